@@ -1,0 +1,74 @@
+use std::fmt;
+
+use super::document::DocumentLayout;
+use crate::job::{RollupJobConfig, RunAs, TermsType};
+use crate::sync::Arc;
+
+/// The job that an engine call is made for.
+#[derive(Clone)]
+pub struct JobContext {
+    config: Arc<RollupJobConfig>,
+    layout: Arc<DocumentLayout>,
+    run_as: Option<RunAs>,
+    epoch: u64,
+}
+
+impl JobContext {
+    /// The context of a job whose terms fields have these types, in configured order. The manager makes it; an engine's
+    /// own tests need it too.
+    #[must_use]
+    pub fn new(config: Arc<RollupJobConfig>, terms_types: &[TermsType]) -> Self {
+        let layout = Arc::new(DocumentLayout::new(&config, terms_types));
+        Self { config, layout, run_as: None, epoch: 0 }
+    }
+
+    /// For the user that the job acts for. Default: nobody.
+    #[must_use]
+    pub fn run_as(mut self, run_as: Option<RunAs>) -> Self {
+        self.run_as = run_as;
+        self
+    }
+
+    /// Under this ownership of the job store. Default: 0.
+    #[must_use]
+    pub fn epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.config.id()
+    }
+
+    /// The job's configuration.
+    #[must_use]
+    pub fn config(&self) -> &Arc<RollupJobConfig> {
+        &self.config
+    }
+
+    /// The fields of the job's rolled-up documents.
+    #[must_use]
+    pub fn layout(&self) -> &Arc<DocumentLayout> {
+        &self.layout
+    }
+
+    /// Whom the job acts for: what was given at put.
+    #[must_use]
+    pub fn identity(&self) -> Option<&RunAs> {
+        self.run_as.as_ref()
+    }
+
+    /// Which ownership of the job store the call is made under; writes of an older one must not overwrite those of a newer.
+    #[must_use]
+    pub fn ownership_epoch(&self) -> u64 {
+        self.epoch
+    }
+}
+
+impl fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobContext").field("id", &self.id()).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+use std::error::Error;
+use std::fmt;
+
+/// A failed engine call. Adapters build it, callers ask it.
+///
+/// ```
+/// use rollup_jobs::engine::EngineError;
+///
+/// let error = EngineError::unavailable("connection refused");
+/// assert!(error.is_transient());
+/// ```
+#[derive(Debug)]
+pub struct EngineError {
+    kind: EngineErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// What kind of failure an [`EngineError`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EngineErrorKind {
+    /// It may work again later: busy, overloaded, not reachable.
+    Unavailable,
+    /// The request itself cannot work.
+    Rejected,
+    /// An index does not exist.
+    NotFound,
+    /// The job is known with another definition or with data.
+    AlreadyExists,
+    /// Given up because of a stop.
+    Cancelled,
+}
+
+impl EngineError {
+    /// The engine cannot do it now; the call is tried again.
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: EngineErrorKind::Unavailable, source: Some(source.into()) }
+    }
+
+    /// The engine will not do it, however often it is asked.
+    pub fn rejected(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: EngineErrorKind::Rejected, source: Some(source.into()) }
+    }
+
+    /// An index that was named does not exist.
+    pub fn not_found(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: EngineErrorKind::NotFound, source: Some(source.into()) }
+    }
+
+    /// The rollup index knows the job already.
+    pub fn already_exists(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind: EngineErrorKind::AlreadyExists, source: Some(source.into()) }
+    }
+
+    /// The call was given up because its [`StopSignal`](super::StopSignal) was raised.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self { kind: EngineErrorKind::Cancelled, source: None }
+    }
+
+    /// What kind of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> EngineErrorKind {
+        self.kind
+    }
+
+    /// Whether trying again can help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.kind == EngineErrorKind::Unavailable
+    }
+
+    /// Whether it was given up because of a stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.kind == EngineErrorKind::Cancelled
+    }
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            EngineErrorKind::Unavailable => "the engine is not available",
+            EngineErrorKind::Rejected => "the engine rejected the request",
+            EngineErrorKind::NotFound => "the engine did not find an index",
+            EngineErrorKind::AlreadyExists => "the engine knows the job already",
+            EngineErrorKind::Cancelled => "the engine call was given up because of a stop",
+        })
+    }
+}
+
+impl Error for EngineError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}

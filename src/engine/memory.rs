@@ -1,0 +1,409 @@
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext,
+    MetricValues, PageStream, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+};
+use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, RollupJobConfig};
+use crate::sync::{Arc, Mutex};
+
+/// How many documents a scan looks at between two looks at the stop signal.
+const BLOCK: usize = 1_024;
+
+/// The reference engine: all data in memory, every rule in its plainest form. For documentation, tests and small data.
+///
+/// ```
+/// use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+///
+/// let engine = MemoryEngine::new();
+/// engine.add("sensor-1", SourceDocument::new().date("timestamp", 0).keyword("node", "a").double("temperature", 20.5));
+/// ```
+#[derive(Debug, Clone)]
+pub struct MemoryEngine {
+    keeps_checkpoints: bool,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    sources: BTreeMap<String, Arc<Vec<SourceDocument>>>,
+    rollups: BTreeMap<(String, String), Rollup>,
+}
+
+#[derive(Debug)]
+struct Rollup {
+    config: Arc<RollupJobConfig>,
+    checkpoint: Option<Checkpoint>,
+    documents: BTreeMap<String, RolledUpDocument>,
+}
+
+/// A value of a source document.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum SourceValue {
+    /// Milliseconds since 1970.
+    Date(i64),
+    /// A whole number.
+    Integer(i64),
+    /// A whole number that may lie beyond the signed 64-bit range.
+    Unsigned(u64),
+    /// A floating-point number.
+    Double(f64),
+    /// Text that is one term.
+    Keyword(Arc<str>),
+    /// True or false.
+    Boolean(bool),
+}
+
+/// A document of a source index: fields with any number of values each.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SourceDocument {
+    fields: BTreeMap<String, Vec<SourceValue>>,
+}
+
+impl SourceDocument {
+    /// Without any field.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more value of `field`.
+    #[must_use]
+    pub fn with(mut self, field: &str, value: SourceValue) -> Self {
+        self.fields.entry(field.to_owned()).or_default().push(value);
+        self
+    }
+
+    /// One more date, in milliseconds since 1970.
+    #[must_use]
+    pub fn date(self, field: &str, millis: i64) -> Self {
+        self.with(field, SourceValue::Date(millis))
+    }
+
+    /// One more whole number.
+    #[must_use]
+    pub fn integer(self, field: &str, value: i64) -> Self {
+        self.with(field, SourceValue::Integer(value))
+    }
+
+    /// One more floating-point number.
+    #[must_use]
+    pub fn double(self, field: &str, value: f64) -> Self {
+        self.with(field, SourceValue::Double(value))
+    }
+
+    /// One more keyword.
+    #[must_use]
+    pub fn keyword(self, field: &str, value: &str) -> Self {
+        self.with(field, SourceValue::Keyword(value.into()))
+    }
+
+    /// The fields and their values.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &[SourceValue])> {
+        self.fields.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
+    }
+
+    fn values(&self, field: &str) -> &[SourceValue] {
+        self.fields.get(field).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl SourceValue {
+    fn field_type(&self) -> FieldType {
+        match self {
+            Self::Date(_) => FieldType::Date,
+            Self::Integer(_) | Self::Unsigned(_) => FieldType::Long,
+            Self::Double(_) => FieldType::Double,
+            Self::Keyword(_) => FieldType::Keyword,
+            Self::Boolean(_) => FieldType::Boolean,
+        }
+    }
+
+    /// The value as a metric sees it: a double, rounded to nearest where it is an integer beyond 2^53.
+    #[expect(clippy::cast_precision_loss, reason = "metrics are doubles, as in Elasticsearch")]
+    fn as_double(&self) -> Option<f64> {
+        match self {
+            Self::Date(value) | Self::Integer(value) => Some(*value as f64),
+            Self::Unsigned(value) => Some(*value as f64),
+            Self::Double(value) => Some(*value),
+            Self::Keyword(_) | Self::Boolean(_) => None,
+        }
+    }
+
+    fn as_term(&self) -> KeyPart {
+        match self {
+            Self::Integer(value) => KeyPart::Integer(*value),
+            Self::Unsigned(value) => KeyPart::unsigned(*value),
+            Self::Double(value) => KeyPart::double(*value),
+            Self::Keyword(text) => KeyPart::Text(Arc::clone(text)),
+            Self::Date(_) | Self::Boolean(_) => KeyPart::Null,
+        }
+    }
+}
+
+impl Default for MemoryEngine {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryEngine {
+    /// An empty engine that commits documents and checkpoint in one step.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { keeps_checkpoints: true, shared: Arc::default() }
+    }
+
+    /// An empty engine that keeps no checkpoints and replaces documents by id, as a remote search engine does.
+    #[must_use]
+    pub fn without_checkpoints() -> Self {
+        Self { keeps_checkpoints: false, ..Self::new() }
+    }
+
+    /// Adds a document to a source index, which is created if need be.
+    pub fn add(&self, index: &str, document: SourceDocument) {
+        self.extend(index, [document]);
+    }
+
+    /// Adds documents to a source index, which is created if need be.
+    pub fn extend(&self, index: &str, documents: impl IntoIterator<Item = SourceDocument>) {
+        let mut shared = self.shared.lock();
+        let source = shared.sources.entry(index.to_owned()).or_default();
+        Arc::make_mut(source).extend(documents);
+    }
+
+    /// Removes a source index or a rollup index with everything in it. Says whether there was one.
+    #[must_use]
+    pub fn remove_index(&self, index: &str) -> bool {
+        let mut shared = self.shared.lock();
+        let before = shared.rollups.len();
+        shared.rollups.retain(|(rollup_index, _), _| rollup_index != index);
+        shared.sources.remove(index).is_some() || shared.rollups.len() < before
+    }
+
+    /// The rolled-up documents in a rollup index, of all its jobs, by id.
+    #[must_use]
+    pub fn rolled_up(&self, rollup_index: &str) -> Vec<RolledUpDocument> {
+        let shared = self.shared.lock();
+        let rollups = shared.rollups.iter().filter(|((index, _), _)| index == rollup_index);
+        rollups.flat_map(|(_, rollup)| rollup.documents.values().cloned()).collect()
+    }
+}
+
+impl Shared {
+    fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<&str>, EngineError> {
+        pattern
+            .resolve(self.sources.keys().map(String::as_str))
+            .map_err(|name| EngineError::not_found(format!("no such index [{name}]")))
+    }
+
+    fn rollup(&mut self, job: &JobContext) -> Option<&mut Rollup> {
+        self.rollups.get_mut(&place(job))
+    }
+}
+
+fn place(job: &JobContext) -> (String, String) {
+    (job.config().rollup_index().to_owned(), job.id().to_owned())
+}
+
+impl Engine for MemoryEngine {
+    fn field_capabilities(
+        &self,
+        _job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        let shared = self.shared.lock();
+        let indices = shared.resolve(pattern)?;
+        let mut capabilities = FieldCapabilities::new(indices.iter().map(ToString::to_string).collect());
+        for index in indices {
+            let documents = &shared.sources[index];
+            for field in fields {
+                let values = documents.iter().flat_map(|document| document.values(field));
+                for field_type in values.map(SourceValue::field_type).collect::<BTreeSet<_>>() {
+                    capabilities.add(field, index, field_type, true, 0);
+                }
+            }
+        }
+        Ok(capabilities)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let mut shared = self.shared.lock();
+        let rollup_index = job.config().rollup_index();
+        if shared.sources.contains_key(rollup_index) {
+            return Err(EngineError::rejected(format!(
+                "Rollup data cannot be added to existing indices that contain non-rollup data \
+                 (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
+            )));
+        }
+        match shared.rollups.entry(place(job)) {
+            Entry::Vacant(vacant) => {
+                let config = Arc::clone(job.config());
+                vacant.insert(Rollup { config, checkpoint: None, documents: BTreeMap::new() });
+                Ok(())
+            }
+            Entry::Occupied(known) if known.get().config == *job.config() && known.get().documents.is_empty() => Ok(()),
+            Entry::Occupied(_) => Err(EngineError::already_exists(format!(
+                "rollup index [{rollup_index}] holds data or another definition of job [{}]",
+                job.id()
+            ))),
+        }
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let shared = self.shared.lock();
+        let sources = shared.resolve(job.config().index_pattern())?;
+        let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
+        Ok(Box::new(MemoryStream { config: Arc::clone(job.config()), request, sources, buckets: None, skipped: 0 }))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        if self.shared.lock().rollup(job).is_none() {
+            return Err(EngineError::not_found(format!("no such index [{}]", job.config().rollup_index())));
+        }
+        Ok(Box::new(MemoryWriter { engine: self.clone(), job: job.clone(), pending: Vec::new() }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        if !self.keeps_checkpoints {
+            return Ok(CommittedCheckpoint::NotKept);
+        }
+        let mut shared = self.shared.lock();
+        Ok(CommittedCheckpoint::Kept(shared.rollup(job).and_then(|rollup| rollup.checkpoint.clone())))
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.shared.lock().rollups.remove(&place(job));
+        Ok(())
+    }
+}
+
+struct MemoryStream {
+    config: Arc<RollupJobConfig>,
+    request: ScanRequest,
+    sources: Vec<Arc<Vec<SourceDocument>>>,
+    buckets: Option<std::collections::btree_map::IntoIter<GroupKey, (u64, Vec<MetricValues>)>>,
+    skipped: u64,
+}
+
+impl PageStream for MemoryStream {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+        if stop.is_stopped() {
+            return Err(EngineError::cancelled());
+        }
+        if self.buckets.is_none() {
+            self.buckets = Some(self.group(stop)?.into_iter());
+        }
+        let rest = self.buckets.iter_mut().flatten();
+        Ok(rest
+            .take(self.config.page_size())
+            .map(|(key, (doc_count, metrics))| Bucket { key, doc_count, metrics })
+            .collect())
+    }
+
+    fn documents_skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+impl MemoryStream {
+    fn group(&mut self, stop: &StopSignal) -> Result<BTreeMap<GroupKey, (u64, Vec<MetricValues>)>, EngineError> {
+        let mut groups: BTreeMap<GroupKey, (u64, Vec<MetricValues>)> = BTreeMap::new();
+        for block in self.sources.iter().flat_map(|source| source.chunks(BLOCK)) {
+            if stop.is_stopped() {
+                return Err(EngineError::cancelled());
+            }
+            for document in block {
+                let keys = self.keys(document);
+                self.skipped += u64::from(keys.is_none());
+                for key in keys.into_iter().flatten().filter(|key| self.is_wanted(key)) {
+                    let empty = || (0, vec![MetricValues::default(); self.config.metrics().len()]);
+                    let (doc_count, metrics) = groups.entry(key).or_insert_with(empty);
+                    *doc_count += 1;
+                    for (values, metric) in metrics.iter_mut().zip(self.config.metrics()) {
+                        document
+                            .values(metric.field())
+                            .iter()
+                            .filter_map(SourceValue::as_double)
+                            .for_each(|v| values.add(v));
+                    }
+                }
+            }
+        }
+        Ok(groups)
+    }
+
+    fn is_wanted(&self, key: &GroupKey) -> bool {
+        matches!(key[0], KeyPart::Date(start) if start < self.request.before)
+            && self.request.after.as_ref().is_none_or(|after| key > after)
+    }
+
+    /// Every combination of the document's distinct key parts; `None` without a date.
+    fn keys(&self, document: &SourceDocument) -> Option<Vec<GroupKey>> {
+        let groups = self.config.groups();
+        let dates = document.values(groups.date_histogram().field()).iter().filter_map(|value| match value {
+            SourceValue::Date(millis) => Some(KeyPart::Date(self.config.rounding().round_down(*millis))),
+            _ => None,
+        });
+        let dates: BTreeSet<_> = dates.collect();
+        if dates.is_empty() {
+            return None;
+        }
+        let interval = groups.histogram().map_or(1.0, crate::job::Histogram::interval);
+        let histogram = groups.histogram_fields().iter().map(|field| {
+            let values = document.values(field).iter().filter_map(SourceValue::as_double);
+            parts(values.map(|value| KeyPart::histogram(value, interval)))
+        });
+        let terms =
+            groups.terms_fields().iter().map(|field| parts(document.values(field).iter().map(SourceValue::as_term)));
+        let mut keys: Vec<GroupKey> = dates.into_iter().map(|date| vec![date]).collect();
+        for parts in histogram.chain(terms) {
+            keys = keys
+                .iter()
+                .flat_map(|key| parts.iter().map(|part| [key.as_slice(), std::slice::from_ref(part)].concat()))
+                .collect();
+        }
+        Some(keys)
+    }
+}
+
+/// The distinct parts, or the null group if there is none.
+fn parts(parts: impl Iterator<Item = KeyPart>) -> BTreeSet<KeyPart> {
+    let parts: BTreeSet<_> = parts.filter(|part| *part != KeyPart::Null).collect();
+    if parts.is_empty() { BTreeSet::from([KeyPart::Null]) } else { parts }
+}
+
+struct MemoryWriter {
+    engine: MemoryEngine,
+    job: JobContext,
+    pending: Vec<RolledUpDocument>,
+}
+
+impl RollupWriter for MemoryWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let blocks = documents.chunks(BLOCK).take_while(|_| !stop.is_stopped());
+        let taken = blocks.map(<[_]>::len).sum();
+        self.pending.extend_from_slice(&documents[..taken]);
+        Ok(WriteReport::accepted(taken))
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        let mut shared = self.engine.shared.lock();
+        let index = self.job.config().rollup_index();
+        let rollup =
+            shared.rollup(&self.job).ok_or_else(|| EngineError::not_found(format!("no such index [{index}]")))?;
+        rollup.documents.extend(self.pending.into_iter().map(|document| (document.id().to_owned(), document)));
+        if self.engine.keeps_checkpoints {
+            rollup.checkpoint = Some(checkpoint.clone());
+        }
+        Ok(CommitReport::default())
+    }
+}

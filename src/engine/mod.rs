@@ -1,0 +1,210 @@
+//! Where is the data? The [`Engine`] trait, what it speaks in, and the engines that come with the crate.
+//!
+//! An engine reads source indices and keeps rolled-up documents. [`MemoryEngine`] is the reference; `TantivyEngine`
+//! (feature `tantivy`) is the embedded engine for real use. Both pass the suite in `testing` (feature `testing`), which
+//! an engine of your own should pass too.
+
+use std::fmt;
+
+use crate::job::{Checkpoint, GroupKey, IndexPattern};
+
+mod capabilities;
+mod context;
+mod document;
+mod error;
+mod memory;
+mod metric;
+
+pub use crate::stop_signal::{OnStopGuard, StopSignal};
+pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
+pub use context::JobContext;
+pub use document::{DocumentLayout, FieldSource, FieldValue, LayoutField, MetricPart, RolledUpDocument, ValueKind};
+pub use error::{EngineError, EngineErrorKind};
+pub use memory::{MemoryEngine, SourceDocument, SourceValue};
+pub use metric::MetricValues;
+
+/// A search engine that holds source indices and rollup indices.
+///
+/// Every call may block and is made from an indexer thread or from the thread that called the manager, never under a
+/// lock. Every call gets the [`JobContext`] it is made for.
+pub trait Engine: Send + Sync + fmt::Debug {
+    /// The types of `fields` over all indices that `pattern` means, and which indices these are. An index that is known
+    /// by several names (aliases) is listed under each. A field that no index has is left out.
+    ///
+    /// The layout of `job` is not settled yet: what this call answers settles it.
+    ///
+    /// # Errors
+    /// [`EngineError::not_found`] for a plain name that does not exist; a wildcard may match nothing.
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError>;
+
+    /// Creates or checks the rollup index of `job` and records the job's definition in it. Idempotent: the same
+    /// definition may be prepared again as long as there is no data.
+    ///
+    /// # Errors
+    /// [`EngineError::already_exists`] if the index knows the job with another definition or with data;
+    /// [`EngineError::rejected`] if the index cannot be a rollup index.
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError>;
+
+    /// Opens a stream of pages over what the job's source indices hold at this moment.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. Opening should be quick: the work belongs into [`PageStream::next_page`].
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError>;
+
+    /// Begins a batch of rolled-up documents.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. If the rollup index is gone, the run fails and the next one prepares it again.
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
+
+    /// How far the job has come, as far as the engine knows.
+    ///
+    /// # Errors
+    /// Any [`EngineError`].
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError>;
+
+    /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes no
+    /// document, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; it is reported and does not end the run.
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        let _ = (job, stop);
+        Ok(())
+    }
+
+    /// Removes the job's rolled-up documents and its definition from the rollup index. Nothing there is no error.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError>;
+}
+
+/// What a scan is to deliver, besides what the job's configuration says.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// Only buckets strictly after this key.
+    pub after: Option<GroupKey>,
+    /// Only date buckets that start before this instant (milliseconds since 1970); it is itself the start of a bucket.
+    pub before: i64,
+}
+
+/// One group with what was found in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bucket {
+    /// The date, the histogram parts and the terms parts, in configured order.
+    pub key: GroupKey,
+    /// How many documents are in it. A multi-valued document counts once in each bucket that it falls into.
+    pub doc_count: u64,
+    /// The values of each metric field, in configured order.
+    pub metrics: Vec<MetricValues>,
+}
+
+/// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one
+/// consistent snapshot of the source.
+pub trait PageStream: Send {
+    /// The next buckets, at most `page_size` of the job's configuration; none at all means the end.
+    ///
+    /// # Errors
+    /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is dropped,
+    /// and a run that goes on opens a new one.
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError>;
+
+    /// How many source documents had no date and were left out, as far as the stream has seen.
+    fn documents_skipped(&self) -> u64 {
+        0
+    }
+}
+
+/// Takes the rolled-up documents of one turn.
+///
+/// One that is dropped without [`commit`](Self::commit) discards what it was given, if the engine can; what it cannot
+/// discard is overwritten by id when the turn is redone.
+pub trait RollupWriter: Send {
+    /// Takes documents in the given order. An engine that commits documents and checkpoint in one step adds them; any
+    /// other replaces those with the same id.
+    ///
+    /// An engine that adds must stop at the first item it rejects: what it accepted behind one would be there twice after
+    /// the redo.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError>;
+
+    /// Makes everything that was written durable, with `checkpoint` in the same step if the engine keeps checkpoints.
+    /// It is always awaited.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; whether the commit took place is unknown then, and the next try asks for the checkpoint.
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError>;
+}
+
+/// What became of the documents of one [`RollupWriter::write`].
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct WriteReport {
+    /// How many documents, from the first on, were dealt with: all of them, or fewer if the call ended early because of
+    /// a stop.
+    pub taken: usize,
+    /// Those among them that were rejected.
+    pub rejected: Vec<RejectedItem>,
+}
+
+impl WriteReport {
+    /// The first `count` documents were accepted.
+    #[must_use]
+    pub fn accepted(count: usize) -> Self {
+        Self { taken: count, rejected: Vec::new() }
+    }
+
+    /// The first `taken` documents were dealt with, and `rejected` are those that were not accepted.
+    #[must_use]
+    pub fn with_rejected(taken: usize, rejected: Vec<RejectedItem>) -> Self {
+        Self { taken, rejected }
+    }
+}
+
+/// A document that the engine did not accept.
+#[derive(Debug)]
+pub struct RejectedItem {
+    /// Its place in the slice that was written.
+    pub index: usize,
+    /// Why. A transient one is tried again, any other ends the run.
+    pub error: EngineError,
+}
+
+/// What a commit has to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitReport {
+    /// Whether [`Engine::merge`] should be given a turn.
+    pub wants_merge: bool,
+}
+
+impl CommitReport {
+    /// Durable, and `wants_merge` as said.
+    #[must_use]
+    pub fn new(wants_merge: bool) -> Self {
+        Self { wants_merge }
+    }
+}
+
+/// An engine's answer to [`Engine::committed_checkpoint`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommittedCheckpoint {
+    /// This engine keeps none: the job store's counts.
+    NotKept,
+    /// This is what was committed with the documents, and it always wins over the job store's. `None` means that there are
+    /// no documents: the job was never run, or its rollup index was deleted, and it is rolled up from the start.
+    Kept(Option<Checkpoint>),
+}

@@ -1,0 +1,50 @@
+//! The umbrella over the operations' errors.
+
+/// Any error of the crate, for callers that do not tell operations apart.
+///
+/// ```
+/// use rollup_jobs::{Error, RollupJobManager, StopOptions};
+///
+/// fn stop_and_delete(manager: &RollupJobManager, id: &str) -> Result<(), Error> {
+///     let _ = manager.stop(id, StopOptions::new().wait_for_completion(true))?;
+///     manager.delete(id)?;
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration is not valid; all its problems are listed.
+    #[error(transparent)]
+    Config(#[from] crate::ConfigError),
+    /// A cron expression is not valid.
+    #[error(transparent)]
+    Cron(#[from] crate::CronError),
+    /// A manager could not be opened.
+    #[error(transparent)]
+    Open(#[from] crate::OpenError),
+    /// A job could not be put.
+    #[error(transparent)]
+    Put(#[from] crate::PutError),
+    /// A job could not be started.
+    #[error(transparent)]
+    Start(#[from] crate::StartError),
+    /// A job could not be triggered.
+    #[error(transparent)]
+    Trigger(#[from] crate::TriggerError),
+    /// A stop was not completed.
+    #[error(transparent)]
+    Stop(#[from] crate::StopError),
+    /// A job could not be deleted.
+    #[error(transparent)]
+    Delete(#[from] crate::DeleteError),
+    /// A manager could not be shut down in time.
+    #[error(transparent)]
+    Shutdown(#[from] crate::ShutdownError),
+    /// An engine call failed.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
+    /// A job store call failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+}

@@ -1,0 +1,277 @@
+//! How is it rolled up? What the threads share, and what a job is to them.
+
+mod document;
+mod pool;
+mod run;
+mod turn;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Weak;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub(crate) use run::Run;
+
+use crate::clock::Clock;
+use crate::engine::{Engine, JobContext};
+use crate::job::{Health, JobError, JobRecord, JobState, JobStatus, Phase, RunAs, StatusParts, StoredState, TermsType};
+use crate::lifecycle::{Lifecycle, Snapshot, TriggerDecision, View};
+use crate::observer::Observer;
+use crate::schedule::{Scheduled, Timer};
+use crate::store::{JobStore, StoreError};
+use crate::sync::{Arc, AtomicU64, Ordering};
+use pool::{Pool, Task};
+
+/// How many failed runs in a row need a person.
+const FAILED_RUNS_TO_RED: u32 = 3;
+
+/// What the host has set.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) indexer_threads: usize,
+    pub(crate) turn_time: Duration,
+    pub(crate) wedged_after: Duration,
+    pub(crate) retry_attempts: u32,
+    pub(crate) retry_initial: Duration,
+    pub(crate) retry_max: Duration,
+}
+
+/// What all jobs and threads of a manager share.
+pub(crate) struct Indexer {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) store: Arc<dyn JobStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observers: Vec<Arc<dyn Observer>>,
+    pub(crate) settings: Settings,
+    /// The newest revision of any record in the store.
+    pub(crate) revisions: AtomicU64,
+    pub(crate) epoch: u64,
+    pub(crate) timer: Timer,
+    pub(crate) pool: Pool,
+    next_key: AtomicU64,
+}
+
+/// A job: what never changes about it, and the lock around what does.
+pub(crate) struct Job {
+    pub(crate) context: JobContext,
+    pub(crate) lifecycle: Lifecycle<Box<Run>>,
+    /// Tells this job from an earlier one of the same id.
+    pub(crate) key: u64,
+    terms_types: Vec<TermsType>,
+    run_as: Option<RunAs>,
+    indexer: Arc<Indexer>,
+    this: Weak<Job>,
+}
+
+impl Indexer {
+    pub(crate) fn start(
+        engine: Arc<dyn Engine>,
+        store: Arc<dyn JobStore>,
+        clock: Arc<dyn Clock>,
+        observers: Vec<Arc<dyn Observer>>,
+        settings: Settings,
+        epoch: u64,
+    ) -> std::io::Result<Arc<Self>> {
+        let timer = Timer::start(Arc::clone(&clock))?;
+        let pool = Pool::start(settings.indexer_threads, Arc::clone(&clock)).inspect_err(|_| timer.close())?;
+        let (revisions, next_key) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Arc::new(Self { engine, store, clock, observers, settings, revisions, epoch, timer, pool, next_key }))
+    }
+
+    /// The job that a record describes, in the state that it comes back in.
+    pub(crate) fn job(self: &Arc<Self>, record: &JobRecord) -> Arc<Job> {
+        let context = JobContext::new(Arc::clone(&record.config), &record.terms_types)
+            .run_as(record.run_as.clone())
+            .epoch(self.epoch);
+        let (state, now) = (record.state.restored(), self.clock.monotonic());
+        let lifecycle = Lifecycle::new(state, record.checkpoint.clone(), record.run, now, !self.observers.is_empty());
+        Arc::new_cyclic(|this| Job {
+            context,
+            lifecycle,
+            key: self.next_key.fetch_add(1, Ordering::Relaxed),
+            terms_types: record.terms_types.clone(),
+            run_as: record.run_as.clone(),
+            indexer: Arc::clone(self),
+            this: Weak::clone(this),
+        })
+    }
+
+    /// Saves records, one answer each. A store that panics has refused.
+    pub(crate) fn save(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        guarded(|| self.store.update(records)).unwrap_or_else(|panic| {
+            let error = StoreError::rejected(format!("the job store panicked: {panic}"));
+            records.iter().map(|_| Err(error.clone())).collect()
+        })
+    }
+
+    /// Whether the caller is one of this manager's threads, which must not wait for the others.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        self.pool.is_own_thread() || self.timer.thread_id() == Some(std::thread::current().id())
+    }
+}
+
+/// Runs foreign code; its panic becomes a text.
+pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| panic_text(&*panic))
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}
+
+impl Job {
+    pub(crate) fn id(&self) -> &str {
+        self.context.id()
+    }
+
+    pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
+        JobRecord {
+            config: Arc::clone(self.context.config()),
+            terms_types: self.terms_types.clone(),
+            run_as: self.run_as.clone(),
+            state: snapshot.state,
+            checkpoint: snapshot.checkpoint,
+            run: snapshot.run,
+            revision: snapshot.revision,
+            epoch: self.indexer.epoch,
+        }
+    }
+
+    pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        let missing = || Err(StoreError::rejected("the job store gave no answer"));
+        self.indexer.save(&[self.record(snapshot)]).pop().unwrap_or_else(missing)
+    }
+
+    /// Begins a run, as of `instant`, unless one is under way.
+    pub(crate) fn trigger(&self, instant: Timestamp) -> TriggerDecision {
+        let boundary = self.context.config().boundary(instant);
+        let decision = self
+            .lifecycle
+            .trigger(self.indexer.clock.monotonic(), |number, signal| Box::new(Run::new(number, boundary, signal)));
+        if let TriggerDecision::Queued { push, .. } = decision {
+            self.enqueue_if(push);
+            self.deliver_later();
+        }
+        decision
+    }
+
+    /// Lets the schedule trigger it.
+    pub(crate) fn arm(&self) {
+        let this: Weak<dyn Scheduled> = self.this.clone();
+        self.indexer.timer.arm(self.key, this);
+    }
+
+    fn enqueue_if(&self, push: bool) {
+        if let Some(job) = self.this.upgrade().filter(|_| push) {
+            self.indexer.pool.push(Task::Turn(job));
+        }
+    }
+
+    /// Has the observers told of what was published in a caller's thread.
+    pub(crate) fn deliver_later(&self) {
+        if let Some(job) = self.this.upgrade().filter(|_| !self.indexer.observers.is_empty()) {
+            self.indexer.pool.push(Task::Deliver(job));
+        }
+    }
+
+    /// Tells the observers, in order; if somebody is at it already, they take this over.
+    fn deliver(&self) {
+        let mut events = self.lifecycle.next_events(false);
+        while !events.is_empty() {
+            for event in events {
+                for observer in &self.indexer.observers {
+                    event.tell(&**observer, self.id());
+                }
+            }
+            events = self.lifecycle.next_events(true);
+        }
+    }
+
+    pub(crate) fn status(&self) -> JobStatus {
+        let view = self.lifecycle.view();
+        let now = self.indexer.clock.monotonic();
+        let runs = matches!(view.state, JobState::Started | JobState::Indexing);
+        let next_run = runs.then(|| self.next_after(self.indexer.clock.now())).flatten();
+        JobStatus::new(StatusParts {
+            id: self.id().to_owned(),
+            config: Some(Arc::clone(self.context.config())),
+            state: view.state,
+            phase: view.phase,
+            in_phase_for: view.in_phase_for(now),
+            run: view.run,
+            next_run,
+            health: self.health(&view, now),
+            position: view.checkpoint.position,
+            stats: view.checkpoint.stats,
+            last_errors: view.errors,
+            notice: view.notice,
+        })
+    }
+
+    fn health(&self, view: &View, now: Duration) -> Health {
+        let people =
+            |duration: Duration| humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
+        let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
+        let in_phase = view.in_phase_for(now);
+        if let Some(error) = &view.unsaved {
+            return Health::red(format!("the state could not be saved: {}", JobError::chain_of(error).join(": ")));
+        }
+        if view.phase.is_engine_call() && in_phase >= self.indexer.settings.wedged_after {
+            return Health::red(format!("an engine call has not returned: {} for {}", view.phase, people(in_phase)));
+        }
+        if view.failed_runs >= FAILED_RUNS_TO_RED {
+            return Health::red(format!("{} runs in a row failed{}", view.failed_runs, last()));
+        }
+        if view.retrying {
+            return Health::yellow(format!("retrying{}", last()));
+        }
+        if view.failed_runs > 0 {
+            return Health::yellow(format!("the last run failed{}", last()));
+        }
+        Health::GREEN
+    }
+
+    fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {
+        let at = self.indexer.clock.now();
+        self.lifecycle.note_error(JobError { at, run, phase, transient, chain });
+    }
+}
+
+impl Scheduled for Job {
+    fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
+        self.context.config().schedule().next_after(instant)
+    }
+
+    fn tick(&self, scheduled: Timestamp) -> bool {
+        // A tick that finds a run under way is dropped: the run has everything up to its own trigger, the next tick has
+        // the rest. A stopped job is armed again by its next start.
+        matches!(self.trigger(scheduled), TriggerDecision::Queued { .. } | TriggerDecision::Running(_))
+    }
+
+    fn back_off_over(&self, run: u64) {
+        let push = self.lifecycle.end_back_off(run, self.indexer.clock.monotonic());
+        self.enqueue_if(push);
+    }
+}
+
+/// The record of a job that is being put.
+pub(crate) fn new_record(
+    config: Arc<crate::job::RollupJobConfig>,
+    terms_types: Vec<TermsType>,
+    run_as: Option<RunAs>,
+    indexer: &Indexer,
+) -> JobRecord {
+    JobRecord {
+        config,
+        terms_types,
+        run_as,
+        state: StoredState::Preparing,
+        checkpoint: crate::job::Checkpoint::default(),
+        run: 0,
+        revision: indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1,
+        epoch: indexer.epoch,
+    }
+}

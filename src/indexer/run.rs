@@ -1,0 +1,50 @@
+//! A run between its turns.
+
+use crate::engine::PageStream;
+use crate::job::Checkpoint;
+use crate::stop_signal::StopSignal;
+
+/// Everything from a trigger until no complete bucket is left. It is parked in the job's lifecycle between turns.
+pub(crate) struct Run {
+    pub(super) number: u64,
+    /// Only buckets that end at or before it are rolled up: fixed by the trigger.
+    pub(super) boundary: i64,
+    pub(super) signal: StopSignal,
+    pub(super) stage: Stage,
+    /// The run's one snapshot of the source.
+    pub(super) stream: Option<Box<dyn PageStream>>,
+    /// What the engine has made durable.
+    pub(super) committed: Checkpoint,
+    pub(super) turns: u64,
+    /// Failed tries since something last went well.
+    pub(super) failures: u32,
+    /// Whether a stream was opened before, so that opening another one is worth a notice.
+    pub(super) has_streamed: bool,
+}
+
+/// What the next turn begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Ask the engine how far it is. `anew` if the rollup index was found to be gone.
+    Opening { anew: bool },
+    /// Roll pages up.
+    Paging,
+    /// Let the engine merge; afterwards there is nothing left if the run is `exhausted`.
+    Merging { exhausted: bool },
+}
+
+impl Run {
+    pub(super) fn new(number: u64, boundary: i64, signal: StopSignal) -> Self {
+        Self {
+            number,
+            boundary,
+            signal,
+            stage: Stage::Opening { anew: false },
+            stream: None,
+            committed: Checkpoint::default(),
+            turns: 0,
+            failures: 0,
+            has_streamed: false,
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! A turn: pages until stop, time up or no data; then commit, checkpoint, publish. Every way out publishes.
+
+use std::error::Error;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Weak;
+use std::time::Duration;
+
+use super::document::roll_up;
+use super::run::{Run, Stage};
+use super::{Job, Settings, guarded};
+use crate::engine::{
+    Bucket, CommittedCheckpoint, EngineError, EngineErrorKind, RolledUpDocument, RollupWriter, ScanRequest, WriteReport,
+};
+use crate::job::{Checkpoint, JobError, KeyPart, Notice, Phase, Position};
+use crate::lifecycle::{EndOfTurn, Published};
+use crate::observer::{RunOutcome, TurnEnded};
+use crate::schedule::Scheduled;
+use crate::sync::Arc;
+
+/// Takes the job's next turn, if it still wants one.
+pub(super) fn take(job: &Arc<Job>) {
+    let Some(run) = job.lifecycle.take_turn(job.indexer.clock.monotonic()) else { return };
+    let mut turn = Turn::new(job, run);
+    let end = match guarded(|| turn.work()) {
+        Ok(Ok(end)) => end,
+        Ok(Err(failure)) => turn.fail(failure),
+        Err(panic) => turn.panicked(&panic),
+    };
+    turn.finish(end);
+    job.deliver();
+}
+
+struct Turn<'a> {
+    job: &'a Arc<Job>,
+    run: Box<Run>,
+    /// Position and statistics as of the last document that was accepted.
+    progress: Checkpoint,
+    writer: Option<Box<dyn RollupWriter>>,
+    phase: Phase,
+}
+
+/// Why a turn cannot go on.
+struct Failure {
+    transient: bool,
+    /// What was accepted before is worth a commit.
+    keep: bool,
+    chain: Vec<String>,
+    phase: Phase,
+}
+
+/// How the pages of a turn ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Exhausted,
+    /// The turn's time is up, or somebody asked for a stop.
+    Interrupted,
+}
+
+impl<'a> Turn<'a> {
+    fn new(job: &'a Arc<Job>, mut run: Box<Run>) -> Self {
+        run.turns += 1;
+        if run.turns == 1 {
+            run.committed = job.lifecycle.view().checkpoint;
+        }
+        let progress = run.committed.clone();
+        Self { job, run, progress, writer: None, phase: Phase::Searching }
+    }
+
+    fn work(&mut self) -> Result<EndOfTurn, Failure> {
+        if let Stage::Opening { anew } = self.run.stage {
+            self.open(anew)?;
+            self.run.stage = Stage::Paging;
+        }
+        if let Stage::Merging { exhausted } = self.run.stage {
+            self.merge();
+            self.run.stage = Stage::Paging;
+            return Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue });
+        }
+        let pages = match self.pages() {
+            Ok(pages) => pages,
+            Err(failure) if failure.keep => {
+                if let Err(commit_failure) = self.commit() {
+                    self.note_error(failure);
+                    return Err(commit_failure);
+                }
+                return Err(failure);
+            }
+            Err(failure) => {
+                self.discard();
+                return Err(failure);
+            }
+        };
+        let wants_merge = self.commit()?;
+        let exhausted = pages == Pages::Exhausted;
+        if wants_merge {
+            self.run.stage = Stage::Merging { exhausted };
+            return Ok(EndOfTurn::Continue);
+        }
+        Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue })
+    }
+
+    /// Settles where to go on: the engine's own checkpoint wins over the store's.
+    fn open(&mut self, anew: bool) -> Result<(), Failure> {
+        self.enter(Phase::Searching);
+        let job = self.job;
+        let kept = job.indexer.engine.committed_checkpoint(&job.context);
+        match kept.map_err(|error| self.failure(&error))? {
+            CommittedCheckpoint::Kept(Some(kept)) => {
+                if kept.position != self.progress.position {
+                    self.note(format!(
+                        "the engine has committed up to {}, the job store up to {}: going on from the engine's",
+                        position_text(kept.position.as_ref()),
+                        position_text(self.progress.position.as_ref()),
+                    ));
+                    self.progress.stats = self.progress.stats.rolled_back_to(&kept.stats);
+                    self.progress.position = kept.position;
+                }
+            }
+            CommittedCheckpoint::Kept(None) => self.begin_anew()?,
+            CommittedCheckpoint::NotKept if anew => self.begin_anew()?,
+            CommittedCheckpoint::NotKept => {}
+        }
+        self.run.committed = self.progress.clone();
+        Ok(())
+    }
+
+    /// The rollup index has nothing of the job: prepares it (again) and rolls up from the start.
+    fn begin_anew(&mut self) -> Result<(), Failure> {
+        if self.progress.position.is_some() {
+            self.note("the rollup index has nothing of this job (any more): rolling up from the start".to_owned());
+            self.progress.position = None;
+            self.progress.stats = self.progress.stats.rolled_back_to(&crate::job::JobStats::default());
+        }
+        let prepared = self.job.indexer.engine.prepare(&self.job.context);
+        prepared.map_err(|error| self.failure(&error))
+    }
+
+    fn merge(&mut self) {
+        self.enter(Phase::Merging);
+        if let Err(error) = self.job.indexer.engine.merge(&self.job.context, &self.run.signal)
+            && !error.is_cancelled()
+        {
+            // The documents are as they were, so the run goes on.
+            self.job.note_error(self.run.number, Phase::Merging, error.is_transient(), JobError::chain_of(&error));
+        }
+    }
+
+    fn pages(&mut self) -> Result<Pages, Failure> {
+        let clock = &self.job.indexer.clock;
+        let time_up = clock.monotonic().saturating_add(self.job.indexer.settings.turn_time);
+        loop {
+            let Some(buckets) = self.search()? else { return Ok(Pages::Interrupted) };
+            if buckets.is_empty() {
+                return Ok(Pages::Exhausted);
+            }
+            let documents = self.convert(&buckets)?;
+            if !self.write(&buckets, &documents)? || self.run.signal.is_stopped() || clock.monotonic() >= time_up {
+                return Ok(Pages::Interrupted);
+            }
+        }
+    }
+
+    /// The next page, or `None` if a stop made it unwanted.
+    fn search(&mut self) -> Result<Option<Vec<Bucket>>, Failure> {
+        self.enter(Phase::Searching);
+        let began = self.job.indexer.clock.monotonic();
+        let page = self.next_page();
+        match page {
+            Err(error) if error.is_cancelled() && self.run.signal.is_stopped() => Ok(None),
+            Err(error) => {
+                self.progress.stats.search_failures += 1;
+                self.run.stream = None;
+                Err(Failure { keep: true, ..self.failure(&error) })
+            }
+            Ok(_) if self.run.signal.is_stopped() => Ok(None),
+            Ok(buckets) => {
+                let stats = &mut self.progress.stats;
+                stats.search_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+                stats.search_total += 1;
+                stats.pages_processed += 1;
+                stats.documents_skipped = self.run.stream.as_ref().map_or(0, |stream| stream.documents_skipped());
+                Ok(Some(buckets))
+            }
+        }
+    }
+
+    fn next_page(&mut self) -> Result<Vec<Bucket>, EngineError> {
+        let stream = match &mut self.run.stream {
+            Some(stream) => stream,
+            empty => {
+                let after = self.progress.position.as_ref().map(Position::key);
+                let request = ScanRequest { after, before: self.run.boundary };
+                let stream = self.job.indexer.engine.scan(&self.job.context, request, &self.run.signal)?;
+                if std::mem::replace(&mut self.run.has_streamed, true) {
+                    note(self.job, self.run.number, "the source was opened again in the middle of the run".to_owned());
+                }
+                empty.insert(stream)
+            }
+        };
+        stream.next_page(&self.run.signal)
+    }
+
+    fn convert(&mut self, buckets: &[Bucket]) -> Result<Vec<RolledUpDocument>, Failure> {
+        let began = self.job.indexer.clock.monotonic();
+        let converted = self.check_order(buckets).and_then(|()| {
+            buckets.iter().map(|bucket| roll_up(bucket, self.job.context.layout())).collect::<Result<Vec<_>, _>>()
+        });
+        let documents = converted.map_err(|text| {
+            self.progress.stats.search_failures += 1;
+            self.run.stream = None;
+            Failure { transient: false, keep: true, chain: vec![text], phase: Phase::Searching }
+        })?;
+        let stats = &mut self.progress.stats;
+        stats.processing_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+        stats.processing_total += 1;
+        Ok(documents)
+    }
+
+    /// An engine that does not keep to the order, or to the range, would lose or repeat buckets.
+    fn check_order(&self, buckets: &[Bucket]) -> Result<(), String> {
+        let position = self.progress.position.as_ref().map(Position::key);
+        let mut previous = position.as_ref();
+        for bucket in buckets {
+            if previous.is_some_and(|previous| bucket.key <= *previous) {
+                return Err(format!("the engine delivered a bucket out of order: {:?}", bucket.key));
+            }
+            if !matches!(bucket.key.first(), Some(KeyPart::Date(start)) if *start < self.run.boundary) {
+                return Err(format!("the engine delivered a bucket that is not complete: {:?}", bucket.key));
+            }
+            previous = Some(&bucket.key);
+        }
+        Ok(())
+    }
+
+    /// Writes a page. `false` if a stop made the engine end early.
+    fn write(&mut self, buckets: &[Bucket], documents: &[RolledUpDocument]) -> Result<bool, Failure> {
+        self.enter(Phase::Writing);
+        let began = self.job.indexer.clock.monotonic();
+        let report = self.write_page(documents).map_err(|error| {
+            self.progress.stats.index_failures += 1;
+            if error.kind() == EngineErrorKind::NotFound {
+                // The rollup index is gone: the next try prepares it again.
+                self.run.stage = Stage::Opening { anew: true };
+                return Failure { transient: true, ..self.failure(&error) };
+            }
+            self.failure(&error)
+        })?;
+        let taken = report.taken.min(documents.len());
+        let accepted = report.rejected.iter().map(|item| item.index).min().unwrap_or(taken).min(taken);
+        let stats = &mut self.progress.stats;
+        stats.index_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+        stats.index_total += 1;
+        stats.rollups_indexed += accepted as u64;
+        stats.documents_processed += buckets[..accepted].iter().map(|bucket| bucket.doc_count).sum::<u64>();
+        stats.index_failures += report.rejected.len() as u64;
+        if let Some(last) = buckets[..accepted].last() {
+            self.progress.position = Some(Position::new(self.job.context.config().key_names(), &last.key));
+        }
+        if accepted < documents.len() {
+            // The stream is ahead of what was written.
+            self.run.stream = None;
+        }
+        let worst = report.rejected.iter().max_by_key(|item| !item.error.is_transient());
+        match worst {
+            Some(item) => Err(Failure { keep: true, ..self.failure(&item.error) }),
+            None => Ok(accepted == documents.len()),
+        }
+    }
+
+    fn write_page(&mut self, documents: &[RolledUpDocument]) -> Result<WriteReport, EngineError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => empty.insert(self.job.indexer.engine.begin(&self.job.context)?),
+        };
+        writer.write(documents, &self.run.signal)
+    }
+
+    /// Makes durable what was written. Says whether the engine wants to merge.
+    fn commit(&mut self) -> Result<bool, Failure> {
+        let Some(writer) = self.writer.take() else { return Ok(false) };
+        self.enter(Phase::Committing);
+        match writer.commit(&self.progress) {
+            Ok(report) => {
+                self.run.committed = self.progress.clone();
+                self.run.failures = 0;
+                Ok(report.wants_merge)
+            }
+            Err(error) => {
+                self.progress.stats.index_failures += 1;
+                let failure = self.failure(&error);
+                self.discard();
+                // Whether it took place is not known: the engine will tell.
+                self.run.stage = Stage::Opening { anew: false };
+                Err(failure)
+            }
+        }
+    }
+
+    /// Goes back to what is durable.
+    fn discard(&mut self) {
+        let written = self.writer.take().is_some() || self.progress.position != self.run.committed.position;
+        self.progress.stats = self.progress.stats.rolled_back_to(&self.run.committed.stats);
+        self.progress.position.clone_from(&self.run.committed.position);
+        if written {
+            self.run.stream = None;
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> EndOfTurn {
+        let transient = failure.transient;
+        self.note_error(failure);
+        self.run.failures += 1;
+        if transient && self.run.failures < self.job.indexer.settings.retry_attempts {
+            EndOfTurn::BackOff
+        } else {
+            EndOfTurn::Over(RunOutcome::Failed)
+        }
+    }
+
+    fn panicked(&mut self, panic: &str) -> EndOfTurn {
+        // What is left of the engine's objects may panic again when it is dropped.
+        let (writer, stream) = (self.writer.take(), self.run.stream.take());
+        let _ = guarded(|| drop((writer, stream)));
+        self.discard();
+        let chain = vec![format!("the engine panicked: {panic}")];
+        self.fail(Failure { transient: false, keep: false, chain, phase: self.phase })
+    }
+
+    /// Saves and publishes: first on disk, then for everybody to see.
+    fn finish(self, end: EndOfTurn) {
+        let Self { job, mut run, progress, .. } = self;
+        let (indexer, number) = (&job.indexer, run.number);
+        run.committed = progress.clone();
+        let turn = TurnEnded {
+            run: number,
+            turn: run.turns,
+            position: progress.position.clone(),
+            stats: progress.stats.clone(),
+        };
+        let mut turn = Some(turn);
+        let failures = run.failures;
+        loop {
+            let (snapshot, is_stop) =
+                job.lifecycle.end_of_turn(end, &progress, indexer.clock.monotonic(), &indexer.revisions);
+            let saved = job.save(snapshot);
+            match &saved {
+                Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),
+                Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), JobError::chain_of(error)),
+            }
+            match job.lifecycle.publish(run, end, is_stop, saved, indexer.clock.monotonic()) {
+                Published::Again(again) => run = again,
+                Published::Queued { push } => return job.enqueue_if(push),
+                Published::BackingOff => {
+                    let this: Weak<dyn Scheduled> = job.this.clone();
+                    let delay = back_off(&indexer.settings, failures, (job.id(), number));
+                    return indexer.timer.back_off(job.key, this, number, delay);
+                }
+                Published::Over(run) => {
+                    let _ = guarded(|| drop(run));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.job.lifecycle.enter(phase, self.job.indexer.clock.monotonic());
+    }
+
+    fn failure(&self, error: &EngineError) -> Failure {
+        // An engine that gives a call up though nobody asked it to may well do it the next time.
+        let transient = error.is_transient() || error.is_cancelled();
+        Failure {
+            transient,
+            keep: false,
+            chain: JobError::chain_of(error as &(dyn Error + 'static)),
+            phase: self.phase,
+        }
+    }
+
+    fn note_error(&self, failure: Failure) {
+        self.job.note_error(self.run.number, failure.phase, failure.transient, failure.chain);
+    }
+
+    fn note(&self, text: String) {
+        note(self.job, self.run.number, text);
+    }
+}
+
+fn note(job: &Job, run: u64, text: String) {
+    job.lifecycle.note(Notice { at: job.indexer.clock.now(), run, text });
+}
+
+fn position_text(position: Option<&Position>) -> String {
+    position.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}
+
+/// Exponential, with a jitter between half and the whole that differs from job to job.
+fn back_off(settings: &Settings, failures: u32, salt: impl Hash) -> Duration {
+    let doubled = settings.retry_initial.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+    let mut hasher = DefaultHasher::new();
+    (salt, failures).hash(&mut hasher);
+    let jitter = 128 + u32::from(hasher.finish().to_le_bytes()[0]) / 2;
+    doubled.min(settings.retry_max).saturating_mul(jitter) / 256
+}

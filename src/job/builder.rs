@@ -1,0 +1,171 @@
+//! `RollupJobConfigBuilder`: the parts of a configuration before they are checked, from Rust or from JSON.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::config::RollupJobConfig;
+use super::groups::{DateHistogram, Histogram, RawGroups, Terms};
+use super::metrics::{Metric, RawMetricField};
+use super::pattern::IndexPattern;
+use super::time_value::TimeValue;
+use super::validation::{
+    ConfigError, ConfigProblem, Problems, check_cron, check_groups, check_indices, check_metrics, check_page_size,
+    key_names,
+};
+
+/// Collects the parts of a [`RollupJobConfig`]. Setters never fail, [`build`](Self::build) checks.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollupJobConfigBuilder {
+    pub(super) id: Option<String>,
+    pub(super) index_pattern: Option<String>,
+    pub(super) rollup_index: Option<String>,
+    pub(super) cron: Option<String>,
+    pub(super) page_size: Option<Value>,
+    pub(super) timeout: Option<String>,
+    pub(super) groups: Option<RawGroups>,
+    pub(super) metrics: Option<Vec<RawMetricField>>,
+}
+impl RollupJobConfigBuilder {
+    pub(super) fn from_json(json: &str) -> Result<Self, ConfigError> {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        serde_path_to_error::deserialize(&mut deserializer)
+            .map_err(|error| (error.path().to_string(), error.into_inner()))
+            .and_then(|builder| deserializer.end().map(|()| builder).map_err(|error| (String::new(), error)))
+            .map_err(|(path, error)| {
+                let field = if path == "." { String::new() } else { path };
+                let message = error.to_string();
+                // Serde's words for what Elasticsearch calls `unknown field [name]`.
+                let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+                let message = unknown.map_or(message.clone(), |name| format!("unknown field [{name}]"));
+                ConfigError::new("", vec![ConfigProblem::new(field, message)])
+            })
+    }
+
+    /// The source indices: names and `*` wildcards, separated by commas. Required.
+    #[must_use]
+    pub fn index_pattern(mut self, index_pattern: impl Into<String>) -> Self {
+        self.index_pattern = Some(index_pattern.into());
+        self
+    }
+
+    /// Where rolled-up documents go. Required.
+    #[must_use]
+    pub fn rollup_index(mut self, rollup_index: impl Into<String>) -> Self {
+        self.rollup_index = Some(rollup_index.into());
+        self
+    }
+
+    /// When the job runs, in Elasticsearch's dialect ([`CronSchedule`]). Required.
+    #[must_use]
+    pub fn cron(mut self, cron: impl Into<String>) -> Self {
+        self.cron = Some(cron.into());
+        self
+    }
+
+    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`]. Required. A larger page is faster, a smaller one bounds what a
+    /// stop may have to wait for.
+    #[must_use]
+    pub fn page_size(mut self, page_size: u32) -> Self {
+        self.page_size = Some(page_size.into());
+        self
+    }
+
+    /// Kept for the round trip of Elasticsearch's JSON; nothing uses it. Default: `20s`.
+    #[must_use]
+    pub fn timeout(mut self, timeout: impl Into<String>) -> Self {
+        self.timeout = Some(timeout.into());
+        self
+    }
+
+    /// Groups by time. Required.
+    #[must_use]
+    pub fn date_histogram(mut self, date_histogram: DateHistogram) -> Self {
+        self.groups.get_or_insert_default().date_histogram = Some(Some(date_histogram));
+        self
+    }
+
+    /// Groups by numeric ranges. Default: not.
+    #[must_use]
+    pub fn histogram(mut self, histogram: Histogram) -> Self {
+        self.groups.get_or_insert_default().histogram = Some(histogram);
+        self
+    }
+
+    /// Groups by the values of fields. Default: not.
+    #[must_use]
+    pub fn terms<F: Into<String>>(mut self, fields: impl IntoIterator<Item = F>) -> Self {
+        self.groups.get_or_insert_default().terms = Some(Terms::new(fields));
+        self
+    }
+
+    /// Measures one more field. Default: none.
+    #[must_use]
+    pub fn metric(mut self, field: impl Into<String>, metrics: impl IntoIterator<Item = Metric>) -> Self {
+        let metrics = metrics.into_iter().map(|metric| metric.as_str().to_owned()).collect();
+        let field = RawMetricField { field: Some(field.into()), metrics: Some(metrics) };
+        self.metrics.get_or_insert_default().push(field);
+        self
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all problems that can be seen without asking the engine; [`put`](crate::RollupJobManager::put)
+    /// checks the fields against the source indices.
+    pub fn build(self) -> Result<RollupJobConfig, ConfigError> {
+        let id = self.id.clone().unwrap_or_default();
+        let mut problems = Problems::default();
+        let config = self.check(&mut problems);
+        match config {
+            Some(config) if problems.0.is_empty() => Ok(config),
+            _ => Err(ConfigError { id, problems: problems.0 }),
+        }
+    }
+
+    fn check(self, problems: &mut Problems) -> Option<RollupJobConfig> {
+        let required = [
+            ("index_pattern", self.index_pattern.is_none()),
+            ("rollup_index", self.rollup_index.is_none()),
+            ("cron", self.cron.is_none()),
+            ("page_size", self.page_size.is_none()),
+        ];
+        let missing: Vec<_> = required.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
+        if !missing.is_empty() {
+            problems.add(missing[0], format!("Required [{}]", missing.join(", ")));
+        }
+        let id = self.id.filter(|id| !id.is_empty());
+        if id.is_none() {
+            problems.add("id", "Id must be a non-null, non-empty string");
+        }
+        check_indices(self.index_pattern.as_deref(), self.rollup_index.as_deref(), problems);
+        let schedule = self.cron.as_deref().and_then(|cron| check_cron(cron, problems));
+        let page_size = self.page_size.as_ref().and_then(|size| check_page_size(size, problems));
+        let timeout = problems.keep("timeout", TimeValue::parse(self.timeout.as_deref().unwrap_or("20s"), "timeout"));
+        let metrics = check_metrics(self.metrics.clone().unwrap_or_default(), problems);
+        let Some(groups) = self.groups else {
+            let nothing = self.metrics.is_none_or(|metrics| metrics.is_empty());
+            problems.add(
+                "groups",
+                if nothing { "At least one grouping or metric must be configured" } else { "Required [groups]" },
+            );
+            return None;
+        };
+        let grouped = check_groups(groups, &metrics, problems);
+        let (groups, interval, rounding, delay) = grouped?;
+        Some(RollupJobConfig {
+            id: id?,
+            index_pattern: IndexPattern::new(self.index_pattern?),
+            rollup_index: self.rollup_index?,
+            schedule: schedule?,
+            page_size: page_size?,
+            timeout: timeout?,
+            key_names: key_names(&groups),
+            groups,
+            metrics,
+            interval,
+            rounding,
+            delay,
+        })
+    }
+}

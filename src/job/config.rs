@@ -1,0 +1,208 @@
+//! `RollupJobConfig`: what a job reads, how it groups and measures it, where it writes and when it runs.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::builder::RollupJobConfigBuilder;
+use super::cron::CronSchedule;
+use super::groups::Groups;
+use super::interval::DateInterval;
+use super::metrics::MetricField;
+use super::pattern::IndexPattern;
+use super::rounding::Rounding;
+use super::time_value::TimeValue;
+use super::validation::ConfigError;
+use crate::sync::Arc;
+
+/// The most buckets a page can have: the largest bucket limit of the search engines.
+pub const MAX_PAGE_SIZE: u32 = 65_536;
+
+/// What a job reads, how it groups and measures it, where it writes and when it runs. Checked, and never changed.
+///
+/// ```
+/// use rollup_jobs::{DateHistogram, Metric, RollupJobConfig};
+///
+/// let config = RollupJobConfig::builder("sensor")
+///     .index_pattern("sensor-*")
+///     .rollup_index("sensor_rollup")
+///     .cron("*/30 * * * * ?")
+///     .page_size(1_000)
+///     .date_histogram(DateHistogram::fixed_interval("timestamp", "1h").delay("7d"))
+///     .terms(["node"])
+///     .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum])
+///     .build()?;
+/// assert_eq!(RollupJobConfig::from_json(&config.to_json().to_string())?, config);
+/// # Ok::<(), rollup_jobs::ConfigError>(())
+/// ```
+///
+/// All problems are reported at once:
+///
+/// ```
+/// use rollup_jobs::{DateHistogram, RollupJobConfig};
+///
+/// let error = RollupJobConfig::builder("sensor")
+///     .index_pattern("sensor-*")
+///     .rollup_index("sensor-rolled")
+///     .cron("0 * * *")
+///     .page_size(1_000)
+///     .date_histogram(DateHistogram::fixed_interval("timestamp", "1w"))
+///     .build()
+///     .unwrap_err();
+/// let fields: Vec<_> = error.problems().iter().map(|p| p.field()).collect();
+/// assert_eq!(fields, ["index_pattern", "cron", "groups.date_histogram.fixed_interval"]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct RollupJobConfig {
+    pub(super) id: String,
+    pub(super) index_pattern: IndexPattern,
+    pub(super) rollup_index: String,
+    pub(super) schedule: CronSchedule,
+    pub(super) page_size: u32,
+    pub(super) timeout: TimeValue,
+    pub(super) groups: Groups,
+    pub(super) metrics: Vec<MetricField>,
+    pub(super) interval: DateInterval,
+    pub(super) rounding: Rounding,
+    pub(super) delay: Option<TimeValue>,
+    pub(super) key_names: Arc<[Arc<str>]>,
+}
+impl RollupJobConfig {
+    /// Begins a configuration for the job `id`.
+    #[must_use]
+    pub fn builder(id: impl Into<String>) -> RollupJobConfigBuilder {
+        RollupJobConfigBuilder { id: Some(id.into()), ..RollupJobConfigBuilder::default() }
+    }
+
+    /// Reads Elasticsearch's JSON form, with the id in it. Unknown members are rejected.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the text is not JSON of this shape, or the configuration is not valid.
+    pub fn from_json(json: &str) -> Result<Self, ConfigError> {
+        RollupJobConfigBuilder::from_json(json)?.build()
+    }
+
+    /// Like [`from_json`](Self::from_json), where `id` counts if the JSON has none. As in Elasticsearch, an id in the
+    /// JSON wins.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as above.
+    pub fn from_json_with_id(id: &str, json: &str) -> Result<Self, ConfigError> {
+        let mut builder = RollupJobConfigBuilder::from_json(json)?;
+        builder.id.get_or_insert_with(|| id.to_owned());
+        builder.build()
+    }
+
+    /// Elasticsearch's JSON form, as its get API prints it.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            id: &'a str,
+            index_pattern: &'a str,
+            rollup_index: &'a str,
+            cron: &'a str,
+            groups: &'a Groups,
+            metrics: Vec<Value>,
+            timeout: TimeValue,
+            page_size: u32,
+        }
+        let metric = |m: &MetricField| {
+            let names: Vec<_> = m.metrics().iter().map(|metric| metric.as_str()).collect();
+            serde_json::json!({ "field": m.field(), "metrics": names })
+        };
+        let json = Json {
+            id: &self.id,
+            index_pattern: self.index_pattern.as_str(),
+            rollup_index: &self.rollup_index,
+            cron: self.schedule.as_str(),
+            groups: &self.groups,
+            metrics: self.metrics.iter().map(metric).collect(),
+            timeout: self.timeout,
+            page_size: self.page_size,
+        };
+        // Maps with string keys and finite numbers only: this cannot fail.
+        serde_json::to_value(json).unwrap_or_default()
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The source indices.
+    #[must_use]
+    pub fn index_pattern(&self) -> &IndexPattern {
+        &self.index_pattern
+    }
+
+    /// Where rolled-up documents go. Several jobs may share one.
+    #[must_use]
+    pub fn rollup_index(&self) -> &str {
+        &self.rollup_index
+    }
+
+    /// When the job runs.
+    #[must_use]
+    pub fn schedule(&self) -> &CronSchedule {
+        &self.schedule
+    }
+
+    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`].
+    #[must_use]
+    pub fn page_size(&self) -> usize {
+        usize::try_from(self.page_size).unwrap_or(usize::MAX)
+    }
+
+    /// Kept for the round trip of Elasticsearch's JSON; nothing uses it (there it bounds the put call only).
+    #[must_use]
+    pub fn timeout(&self) -> TimeValue {
+        self.timeout
+    }
+
+    /// What the job groups by.
+    #[must_use]
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// The fields that are measured, and how.
+    #[must_use]
+    pub fn metrics(&self) -> &[MetricField] {
+        &self.metrics
+    }
+
+    /// The date histogram's interval.
+    #[must_use]
+    pub fn interval(&self) -> &DateInterval {
+        &self.interval
+    }
+
+    /// The date histogram's grid.
+    #[must_use]
+    pub fn rounding(&self) -> &Rounding {
+        &self.rounding
+    }
+
+    /// How long late documents are waited for.
+    #[must_use]
+    pub fn delay(&self) -> Option<TimeValue> {
+        self.delay
+    }
+
+    /// The names of the parts of a bucket's key: `timestamp.date_histogram`, `load.histogram`, `node.terms`.
+    #[must_use]
+    pub fn key_names(&self) -> &[Arc<str>] {
+        &self.key_names
+    }
+
+    /// `round_down(now - delay)`: only buckets that end at or before it are complete.
+    pub(crate) fn boundary(&self, now: jiff::Timestamp) -> i64 {
+        let delay = self.delay.map_or(0, TimeValue::as_millis);
+        self.rounding.round_down(now.as_millisecond().saturating_sub(delay))
+    }
+}
+
+#[cfg(test)]
+#[path = "config/tests.rs"]
+mod tests;

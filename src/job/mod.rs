@@ -1,0 +1,36 @@
+//! What is a job? Plain data: no thread, no lock, no clock, no I/O.
+
+mod builder;
+mod config;
+mod cron;
+mod groups;
+mod interval;
+mod metrics;
+mod pattern;
+mod position;
+mod record;
+mod rounding;
+mod state;
+mod stats;
+mod status;
+mod time_value;
+mod validation;
+
+pub use builder::RollupJobConfigBuilder;
+pub use config::{MAX_PAGE_SIZE, RollupJobConfig};
+pub use cron::{CronError, CronSchedule};
+pub use groups::{DateHistogram, Groups, Histogram, Terms};
+pub use interval::{CalendarUnit, DateInterval};
+pub use metrics::{Metric, MetricField};
+pub use pattern::IndexPattern;
+pub use position::{GroupKey, KeyPart, Position};
+pub use record::{Checkpoint, JobRecord, RecordError, RunAs, StoredState, TermsType};
+pub use rounding::{BucketCursor, DateBucket, Rounding};
+pub use state::JobState;
+pub use stats::JobStats;
+pub use status::{Health, HealthColor, JobError, JobStatus, Notice, Phase};
+pub use time_value::{TimeUnit, TimeValue, TimeValueError};
+pub use validation::{ConfigError, ConfigProblem};
+
+pub(crate) use groups::number_json;
+pub(crate) use status::StatusParts;

@@ -1,0 +1,231 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::config::RollupJobConfig;
+use super::position::Position;
+use super::state::JobState;
+use super::stats::JobStats;
+use super::validation::ConfigError;
+use crate::sync::Arc;
+
+/// The version of the stored form. A record with a higher one was written by a newer crate and is left alone.
+const FORMAT: u32 = 1;
+
+/// Whom a job acts for: opaque to this crate, stored with the job, handed to the engine in each call, never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunAs(String);
+
+impl RunAs {
+    /// Takes whatever the engine will understand.
+    pub fn new(identity: impl Into<String>) -> Self {
+        Self(identity.into())
+    }
+
+    /// The identity, for the engine.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for RunAs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RunAs(..)")
+    }
+}
+
+/// The kind of values of a `terms` field: the same in all source indices, settled when the job is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TermsType {
+    /// Text.
+    Keyword,
+    /// Whole numbers.
+    Integer,
+    /// Floating-point numbers.
+    Floating,
+}
+
+impl fmt::Display for TermsType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keyword => "keyword",
+            Self::Integer => "integer",
+            Self::Floating => "floating point",
+        })
+    }
+}
+
+/// What is stored about a job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredState {
+    /// A put is under way: the rollup index may not be there yet.
+    Preparing,
+    /// Comes back stopped.
+    Stopped,
+    /// Comes back started and waits for its time.
+    Started,
+    /// Comes back started and is triggered at once.
+    Indexing,
+    /// Never written here, read as Elasticsearch reads it: comes back stopped.
+    Stopping,
+    /// Never written here, read as Elasticsearch reads it: comes back stopped.
+    Aborting,
+}
+
+impl StoredState {
+    /// The state that a job with this record comes back in. A [`Preparing`](Self::Preparing) one is not a job yet.
+    #[must_use]
+    pub const fn restored(self) -> JobState {
+        match self {
+            Self::Preparing | Self::Stopped | Self::Stopping | Self::Aborting => JobState::Stopped,
+            Self::Started | Self::Indexing => JobState::Started,
+        }
+    }
+}
+
+/// How far a job has come and what it did until then. An engine that commits documents and checkpoint in one step keeps
+/// it with the documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The key of the last bucket that was written; none before the first.
+    pub position: Option<Position>,
+    /// The statistics that belong to the position.
+    pub stats: JobStats,
+}
+
+/// Everything that is stored of a job: one snapshot, taken under the job's lock.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobRecord {
+    pub(crate) config: Arc<RollupJobConfig>,
+    pub(crate) terms_types: Vec<TermsType>,
+    pub(crate) run_as: Option<RunAs>,
+    pub(crate) state: StoredState,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) run: u64,
+    pub(crate) revision: u64,
+    pub(crate) epoch: u64,
+}
+
+/// A stored record cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// It is not JSON of the expected shape.
+    #[error("the stored record is damaged")]
+    Damaged(#[source] Arc<serde_json::Error>),
+    /// A newer version of the crate wrote it.
+    #[error("the stored record has format {found}, this version reads up to {FORMAT}: upgrade rollup-jobs")]
+    Format {
+        /// The format number found.
+        found: u32,
+    },
+    /// Its configuration is not valid (any more).
+    #[error("the stored configuration is not valid")]
+    Config(#[source] ConfigError),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredV1 {
+    config: Value,
+    terms_types: Vec<TermsType>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_as: Option<RunAs>,
+    state: StoredState,
+    checkpoint: Checkpoint,
+    run: u64,
+    revision: u64,
+    epoch: u64,
+}
+
+impl JobRecord {
+    /// The job's id, the key to store it under.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.config.id()
+    }
+
+    /// Grows with every record that a store gets, whatever the id: of two records of one job, the higher is newer.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// Which ownership of the store it was written under.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The stored state.
+    #[must_use]
+    pub fn state(&self) -> StoredState {
+        self.state
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Arc<RollupJobConfig> {
+        &self.config
+    }
+
+    /// The stored position and statistics.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The form to store.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let stored = StoredV1 {
+            config: self.config.to_json(),
+            terms_types: self.terms_types.clone(),
+            run_as: self.run_as.clone(),
+            state: self.state,
+            checkpoint: self.checkpoint.clone(),
+            run: self.run,
+            revision: self.revision,
+            epoch: self.epoch,
+        };
+        // Maps with string keys and finite numbers only: this cannot fail.
+        let mut json = serde_json::to_value(stored).unwrap_or_default();
+        json["format"] = Value::from(FORMAT);
+        json
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// [`RecordError`], which says whether the record is damaged, too new, or holds a configuration that is not valid.
+    pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
+        let damaged = |error| RecordError::Damaged(Arc::new(error));
+        let stored: Stored = serde_json::from_slice(text).map_err(damaged)?;
+        if stored.format > FORMAT {
+            return Err(RecordError::Format { found: stored.format });
+        }
+        let stored: StoredV1 = serde_json::from_value(stored.rest).map_err(damaged)?;
+        let config = RollupJobConfig::from_json(&stored.config.to_string()).map_err(RecordError::Config)?;
+        Ok(Self {
+            config: Arc::new(config),
+            terms_types: stored.terms_types,
+            run_as: stored.run_as,
+            state: stored.state,
+            checkpoint: stored.checkpoint,
+            run: stored.run,
+            revision: stored.revision,
+            epoch: stored.epoch,
+        })
+    }
+}

@@ -1,0 +1,261 @@
+//! Rounding instants down to the start of their date histogram bucket, as Elasticsearch does, daylight saving time
+//! included: floor in local time, then find the instant that has this local time. Where there is none (a gap) it is the
+//! transition; where there are two (an overlap), time-like units take the latest that is not in the future and day-like
+//! units the earliest; and a time-like bucket never reaches back over an overlap.
+
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::{Timestamp, ToSpan};
+
+use super::interval::{CalendarUnit, millis_of};
+
+/// How far from the ends of the supported time range (years -9999 to 9999) instants are kept, so that no bucket's start
+/// or end falls out of it. What lies beyond counts as the end.
+const MARGIN_MILLIS: i64 = 800 * 86_400_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// Milliseconds from the local epoch: fixed intervals, seconds, minutes and hours.
+    Fixed(i64),
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Zone {
+    /// Milliseconds east of UTC, always.
+    Offset(i64),
+    Rules(TimeZone),
+}
+
+/// A date histogram's grid: which bucket an instant belongs to. Instants are milliseconds since 1970-01-01T00:00Z.
+///
+/// ```
+/// use rollup_jobs::{DateHistogram, RollupJobConfig};
+///
+/// let config = RollupJobConfig::builder("sensor")
+///     .index_pattern("sensor-*")
+///     .rollup_index("rolled")
+///     .cron("0 0 * * * ?")
+///     .page_size(100)
+///     .date_histogram(DateHistogram::calendar_interval("timestamp", "1d").time_zone("-03:00"))
+///     .build()?;
+/// // 2015-03-31T23:00-03:00 lies in the local day that begins at 2015-03-31T03:00Z.
+/// assert_eq!(config.rounding().round_down(1_427_853_600_000), 1_427_770_800_000);
+/// # Ok::<(), rollup_jobs::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rounding {
+    unit: Unit,
+    zone: Zone,
+}
+
+/// The half-open range of instants of one date bucket, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DateBucket {
+    /// The first instant; also the bucket's key.
+    pub start: i64,
+    /// The first instant after it.
+    pub end: i64,
+}
+
+impl Unit {
+    pub(super) fn of_calendar(unit: CalendarUnit) -> Self {
+        match unit {
+            CalendarUnit::Second => Self::Fixed(1_000),
+            CalendarUnit::Minute => Self::Fixed(60_000),
+            CalendarUnit::Hour => Self::Fixed(3_600_000),
+            CalendarUnit::Day => Self::Day,
+            CalendarUnit::Week => Self::Week,
+            CalendarUnit::Month => Self::Month,
+            CalendarUnit::Quarter => Self::Quarter,
+            CalendarUnit::Year => Self::Year,
+        }
+    }
+
+    const fn is_time_like(self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
+    /// Floors a local time, in milliseconds from the local epoch.
+    fn floor(self, local: i64) -> i64 {
+        const DAY: i64 = 86_400_000;
+        match self {
+            Self::Fixed(millis) => local.div_euclid(millis).saturating_mul(millis),
+            Self::Day => local.div_euclid(DAY) * DAY,
+            // 1970-01-01 was a Thursday, so the Monday of its week was day -3.
+            Self::Week => ((local.div_euclid(DAY) + 3).div_euclid(7) * 7 - 3) * DAY,
+            Self::Month | Self::Quarter | Self::Year => {
+                let date = local_datetime(local).date();
+                let month = match self {
+                    Self::Month => date.month(),
+                    Self::Quarter => (date.month() - 1) / 3 * 3 + 1,
+                    _ => 1,
+                };
+                // The first of a month that is in range is itself in range: `MARGIN_MILLIS` keeps it so.
+                local_millis(date.with().month(month).day(1).build().unwrap_or(date).into())
+            }
+        }
+    }
+
+    /// The local start of the bucket after the one that starts at `local`, leaving transitions aside.
+    fn next(self, local: i64) -> i64 {
+        const DAY: i64 = 86_400_000;
+        match self {
+            Self::Fixed(millis) => local.saturating_add(millis),
+            Self::Day => local + DAY,
+            Self::Week => local + 7 * DAY,
+            Self::Month | Self::Quarter | Self::Year => {
+                let months = match self {
+                    Self::Month => 1,
+                    Self::Quarter => 3,
+                    _ => 12,
+                };
+                let start = local_datetime(local);
+                local_millis(start.checked_add(months.months()).unwrap_or(start))
+            }
+        }
+    }
+}
+
+fn local_datetime(local: i64) -> DateTime {
+    Offset::UTC.to_datetime(timestamp(local))
+}
+
+fn local_millis(local: DateTime) -> i64 {
+    Offset::UTC.to_timestamp(local).map_or(i64::MAX, Timestamp::as_millisecond)
+}
+
+fn timestamp(millis: i64) -> Timestamp {
+    let end = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(millis).unwrap_or(end)
+}
+
+fn clamp(millis: i64) -> i64 {
+    millis.clamp(Timestamp::MIN.as_millisecond() + MARGIN_MILLIS, Timestamp::MAX.as_millisecond() - MARGIN_MILLIS)
+}
+
+impl Rounding {
+    pub(super) fn new(unit: Unit, zone: Zone) -> Self {
+        Self { unit, zone }
+    }
+
+    /// The start of the bucket that `instant` belongs to.
+    #[must_use]
+    pub fn round_down(&self, instant: i64) -> i64 {
+        let instant = clamp(instant);
+        match &self.zone {
+            Zone::Offset(offset) => self.unit.floor(instant + offset) - offset,
+            Zone::Rules(zone) => self.round_by_rules(zone, instant),
+        }
+    }
+
+    /// The bucket that `instant` belongs to.
+    #[must_use]
+    pub fn bucket(&self, instant: i64) -> DateBucket {
+        let start = self.round_down(instant);
+        let end = match &self.zone {
+            Zone::Offset(offset) => self.unit.next(start + offset) - offset,
+            Zone::Rules(zone) => self.end_by_rules(zone, start),
+        };
+        DateBucket { start, end }
+    }
+
+    /// A view that remembers the last bucket, for instants that mostly come in order.
+    #[must_use]
+    pub fn cursor(&self) -> BucketCursor {
+        BucketCursor { rounding: self.clone(), bucket: DateBucket { start: 0, end: 0 } }
+    }
+
+    /// The length of a fixed interval, or of seconds, minutes and hours, in milliseconds.
+    pub(crate) fn fixed_millis(&self) -> Option<i64> {
+        match self.unit {
+            Unit::Fixed(millis) => Some(millis),
+            _ => None,
+        }
+    }
+
+    fn round_by_rules(&self, zone: &TimeZone, instant: i64) -> i64 {
+        let local = self.unit.floor(instant + millis_of(zone.to_offset(timestamp(instant))));
+        let start = match zone.to_ambiguous_timestamp(local_datetime(local)).offset() {
+            AmbiguousOffset::Unambiguous { offset } => local - millis_of(offset),
+            AmbiguousOffset::Gap { before, .. } => last_transition(zone, local - millis_of(before)),
+            AmbiguousOffset::Fold { before, after } => {
+                let (earliest, latest) = (local - millis_of(before), local - millis_of(after));
+                if self.unit.is_time_like() && latest <= instant { latest } else { earliest }
+            }
+        };
+        match last_overlap(zone, start, instant) {
+            Some(overlap) if self.unit.is_time_like() => start.max(self.round_by_rules(zone, overlap - 1)),
+            _ => start,
+        }
+    }
+
+    fn end_by_rules(&self, zone: &TimeZone, start: i64) -> i64 {
+        let begins_here = |instant: i64| self.round_by_rules(zone, clamp(instant)) > start;
+        let local = start + millis_of(zone.to_offset(timestamp(start)));
+        let next = self.unit.next(self.unit.floor(local));
+        let guess = next - millis_of(zone.to_offset(timestamp(next - (local - start))));
+        if guess > start && begins_here(guess) && !begins_here(guess - 1) {
+            return guess;
+        }
+        // A transition is near: search. Rounding never decreases, so bisection finds the first instant of the next
+        // bucket. One that begins past the end of time is never reached.
+        let (mut inside, mut step) = (start, 1_000);
+        let mut beyond = loop {
+            let instant = start.saturating_add(step);
+            if begins_here(instant) {
+                break instant;
+            }
+            if clamp(instant) < instant {
+                return instant;
+            }
+            inside = instant;
+            step *= 2;
+        };
+        while beyond - inside > 1 {
+            let middle = inside + (beyond - inside) / 2;
+            if begins_here(middle) { beyond = middle } else { inside = middle }
+        }
+        beyond
+    }
+}
+
+/// The last transition at or before `instant`, which lies just after one.
+fn last_transition(zone: &TimeZone, instant: i64) -> i64 {
+    zone.preceding(timestamp(instant + 1)).next().map_or(instant, |t| t.timestamp().as_millisecond())
+}
+
+/// The last transition in `(start, instant]` at which clocks were set back.
+fn last_overlap(zone: &TimeZone, start: i64, instant: i64) -> Option<i64> {
+    zone.preceding(timestamp(instant + 1))
+        .map(|transition| (transition.timestamp().as_millisecond(), transition.offset()))
+        .take_while(|(at, _)| *at > start)
+        .find(|(at, after)| zone.to_offset(timestamp(*at - 1)) > *after)
+        .map(|(at, _)| at)
+}
+
+/// Rounds a sequence of instants, looking the calendar up only when the bucket changes.
+#[derive(Debug, Clone)]
+pub struct BucketCursor {
+    rounding: Rounding,
+    bucket: DateBucket,
+}
+
+impl BucketCursor {
+    /// The start of the bucket that `instant` belongs to.
+    #[inline]
+    pub fn round_down(&mut self, instant: i64) -> i64 {
+        if instant < self.bucket.start || instant >= self.bucket.end {
+            self.bucket = self.rounding.bucket(instant);
+        }
+        self.bucket.start
+    }
+}
+
+#[cfg(test)]
+#[path = "rounding/tests.rs"]
+mod tests;

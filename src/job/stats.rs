@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// What a job has done so far: Elasticsearch's counters, saved with every checkpoint (Elasticsearch loses them in a
+/// restart), so that a page that has to be redone is counted once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobStats {
+    pub(crate) pages_processed: u64,
+    pub(crate) documents_processed: u64,
+    pub(crate) documents_skipped: u64,
+    pub(crate) rollups_indexed: u64,
+    pub(crate) trigger_count: u64,
+    pub(crate) index_time: Duration,
+    pub(crate) index_total: u64,
+    pub(crate) index_failures: u64,
+    pub(crate) search_time: Duration,
+    pub(crate) search_total: u64,
+    pub(crate) search_failures: u64,
+    pub(crate) processing_time: Duration,
+    pub(crate) processing_total: u64,
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident: $type:ty),* $(,)?) => {
+        impl JobStats {
+            $($(#[$doc])* #[must_use] pub const fn $name(&self) -> $type { self.$name })*
+        }
+    };
+}
+
+getters! {
+    /// Pages that a search delivered, the empty one that ends a run included.
+    pages_processed: u64,
+    /// Source documents in the buckets that were rolled up. A multi-valued document counts in each of its buckets.
+    documents_processed: u64,
+    /// Source documents without a date, seen and left out by the newest scan. A gauge, not a sum.
+    documents_skipped: u64,
+    /// Rolled-up documents that the engine accepted. Elasticsearch counts rejected ones too.
+    rollups_indexed: u64,
+    /// Triggers that began a run.
+    trigger_count: u64,
+    /// Time spent in writing calls.
+    index_time: Duration,
+    /// Writing calls that returned.
+    index_total: u64,
+    /// Writing calls that failed, and items that were rejected.
+    index_failures: u64,
+    /// Time spent in searches.
+    search_time: Duration,
+    /// Searches that delivered a page.
+    search_total: u64,
+    /// Searches that failed, and pages that could not be converted.
+    search_failures: u64,
+    /// Time spent in turning buckets into documents.
+    processing_time: Duration,
+    /// Pages turned into documents.
+    processing_total: u64,
+}
+
+impl JobStats {
+    /// The `stats` member of Elasticsearch's get API.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        json!({
+            "pages_processed": self.pages_processed,
+            "documents_processed": self.documents_processed,
+            "rollups_indexed": self.rollups_indexed,
+            "trigger_count": self.trigger_count,
+            "index_time_in_ms": millis(self.index_time),
+            "index_total": self.index_total,
+            "index_failures": self.index_failures,
+            "search_time_in_ms": millis(self.search_time),
+            "search_total": self.search_total,
+            "search_failures": self.search_failures,
+            "processing_time_in_ms": millis(self.processing_time),
+            "processing_total": self.processing_total,
+        })
+    }
+
+    /// `earlier`, with the counters that only ever tell of trouble or triggers as they are now: work that is redone
+    /// counts once, its failures count each time.
+    pub(crate) fn rolled_back_to(&self, earlier: &Self) -> Self {
+        Self {
+            search_failures: self.search_failures,
+            index_failures: self.index_failures,
+            trigger_count: self.trigger_count,
+            documents_skipped: self.documents_skipped,
+            ..earlier.clone()
+        }
+    }
+}

@@ -1,0 +1,298 @@
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::config::RollupJobConfig;
+use super::position::Position;
+use super::state::JobState;
+use super::stats::JobStats;
+use crate::sync::Arc;
+
+/// What a job is doing at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Nothing.
+    Idle,
+    /// A run waits for an indexer thread.
+    Queued,
+    /// The engine is asked for a page (or, at the beginning of a run, for its checkpoint).
+    Searching,
+    /// The engine takes rolled-up documents.
+    Writing,
+    /// The engine makes them durable.
+    Committing,
+    /// The store takes the job's record.
+    Saving,
+    /// A run waits before it tries a failed call again.
+    BackingOff,
+    /// The engine tidies the rollup index up.
+    Merging,
+}
+
+impl Phase {
+    /// Whether it lasts as long as one engine call does.
+    #[must_use]
+    pub const fn is_engine_call(self) -> bool {
+        matches!(self, Self::Searching | Self::Writing | Self::Committing | Self::Merging)
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Idle => "idle",
+            Self::Queued => "queued",
+            Self::Searching => "searching",
+            Self::Writing => "writing",
+            Self::Committing => "committing",
+            Self::Saving => "saving",
+            Self::BackingOff => "backing off",
+            Self::Merging => "merging",
+        })
+    }
+}
+
+/// How a job is, at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HealthColor {
+    /// All is well.
+    Green,
+    /// Retrying, or the last run failed.
+    Yellow,
+    /// Needs a person: three failed runs in a row, an unreadable record, an unsaved state, a wedged engine call.
+    Red,
+}
+
+impl fmt::Display for HealthColor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Green => "green",
+            Self::Yellow => "yellow",
+            Self::Red => "red",
+        })
+    }
+}
+
+/// A color and, unless it is green, the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    color: HealthColor,
+    reason: Option<String>,
+}
+
+impl Health {
+    pub(crate) const GREEN: Self = Self { color: HealthColor::Green, reason: None };
+
+    pub(crate) fn yellow(reason: impl Into<String>) -> Self {
+        Self { color: HealthColor::Yellow, reason: Some(reason.into()) }
+    }
+
+    pub(crate) fn red(reason: impl Into<String>) -> Self {
+        Self { color: HealthColor::Red, reason: Some(reason.into()) }
+    }
+
+    /// The color.
+    #[must_use]
+    pub fn color(&self) -> HealthColor {
+        self.color
+    }
+
+    /// Why it is not green.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
+/// Something that went wrong in a run.
+#[derive(Debug, Clone)]
+pub struct JobError {
+    pub(crate) at: Timestamp,
+    pub(crate) run: u64,
+    pub(crate) phase: Phase,
+    pub(crate) transient: bool,
+    pub(crate) chain: Vec<String>,
+}
+
+impl JobError {
+    /// `error` and its causes, one text each.
+    pub(crate) fn chain_of(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+    }
+
+    /// When.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// In which run.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Doing what.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether the call was, or would have been, tried again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.transient
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        self.chain.first().map_or("", String::as_str)
+    }
+
+    /// What it was caused by, the nearest cause first.
+    #[must_use]
+    pub fn causes(&self) -> &[String] {
+        self.chain.get(1..).unwrap_or_default()
+    }
+}
+
+/// `while writing in run 7: the disk is full: no space left on device`
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "while {} in run {}: {}", self.phase, self.run, self.chain.join(": "))
+    }
+}
+
+/// Something out of the ordinary that is not an error, such as a rollup index that was found empty and is rolled up anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub(crate) at: Timestamp,
+    pub(crate) run: u64,
+    pub(crate) text: String,
+}
+
+impl Notice {
+    /// When.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// In which run.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// What.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Everything there is to know about a job at one moment: an owned snapshot that never waits for an engine.
+#[derive(Debug, Clone)]
+pub struct JobStatus {
+    parts: StatusParts,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct StatusParts {
+    pub(crate) id: String,
+    pub(crate) config: Option<Arc<RollupJobConfig>>,
+    pub(crate) state: JobState,
+    pub(crate) phase: Phase,
+    pub(crate) in_phase_for: Duration,
+    pub(crate) run: u64,
+    pub(crate) position: Option<Position>,
+    pub(crate) stats: JobStats,
+    pub(crate) next_run: Option<Timestamp>,
+    pub(crate) last_errors: Vec<JobError>,
+    pub(crate) notice: Option<Notice>,
+    pub(crate) health: Health,
+}
+
+impl JobStatus {
+    pub(crate) fn new(parts: StatusParts) -> Self {
+        Self { parts }
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.parts.id
+    }
+
+    /// The configuration; none only if the stored record cannot be read (health is red then and says why).
+    #[must_use]
+    pub fn config(&self) -> Option<&Arc<RollupJobConfig>> {
+        self.parts.config.as_ref()
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        self.parts.state
+    }
+
+    /// What the job is doing.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.parts.phase
+    }
+
+    /// For how long it has been doing that.
+    #[must_use]
+    pub fn in_phase_for(&self) -> Duration {
+        self.parts.in_phase_for
+    }
+
+    /// The number of the current run, or of the last one; 0 before the first.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.parts.run
+    }
+
+    /// The last bucket written, as far as it is durable.
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        self.parts.position.as_ref()
+    }
+
+    /// The statistics that belong to the position.
+    #[must_use]
+    pub fn stats(&self) -> &JobStats {
+        &self.parts.stats
+    }
+
+    /// The next time the schedule triggers it; none while it is not started, or if its schedule is over.
+    #[must_use]
+    pub fn next_run(&self) -> Option<Timestamp> {
+        self.parts.next_run
+    }
+
+    /// The last errors, newest last; at most [`KEPT`](Self::ERRORS_KEPT).
+    #[must_use]
+    pub fn last_errors(&self) -> &[JobError] {
+        &self.parts.last_errors
+    }
+
+    /// The last remark that is not an error.
+    #[must_use]
+    pub fn notice(&self) -> Option<&Notice> {
+        self.parts.notice.as_ref()
+    }
+
+    /// How the job is.
+    #[must_use]
+    pub fn health(&self) -> &Health {
+        &self.parts.health
+    }
+
+    /// How many errors are kept per job.
+    pub const ERRORS_KEPT: usize = 16;
+}

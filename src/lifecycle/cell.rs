@@ -1,0 +1,138 @@
+//! What a job's lock guards.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::transition::{Event as Transition, next};
+use crate::job::{Checkpoint, JobError, JobState, JobStatus, Notice, Phase, StoredState};
+use crate::observer::{Event, StateChange};
+use crate::stop_signal::StopSignal;
+use crate::store::StoreError;
+use crate::sync::{AtomicU64, Ordering};
+
+/// Everything about a job that changes. `R` is a run between its turns.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own sentence")]
+pub(super) struct Cell<R> {
+    pub(super) state: JobState,
+    pub(super) phase: Phase,
+    pub(super) phase_since: Duration,
+    /// The number of the current run, or of the last one.
+    pub(super) run: u64,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) token: Token<R>,
+    /// An entry for this job sits in the pool's queue. There is never a second one.
+    pub(super) in_queue: bool,
+    pub(super) signal: StopSignal,
+    /// How many stops have been completed. Waiters wait for this count, which only grows, and never for a state.
+    pub(super) stops_completed: u64,
+    /// How often the store refused the save that would have completed a stop.
+    pub(super) saves_refused: u64,
+    /// The last refusal, until a save gets through.
+    pub(super) unsaved: Option<StoreError>,
+    /// The stop under way is durable already: a crash would not forget it.
+    pub(super) stop_is_durable: bool,
+    /// The start under way, or the last one, is durable.
+    pub(super) start_is_durable: bool,
+    /// The revision of the newest record that saves a start.
+    pub(super) start_revision: u64,
+    pub(super) gone: bool,
+    pub(super) shutting_down: bool,
+    /// The manager's threads are gone, or given up.
+    pub(super) closed: bool,
+    pub(super) errors: VecDeque<JobError>,
+    pub(super) notice: Option<Notice>,
+    pub(super) failed_runs: u32,
+    pub(super) retrying: bool,
+    /// What observers were not told yet; nothing is kept if there are none.
+    pub(super) outbox: Option<VecDeque<Event>>,
+    pub(super) delivering: bool,
+}
+
+/// Who has the run.
+pub(super) enum Token<R> {
+    /// There is none, or it is over.
+    None,
+    /// It waits in the pool's queue.
+    Queued(R),
+    /// It waits for its next try.
+    BackingOff(R),
+    /// An indexer thread has it, and will end it.
+    OnThread,
+    /// A thread that asked for a stop has taken it over and saves its end.
+    Finishing,
+}
+
+impl<R> Token<R> {
+    /// Takes the run out if it is between turns.
+    pub(super) fn take_parked(&mut self) -> Option<R> {
+        match std::mem::replace(self, Self::None) {
+            Self::Queued(run) | Self::BackingOff(run) => Some(run),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
+}
+
+/// The part of a job record that changes, as it was at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) state: StoredState,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) run: u64,
+    pub(crate) revision: u64,
+}
+
+impl<R> Cell<R> {
+    pub(super) fn go(&mut self, event: Transition) -> Option<JobState> {
+        let to = next(self.state, event)?;
+        let from = std::mem::replace(&mut self.state, to);
+        if from != to {
+            self.tell(Event::State(StateChange { from, to }));
+        }
+        Some(to)
+    }
+
+    pub(super) fn enter(&mut self, phase: Phase, now: Duration) {
+        (self.phase, self.phase_since) = (phase, now);
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Some(outbox) = &mut self.outbox {
+            outbox.push_back(event);
+        }
+    }
+
+    pub(super) fn note_error(&mut self, error: JobError) {
+        if self.errors.len() == JobStatus::ERRORS_KEPT {
+            self.errors.pop_front();
+        }
+        self.tell(Event::Error(Box::new(error.clone())));
+        self.errors.push_back(error);
+    }
+
+    /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
+    pub(super) fn snapshot(&self, state: StoredState, revisions: &AtomicU64) -> Snapshot {
+        let revision = revisions.fetch_add(1, Ordering::Relaxed) + 1;
+        Snapshot { state, checkpoint: self.checkpoint.clone(), run: self.run, revision }
+    }
+
+    /// A stop is at rest and durable.
+    pub(super) fn complete_stop(&mut self, now: Duration) {
+        self.go(Transition::StopSaved);
+        self.token = Token::None;
+        self.stops_completed += 1;
+        self.unsaved = None;
+        self.enter(Phase::Idle, now);
+    }
+
+    /// The store refused the save that would have completed a stop: nobody has the run any more, and the next stop
+    /// tries again.
+    pub(super) fn refuse_stop(&mut self, error: StoreError, now: Duration) {
+        self.token = Token::None;
+        self.saves_refused += 1;
+        self.unsaved = Some(error);
+        self.enter(Phase::Saving, now);
+    }
+}

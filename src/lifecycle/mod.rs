@@ -1,0 +1,272 @@
+//! What may it do next? A job's one mutex and condition variable, and the events that pass through it.
+//!
+//! Nothing but assignments and `notify_all` happens under the lock: no engine, store, observer or waker is called. Whatever
+//! was taken out under it (a parked run, a signal to raise) is returned, and dealt with outside.
+
+mod cell;
+mod stop;
+mod transition;
+mod turn;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use cell::{Cell, Token};
+use transition::Event as Transition;
+
+pub(crate) use cell::Snapshot;
+pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
+pub(crate) use turn::{EndOfTurn, Published};
+
+use crate::job::{Checkpoint, JobError, JobState, Notice, Phase, StoredState};
+use crate::observer::Event;
+use crate::stop_signal::StopSignal;
+use crate::store::StoreError;
+use crate::sync::{Arc, AtomicU64, Monitor};
+
+/// The state machine of one job. `R` is a run between its turns.
+pub(crate) struct Lifecycle<R> {
+    cell: Arc<Monitor<Cell<R>>>,
+}
+
+/// What a start has to do.
+pub(crate) enum StartDecision {
+    /// Save this, then say how it went.
+    Save(Snapshot),
+    AlreadyStarted,
+    Refused(JobState),
+    Gone,
+    ShutDown,
+}
+
+/// What a trigger has led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TriggerDecision {
+    /// A run waits for a thread; `push` says whether the job has to be put into the queue.
+    Queued {
+        run: u64,
+        push: bool,
+    },
+    Running(u64),
+    Refused(JobState),
+    Gone,
+    ShutDown,
+}
+
+/// What can be seen of a job from outside.
+pub(crate) struct View {
+    pub(crate) state: JobState,
+    pub(crate) phase: Phase,
+    pub(crate) phase_since: Duration,
+    pub(crate) run: u64,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) errors: Vec<JobError>,
+    pub(crate) notice: Option<Notice>,
+    pub(crate) failed_runs: u32,
+    pub(crate) retrying: bool,
+    pub(crate) unsaved: Option<StoreError>,
+}
+
+/// What shutting down leaves to do for one job.
+pub(crate) struct ShutDown<R> {
+    pub(crate) parked: Option<R>,
+    pub(crate) signal: StopSignal,
+    /// A run that no thread will checkpoint any more.
+    pub(crate) save: Option<Snapshot>,
+}
+
+impl<R: Send + 'static> Lifecycle<R> {
+    /// A job in `state`, stopped or started. Events are kept only if it is `observed`.
+    pub(crate) fn new(state: JobState, checkpoint: Checkpoint, run: u64, now: Duration, observed: bool) -> Self {
+        let cell = Cell {
+            state,
+            phase: Phase::Idle,
+            phase_since: now,
+            run,
+            checkpoint,
+            token: Token::None,
+            in_queue: false,
+            signal: StopSignal::never(),
+            stops_completed: 0,
+            saves_refused: 0,
+            unsaved: None,
+            stop_is_durable: false,
+            start_is_durable: true,
+            start_revision: 0,
+            gone: false,
+            shutting_down: false,
+            closed: false,
+            errors: VecDeque::new(),
+            notice: None,
+            failed_runs: 0,
+            retrying: false,
+            outbox: observed.then(VecDeque::new),
+            delivering: false,
+        };
+        Self { cell: Arc::new(Monitor::new(cell)) }
+    }
+
+    /// Somebody starts the job.
+    pub(crate) fn start(&self, revisions: &AtomicU64) -> StartDecision {
+        let mut cell = self.cell.lock();
+        if cell.gone {
+            return StartDecision::Gone;
+        }
+        if cell.shutting_down {
+            return StartDecision::ShutDown;
+        }
+        let before = cell.state;
+        if cell.go(Transition::Start).is_none() {
+            return StartDecision::Refused(before);
+        }
+        if before == JobState::Stopped {
+            cell.start_is_durable = false;
+        }
+        if cell.start_is_durable {
+            return StartDecision::AlreadyStarted;
+        }
+        let snapshot = cell.snapshot(StoredState::Started, revisions);
+        cell.start_revision = snapshot.revision;
+        StartDecision::Save(snapshot)
+    }
+
+    /// The save of a [`StartDecision::Save`] got through.
+    pub(crate) fn start_saved(&self, revision: u64) {
+        let mut cell = self.cell.lock();
+        if cell.start_revision == revision {
+            cell.start_is_durable = true;
+        }
+    }
+
+    /// A trigger at this moment. `make` builds the run of the given number.
+    pub(crate) fn trigger(&self, now: Duration, make: impl FnOnce(u64, StopSignal) -> R) -> TriggerDecision {
+        let mut cell = self.cell.lock();
+        if cell.gone {
+            return TriggerDecision::Gone;
+        }
+        if cell.shutting_down {
+            return TriggerDecision::ShutDown;
+        }
+        if cell.go(Transition::Trigger).is_none() {
+            return match cell.state {
+                JobState::Indexing => TriggerDecision::Running(cell.run),
+                state => TriggerDecision::Refused(state),
+            };
+        }
+        cell.run += 1;
+        cell.checkpoint.stats.trigger_count += 1;
+        cell.signal = StopSignal::never();
+        let run = make(cell.run, cell.signal.clone());
+        let push = cell.queue(run, now);
+        TriggerDecision::Queued { run: cell.run, push }
+    }
+
+    /// Accepts a delete if the job is stopped.
+    pub(crate) fn delete(&self, now: Duration) -> Result<(), DeleteRefused> {
+        let mut cell = self.cell.lock();
+        if cell.gone {
+            return Err(DeleteRefused::Gone);
+        }
+        if cell.shutting_down {
+            return Err(DeleteRefused::ShutDown);
+        }
+        let before = cell.state;
+        cell.go(Transition::Delete).ok_or(DeleteRefused::NotStopped(before))?;
+        cell.enter(Phase::Saving, now);
+        Ok(())
+    }
+
+    /// The record without a position, for a delete that removes the documents first.
+    pub(crate) fn forget_position(&self, revisions: &AtomicU64) -> Snapshot {
+        let mut cell = self.cell.lock();
+        cell.checkpoint.position = None;
+        cell.snapshot(StoredState::Stopped, revisions)
+    }
+
+    /// The record is removed.
+    pub(crate) fn deleted(&self) {
+        self.cell.lock().gone = true;
+        self.cell.notify_all();
+    }
+
+    /// The record could not be removed: the job is stopped again.
+    pub(crate) fn delete_failed(&self, now: Duration) {
+        let mut cell = self.cell.lock();
+        cell.go(Transition::DeleteFailed);
+        cell.enter(Phase::Idle, now);
+    }
+
+    /// No more turns, starts and triggers. What is persisted does not change.
+    pub(crate) fn shut_down(&self, revisions: &AtomicU64, now: Duration) -> ShutDown<R> {
+        let mut cell = self.cell.lock();
+        cell.shutting_down = true;
+        let parked = cell.token.take_parked();
+        if parked.is_some() {
+            cell.enter(Phase::Idle, now);
+        }
+        let save = parked.is_some().then(|| cell.snapshot(StoredState::Indexing, revisions));
+        ShutDown { parked, signal: cell.signal.clone(), save }
+    }
+
+    /// The manager's threads are gone, or given up: nobody will complete a stop any more.
+    pub(crate) fn close(&self) {
+        self.cell.lock().closed = true;
+        self.cell.notify_all();
+    }
+
+    pub(crate) fn view(&self) -> View {
+        let cell = self.cell.lock();
+        View {
+            state: cell.state,
+            phase: cell.phase,
+            phase_since: cell.phase_since,
+            run: cell.run,
+            checkpoint: cell.checkpoint.clone(),
+            errors: cell.errors.iter().cloned().collect(),
+            notice: cell.notice.clone(),
+            failed_runs: cell.failed_runs,
+            retrying: cell.retrying,
+            unsaved: cell.unsaved.clone(),
+        }
+    }
+
+    pub(crate) fn enter(&self, phase: Phase, now: Duration) {
+        self.cell.lock().enter(phase, now);
+    }
+
+    pub(crate) fn note_error(&self, error: JobError) {
+        self.cell.lock().note_error(error);
+    }
+
+    pub(crate) fn note(&self, notice: Notice) {
+        self.cell.lock().notice = Some(notice);
+    }
+
+    /// Takes what observers were not told yet, unless somebody else is telling them. An empty answer ends the telling.
+    pub(crate) fn next_events(&self, continuing: bool) -> VecDeque<Event> {
+        let mut cell = self.cell.lock();
+        if cell.delivering && !continuing {
+            return VecDeque::new();
+        }
+        let events = cell.outbox.as_mut().map(std::mem::take).unwrap_or_default();
+        cell.delivering = !events.is_empty();
+        events
+    }
+}
+
+/// Why a delete was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DeleteRefused {
+    NotStopped(JobState),
+    Gone,
+    ShutDown,
+}
+
+impl<R> Cell<R> {
+    /// Lets a run wait for a thread. Says whether the job has to be put into the queue.
+    fn queue(&mut self, run: R, now: Duration) -> bool {
+        self.token = Token::Queued(run);
+        self.enter(Phase::Queued, now);
+        !std::mem::replace(&mut self.in_queue, true)
+    }
+}

@@ -1,0 +1,158 @@
+//! Stop: who asked, who finishes it, and who waits for which one.
+
+use std::time::Duration;
+
+use super::cell::{Snapshot, Token};
+use super::transition::Event as Transition;
+use super::{Lifecycle, View};
+use crate::clock::{Clock, Deadline, wait_until};
+use crate::job::{JobState, Phase, StoredState};
+use crate::observer::{Event, RunEnded, RunOutcome};
+use crate::stop_signal::StopSignal;
+use crate::store::StoreError;
+use crate::sync::AtomicU64;
+
+/// Which stop a waiter waits for: noted under the lock under which the stop was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    completes_as: u64,
+    refusals_seen: u64,
+    pub(crate) run: u64,
+}
+
+/// What a stop has to do.
+pub(crate) enum StopDecision<R> {
+    /// Nothing: the job is stopped.
+    AtRest {
+        run: u64,
+    },
+    /// The job is between turns, and it is for the caller to finish the stop: drop `parked`, save `snapshot`, then say how it
+    /// went with [`Lifecycle::stop_saved`].
+    Finish {
+        ticket: Ticket,
+        snapshot: Snapshot,
+        parked: Option<R>,
+        signal: StopSignal,
+    },
+    /// Somebody else finishes it. `save` makes the request itself durable, unless it is.
+    Join {
+        ticket: Ticket,
+        save: Option<Snapshot>,
+        signal: StopSignal,
+    },
+    /// A delete is under way.
+    Aborting,
+    Gone,
+    ShutDown,
+}
+
+/// What became of the stop that a waiter waited for.
+pub(crate) enum WaitOutcome {
+    Completed,
+    Refused(StoreError),
+    ShutDown,
+    TimedOut,
+}
+
+impl<R: Send + 'static> Lifecycle<R> {
+    /// Somebody stops the job. Exactly one side finishes a stop, and which one is decided here, under the lock.
+    pub(crate) fn stop(&self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+        let mut cell = self.cell.lock();
+        if cell.gone {
+            return StopDecision::Gone;
+        }
+        let before = cell.state;
+        if cell.closed && before != JobState::Stopped {
+            return StopDecision::ShutDown;
+        }
+        match cell.go(Transition::Stop) {
+            None => return StopDecision::Aborting,
+            Some(JobState::Stopped) => return StopDecision::AtRest { run: cell.run },
+            Some(_) => {}
+        }
+        if before != JobState::Stopping {
+            cell.stop_is_durable = false;
+        }
+        let ticket =
+            Ticket { completes_as: cell.stops_completed + 1, refusals_seen: cell.saves_refused, run: cell.run };
+        let signal = cell.signal.clone();
+        if matches!(cell.token, Token::OnThread | Token::Finishing) {
+            let save = (!cell.stop_is_durable).then(|| cell.snapshot(StoredState::Stopped, revisions));
+            return StopDecision::Join { ticket, save, signal };
+        }
+        let parked = cell.token.take_parked();
+        if before == JobState::Indexing {
+            let ended = RunEnded { run: cell.run, outcome: RunOutcome::Stopped };
+            cell.tell(Event::Run(ended));
+            cell.retrying = false;
+        }
+        cell.token = Token::Finishing;
+        cell.enter(Phase::Saving, now);
+        StopDecision::Finish { ticket, snapshot: cell.snapshot(StoredState::Stopped, revisions), parked, signal }
+    }
+
+    /// The save of a [`StopDecision::Finish`] is over.
+    pub(crate) fn stop_saved(&self, saved: Result<(), StoreError>, now: Duration) {
+        let mut cell = self.cell.lock();
+        match saved {
+            Ok(()) => cell.complete_stop(now),
+            Err(error) => cell.refuse_stop(error, now),
+        }
+        self.cell.notify_all();
+    }
+
+    /// The request of a [`StopDecision::Join`] is durable.
+    pub(crate) fn stop_request_saved(&self, ticket: Ticket) {
+        let mut cell = self.cell.lock();
+        if cell.stops_completed < ticket.completes_as {
+            cell.stop_is_durable = true;
+        }
+    }
+
+    /// A start could not be saved: the job is stopped again, by the caller if no thread has its run. Says what to save.
+    pub(crate) fn start_refused(&self, revision: u64, now: Duration, revisions: &AtomicU64) -> Option<Snapshot> {
+        if self.cell.lock().start_revision != revision {
+            return None;
+        }
+        match self.stop(now, revisions) {
+            StopDecision::Finish { snapshot, parked, signal, .. } => {
+                signal.raise();
+                drop(parked);
+                Some(snapshot)
+            }
+            StopDecision::Join { signal, .. } => {
+                signal.raise();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the stop of `ticket` is completed.
+    pub(crate) fn is_completed(&self, ticket: Ticket) -> bool {
+        self.cell.lock().stops_completed >= ticket.completes_as
+    }
+
+    /// Waits for the stop of `ticket`: not for a state, which may pass, but for the count of completed stops.
+    pub(crate) fn wait_for_stop(&self, ticket: Ticket, clock: &dyn Clock, deadline: Deadline) -> WaitOutcome {
+        let outcome = wait_until(clock, &self.cell, deadline, |cell| {
+            if cell.stops_completed >= ticket.completes_as || cell.gone {
+                return Some(WaitOutcome::Completed);
+            }
+            if cell.saves_refused > ticket.refusals_seen
+                && let Some(error) = &cell.unsaved
+            {
+                return Some(WaitOutcome::Refused(error.clone()));
+            }
+            cell.closed.then_some(WaitOutcome::ShutDown)
+        });
+        outcome.unwrap_or(WaitOutcome::TimedOut)
+    }
+}
+
+impl View {
+    /// For how long the job has been in its phase.
+    pub(crate) fn in_phase_for(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.phase_since)
+    }
+}

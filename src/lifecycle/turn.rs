@@ -1,0 +1,181 @@
+//! Turns: how a run passes between the queue, a thread and the timer, and how it ends.
+
+use std::time::Duration;
+
+use super::Lifecycle;
+use super::cell::{Snapshot, Token};
+use super::transition::Event as Transition;
+use crate::job::{Checkpoint, JobState, Phase, StoredState};
+use crate::observer::{Event, RunEnded, RunOutcome, TurnEnded};
+use crate::store::StoreError;
+use crate::sync::AtomicU64;
+
+/// What a run wants to do after a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EndOfTurn {
+    /// Go on at the back of the queue.
+    Continue,
+    /// Try again after a while.
+    BackOff,
+    /// It is over.
+    Over(RunOutcome),
+}
+
+/// What became of a turn.
+pub(crate) enum Published<R> {
+    /// A stop came while the end was being saved: the end has to be saved again, as a stop.
+    Again(R),
+    /// The run is in the queue; `push` says whether the job has to be put there.
+    Queued { push: bool },
+    /// The run waits for its next try, which somebody has to arrange.
+    BackingOff,
+    /// The run is over, or parked by the shutdown; what is left of it has to be dropped.
+    Over(R),
+}
+
+impl<R: Send + 'static> Lifecycle<R> {
+    /// Gives the run to the indexer thread that took the job out of the queue; none if it is no longer for it to run.
+    pub(crate) fn take_turn(&self, now: Duration) -> Option<R> {
+        let mut cell = self.cell.lock();
+        cell.in_queue = false;
+        match std::mem::replace(&mut cell.token, Token::None) {
+            Token::Queued(run) => {
+                cell.token = Token::OnThread;
+                cell.enter(Phase::Searching, now);
+                Some(run)
+            }
+            other => {
+                cell.token = other;
+                None
+            }
+        }
+    }
+
+    /// The back-off of `run` is over. Says whether the job has to be put into the queue.
+    pub(crate) fn end_back_off(&self, run: u64, now: Duration) -> bool {
+        let mut cell = self.cell.lock();
+        if cell.run != run || cell.shutting_down {
+            return false;
+        }
+        match std::mem::replace(&mut cell.token, Token::None) {
+            Token::BackingOff(parked) => cell.queue(parked, now),
+            other => {
+                cell.token = other;
+                false
+            }
+        }
+    }
+
+    /// What is to be saved at the end of a turn: how far the job has come, as a stop if one was asked for. The flag says
+    /// whether it is one.
+    pub(crate) fn end_of_turn(
+        &self,
+        end: EndOfTurn,
+        checkpoint: &Checkpoint,
+        now: Duration,
+        revisions: &AtomicU64,
+    ) -> (Snapshot, bool) {
+        let mut cell = self.cell.lock();
+        // Triggers are counted in the cell.
+        let trigger_count = cell.checkpoint.stats.trigger_count;
+        cell.checkpoint.clone_from(checkpoint);
+        cell.checkpoint.stats.trigger_count = trigger_count;
+        cell.enter(Phase::Saving, now);
+        let is_stop = cell.state == JobState::Stopping;
+        let state = match end {
+            _ if is_stop => StoredState::Stopped,
+            EndOfTurn::Continue | EndOfTurn::BackOff | EndOfTurn::Over(RunOutcome::Interrupted) => {
+                StoredState::Indexing
+            }
+            EndOfTurn::Over(_) => StoredState::Started,
+        };
+        (cell.snapshot(state, revisions), is_stop)
+    }
+
+    /// The end of a turn was saved (as a stop, if `was_stop`), or not. Publishes it and wakes waiters.
+    pub(crate) fn publish(
+        &self,
+        run: R,
+        end: EndOfTurn,
+        was_stop: bool,
+        saved: Result<(), StoreError>,
+        now: Duration,
+    ) -> Published<R> {
+        let mut cell = self.cell.lock();
+        if !was_stop && cell.state == JobState::Stopping {
+            return Published::Again(run);
+        }
+        let published = match (saved, end) {
+            (Ok(()), _) if was_stop => {
+                let outcome =
+                    if end == EndOfTurn::Over(RunOutcome::Failed) { RunOutcome::Failed } else { RunOutcome::Stopped };
+                cell.end_run(outcome);
+                cell.complete_stop(now);
+                Published::Over(run)
+            }
+            (Err(error), _) if was_stop => {
+                cell.end_run(RunOutcome::Stopped);
+                cell.refuse_stop(error, now);
+                Published::Over(run)
+            }
+            // What the engine has is committed, so nothing is lost; but a run that cannot be saved does not go on.
+            (Err(error), _) => {
+                cell.unsaved = Some(error);
+                cell.end_run(RunOutcome::Failed);
+                cell.go(Transition::RunEnded);
+                cell.token = Token::None;
+                cell.enter(Phase::Idle, now);
+                Published::Over(run)
+            }
+            (Ok(()), EndOfTurn::Over(outcome)) => {
+                cell.unsaved = None;
+                cell.end_run(outcome);
+                if outcome != RunOutcome::Interrupted {
+                    cell.go(Transition::RunEnded);
+                }
+                cell.token = Token::None;
+                cell.enter(Phase::Idle, now);
+                Published::Over(run)
+            }
+            // The run stays `indexing`, on disk too, and goes on after the next open.
+            (Ok(()), _) if cell.shutting_down => {
+                cell.end_run(RunOutcome::Interrupted);
+                cell.token = Token::None;
+                cell.enter(Phase::Idle, now);
+                Published::Over(run)
+            }
+            (Ok(()), EndOfTurn::Continue) => {
+                cell.unsaved = None;
+                cell.retrying = false;
+                Published::Queued { push: cell.queue(run, now) }
+            }
+            (Ok(()), EndOfTurn::BackOff) => {
+                cell.unsaved = None;
+                cell.retrying = true;
+                cell.token = Token::BackingOff(run);
+                cell.enter(Phase::BackingOff, now);
+                Published::BackingOff
+            }
+        };
+        self.cell.notify_all();
+        published
+    }
+
+    /// A turn delivered something that is durable now.
+    pub(crate) fn note_turn(&self, turn: TurnEnded) {
+        self.cell.lock().tell(Event::Turn(Box::new(turn)));
+    }
+}
+
+impl<R> super::cell::Cell<R> {
+    fn end_run(&mut self, outcome: RunOutcome) {
+        self.retrying = false;
+        match outcome {
+            RunOutcome::Finished => self.failed_runs = 0,
+            RunOutcome::Failed => self.failed_runs += 1,
+            RunOutcome::Stopped | RunOutcome::Interrupted => {}
+        }
+        let ended = RunEnded { run: self.run, outcome };
+        self.tell(Event::Run(ended));
+    }
+}

@@ -1,0 +1,239 @@
+//! Opening a manager: its options, and what becomes of the jobs in the store.
+
+use std::fmt;
+use std::num::NonZero;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use super::{Broken, Entry, Registry, RollupJobManager};
+use crate::clock::{Clock, SystemClock};
+use crate::engine::{Engine, EngineErrorKind, JobContext};
+use crate::indexer::{Indexer, Settings, guarded};
+use crate::job::{JobError, JobRecord, StoredState};
+use crate::observer::Observer;
+use crate::store::{JobStore, LoadedRecord, StoreError};
+use crate::sync::{Arc, Ordering, RwLock};
+
+/// The options of a [`RollupJobManager`]. Setters never fail, [`open`](Self::open) does.
+#[must_use = "a builder does nothing until it is opened"]
+pub struct RollupJobManagerBuilder {
+    engine: Arc<dyn Engine>,
+    store: Arc<dyn JobStore>,
+    clock: Arc<dyn Clock>,
+    observers: Vec<Arc<dyn Observer>>,
+    settings: Settings,
+}
+
+/// How often, and after which pauses, a failed engine call is tried again before its run ends.
+///
+/// A pause is between half and the whole of its nominal length, so that jobs that failed together do not come back together.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RetryOptions {
+    attempts: u32,
+    initial_delay: Duration,
+    max_delay: Duration,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        Self { attempts: 5, initial_delay: Duration::from_millis(100), max_delay: Duration::from_secs(30) }
+    }
+}
+
+impl RetryOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How often a call may fail in a row before the run ends. Default: 5. 0 and 1 mean never to try again.
+    pub fn attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// The first pause; each further one is twice as long. Default: 100 ms.
+    pub fn initial_delay(mut self, initial_delay: Duration) -> Self {
+        self.initial_delay = initial_delay;
+        self
+    }
+
+    /// The longest pause. Default: 30 s.
+    pub fn max_delay(mut self, max_delay: Duration) -> Self {
+        self.max_delay = max_delay;
+        self
+    }
+}
+
+/// A manager could not be opened. Nothing of it is left: no thread, no change in the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// An option has a value that cannot work.
+    #[error("invalid option [{option}]: {message}")]
+    Option {
+        /// The setter.
+        option: &'static str,
+        /// What is wrong.
+        message: &'static str,
+    },
+    /// The job store could not be read.
+    #[error("could not load the rollup jobs")]
+    Store(#[source] StoreError),
+    /// Somebody else owns the job store.
+    #[error("another process owns the rollup jobs")]
+    Owned(#[source] StoreError),
+    /// The threads could not be started.
+    #[error("could not start the threads of the rollup jobs")]
+    Threads(#[source] std::io::Error),
+}
+
+impl RollupJobManagerBuilder {
+    pub(super) fn new(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>) -> Self {
+        let retry = RetryOptions::default();
+        let settings = Settings {
+            indexer_threads: available_parallelism().map_or(1, NonZero::get),
+            turn_time: Duration::from_millis(500),
+            wedged_after: Duration::from_mins(5),
+            retry_attempts: retry.attempts,
+            retry_initial: retry.initial_delay,
+            retry_max: retry.max_delay,
+        };
+        Self { engine, store, clock: Arc::new(SystemClock::new()), observers: Vec::new(), settings }
+    }
+
+    /// How many threads run jobs, at least 1. Default: the number of cores.
+    pub fn indexer_threads(mut self, indexer_threads: usize) -> Self {
+        self.settings.indexer_threads = indexer_threads;
+        self
+    }
+
+    /// How long a run may keep a thread before it commits and queues up again, so that a long one shares with the others; it
+    /// is looked at between pages, and a turn delivers at least one. Default: 500 ms.
+    ///
+    /// A crash redoes at most one turn.
+    pub fn turn_time(mut self, turn_time: Duration) -> Self {
+        self.settings.turn_time = turn_time;
+        self
+    }
+
+    /// After how long an engine call that has not returned makes its job's health red. Default: 5 minutes.
+    pub fn wedged_after(mut self, wedged_after: Duration) -> Self {
+        self.settings.wedged_after = wedged_after;
+        self
+    }
+
+    /// How failed engine calls are tried again. Default: [`RetryOptions::new`].
+    pub fn retry(mut self, retry: RetryOptions) -> Self {
+        self.settings.retry_attempts = retry.attempts;
+        self.settings.retry_initial = retry.initial_delay;
+        self.settings.retry_max = retry.max_delay;
+        self
+    }
+
+    /// One more observer. Default: none.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// Where time comes from. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Loads the jobs and starts the threads.
+    ///
+    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at once. A
+    /// job whose record cannot be read is listed with red health and the reason, and does not hide the others. A put that a
+    /// crash interrupted is finished, or undone if the rollup index has data of an earlier job of that id.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing of the manager is left then.
+    pub fn open(self) -> Result<RollupJobManager, OpenError> {
+        if self.settings.indexer_threads == 0 {
+            let message = "at least one thread is needed to run jobs";
+            return Err(OpenError::Option { option: "indexer_threads", message });
+        }
+        let ownership = self.store.acquire().map_err(OpenError::Owned)?;
+        let loaded = self.store.load().map_err(OpenError::Store)?;
+        let Self { engine, store, clock, observers, settings } = self;
+        let indexer =
+            Indexer::start(engine, store, clock, observers, settings, ownership.epoch).map_err(OpenError::Threads)?;
+        let newest = loaded.iter().map(|record| match record {
+            LoadedRecord::Job(record) => record.revision,
+            LoadedRecord::Unreadable { .. } => 0,
+        });
+        indexer.revisions.store(newest.max().unwrap_or(0), Ordering::Relaxed);
+        let manager = RollupJobManager { indexer, registry: RwLock::new(Registry::default()) };
+        for record in loaded {
+            manager.restore(record);
+        }
+        Ok(manager)
+    }
+}
+
+impl RollupJobManager {
+    fn restore(&self, loaded: LoadedRecord) {
+        let (id, entry) = match loaded {
+            LoadedRecord::Job(record) if record.state == StoredState::Preparing => {
+                let id = record.id().to_owned();
+                match self.finish_put(*record) {
+                    Ok(Some(entry)) => (id, entry),
+                    Ok(None) => return,
+                    Err(reason) => (id.clone(), Entry::Broken(Arc::new(Broken { id, reason }))),
+                }
+            }
+            LoadedRecord::Job(record) => {
+                let job = self.indexer.job(&record);
+                self.registry.write().entries.insert(record.id().to_owned(), Entry::Job(Arc::clone(&job)));
+                match record.state {
+                    StoredState::Started => job.arm(),
+                    StoredState::Indexing => {
+                        job.arm();
+                        job.trigger(self.indexer.clock.now());
+                    }
+                    _ => {}
+                }
+                return;
+            }
+            LoadedRecord::Unreadable { id, error } => {
+                let reason = JobError::chain_of(&error).join(": ");
+                (id.clone(), Entry::Broken(Arc::new(Broken { id, reason })))
+            }
+        };
+        self.registry.write().entries.insert(id, entry);
+    }
+
+    /// A crash came between the first and the last step of a put. Its caller got no answer, so both ends are right; but
+    /// what an earlier job of that id left in the rollup index is not ours to touch.
+    fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
+        let context = JobContext::new(Arc::clone(&record.config), &record.terms_types)
+            .run_as(record.run_as.clone())
+            .epoch(self.indexer.epoch);
+        let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
+        match guarded(|| self.indexer.engine.prepare(&context))? {
+            Ok(()) => {
+                record.state = StoredState::Stopped;
+                record.revision = self.indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
+                record.epoch = self.indexer.epoch;
+                let saved = self.indexer.save(std::slice::from_ref(&record)).pop();
+                saved.unwrap_or(Ok(())).map_err(|error| text(&error))?;
+                Ok(Some(Entry::Job(self.indexer.job(&record))))
+            }
+            Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
+                self.indexer.store.remove(record.id()).map_err(|error| text(&error))?;
+                Ok(None)
+            }
+            Err(error) => Err(format!("a put was interrupted: {}", JobError::chain_of(&error).join(": "))),
+        }
+    }
+}
+
+impl fmt::Debug for RollupJobManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RollupJobManagerBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

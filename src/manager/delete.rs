@@ -1,0 +1,179 @@
+//! Delete: only a stopped job, in one step with the check.
+
+use super::{Entry, Missing, RollupJobManager};
+use crate::engine::EngineError;
+use crate::indexer::{Job, guarded};
+use crate::job::JobState;
+use crate::lifecycle::DeleteRefused;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// How a job is deleted.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct DeleteOptions {
+    delete_data: bool,
+}
+
+impl DeleteOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether the job's rolled-up documents and its definition in the rollup index go too, so that the id can be used again.
+    /// Default: `false`, as in Elasticsearch, which has no such option.
+    pub fn delete_data(mut self, delete_data: bool) -> Self {
+        self.delete_data = delete_data;
+        self
+    }
+}
+
+/// A job could not be deleted. It is still there, in the state it was in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeleteError {
+    /// There is no such job (404 in Elasticsearch).
+    #[error("rollup job [{job_id}] not found")]
+    NotFound {
+        /// The job.
+        job_id: String,
+    },
+    /// Only a stopped job can be deleted: stop it, and wait for the completion.
+    #[error("could not delete rollup job [{job_id}] because it is {state}: it must be stopped before")]
+    NotStopped {
+        /// The job.
+        job_id: String,
+        /// Its state.
+        state: JobState,
+    },
+    /// The engine could not remove the job's documents. Some may be gone; the job would roll them up again from the start.
+    #[error("could not delete the rolled-up documents of rollup job [{job_id}]")]
+    Engine {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// The job store could not remove the record.
+    #[error("could not delete the record of rollup job [{job_id}]")]
+    Store {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// Another process owns the jobs now.
+    #[error("could not delete rollup job [{job_id}]: another process owns the rollup jobs")]
+    LostOwnership {
+        /// The job.
+        job_id: String,
+        /// What the store says.
+        source: StoreError,
+    },
+    /// The manager is shut down.
+    #[error("could not delete rollup job [{job_id}]: the manager is shut down")]
+    ShutDown {
+        /// The job.
+        job_id: String,
+    },
+}
+
+impl RollupJobManager {
+    /// Deletes a stopped job; its rolled-up documents stay. See [`delete_with`](Self::delete_with).
+    ///
+    /// # Errors
+    /// [`DeleteError`]; the job is still there then.
+    pub fn delete(&self, job_id: &str) -> Result<(), DeleteError> {
+        self.delete_with(job_id, DeleteOptions::new())
+    }
+
+    /// Deletes a stopped job. It is gone, durably, when the call returns; Elasticsearch acknowledges earlier.
+    ///
+    /// A job whose record cannot be read can be deleted too; its documents then stay, as nobody knows where they are.
+    ///
+    /// # Errors
+    /// [`DeleteError`]; the job is still there then, and stopped.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+    /// # use rollup_jobs::store::MemoryStore;
+    /// # use rollup_jobs::{DateHistogram, RollupJobConfig, RollupJobManager};
+    /// use rollup_jobs::{DeleteError, StopOptions};
+    ///
+    /// # let engine = Arc::new(MemoryEngine::new());
+    /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
+    /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
+    /// manager.start("sensor")?;
+    /// assert!(matches!(manager.delete("sensor"), Err(DeleteError::NotStopped { .. })));
+    /// let _ = manager.stop("sensor", StopOptions::new().wait_for_completion(true))?;
+    /// manager.delete("sensor")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn delete_with(&self, job_id: &str, options: DeleteOptions) -> Result<(), DeleteError> {
+        let id = || job_id.to_owned();
+        let job = match self.find(job_id) {
+            Ok(job) => job,
+            Err(Missing::NotFound) => return Err(DeleteError::NotFound { job_id: id() }),
+            Err(Missing::Unreadable(_)) => return self.delete_unreadable(job_id),
+        };
+        let now = || self.indexer.clock.monotonic();
+        job.lifecycle.delete(now()).map_err(|refused| match refused {
+            DeleteRefused::NotStopped(state) => DeleteError::NotStopped { job_id: id(), state },
+            DeleteRefused::Gone => DeleteError::NotFound { job_id: id() },
+            DeleteRefused::ShutDown => DeleteError::ShutDown { job_id: id() },
+        })?;
+        let removed = if options.delete_data { self.remove_data(&job) } else { Ok(()) };
+        match removed.and_then(|()| self.remove_record(job_id)) {
+            Ok(()) => {
+                self.indexer.timer.disarm(job.key);
+                self.forget(&job);
+                job.lifecycle.deleted();
+                job.deliver_later();
+                Ok(())
+            }
+            Err(error) => {
+                job.lifecycle.delete_failed(now());
+                job.deliver_later();
+                Err(error)
+            }
+        }
+    }
+
+    /// The position first: should the rest fail, the job would otherwise go on after documents that are gone.
+    fn remove_data(&self, job: &Job) -> Result<(), DeleteError> {
+        job.save(job.lifecycle.forget_position(&self.indexer.revisions))
+            .map_err(|source| store_error(job.id(), source))?;
+        let removed = guarded(|| self.indexer.engine.remove(&job.context));
+        removed
+            .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
+            .map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
+    }
+
+    fn remove_record(&self, job_id: &str) -> Result<(), DeleteError> {
+        let removed = guarded(|| self.indexer.store.remove(job_id));
+        removed.unwrap_or_else(|panic| Err(StoreError::rejected(panic))).map_err(|source| store_error(job_id, source))
+    }
+
+    fn delete_unreadable(&self, job_id: &str) -> Result<(), DeleteError> {
+        self.remove_record(job_id)?;
+        let mut registry = self.registry.write();
+        if matches!(registry.entries.get(job_id), Some(Entry::Broken(_))) {
+            let removed: Option<Entry> = registry.entries.remove(job_id);
+            drop(registry);
+            drop(removed);
+        }
+        Ok(())
+    }
+}
+
+fn store_error(job_id: &str, source: StoreError) -> DeleteError {
+    let job_id = job_id.to_owned();
+    match source.kind() {
+        StoreErrorKind::LostOwnership => DeleteError::LostOwnership { job_id, source },
+        _ => DeleteError::Store { job_id, source },
+    }
+}

@@ -1,0 +1,201 @@
+//! Are the configured fields there, and of a type that can be grouped by and measured? Elasticsearch's rules and messages,
+//! and what it finds out too late.
+
+use crate::engine::{FieldCapabilities, FieldCapability, FieldType};
+use crate::job::{ConfigProblem, MetricField, RollupJobConfig, TermsType};
+
+/// The fields that a job needs to know about.
+pub(super) fn fields_of(config: &RollupJobConfig) -> Vec<&str> {
+    let groups = config.groups();
+    let date = std::iter::once(groups.date_histogram().field());
+    let grouped = groups.histogram_fields().iter().chain(groups.terms_fields()).map(String::as_str);
+    let mut fields: Vec<_> = date.chain(grouped).chain(config.metrics().iter().map(MetricField::field)).collect();
+    fields.sort_unstable();
+    fields.dedup();
+    fields
+}
+
+/// The types of the terms fields, or everything that is wrong.
+pub(super) fn validate(
+    config: &RollupJobConfig,
+    capabilities: &FieldCapabilities,
+) -> Result<Vec<TermsType>, Vec<ConfigProblem>> {
+    let mut problems = Vec::new();
+    if capabilities.indices.iter().any(|index| index == config.rollup_index()) {
+        let message = "Index pattern would match rollup index name which is not allowed";
+        problems.push(ConfigProblem::new("index_pattern", message));
+    }
+    if capabilities.fields.is_empty() {
+        let message = "Could not find any fields in the index/index-pattern that were configured in job";
+        problems.push(ConfigProblem::new("index_pattern", message));
+        return Err(problems);
+    }
+    let mut check = Check { capabilities, problems };
+    let groups = config.groups();
+    check.date(config);
+    for field in groups.histogram_fields() {
+        check.histogram(field);
+    }
+    let types: Vec<_> = groups.terms_fields().iter().map(|field| check.terms(field)).collect();
+    for metric in config.metrics() {
+        check.metric(metric);
+    }
+    // A terms field without a type has left a problem.
+    let types: Option<Vec<_>> = types.into_iter().collect();
+    types.filter(|_| check.problems.is_empty()).ok_or(check.problems)
+}
+
+struct Check<'a> {
+    capabilities: &'a FieldCapabilities,
+    problems: Vec<ConfigProblem>,
+}
+
+impl<'a> Check<'a> {
+    fn problem(&mut self, member: &str, message: String) {
+        self.problems.push(ConfigProblem::new(member, message));
+    }
+
+    /// What the field is, or a problem that says that it is not there.
+    fn find(&mut self, member: &str, field: &str, wanted: &str) -> Option<&'a [FieldCapability]> {
+        let found = self.capabilities.fields.get(field).filter(|found| !found.is_empty());
+        if found.is_none() {
+            self.problem(
+                member,
+                format!(
+                    "Could not find {wanted} with name [{field}] in any of the indices matching the index pattern."
+                ),
+            );
+        }
+        found.map(Vec::as_slice)
+    }
+
+    fn aggregatable(&mut self, member: &str, field: &str, found: &[FieldCapability]) {
+        if found.iter().any(|capability| !capability.aggregatable) {
+            self.problem(member, format!("The field [{field}] must be aggregatable across all indices, but is not."));
+        }
+    }
+
+    fn date(&mut self, config: &RollupJobConfig) {
+        let (member, field) = ("groups.date_histogram.field", config.groups().date_histogram().field());
+        let Some(found) = self.find(member, field, "one of [date,date_nanos] fields") else { return };
+        if found
+            .iter()
+            .any(|capability| capability.field_type != found[0].field_type || !capability.field_type.is_date())
+        {
+            return self.problem(
+                member,
+                format!(
+                    "The field referenced by a date_histo group must be one of type [date,date_nanos] across all indices in \
+                     the index pattern.  Found: [{}] for field [{field}]",
+                    types(found)
+                ),
+            );
+        }
+        self.aggregatable(member, field, found);
+        let Some(interval) = config.rounding().fixed_millis() else { return };
+        for coarse in found.iter().filter(|capability| interval % capability.resolution_millis.max(1) != 0) {
+            self.problem(
+                member,
+                format!(
+                    "The field [{field}] keeps dates to {} ms in [{}], which the interval [{}] is no multiple of: index it \
+                     with a finer precision, or choose a coarser interval",
+                    coarse.resolution_millis,
+                    coarse.indices.join(", "),
+                    config.interval().text()
+                ),
+            );
+        }
+    }
+
+    fn histogram(&mut self, field: &str) {
+        let member = "groups.histogram.fields";
+        let Some(found) = self.find(member, field, "a [numeric] field") else { return };
+        if !found.iter().all(|capability| capability.field_type.is_numeric()) {
+            let types = types(found);
+            return self.problem(
+                member,
+                format!("The field referenced by a histo group must be a [numeric] type, but found [{types}] for field [{field}]"),
+            );
+        }
+        self.aggregatable(member, field, found);
+    }
+
+    fn terms(&mut self, field: &str) -> Option<TermsType> {
+        let member = "groups.terms.fields";
+        let found = self.find(member, field, "a [numeric] or [keyword/text] field")?;
+        let kinds: Option<Vec<_>> = found.iter().map(|capability| terms_type(&capability.field_type)).collect();
+        let Some(kinds) = kinds else {
+            let types = types(found);
+            self.problem(
+                member,
+                format!(
+                    "The field referenced by a terms group must be a [numeric] or [keyword/text] type, but found [{types}] \
+                     for field [{field}]"
+                ),
+            );
+            return None;
+        };
+        if kinds.iter().any(|kind| *kind != kinds[0]) {
+            let mut places = found
+                .iter()
+                .map(|capability| format!("[{}] in [{}]", capability.field_type, capability.indices.join(", ")));
+            let places = places.by_ref().collect::<Vec<_>>().join(" and ");
+            self.problem(
+                member,
+                format!("The field [{field}] referenced by a terms group must be of one kind in all indices, but is {places}"),
+            );
+            return None;
+        }
+        self.aggregatable(member, field, found);
+        kinds.first().copied()
+    }
+
+    fn metric(&mut self, metric: &MetricField) {
+        let (member, field) = ("metrics", metric.field());
+        let Some(found) = self.find(member, field, "a [numeric] or [date,date_nanos] field") else { return };
+        if !found.iter().all(|capability| capability.field_type.is_numeric() || capability.field_type.is_date()) {
+            let types = types(found);
+            return self.problem(
+                member,
+                format!(
+                    "The field referenced by a metric group must be a [numeric] or [date,date_nanos] type, but found [{types}] \
+                     for field [{field}]"
+                ),
+            );
+        }
+        let unsupported: Vec<_> = metric.metrics().iter().filter(|m| !m.fits_dates()).map(|m| m.as_str()).collect();
+        if let Some(date) = found.iter().find(|capability| capability.field_type.is_date())
+            && !unsupported.is_empty()
+        {
+            return self.problem(
+                member,
+                format!(
+                    "Only the metrics [max, min, value_count] are supported for [{}] types, but unsupported metrics [{}] \
+                     supplied for field [{field}]",
+                    date.field_type,
+                    unsupported.join(", ")
+                ),
+            );
+        }
+        self.aggregatable(member, field, found);
+    }
+}
+
+fn terms_type(field_type: &FieldType) -> Option<TermsType> {
+    if field_type.is_textual() {
+        Some(TermsType::Keyword)
+    } else if field_type.is_integer() {
+        Some(TermsType::Integer)
+    } else if field_type.is_floating() {
+        Some(TermsType::Floating)
+    } else {
+        None
+    }
+}
+
+fn types(found: &[FieldCapability]) -> String {
+    let mut types: Vec<_> = found.iter().map(|capability| capability.field_type.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    types.join(", ")
+}

@@ -1,0 +1,140 @@
+//! The facade: [`RollupJobManager`], its registry of jobs, and one file per operation.
+
+mod builder;
+mod delete;
+mod field_validation;
+mod get;
+mod list;
+mod put;
+mod shutdown;
+mod start;
+mod stop;
+mod trigger;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+use std::fmt;
+
+pub use builder::{OpenError, RetryOptions, RollupJobManagerBuilder};
+pub use delete::{DeleteError, DeleteOptions};
+pub use put::{PutError, PutOptions};
+pub use shutdown::{LeftJob, ShutdownError};
+pub use start::StartError;
+pub use stop::{StopCompletion, StopError, StopOptions, StopTimeout, Stopped};
+pub use trigger::{TriggerError, Triggered};
+
+use crate::engine::Engine;
+use crate::indexer::{Indexer, Job};
+use crate::store::JobStore;
+use crate::sync::{Arc, RwLock};
+
+/// Owns rollup jobs and the threads that run them.
+///
+/// It is `Send + Sync` and has one owner, who may share it in an `Arc`. Dropping it ends all runs at the next page without
+/// changing what is persisted: a started job goes on when a manager opens the same store again.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+/// use rollup_jobs::store::MemoryStore;
+/// use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RollupJobManager, StopOptions};
+///
+/// let engine = Arc::new(MemoryEngine::new());
+/// engine.add("sensor-1", SourceDocument::new().date("timestamp", 0).keyword("node", "a").double("temperature", 20.5));
+///
+/// let manager = RollupJobManager::builder(engine.clone(), Arc::new(MemoryStore::new())).open()?;
+/// manager.put(
+///     RollupJobConfig::builder("sensor")
+///         .index_pattern("sensor-*")
+///         .rollup_index("rolled")
+///         .cron("0 0 * * * ?")
+///         .page_size(1_000)
+///         .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
+///         .terms(["node"])
+///         .metric("temperature", [Metric::Min, Metric::Max])
+///         .build()?,
+/// )?;
+/// manager.start("sensor")?;
+/// manager.trigger("sensor")?;
+///
+/// let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(10));
+/// let stopped = manager.stop("sensor", options)?;
+/// assert!(stopped.is_at_rest());
+/// manager.delete("sensor")?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct RollupJobManager {
+    indexer: Arc<Indexer>,
+    registry: RwLock<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    entries: HashMap<String, Entry>,
+    /// Shutting down: nothing is added any more.
+    closed: bool,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Job(Arc<Job>),
+    /// A put is under way.
+    Reserved,
+    /// There is a record, but no job could be made of it.
+    Broken(Arc<Broken>),
+}
+
+struct Broken {
+    id: String,
+    reason: String,
+}
+
+/// What an operation on a job meets instead of it.
+enum Missing {
+    NotFound,
+    Unreadable(String),
+}
+
+impl RollupJobManager {
+    /// Begins a manager of the jobs in `store`, whose data is in `engine`. The host keeps a handle of its own on the engine.
+    pub fn builder(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>) -> RollupJobManagerBuilder {
+        RollupJobManagerBuilder::new(engine, store)
+    }
+
+    fn find(&self, id: &str) -> Result<Arc<Job>, Missing> {
+        match self.registry.read().entries.get(id) {
+            Some(Entry::Job(job)) => Ok(Arc::clone(job)),
+            Some(Entry::Broken(broken)) => Err(Missing::Unreadable(broken.reason.clone())),
+            Some(Entry::Reserved) | None => Err(Missing::NotFound),
+        }
+    }
+
+    fn jobs(&self) -> Vec<Arc<Job>> {
+        let registry = self.registry.read();
+        let jobs = registry.entries.values().filter_map(|entry| match entry {
+            Entry::Job(job) => Some(Arc::clone(job)),
+            _ => None,
+        });
+        jobs.collect()
+    }
+
+    /// Takes a job out of the registry, unless another one of its id has come in.
+    fn forget(&self, job: &Job) {
+        let mut registry = self.registry.write();
+        if let MapEntry::Occupied(entry) = registry.entries.entry(job.id().to_owned())
+            && matches!(entry.get(), Entry::Job(known) if known.key == job.key)
+        {
+            let removed = entry.remove();
+            drop(registry);
+            drop(removed);
+        }
+    }
+}
+
+impl fmt::Debug for RollupJobManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RollupJobManager").field("jobs", &self.registry.read().entries.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,229 @@
+//! Put: a job is checked, prepared and stored, wholly or not at all.
+
+use super::field_validation::{fields_of, validate};
+use super::{Entry, RollupJobManager};
+use crate::engine::{EngineError, EngineErrorKind, JobContext};
+use crate::indexer::{guarded, new_record};
+use crate::job::{ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
+use crate::store::{StoreError, StoreErrorKind};
+use crate::sync::{Arc, Ordering};
+
+/// How a job is put.
+#[derive(Debug, Clone, Default)]
+#[must_use]
+pub struct PutOptions {
+    run_as: Option<RunAs>,
+}
+
+impl PutOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whom the job acts for: opaque, stored with the job, handed to the engine in each call, never shown. Default: nobody.
+    pub fn run_as(mut self, run_as: RunAs) -> Self {
+        self.run_as = Some(run_as);
+        self
+    }
+}
+
+/// A job could not be put. There is no job of it then, and nothing of it in store or engine, unless a variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PutError {
+    /// The configured fields do not fit the source indices. It holds everything that is wrong.
+    #[error(transparent)]
+    Invalid(ConfigError),
+    /// There is a job of this id (409 in Elasticsearch).
+    #[error("cannot create rollup job [{job_id}] because it has already been created")]
+    AlreadyExists {
+        /// The job.
+        job_id: String,
+    },
+    /// The rollup index holds data, or another definition, of an earlier job of this id (409 in Elasticsearch). Delete that
+    /// job's data ([`DeleteOptions::delete_data`](crate::DeleteOptions::delete_data)), or choose another id or rollup index.
+    #[error("cannot create rollup job [{job_id}] because it was previously created")]
+    PreviouslyCreated {
+        /// The job.
+        job_id: String,
+        /// What the engine says.
+        source: EngineError,
+    },
+    /// The engine failed.
+    #[error("could not put rollup job [{job_id}]: engine call failed")]
+    Engine {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// The job store failed. Should it have refused the undoing as well, the id stays taken until the next open finishes it.
+    #[error("could not put rollup job [{job_id}]: save failed")]
+    Store {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// The manager is shut down.
+    #[error("could not put rollup job [{job_id}]: the manager is shut down")]
+    ShutDown {
+        /// The job.
+        job_id: String,
+    },
+}
+
+impl RollupJobManager {
+    /// Creates a job, stopped. See [`put_with`](Self::put_with).
+    ///
+    /// # Errors
+    /// [`PutError`], as there.
+    pub fn put(&self, config: RollupJobConfig) -> Result<(), PutError> {
+        self.put_with(config, PutOptions::new())
+    }
+
+    /// Creates a job, stopped: checks its fields against the source indices, prepares its rollup index and stores it.
+    ///
+    /// It is one step, over a crash too: a put that was interrupted is finished or undone by the next open. Elasticsearch
+    /// checks neither the schedule nor what the pattern really means, and leaves half a job behind when it fails late.
+    ///
+    /// # Errors
+    /// [`PutError`]. There is no job then; see each variant.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+    /// # use rollup_jobs::store::MemoryStore;
+    /// use rollup_jobs::{DateHistogram, PutError, RollupJobConfig, RollupJobManager};
+    ///
+    /// let engine = Arc::new(MemoryEngine::new());
+    /// engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
+    /// let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
+    /// let config = RollupJobConfig::builder("sensor")
+    ///     .index_pattern("sensor-*")
+    ///     .rollup_index("rolled")
+    ///     .cron("0 0 * * * ?")
+    ///     .page_size(1_000)
+    ///     .date_histogram(DateHistogram::fixed_interval("time", "1h"))
+    ///     .build()?;
+    /// let Err(PutError::Invalid(error)) = manager.put(config) else { panic!("the field does not exist") };
+    /// assert_eq!(
+    ///     error.problems()[0].message(),
+    ///     "Could not find any fields in the index/index-pattern that were configured in job",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn put_with(&self, config: RollupJobConfig, options: PutOptions) -> Result<(), PutError> {
+        let put = Put { manager: self, config: Arc::new(config), run_as: options.run_as };
+        let reservation = put.reserve()?;
+        let terms_types = put.check()?;
+        let record = put.store(terms_types)?;
+        let job = self.indexer.job(&record);
+        reservation.fill(Entry::Job(job));
+        Ok(())
+    }
+}
+
+struct Put<'a> {
+    manager: &'a RollupJobManager,
+    config: Arc<RollupJobConfig>,
+    run_as: Option<RunAs>,
+}
+
+impl<'a> Put<'a> {
+    fn job_id(&self) -> String {
+        self.config.id().to_owned()
+    }
+
+    fn reserve(&self) -> Result<Reservation<'a>, PutError> {
+        let mut registry = self.manager.registry.write();
+        if registry.closed {
+            return Err(PutError::ShutDown { job_id: self.job_id() });
+        }
+        if registry.entries.contains_key(self.config.id()) {
+            return Err(PutError::AlreadyExists { job_id: self.job_id() });
+        }
+        registry.entries.insert(self.job_id(), Entry::Reserved);
+        Ok(Reservation { manager: self.manager, id: self.job_id(), filled: false })
+    }
+
+    fn context(&self, terms_types: &[TermsType]) -> JobContext {
+        JobContext::new(Arc::clone(&self.config), terms_types)
+            .run_as(self.run_as.clone())
+            .epoch(self.manager.indexer.epoch)
+    }
+
+    fn engine<T>(&self, call: impl FnOnce() -> Result<T, EngineError>) -> Result<T, PutError> {
+        let result =
+            guarded(call).unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))));
+        result.map_err(|source| match source.kind() {
+            EngineErrorKind::AlreadyExists => PutError::PreviouslyCreated { job_id: self.job_id(), source },
+            _ => PutError::Engine { job_id: self.job_id(), source },
+        })
+    }
+
+    fn check(&self) -> Result<Vec<TermsType>, PutError> {
+        let (context, fields) = (self.context(&[]), fields_of(&self.config));
+        let engine = &self.manager.indexer.engine;
+        let capabilities = self.engine(|| engine.field_capabilities(&context, self.config.index_pattern(), &fields))?;
+        validate(&self.config, &capabilities)
+            .map_err(|problems| PutError::Invalid(ConfigError::new(self.config.id(), problems)))
+    }
+
+    /// Preparing on disk, prepared in the engine, stopped on disk: a crash in between is seen by the next open.
+    fn store(&self, terms_types: Vec<TermsType>) -> Result<JobRecord, PutError> {
+        let indexer = &self.manager.indexer;
+        let context = self.context(&terms_types);
+        let store_error = |source: StoreError| match source.kind() {
+            StoreErrorKind::AlreadyExists => PutError::AlreadyExists { job_id: self.job_id() },
+            _ => PutError::Store { job_id: self.job_id(), source },
+        };
+        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), indexer);
+        let inserted = guarded(|| indexer.store.insert(&record));
+        inserted.unwrap_or_else(|panic| Err(StoreError::rejected(panic))).map_err(store_error)?;
+        if let Err(error) = self.engine(|| indexer.engine.prepare(&context)) {
+            self.remove_record()?;
+            return Err(error);
+        }
+        record.state = StoredState::Stopped;
+        record.revision = indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
+        let saved = indexer.save(std::slice::from_ref(&record)).pop().unwrap_or(Ok(()));
+        if let Err(source) = saved {
+            // Nothing was in the rollup index, or preparing it would have been refused.
+            self.engine(|| indexer.engine.remove(&context))?;
+            self.remove_record()?;
+            return Err(store_error(source));
+        }
+        Ok(record)
+    }
+
+    fn remove_record(&self) -> Result<(), PutError> {
+        let removed = guarded(|| self.manager.indexer.store.remove(self.config.id()));
+        let removed = removed.unwrap_or_else(|panic| Err(StoreError::rejected(panic)));
+        removed.map_err(|source| PutError::Store { job_id: self.job_id(), source })
+    }
+}
+
+/// Keeps an id from being put twice at once. Given back unless it was filled, also when a put panics.
+struct Reservation<'a> {
+    manager: &'a RollupJobManager,
+    id: String,
+    filled: bool,
+}
+
+impl Reservation<'_> {
+    fn fill(mut self, entry: Entry) {
+        self.filled = true;
+        self.manager.registry.write().entries.insert(self.id.clone(), entry);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if !self.filled {
+            self.manager.registry.write().entries.remove(&self.id);
+        }
+    }
+}

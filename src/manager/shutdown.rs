@@ -1,0 +1,121 @@
+//! Shutdown: not a stop. Runs end, what is persisted stays, and the threads are joined, once.
+
+use std::time::Duration;
+
+use super::RollupJobManager;
+use crate::clock::Deadline;
+use crate::indexer::{Job, guarded};
+use crate::job::Phase;
+use crate::store::Ownership;
+use crate::sync::Arc;
+
+/// A shutdown did not get everything to end in time. The threads that are left are given up: they end by themselves if the
+/// engine calls that they are in return, and nobody waits for them again, not even `Drop`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// The time ran out.
+    #[error("timed out after {} while shutting down: {}", humantime::format_duration(*waited), list(left))]
+    Timeout {
+        /// The time that was waited.
+        waited: Duration,
+        /// The jobs that still had a thread.
+        left: Vec<LeftJob>,
+    },
+}
+
+/// A job that still had a thread when the time to shut down ran out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftJob {
+    /// The job.
+    pub job_id: String,
+    /// What it was doing.
+    pub phase: Phase,
+    /// For how long.
+    pub in_phase_for: Duration,
+}
+
+fn list(left: &[LeftJob]) -> String {
+    let seconds = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
+    let job = |job: &LeftJob| format!("rollup job [{}] is {} for {}", job.job_id, job.phase, seconds(job.in_phase_for));
+    match left {
+        [] => "a thread has not ended".to_owned(),
+        left => left.iter().map(job).collect::<Vec<_>>().join(", "),
+    }
+}
+
+impl RollupJobManager {
+    /// Ends all runs at the next page and joins the threads, for at most `timeout`. It is the bounded, fallible form of
+    /// dropping the manager.
+    ///
+    /// It is not a stop: a started job stays `started` in the store, an indexing one `indexing` with its last position, and
+    /// both go on when a manager opens the store again. Stops that callers asked for before are completed. Afterwards `get`
+    /// and `list` still answer; everything else says that the manager is shut down.
+    ///
+    /// Shutting down again does nothing and succeeds. On one of the manager's own threads, that thread is not waited for.
+    ///
+    /// # Errors
+    /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use rollup_jobs::engine::MemoryEngine;
+    /// # use rollup_jobs::store::MemoryStore;
+    /// # use rollup_jobs::RollupJobManager;
+    /// # let manager = RollupJobManager::builder(Arc::new(MemoryEngine::new()), Arc::new(MemoryStore::new())).open()?;
+    /// manager.shutdown(Duration::from_secs(30))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
+        let deadline = Deadline::after(&*self.indexer.clock, timeout);
+        match self.shut_down(deadline) {
+            None => Ok(()),
+            Some(left) => Err(ShutdownError::Timeout { waited: timeout, left }),
+        }
+    }
+
+    fn shut_down(&self, deadline: Deadline) -> Option<Vec<LeftJob>> {
+        let indexer = &self.indexer;
+        if std::mem::replace(&mut self.registry.write().closed, true) {
+            return None;
+        }
+        let jobs = self.jobs();
+        indexer.timer.close();
+        let mut interrupted = Vec::new();
+        for job in &jobs {
+            let shut_down = job.lifecycle.shut_down(&indexer.revisions, indexer.clock.monotonic());
+            shut_down.signal.raise();
+            let _ = guarded(|| drop(shut_down.parked));
+            interrupted.extend(shut_down.save.map(|snapshot| job.record(snapshot)));
+        }
+        if !interrupted.is_empty() {
+            // Were it refused, the jobs would come back as they were saved last: started, and a little behind.
+            drop(indexer.save(&interrupted));
+        }
+        indexer.pool.close();
+        let ended = indexer.pool.join(deadline) & indexer.timer.join(deadline);
+        let left = (!ended).then(|| jobs.iter().filter_map(|job| left_job(job, indexer.clock.monotonic())).collect());
+        for job in &jobs {
+            job.lifecycle.close();
+        }
+        let released = guarded(|| indexer.store.release(&Ownership::new(indexer.epoch)));
+        // Whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
+        drop(released);
+        left
+    }
+}
+
+fn left_job(job: &Arc<Job>, now: Duration) -> Option<LeftJob> {
+    let view = job.lifecycle.view();
+    let in_phase_for = view.in_phase_for(now);
+    (view.phase != Phase::Idle).then(|| LeftJob { job_id: job.id().to_owned(), phase: view.phase, in_phase_for })
+}
+
+impl Drop for RollupJobManager {
+    fn drop(&mut self) {
+        self.shut_down(Deadline::NEVER);
+    }
+}

@@ -1,0 +1,121 @@
+//! Start: a stopped job waits for its time from now on.
+
+use super::{Missing, RollupJobManager};
+use crate::job::JobState;
+use crate::lifecycle::StartDecision;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// A job could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// There is no such job (404 in Elasticsearch).
+    #[error("rollup job [{job_id}] not found")]
+    NotFound {
+        /// The job.
+        job_id: String,
+    },
+    /// The job is being stopped. Nothing is queued: wait for the stop, then start again.
+    #[error("cannot start rollup job [{job_id}] because it is stopping")]
+    Stopping {
+        /// The job.
+        job_id: String,
+    },
+    /// The job is being deleted.
+    #[error("cannot start rollup job [{job_id}] because it is being deleted")]
+    Aborting {
+        /// The job.
+        job_id: String,
+    },
+    /// The job's stored record cannot be read; the job can only be deleted.
+    #[error("cannot start rollup job [{job_id}] because its record cannot be read: {reason}")]
+    Unreadable {
+        /// The job.
+        job_id: String,
+        /// Why.
+        reason: String,
+    },
+    /// The job store refused to save the start. The job is stopped again; if the store refused that too it is `stopping`,
+    /// with red health, until a stop gets through.
+    #[error("could not start rollup job [{job_id}]: save failed")]
+    Store {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// Another process owns the jobs now.
+    #[error("could not start rollup job [{job_id}]: another process owns the rollup jobs")]
+    LostOwnership {
+        /// The job.
+        job_id: String,
+        /// What the store says.
+        source: StoreError,
+    },
+    /// The manager is shut down.
+    #[error("could not start rollup job [{job_id}]: the manager is shut down")]
+    ShutDown {
+        /// The job.
+        job_id: String,
+    },
+}
+
+impl RollupJobManager {
+    /// Starts a stopped job: its schedule triggers it from now on. It goes on after its last position. Starting a started
+    /// job does nothing and succeeds.
+    ///
+    /// The start is durable when the call returns. Nothing runs until the schedule, or [`trigger`](Self::trigger), says so.
+    ///
+    /// # Errors
+    /// [`StartError`]; the state is as it was, or as the variant says.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::MemoryEngine;
+    /// # use rollup_jobs::store::MemoryStore;
+    /// use rollup_jobs::{RollupJobManager, StartError};
+    ///
+    /// # let manager = RollupJobManager::builder(Arc::new(MemoryEngine::new()), Arc::new(MemoryStore::new())).open()?;
+    /// let error = manager.start("nobody").unwrap_err();
+    /// assert!(matches!(error, StartError::NotFound { .. }));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(&self, job_id: &str) -> Result<(), StartError> {
+        let id = || job_id.to_owned();
+        let job = self.find(job_id).map_err(|missing| match missing {
+            Missing::NotFound => StartError::NotFound { job_id: id() },
+            Missing::Unreadable(reason) => StartError::Unreadable { job_id: id(), reason },
+        })?;
+        let indexer = &self.indexer;
+        let snapshot = match job.lifecycle.start(&indexer.revisions) {
+            StartDecision::Save(snapshot) => snapshot,
+            StartDecision::AlreadyStarted => return Ok(()),
+            StartDecision::Refused(JobState::Aborting) => return Err(StartError::Aborting { job_id: id() }),
+            StartDecision::Refused(_) => return Err(StartError::Stopping { job_id: id() }),
+            StartDecision::Gone => return Err(StartError::NotFound { job_id: id() }),
+            StartDecision::ShutDown => return Err(StartError::ShutDown { job_id: id() }),
+        };
+        let revision = snapshot.revision;
+        match job.save(snapshot) {
+            Ok(()) => {
+                job.lifecycle.start_saved(revision);
+                job.arm();
+                job.deliver_later();
+                Ok(())
+            }
+            Err(source) => {
+                let now = indexer.clock.monotonic();
+                if let Some(stopped) = job.lifecycle.start_refused(revision, now, &indexer.revisions) {
+                    job.lifecycle.stop_saved(job.save(stopped), indexer.clock.monotonic());
+                }
+                job.deliver_later();
+                Err(match source.kind() {
+                    StoreErrorKind::Gone => StartError::NotFound { job_id: id() },
+                    StoreErrorKind::LostOwnership => StartError::LostOwnership { job_id: id(), source },
+                    _ => StartError::Store { job_id: id(), source },
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Trigger: run now instead of at the next scheduled time.
+
+use super::{Missing, RollupJobManager};
+use crate::job::JobState;
+use crate::lifecycle::TriggerDecision;
+
+/// A job runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Triggered {
+    run: u64,
+    is_new: bool,
+}
+
+impl Triggered {
+    /// The number of the run.
+    #[must_use]
+    pub fn run(self) -> u64 {
+        self.run
+    }
+
+    /// Whether this call began it; a run that was under way already goes on up to its own boundary.
+    #[must_use]
+    pub fn is_new(self) -> bool {
+        self.is_new
+    }
+}
+
+/// A job could not be triggered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TriggerError {
+    /// There is no such job.
+    #[error("rollup job [{job_id}] not found")]
+    NotFound {
+        /// The job.
+        job_id: String,
+    },
+    /// Only a started job can be triggered.
+    #[error("cannot trigger rollup job [{job_id}] because it is {state}: it must be started before")]
+    NotStarted {
+        /// The job.
+        job_id: String,
+        /// Its state.
+        state: JobState,
+    },
+    /// The job's stored record cannot be read; the job can only be deleted.
+    #[error("cannot trigger rollup job [{job_id}] because its record cannot be read: {reason}")]
+    Unreadable {
+        /// The job.
+        job_id: String,
+        /// Why.
+        reason: String,
+    },
+    /// The manager is shut down.
+    #[error("could not trigger rollup job [{job_id}]: the manager is shut down")]
+    ShutDown {
+        /// The job.
+        job_id: String,
+    },
+}
+
+impl RollupJobManager {
+    /// Begins a run of a started job, as of now, unless one is under way. It does not wait for it.
+    ///
+    /// Only buckets that are complete now (and past the job's delay) are rolled up.
+    ///
+    /// # Errors
+    /// [`TriggerError`]; nothing has changed then.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::MemoryEngine;
+    /// # use rollup_jobs::store::MemoryStore;
+    /// use rollup_jobs::{RollupJobManager, TriggerError};
+    ///
+    /// # let manager = RollupJobManager::builder(Arc::new(MemoryEngine::new()), Arc::new(MemoryStore::new())).open()?;
+    /// assert!(matches!(manager.trigger("nobody"), Err(TriggerError::NotFound { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trigger(&self, job_id: &str) -> Result<Triggered, TriggerError> {
+        let id = || job_id.to_owned();
+        let job = self.find(job_id).map_err(|missing| match missing {
+            Missing::NotFound => TriggerError::NotFound { job_id: id() },
+            Missing::Unreadable(reason) => TriggerError::Unreadable { job_id: id(), reason },
+        })?;
+        match job.trigger(self.indexer.clock.now()) {
+            TriggerDecision::Queued { run, .. } => Ok(Triggered { run, is_new: true }),
+            TriggerDecision::Running(run) => Ok(Triggered { run, is_new: false }),
+            TriggerDecision::Refused(state) => Err(TriggerError::NotStarted { job_id: id(), state }),
+            TriggerDecision::Gone => Err(TriggerError::NotFound { job_id: id() }),
+            TriggerDecision::ShutDown => Err(TriggerError::ShutDown { job_id: id() }),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! When does it run? One timer thread, which owns all schedules and back-offs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Weak;
+use std::thread::{JoinHandle, ThreadId};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::clock::{Clock, Deadline, sleep, wait_until, wake_on_advance};
+use crate::sync::{self, Arc, Monitor};
+
+/// The wall clock may jump (NTP, suspend), so it is looked at no later than this, whatever is due when.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
+
+/// Something that the timer wakes.
+pub(crate) trait Scheduled: Send + Sync {
+    /// When its schedule says next, strictly after `instant`.
+    fn next_after(&self, instant: Timestamp) -> Option<Timestamp>;
+
+    /// Its time has come. Says whether it wants to hear of the next one too.
+    fn tick(&self, scheduled: Timestamp) -> bool;
+
+    /// The back-off of `run` is over.
+    fn back_off_over(&self, run: u64);
+}
+
+/// The timer thread's handle. It holds what it wakes weakly.
+pub(crate) struct Timer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clock: Arc<dyn Clock>,
+    agenda: Arc<Monitor<Agenda>>,
+}
+
+#[derive(Default)]
+struct Agenda {
+    /// By wall-clock time in milliseconds, then key.
+    ticks: BTreeMap<(i64, u64), Weak<dyn Scheduled>>,
+    /// When each key is armed for, and a number that tells arming from arming again.
+    armed: HashMap<u64, (i64, u64)>,
+    arms: u64,
+    /// By monotonic time, then key.
+    back_offs: BTreeMap<(Duration, u64), (Weak<dyn Scheduled>, u64)>,
+    closed: bool,
+    ended: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is due.
+enum Due {
+    Tick { key: u64, arm: u64, at: Timestamp, job: Weak<dyn Scheduled> },
+    BackOff { run: u64, job: Weak<dyn Scheduled> },
+}
+
+impl Timer {
+    /// Starts the thread `rollup-timer`.
+    pub(crate) fn start(clock: Arc<dyn Clock>) -> io::Result<Self> {
+        let shared = Arc::new(Shared { clock, agenda: Arc::default() });
+        let body = Arc::clone(&shared);
+        let thread = sync::spawn("rollup-timer".to_owned(), move || body.run())?;
+        shared.agenda.lock().thread = Some(thread);
+        Ok(Self { shared })
+    }
+
+    /// Ticks `job` by its schedule from now on. Arming again begins again.
+    pub(crate) fn arm(&self, key: u64, job: Weak<dyn Scheduled>) {
+        let Some(next) = job.upgrade().and_then(|job| job.next_after(self.shared.clock.now())) else { return };
+        let mut agenda = self.shared.agenda.lock();
+        agenda.disarm(key);
+        agenda.arms += 1;
+        let arm = agenda.arms;
+        agenda.insert(key, arm, next.as_millisecond(), job);
+        self.shared.agenda.notify_all();
+    }
+
+    /// Never ticks the job again.
+    pub(crate) fn disarm(&self, key: u64) {
+        self.shared.agenda.lock().disarm(key);
+    }
+
+    /// Wakes `job` when `delay` is over.
+    pub(crate) fn back_off(&self, key: u64, job: Weak<dyn Scheduled>, run: u64, delay: Duration) {
+        let at = self.shared.clock.monotonic().saturating_add(delay);
+        self.shared.agenda.lock().back_offs.insert((at, key), (job, run));
+        self.shared.agenda.notify_all();
+    }
+
+    /// Wakes nobody any more. The thread ends soon.
+    pub(crate) fn close(&self) {
+        self.shared.agenda.lock().closed = true;
+        self.shared.agenda.notify_all();
+    }
+
+    /// Waits for the thread until the deadline; after that it is left to itself. Says whether it ended.
+    pub(crate) fn join(&self, deadline: Deadline) -> bool {
+        let mut agenda = self.shared.agenda.lock();
+        let thread = agenda.thread.take();
+        if thread.as_ref().is_none_or(|thread| thread.thread().id() == std::thread::current().id()) {
+            return true;
+        }
+        drop(agenda);
+        if wait_until(&*self.shared.clock, &self.shared.agenda, deadline, |agenda| agenda.ended.then_some(())).is_none()
+        {
+            return false;
+        }
+        thread.is_none_or(|thread| thread.join().is_ok())
+    }
+
+    /// The thread, while it is not joined.
+    pub(crate) fn thread_id(&self) -> Option<ThreadId> {
+        self.shared.agenda.lock().thread.as_ref().map(|thread| thread.thread().id())
+    }
+}
+
+impl Agenda {
+    fn insert(&mut self, key: u64, arm: u64, at: i64, job: Weak<dyn Scheduled>) {
+        self.ticks.insert((at, key), job);
+        self.armed.insert(key, (at, arm));
+    }
+
+    fn disarm(&mut self, key: u64) {
+        if let Some((at, _)) = self.armed.remove(&key) {
+            self.ticks.remove(&(at, key));
+        }
+    }
+
+    /// Takes what is due now, ticks first.
+    fn take_due(&mut self, now: Timestamp, monotonic: Duration) -> Option<Due> {
+        if let Some(entry) = self.ticks.first_entry()
+            && entry.key().0 <= now.as_millisecond()
+        {
+            let ((at, key), job) = entry.remove_entry();
+            let arm = self.armed.get(&key).map_or(0, |(_, arm)| *arm);
+            return Some(Due::Tick { key, arm, at: Timestamp::from_millisecond(at).unwrap_or(now), job });
+        }
+        let entry = self.back_offs.first_entry().filter(|entry| entry.key().0 <= monotonic)?;
+        let (job, run) = entry.remove();
+        Some(Due::BackOff { run, job })
+    }
+
+    /// How long nothing is due; `None` if nothing ever will be.
+    fn idle_for(&self, now: Timestamp, monotonic: Duration) -> Option<Duration> {
+        let tick = self.ticks.first_key_value().map(|((at, _), _)| {
+            let millis = at.saturating_sub(now.as_millisecond());
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(LOOK_AGAIN)
+        });
+        let back_off = self.back_offs.first_key_value().map(|((at, _), _)| at.saturating_sub(monotonic));
+        [tick, back_off].into_iter().flatten().min()
+    }
+}
+
+impl Shared {
+    fn run(self: &Arc<Self>) {
+        let _ended = Ended(self);
+        let wake = wake_on_advance(&*self.clock, &self.agenda);
+        let mut agenda = self.agenda.lock();
+        while !agenda.closed {
+            let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+            match agenda.take_due(now, monotonic) {
+                Some(due) => {
+                    drop(agenda);
+                    self.fire(due, now);
+                    agenda = self.agenda.lock();
+                }
+                None => {
+                    let idle = agenda.idle_for(now, monotonic);
+                    sleep(&*self.clock, &self.agenda, &mut agenda, idle);
+                }
+            }
+        }
+        drop(wake);
+    }
+
+    fn fire(&self, due: Due, now: Timestamp) {
+        match due {
+            Due::BackOff { run, job } => {
+                if let Some(job) = job.upgrade() {
+                    job.back_off_over(run);
+                }
+            }
+            Due::Tick { key, arm, at, job } => {
+                let next = job.upgrade().filter(|job| job.tick(at)).and_then(|job| job.next_after(now.max(at)));
+                let mut agenda = self.agenda.lock();
+                // Who armed the job again meanwhile knows better.
+                if agenda.armed.get(&key).is_none_or(|(_, current)| *current != arm) {
+                    return;
+                }
+                agenda.armed.remove(&key);
+                if let Some(next) = next {
+                    agenda.insert(key, arm, next.as_millisecond(), job);
+                }
+            }
+        }
+    }
+}
+
+/// Publishes that the thread has ended, also when it unwinds.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.agenda.lock().ended = true;
+        self.0.agenda.notify_all();
+    }
+}

@@ -1,0 +1,55 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::{JobStore, LoadedRecord, StoreError, supersedes};
+use crate::job::JobRecord;
+use crate::sync::{Arc, Mutex};
+
+/// Keeps records as long as a clone of it lives. Clones share them, so that a test can close a manager and open another.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    records: Arc<Mutex<BTreeMap<String, JobRecord>>>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl JobStore for MemoryStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        Ok(self.records.lock().values().map(|record| LoadedRecord::Job(Box::new(record.clone()))).collect())
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        match self.records.lock().entry(record.id().to_owned()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(record.clone());
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(StoreError::already_exists(format!("job [{}] is stored", record.id()))),
+        }
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        let mut stored = self.records.lock();
+        let update = |record: &JobRecord| {
+            let place = stored
+                .get_mut(record.id())
+                .ok_or_else(|| StoreError::gone(format!("job [{}] is not stored", record.id())))?;
+            if supersedes(record, place)? {
+                place.clone_from(record);
+            }
+            Ok(())
+        };
+        records.iter().map(update).collect()
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        self.records.lock().remove(id);
+        Ok(())
+    }
+}
