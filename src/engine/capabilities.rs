@@ -11,6 +11,9 @@ pub enum FieldType {
     DateNanos,
     /// `long`: 64-bit integers.
     Long,
+    /// `u64`: unsigned 64-bit integers, which embedded engines have. (Elasticsearch's `unsigned_long` is an
+    /// [`Other`](Self::Other), which its rollups refuse.)
+    Unsigned,
     /// `double`: 64-bit floating-point numbers.
     Double,
     /// `keyword`: text that is one term.
@@ -33,6 +36,7 @@ impl FieldType {
             Self::Date => "date",
             Self::DateNanos => "date_nanos",
             Self::Long => "long",
+            Self::Unsigned => "u64",
             Self::Double => "double",
             Self::Keyword => "keyword",
             Self::Text => "text",
@@ -48,10 +52,10 @@ impl FieldType {
         matches!(self, Self::Date | Self::DateNanos)
     }
 
-    /// Whether it is one of Elasticsearch's whole number types.
+    /// Whether it is one of Elasticsearch's whole number types, or `u64`.
     #[must_use]
     pub fn is_integer(&self) -> bool {
-        matches!(self.as_str(), "long" | "integer" | "short" | "byte")
+        matches!(self.as_str(), "long" | "integer" | "short" | "byte" | "u64")
     }
 
     /// Whether it is one of Elasticsearch's floating-point types.
@@ -60,7 +64,7 @@ impl FieldType {
         matches!(self.as_str(), "double" | "float" | "half_float" | "scaled_float")
     }
 
-    /// Whether it is one of Elasticsearch's numeric types.
+    /// Whether it is one of Elasticsearch's numeric types, or `u64`.
     #[must_use]
     pub fn is_numeric(&self) -> bool {
         self.is_integer() || self.is_floating()

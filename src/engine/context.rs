@@ -9,6 +9,7 @@ use crate::sync::Arc;
 pub struct JobContext {
     config: Arc<RollupJobConfig>,
     layout: Arc<DocumentLayout>,
+    terms_types: Arc<[TermsType]>,
     run_as: Option<RunAs>,
     epoch: u64,
 }
@@ -19,7 +20,7 @@ impl JobContext {
     #[must_use]
     pub fn new(config: Arc<RollupJobConfig>, terms_types: &[TermsType]) -> Self {
         let layout = Arc::new(DocumentLayout::new(&config, terms_types));
-        Self { config, layout, run_as: None, epoch: 0 }
+        Self { config, layout, terms_types: terms_types.into(), run_as: None, epoch: 0 }
     }
 
     /// For the user that the job acts for. Default: nobody.
@@ -52,6 +53,12 @@ impl JobContext {
     #[must_use]
     pub fn layout(&self) -> &Arc<DocumentLayout> {
         &self.layout
+    }
+
+    /// The kinds of values of the terms fields, in configured order.
+    #[must_use]
+    pub fn terms_types(&self) -> &[TermsType] {
+        &self.terms_types
     }
 
     /// Whom the job acts for: what was given at put.

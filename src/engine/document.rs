@@ -8,8 +8,10 @@ use crate::sync::Arc;
 pub enum ValueKind {
     /// Milliseconds since 1970.
     Date,
-    /// A whole number.
+    /// A whole number in the signed 64-bit range.
     Integer,
+    /// A whole number in the unsigned 64-bit range.
+    Unsigned,
     /// A 64-bit floating-point number.
     Double,
     /// Text that is one term.
@@ -121,6 +123,7 @@ impl DocumentLayout {
         for (at, field) in groups.terms_fields().iter().enumerate() {
             let kind = match terms_types.get(at) {
                 Some(TermsType::Integer) => ValueKind::Integer,
+                Some(TermsType::Unsigned) => ValueKind::Unsigned,
                 Some(TermsType::Floating) => ValueKind::Double,
                 Some(TermsType::Keyword) | None => ValueKind::Keyword,
             };
@@ -198,12 +201,17 @@ impl RolledUpDocument {
         &self.layout
     }
 
+    /// A value for each field of the layout, `None` where it is left out.
+    pub fn values(&self) -> impl Iterator<Item = Option<&FieldValue>> {
+        self.layout.fields.iter().zip(&self.values).map(|(field, value)| match &field.source {
+            FieldSource::Constant(value) => Some(value),
+            _ => value.as_ref(),
+        })
+    }
+
     /// Fields and values in the order of the layout; what is left out is not among them.
     pub fn fields(&self) -> impl Iterator<Item = (&LayoutField, &FieldValue)> {
-        self.layout.fields.iter().zip(&self.values).filter_map(|(field, value)| match &field.source {
-            FieldSource::Constant(value) => Some((field, value)),
-            _ => value.as_ref().map(|value| (field, value)),
-        })
+        self.layout.fields.iter().zip(self.values()).filter_map(|(field, value)| Some((field, value?)))
     }
 
     /// Elasticsearch's JSON: one flat object.

@@ -44,9 +44,9 @@ struct Rollup {
 pub enum SourceValue {
     /// Milliseconds since 1970.
     Date(i64),
-    /// A whole number.
+    /// A whole number in the signed 64-bit range.
     Integer(i64),
-    /// A whole number that may lie beyond the signed 64-bit range.
+    /// A whole number in the unsigned 64-bit range.
     Unsigned(u64),
     /// A floating-point number.
     Double(f64),
@@ -88,6 +88,12 @@ impl SourceDocument {
         self.with(field, SourceValue::Integer(value))
     }
 
+    /// One more unsigned whole number.
+    #[must_use]
+    pub fn unsigned(self, field: &str, value: u64) -> Self {
+        self.with(field, SourceValue::Unsigned(value))
+    }
+
     /// One more floating-point number.
     #[must_use]
     pub fn double(self, field: &str, value: f64) -> Self {
@@ -114,7 +120,8 @@ impl SourceValue {
     fn field_type(&self) -> FieldType {
         match self {
             Self::Date(_) => FieldType::Date,
-            Self::Integer(_) | Self::Unsigned(_) => FieldType::Long,
+            Self::Integer(_) => FieldType::Long,
+            Self::Unsigned(_) => FieldType::Unsigned,
             Self::Double(_) => FieldType::Double,
             Self::Keyword(_) => FieldType::Keyword,
             Self::Boolean(_) => FieldType::Boolean,

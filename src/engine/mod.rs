@@ -14,6 +14,8 @@ mod document;
 mod error;
 mod memory;
 mod metric;
+#[cfg(feature = "tantivy")]
+pub mod tantivy;
 
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};

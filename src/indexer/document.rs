@@ -25,14 +25,23 @@ const NULL: [u8; 90] = {
     bytes
 };
 
-/// The document of `bucket`.
+/// A bucket does not fit the layout of its job: the engine that delivered it has a bug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the engine delivered a bucket with {found} {parts}, expected {expected}")]
+pub struct MisfitBucket {
+    parts: &'static str,
+    found: usize,
+    expected: usize,
+}
+
+/// The rolled-up document of a bucket: what a run writes, for hosts that preview and for tests of engines.
 ///
 /// # Errors
-/// A text for people if the key or the metrics do not fit the layout, which an engine has to answer for.
-pub(super) fn roll_up(bucket: &Bucket, layout: &Arc<DocumentLayout>) -> Result<RolledUpDocument, String> {
+/// [`MisfitBucket`] if the key or the metrics do not fit the layout.
+pub fn roll_up(bucket: &Bucket, layout: &Arc<DocumentLayout>) -> Result<RolledUpDocument, MisfitBucket> {
     let keys = layout.key_order().len();
     if bucket.key.len() != keys {
-        return Err(format!("the engine delivered a key of {} parts, expected {keys}", bucket.key.len()));
+        return Err(MisfitBucket { parts: "key parts", found: bucket.key.len(), expected: keys });
     }
     let value = |source: &FieldSource| match source {
         FieldSource::Constant(_) => Ok(None),
@@ -40,7 +49,7 @@ pub(super) fn roll_up(bucket: &Bucket, layout: &Arc<DocumentLayout>) -> Result<R
         FieldSource::DocCount => Ok(Some(FieldValue::Integer(i64::try_from(bucket.doc_count).unwrap_or(i64::MAX)))),
         FieldSource::Metric(at, part) => match bucket.metrics.get(*at) {
             Some(values) => Ok(metric_value(values, *part)),
-            None => Err(format!("the engine delivered {} metric fields, expected more", bucket.metrics.len())),
+            None => Err(MisfitBucket { parts: "metric fields", found: bucket.metrics.len(), expected: at + 1 }),
         },
     };
     let values = layout.fields().iter().map(|field| value(&field.source)).collect::<Result<_, _>>()?;

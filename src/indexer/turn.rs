@@ -203,7 +203,10 @@ impl<'a> Turn<'a> {
     fn convert(&mut self, buckets: &[Bucket]) -> Result<Vec<RolledUpDocument>, Failure> {
         let began = self.job.indexer.clock.monotonic();
         let converted = self.check_order(buckets).and_then(|()| {
-            buckets.iter().map(|bucket| roll_up(bucket, self.job.context.layout())).collect::<Result<Vec<_>, _>>()
+            buckets
+                .iter()
+                .map(|bucket| roll_up(bucket, self.job.context.layout()).map_err(|error| error.to_string()))
+                .collect::<Result<Vec<_>, _>>()
         });
         let documents = converted.map_err(|text| {
             self.progress.stats.search_failures += 1;
@@ -254,7 +257,7 @@ impl<'a> Turn<'a> {
         stats.documents_processed += buckets[..accepted].iter().map(|bucket| bucket.doc_count).sum::<u64>();
         stats.index_failures += report.rejected.len() as u64;
         if let Some(last) = buckets[..accepted].last() {
-            self.progress.position = Some(Position::new(self.job.context.config().key_names(), &last.key));
+            self.progress.position = Some(Position::of(self.job.context.config(), &last.key));
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.

@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::config::RollupJobConfig;
 use crate::sync::Arc;
 
 /// One part of a bucket's key.
@@ -122,8 +123,10 @@ pub struct Position {
 }
 
 impl Position {
-    pub(crate) fn new(names: &[Arc<str>], key: &[KeyPart]) -> Self {
-        Self { parts: names.iter().cloned().zip(key.iter().cloned()).collect() }
+    /// The position of a job whose last bucket has this key.
+    #[must_use]
+    pub fn of(config: &RollupJobConfig, key: &[KeyPart]) -> Self {
+        Self { parts: config.key_names().iter().cloned().zip(key.iter().cloned()).collect() }
     }
 
     /// The key without names.
@@ -174,10 +177,18 @@ mod tests {
 
     #[test]
     fn a_position_survives_json_bit_for_bit_and_prints_as_elasticsearchs() {
-        let names: Vec<Arc<str>> =
-            vec!["timestamp.date_histogram".into(), "load.histogram".into(), "node.terms".into()];
+        let config = RollupJobConfig::builder("sensor")
+            .index_pattern("in")
+            .rollup_index("out")
+            .cron("0 0 * * * ?")
+            .page_size(1)
+            .date_histogram(crate::DateHistogram::fixed_interval("timestamp", "1h"))
+            .histogram(crate::Histogram::new(0.1, ["load"]))
+            .terms(["node"])
+            .build()
+            .unwrap();
         let key = [KeyPart::Date(1_517_590_800_000), KeyPart::histogram(0.35, 0.1), KeyPart::Text("a".into())];
-        let position = Position::new(&names, &key);
+        let position = Position::of(&config, &key);
         let json = serde_json::to_string(&position).unwrap();
         assert_eq!(serde_json::from_str::<Position>(&json).unwrap(), position);
         assert_eq!(

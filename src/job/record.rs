@@ -43,8 +43,10 @@ impl fmt::Debug for RunAs {
 pub enum TermsType {
     /// Text.
     Keyword,
-    /// Whole numbers.
+    /// Whole numbers in the signed 64-bit range.
     Integer,
+    /// Whole numbers in the unsigned 64-bit range.
+    Unsigned,
     /// Floating-point numbers.
     Floating,
 }
@@ -54,6 +56,7 @@ impl fmt::Display for TermsType {
         f.write_str(match self {
             Self::Keyword => "keyword",
             Self::Integer => "integer",
+            Self::Unsigned => "unsigned integer",
             Self::Floating => "floating point",
         })
     }

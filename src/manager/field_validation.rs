@@ -184,6 +184,8 @@ impl<'a> Check<'a> {
 fn terms_type(field_type: &FieldType) -> Option<TermsType> {
     if field_type.is_textual() {
         Some(TermsType::Keyword)
+    } else if *field_type == FieldType::Unsigned {
+        Some(TermsType::Unsigned)
     } else if field_type.is_integer() {
         Some(TermsType::Integer)
     } else if field_type.is_floating() {

@@ -9,9 +9,13 @@ use crate::job::JobRecord;
 
 mod error;
 mod memory;
+#[cfg(feature = "redb")]
+mod redb;
 
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
+#[cfg(feature = "redb")]
+pub use redb::{OpenRedbError, RedbStore};
 
 /// Keeps one [`JobRecord`] per job.
 ///

@@ -1,0 +1,92 @@
+//! One memory budget for all open scans of an engine.
+
+use std::sync::Weak;
+
+use crate::sync::{Arc, Mutex};
+
+/// The least that a scan gets, even if the budget is used up by scans that are working at this moment.
+const LEAST: usize = 64 << 10;
+
+/// Bytes that the groups of all scans share.
+pub(super) struct Budget {
+    total: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: usize,
+    most_used: usize,
+    scans: Vec<Weak<dyn Holder>>,
+}
+
+/// A scan that holds finished groups between its pages.
+pub(super) trait Holder: Send + Sync {
+    /// How many bytes it holds, `None` while it is working.
+    fn held(&self) -> Option<usize>;
+
+    /// Lets go of its groups, unless it has begun to work: it can make them again from where it is. Says how many bytes they
+    /// were.
+    fn release(&self) -> usize;
+}
+
+impl Budget {
+    pub(super) fn new(total: usize) -> Self {
+        Self { total, state: Mutex::default() }
+    }
+
+    /// Used now, and at most so far.
+    pub(super) fn used(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.used, state.most_used)
+    }
+
+    /// One more scan shares the budget, as long as it lives.
+    pub(super) fn join(&self, scan: Weak<dyn Holder>) {
+        let mut state = self.state.lock();
+        state.scans.retain(|scan| scan.strong_count() > 0);
+        state.scans.push(scan);
+    }
+
+    /// A share for one scan to work with: a fair one, so that all open scans and the next one could have as much. Scans that
+    /// hold more than that, from a time when there were fewer, have to let go.
+    pub(super) fn take_share(&self) -> usize {
+        let mut state = self.state.lock();
+        state.scans.retain(|scan| scan.strong_count() > 0);
+        let share = (self.total / (state.scans.len() + 1)).max(LEAST);
+        let others: Vec<Arc<dyn Holder>> = state.scans.iter().filter_map(Weak::upgrade).collect();
+        for other in &others {
+            if self.total.saturating_sub(state.used) >= share {
+                break;
+            }
+            if other.held().is_some_and(|held| held > share) {
+                state.used -= other.release();
+            }
+        }
+        let share = share.min(self.total.saturating_sub(state.used)).max(LEAST);
+        state.used += share;
+        state.most_used = state.most_used.max(state.used);
+        drop(state);
+        // The last reference to a scan that was dropped meanwhile must not go away under the lock.
+        drop(others);
+        share
+    }
+
+    /// Bytes that a scan cannot do without, whatever others have.
+    pub(super) fn charge(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.used += bytes;
+        state.most_used = state.most_used.max(state.used);
+    }
+
+    /// A pass that worked with `share` is over, and holds `bytes` from now on.
+    pub(super) fn settle(&self, share: usize, bytes: usize) {
+        self.give_back(share);
+        self.charge(bytes);
+    }
+
+    /// Bytes that are no longer used.
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.state.lock().used -= bytes;
+    }
+}

@@ -1,0 +1,97 @@
+//! The directory below a rollup index: durable when it says so, and able to give a merge up.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use ::tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+use ::tantivy::directory::{
+    AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
+};
+
+use crate::sync::{Arc, AtomicBool, Ordering};
+
+/// Wraps tantivy's own directory for two things that it does not do.
+///
+/// Tantivy renames a new `meta.json` into its place and does not sync the directory: a power cut could undo a commit that was
+/// reported. And it cannot break off a merge: here, while [`give_up`](Self::give_up) is set, writing to a segment file
+/// fails, which ends a merge soon and leaves the index as it was.
+#[derive(Clone, Debug)]
+pub(super) struct RollupDirectory {
+    inner: Box<dyn Directory>,
+    given_up: Arc<AtomicBool>,
+}
+
+impl RollupDirectory {
+    pub(super) fn new(inner: impl Directory) -> Self {
+        Self { inner: Box::new(inner), given_up: Arc::default() }
+    }
+
+    /// Whether writing segment files fails from now on.
+    pub(super) fn give_up(&self, given_up: bool) {
+        self.given_up.store(given_up, Ordering::SeqCst);
+    }
+}
+
+impl Directory for RollupDirectory {
+    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+        self.inner.get_file_handle(path)
+    }
+
+    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+        self.inner.delete(path)
+    }
+
+    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
+        self.inner.exists(path)
+    }
+
+    fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
+        let file = self.inner.open_write(path)?;
+        Ok(BufWriter::new(Box::new(GivingUp { file, given_up: Arc::clone(&self.given_up) })))
+    }
+
+    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+        self.inner.atomic_read(path)
+    }
+
+    fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        self.inner.atomic_write(path, data)?;
+        if path == Path::new("meta.json") { self.inner.sync_directory() } else { Ok(()) }
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.inner.sync_directory()
+    }
+
+    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+        self.inner.acquire_lock(lock)
+    }
+
+    fn watch(&self, watch_callback: WatchCallback) -> ::tantivy::Result<WatchHandle> {
+        self.inner.watch(watch_callback)
+    }
+}
+
+struct GivingUp {
+    file: WritePtr,
+    given_up: Arc<AtomicBool>,
+}
+
+impl Write for GivingUp {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.given_up.load(Ordering::SeqCst) {
+            return Err(io::Error::other("given up because of a stop"));
+        }
+        self.file.write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl TerminatingWrite for GivingUp {
+    fn terminate_ref(&mut self, token: AntiCallToken) -> io::Result<()> {
+        self.file.terminate_ref(token)
+    }
+}

@@ -1,0 +1,275 @@
+//! The groups of one pass: a hash table of keys in words, with the values of each.
+
+use hashbrown::HashTable;
+
+use crate::engine::MetricValues;
+
+/// Groups are kept in pieces of so many, so that growing copies nothing.
+const PIECE: usize = 1_024;
+
+/// A part of the key range: a pass groups only what is in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeyRange {
+    /// Where it begins, and whether that key is in it.
+    pub(super) from: Option<(Vec<u64>, bool)>,
+    /// Where it ends, that key not being in it.
+    pub(super) to: Option<Vec<u64>>,
+}
+
+impl KeyRange {
+    #[inline]
+    fn contains(&self, key: &[u64]) -> bool {
+        // The first word tells nearly always.
+        let after = self.from.as_ref().is_none_or(|(from, included)| {
+            key[0] > from[0] || key[0] == from[0] && (key > from.as_slice() || *included && key == from.as_slice())
+        });
+        after && self.to.as_ref().is_none_or(|to| key[0] < to[0] || key[0] == to[0] && key < to.as_slice())
+    }
+
+    /// Whether no key whose first word lies in `first..=last` is in it.
+    pub(super) fn misses(&self, first: u64, last: u64) -> bool {
+        self.from.as_ref().is_some_and(|(from, _)| last < from[0]) || self.to.as_ref().is_some_and(|to| first > to[0])
+    }
+}
+
+/// Values of a fixed width per group, in pieces.
+struct Pieces<T> {
+    pieces: Vec<Box<[T]>>,
+    width: usize,
+}
+
+impl<T: Copy + Default> Pieces<T> {
+    fn new(width: usize) -> Self {
+        Self { pieces: Vec::new(), width }
+    }
+
+    #[inline]
+    fn get(&self, slot: usize) -> &[T] {
+        let at = slot % PIECE * self.width;
+        &self.pieces[slot / PIECE][at..at + self.width]
+    }
+
+    #[inline]
+    fn get_mut(&mut self, slot: usize) -> &mut [T] {
+        let at = slot % PIECE * self.width;
+        &mut self.pieces[slot / PIECE][at..at + self.width]
+    }
+
+    fn make_room_for(&mut self, slot: usize) {
+        if slot / PIECE == self.pieces.len() {
+            self.pieces.push(vec![T::default(); PIECE * self.width].into_boxed_slice());
+        }
+    }
+
+    fn copy_down(&mut self, from: usize, to: usize) {
+        for at in 0..self.width {
+            let value = self.get(from)[at];
+            self.get_mut(to)[at] = value;
+        }
+    }
+}
+
+pub(super) struct Groups {
+    keys: Pieces<u64>,
+    counts: Pieces<u64>,
+    values: Pieces<MetricValues>,
+    len: usize,
+    index: HashTable<u32>,
+    range: KeyRange,
+    most: usize,
+}
+
+/// What a group takes, with its share of the table and of the sorting.
+pub(super) fn bytes_per_group(words: usize, metrics: usize) -> usize {
+    kept_per_group(words, metrics) + 16 + size_of::<(u64, u64, u32)>()
+}
+
+fn kept_per_group(words: usize, metrics: usize) -> usize {
+    words * 8 + 8 + metrics * size_of::<MetricValues>()
+}
+
+impl Groups {
+    /// Groups of `range`, about `bytes` of them at most.
+    pub(super) fn new(words: usize, metrics: usize, range: KeyRange, bytes: usize) -> Self {
+        Self {
+            keys: Pieces::new(words),
+            counts: Pieces::new(1),
+            values: Pieces::new(metrics),
+            len: 0,
+            index: HashTable::new(),
+            range,
+            most: (bytes / bytes_per_group(words, metrics)).max(2),
+        }
+    }
+
+    pub(super) fn range(&self) -> &KeyRange {
+        &self.range
+    }
+
+    /// Counts one document in the group of `key`; `None` if the key is not in the range.
+    #[inline]
+    pub(super) fn count(&mut self, key: &[u64]) -> Option<u32> {
+        if !self.range.contains(key) {
+            return None;
+        }
+        let Self { keys, index, .. } = self;
+        let found = index.find(hash(key), |slot| keys.get(*slot as usize) == key).copied();
+        let slot = found.unwrap_or_else(|| self.insert(key));
+        self.counts.get_mut(slot as usize)[0] += 1;
+        Some(slot)
+    }
+
+    /// The values of a metric field in a group.
+    #[inline]
+    pub(super) fn values(&mut self, slot: u32, metric: usize) -> &mut MetricValues {
+        &mut self.values.get_mut(slot as usize)[metric]
+    }
+
+    fn insert(&mut self, key: &[u64]) -> u32 {
+        let slot = self.len;
+        self.keys.make_room_for(slot);
+        self.counts.make_room_for(slot);
+        self.values.make_room_for(slot);
+        self.keys.get_mut(slot).copy_from_slice(key);
+        self.counts.get_mut(slot)[0] = 0;
+        self.values.get_mut(slot).fill(MetricValues::default());
+        self.len += 1;
+        // A scan has far fewer groups than that: they would not fit into its share of the budget.
+        let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+        let Self { keys, index, .. } = self;
+        index.insert_unique(hash(key), slot, |slot| hash(keys.get(*slot as usize)));
+        slot
+    }
+
+    /// If there are too many groups, forgets the upper half and ends the range before it: a later pass has the rest. Slots
+    /// given out before are void then.
+    pub(super) fn shed(&mut self) {
+        if self.len <= self.most {
+            return;
+        }
+        let mut slots: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
+        let middle = self.len / 2;
+        let keys = &self.keys;
+        slots.select_nth_unstable_by(middle, |a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)));
+        self.range.to = Some(keys.get(slots[middle] as usize).to_vec());
+        slots.truncate(middle);
+        // In ascending order nothing is overwritten before it was moved.
+        slots.sort_unstable();
+        self.index.clear();
+        for (to, from) in slots.into_iter().enumerate() {
+            self.keys.copy_down(from as usize, to);
+            self.counts.copy_down(from as usize, to);
+            self.values.copy_down(from as usize, to);
+            let keys = &self.keys;
+            let to = u32::try_from(to).unwrap_or(u32::MAX);
+            self.index.insert_unique(hash(keys.get(to as usize)), to, |slot| hash(keys.get(*slot as usize)));
+        }
+        self.len = middle;
+    }
+
+    /// The groups in ascending key order.
+    pub(super) fn finish(mut self) -> SortedGroups {
+        self.index = HashTable::new();
+        let second = |key: &[u64]| key.get(1).copied().unwrap_or(0);
+        let keys = &self.keys;
+        let slots = 0..u32::try_from(self.len).unwrap_or(u32::MAX);
+        let mut order: Vec<(u64, u64, u32)> = slots
+            .map(|slot| {
+                let key = keys.get(slot as usize);
+                (key[0], second(key), slot)
+            })
+            .collect();
+        order.sort_unstable_by(|a, b| {
+            (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| keys.get(a.2 as usize).cmp(keys.get(b.2 as usize)))
+        });
+        let order: Vec<u32> = order.into_iter().map(|(_, _, slot)| slot).collect();
+        SortedGroups { groups: self, order, next: 0 }
+    }
+}
+
+/// Finished groups, handed out from the lowest on.
+pub(super) struct SortedGroups {
+    groups: Groups,
+    order: Vec<u32>,
+    next: usize,
+}
+
+/// One of them.
+pub(super) struct Group<'a> {
+    pub(super) key: &'a [u64],
+    pub(super) doc_count: u64,
+    pub(super) values: &'a [MetricValues],
+}
+
+impl SortedGroups {
+    /// The next groups, at most `count`.
+    pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = Group<'_>> + Clone {
+        let from = self.next;
+        self.next = (from + count).min(self.order.len());
+        let groups = &self.groups;
+        self.order[from..self.next].iter().map(|slot| {
+            let slot = *slot as usize;
+            Group { key: groups.keys.get(slot), doc_count: groups.counts.get(slot)[0], values: groups.values.get(slot) }
+        })
+    }
+
+    /// Where the range that they are of ends; `None` if there is nothing behind them.
+    pub(super) fn end(&self) -> Option<&[u64]> {
+        self.groups.range.to.as_deref()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let (words, metrics) = (self.groups.keys.width, self.groups.values.width);
+        self.groups.keys.pieces.len() * PIECE * kept_per_group(words, metrics) + self.order.len() * 4
+    }
+}
+
+#[inline]
+fn hash(key: &[u64]) -> u64 {
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let mixed = key.iter().fold(0_u64, |hash, word| (hash.rotate_left(23) ^ word).wrapping_mul(ODD));
+    mixed ^ mixed >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(groups: &mut SortedGroups) -> Vec<u64> {
+        groups.take(usize::MAX / 2).map(|group| group.key[0] * 10 + group.key[1]).collect()
+    }
+
+    #[test]
+    fn shedding_keeps_the_lowest_whole_and_later_passes_have_the_rest() {
+        let all: Vec<[u64; 2]> = (0..500_u64).map(|n| [n * 7919 % 50, n % 10]).collect();
+        let mut expected: Vec<u64> = all.iter().map(|key| key[0] * 10 + key[1]).collect();
+        expected.sort_unstable();
+        expected.dedup();
+        let (mut found, mut range, mut passes) = (Vec::new(), KeyRange::default(), 0);
+        loop {
+            let mut groups = Groups::new(2, 1, range.clone(), 40 * bytes_per_group(2, 1));
+            for block in all.chunks(16) {
+                for key in block {
+                    if let Some(slot) = groups.count(key) {
+                        groups.values(slot, 0).add(1.0);
+                    }
+                }
+                groups.shed();
+            }
+            let mut sorted = groups.finish();
+            for group in sorted.take(usize::MAX / 2) {
+                assert_eq!(group.doc_count, group.values[0].count());
+                assert_eq!(group.doc_count, all.iter().filter(|key| *key == group.key).count() as u64);
+            }
+            sorted.next = 0;
+            found.extend(keys(&mut sorted));
+            passes += 1;
+            match sorted.end() {
+                Some(end) => range = KeyRange { from: Some((end.to_vec(), true)), to: None },
+                None => break,
+            }
+        }
+        assert_eq!(found, expected);
+        assert!(passes > 3, "{passes}");
+    }
+}

@@ -1,0 +1,367 @@
+//! `TantivyEngine`: the embedded engine for real use. Feature `tantivy`.
+//!
+//! The host registers the tantivy indices it owns as source indices; the engine reads what the host has committed and never
+//! touches the host's writer. Rolled-up documents go into tantivy indices of the engine's own, one per job, below a folder
+//! that the host names, or in memory.
+//!
+//! Source fields are fast fields: `date`, `i64`, `u64` and `f64`, and text as keywords. Integers beyond 2^53 stay exact as
+//! terms; metrics and histograms see them as the nearest double. A boolean is known and, as in Elasticsearch, neither grouped
+//! by nor measured. JSON fields are not looked into.
+//!
+//! A scan makes one pass over the columns for as much of the key range as fits into the engine's memory budget, and one more
+//! for each further part. Several streams share the budget: more streams get smaller parts, never more memory.
+
+mod budget;
+mod columns;
+mod directory;
+mod groups;
+mod keys;
+mod rollup;
+mod scan;
+mod schema;
+mod terms;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use ::tantivy;
+use ::tantivy::Index;
+
+use super::{
+    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter, ScanRequest,
+    StopSignal,
+};
+use crate::job::IndexPattern;
+use crate::sync::{Arc, Mutex, RwLock};
+use budget::Budget;
+use rollup::{JobIndex, Place};
+use scan::Scan;
+
+/// The embedded engine, on [tantivy](::tantivy).
+///
+/// Cloning gives another handle on the same engine.
+///
+/// ```
+/// use rollup_jobs::engine::tantivy::TantivyEngine;
+/// use rollup_jobs::engine::tantivy::tantivy::Index;
+/// use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
+///
+/// let mut schema = Schema::builder();
+/// schema.add_date_field("timestamp", DateOptions::from(FAST).set_precision(DateTimePrecision::Milliseconds));
+/// schema.add_text_field("node", STRING | FAST);
+/// let index = Index::create_in_ram(schema.build());
+///
+/// let engine = TantivyEngine::in_ram();
+/// engine.register("sensor-1", &index)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct TantivyEngine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` for memory.
+    root: Option<PathBuf>,
+    options: TantivyOptions,
+    sources: RwLock<BTreeMap<String, Index>>,
+    /// The job indices in use, by rollup index and job.
+    rollups: Mutex<HashMap<(String, String), Arc<JobIndex>>>,
+    budget: Arc<Budget>,
+}
+
+/// The limits of a [`TantivyEngine`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct TantivyOptions {
+    memory_budget: usize,
+    writer_memory: usize,
+}
+
+impl Default for TantivyOptions {
+    fn default() -> Self {
+        Self { memory_budget: 256 << 20, writer_memory: 32 << 20 }
+    }
+}
+
+impl TantivyOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How much memory all open scans together may use for their groups, in bytes. Default: 256 MiB.
+    pub fn memory_budget(mut self, memory_budget: usize) -> Self {
+        self.memory_budget = memory_budget;
+        self
+    }
+
+    /// How much memory a turn's writer may use before it writes a segment, in bytes; tantivy wants at least 15 MB, and gets
+    /// them. Default: 32 MiB.
+    pub fn writer_memory(mut self, writer_memory: usize) -> Self {
+        self.writer_memory = writer_memory;
+        self
+    }
+}
+
+/// A source index could not be registered, or an engine not be opened. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TantivyEngineError {
+    /// The name is taken by a source index.
+    #[error("a source index [{name}] is registered already")]
+    Registered {
+        /// The name.
+        name: String,
+    },
+    /// The name is taken by a rollup index.
+    #[error("[{name}] is a rollup index and cannot be a source index")]
+    IsRollupIndex {
+        /// The name.
+        name: String,
+    },
+    /// A pattern could not tell the name.
+    #[error("an index name must not be empty, begin with [-] or contain [,] or [*], but was [{name}]")]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// The folder of the rollup indices cannot be used.
+    #[error("could not open the folder of rollup indices {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl TantivyEngine {
+    /// Opens an engine whose rollup indices live below `folder`, which is created if need be. Each is a folder of its own,
+    /// with one tantivy index per job.
+    ///
+    /// # Errors
+    /// [`TantivyEngineError::Folder`].
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, TantivyEngineError> {
+        Self::open_with(folder, TantivyOptions::new())
+    }
+
+    /// Opens an engine with other limits.
+    ///
+    /// # Errors
+    /// [`TantivyEngineError::Folder`].
+    pub fn open_with(folder: impl AsRef<Path>, options: TantivyOptions) -> Result<Self, TantivyEngineError> {
+        let path = folder.as_ref().to_owned();
+        std::fs::create_dir_all(&path).map_err(|source| TantivyEngineError::Folder { path: path.clone(), source })?;
+        Ok(Self::new(Some(path), options))
+    }
+
+    /// An engine whose rollup indices live in memory.
+    #[must_use]
+    pub fn in_ram() -> Self {
+        Self::in_ram_with(TantivyOptions::new())
+    }
+
+    /// An engine in memory with other limits.
+    #[must_use]
+    pub fn in_ram_with(options: TantivyOptions) -> Self {
+        Self::new(None, options)
+    }
+
+    fn new(root: Option<PathBuf>, options: TantivyOptions) -> Self {
+        let budget = Arc::new(Budget::new(options.memory_budget));
+        let (sources, rollups) = (RwLock::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { root, options, sources, rollups, budget }) }
+    }
+
+    /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run sees
+    /// what was committed when it began.
+    ///
+    /// # Errors
+    /// [`TantivyEngineError`] if the name is taken or cannot be used.
+    pub fn register(&self, name: &str, index: &Index) -> Result<(), TantivyEngineError> {
+        let name = name.to_owned();
+        if name.is_empty() || name.starts_with('-') || name.contains([',', '*']) {
+            return Err(TantivyEngineError::Name { name });
+        }
+        let mut sources = self.shared.sources.write();
+        if self.shared.is_rollup_index(&name) {
+            return Err(TantivyEngineError::IsRollupIndex { name });
+        }
+        if sources.contains_key(&name) {
+            return Err(TantivyEngineError::Registered { name });
+        }
+        sources.insert(name, index.clone());
+        Ok(())
+    }
+
+    /// Takes a source index away. Runs under way go on with it. Says whether it was registered.
+    #[must_use = "a name that was not registered may be a misspelt one"]
+    pub fn unregister(&self, name: &str) -> bool {
+        self.shared.sources.write().remove(name).is_some()
+    }
+
+    /// The tantivy index that holds the rolled-up documents of a job, to search it. Readers are the caller's own to reload.
+    ///
+    /// # Errors
+    /// [`EngineError`] if there is one and it cannot be opened.
+    pub fn rollup_index(&self, rollup_index: &str, job_id: &str) -> Result<Option<Index>, EngineError> {
+        let place = Place::new(self.shared.root.as_deref(), rollup_index, job_id)?;
+        Ok(self.shared.job_index(&place)?.map(|job| job.index().clone()))
+    }
+
+    /// How much memory the groups of all open scans use at this moment, in bytes, and the most they ever did.
+    #[must_use]
+    pub fn memory_used(&self) -> (usize, usize) {
+        self.shared.budget.used()
+    }
+}
+
+impl Shared {
+    fn is_rollup_index(&self, name: &str) -> bool {
+        self.rollups.lock().keys().any(|(rollup_index, _)| rollup_index == name)
+            || self.root.as_deref().is_some_and(|root| Place::is_rollup_index(root, name))
+    }
+
+    fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, Index)>, EngineError> {
+        let sources = self.sources.read();
+        let names = pattern
+            .resolve(sources.keys().map(String::as_str))
+            .map_err(|name| EngineError::not_found(format!("no such index [{name}]")))?;
+        Ok(names.into_iter().map(|name| (name.to_owned(), sources[name].clone())).collect())
+    }
+
+    fn place(&self, job: &JobContext) -> Result<Place, EngineError> {
+        Place::new(self.root.as_deref(), job.config().rollup_index(), job.id())
+    }
+
+    /// The job's index if there is one.
+    fn job_index(&self, place: &Place) -> Result<Option<Arc<JobIndex>>, EngineError> {
+        let mut rollups = self.rollups.lock();
+        if let Some(known) = rollups.get(place.key()) {
+            // Somebody may have removed the folder.
+            if known.exists() {
+                return Ok(Some(Arc::clone(known)));
+            }
+            rollups.remove(place.key());
+        }
+        let found = JobIndex::open(place)?.map(Arc::new);
+        if let Some(job) = &found {
+            rollups.insert(place.key().clone(), Arc::clone(job));
+        }
+        Ok(found)
+    }
+
+    fn existing(&self, job: &JobContext) -> Result<Arc<JobIndex>, EngineError> {
+        let missing = || EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()));
+        self.job_index(&self.place(job)?)?.ok_or_else(missing)
+    }
+}
+
+impl Engine for TantivyEngine {
+    fn field_capabilities(
+        &self,
+        _job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        let sources = self.shared.resolve(pattern)?;
+        let mut capabilities = FieldCapabilities::new(sources.iter().map(|(name, _)| name.clone()).collect());
+        for (name, index) in &sources {
+            for field in fields.iter().collect::<BTreeSet<_>>() {
+                schema::add_capability(&mut capabilities, name, &index.schema(), field);
+            }
+        }
+        Ok(capabilities)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let place = self.shared.place(job)?;
+        let rollup_index = job.config().rollup_index();
+        // Held until the index is there, so that nobody registers the name meanwhile.
+        let sources = self.shared.sources.read();
+        if sources.contains_key(rollup_index) {
+            return Err(EngineError::rejected(format!(
+                "Rollup data cannot be added to existing indices that contain non-rollup data \
+                 (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
+            )));
+        }
+        let known = self.shared.job_index(&place)?;
+        let created = JobIndex::prepare(&place, known, job, self.shared.options.writer_memory)?;
+        self.shared.rollups.lock().insert(place.key().clone(), created);
+        Ok(())
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let sources = self.shared.resolve(job.config().index_pattern())?;
+        Ok(Box::new(Scan::open(job, &request, &sources, Arc::clone(&self.shared.budget))?))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let index = self.shared.existing(job)?;
+        Ok(Box::new(index.begin(job, self.shared.options.writer_memory)?))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        let index = self.shared.job_index(&self.shared.place(job)?)?;
+        Ok(CommittedCheckpoint::Kept(index.map(|index| index.checkpoint()).transpose()?.flatten()))
+    }
+
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        self.shared.existing(job)?.merge(stop, self.shared.options.writer_memory)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        let place = self.shared.place(job)?;
+        let known = self.shared.rollups.lock().remove(place.key());
+        drop(known);
+        place.remove()
+    }
+}
+
+impl fmt::Debug for TantivyEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TantivyEngine")
+            .field("root", &self.shared.root)
+            .field("options", &self.shared.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `error` while doing something at `place`: what may pass is transient.
+fn failed(place: &str, error: ::tantivy::TantivyError) -> EngineError {
+    use ::tantivy::TantivyError;
+    #[derive(Debug, thiserror::Error)]
+    #[error("{place}")]
+    struct At {
+        place: String,
+        source: TantivyError,
+    }
+    let transient = match &error {
+        TantivyError::LockFailure(..) => true,
+        TantivyError::IoError(io) => is_passing(io),
+        TantivyError::OpenWriteError(::tantivy::directory::error::OpenWriteError::IoError { io_error, .. }) => {
+            is_passing(io_error)
+        }
+        // The writer's thread died; the reason, such as a full disk, is not always told.
+        TantivyError::ErrorInThread(_) => true,
+        _ => false,
+    };
+    let at = At { place: place.to_owned(), source: error };
+    if transient { EngineError::unavailable(at) } else { EngineError::rejected(at) }
+}
+
+/// A full disk may have room again; a folder without permission will not get any by itself.
+fn is_passing(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    !matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::ReadOnlyFilesystem
+    )
+}

@@ -1,0 +1,301 @@
+//! The rollup side: one tantivy index per job, whose commits carry the job's definition and checkpoint.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ::tantivy::directory::{MmapDirectory, RamDirectory};
+use ::tantivy::indexer::{LogMergePolicy, MergePolicy, NoMergePolicy};
+use ::tantivy::{Index, IndexSettings, IndexWriter, TantivyDocument, TantivyError};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::directory::RollupDirectory;
+use super::failed;
+use super::schema::{RollupFields, rollup_schema};
+use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocument, RollupWriter, StopSignal, WriteReport};
+use crate::job::Checkpoint;
+use crate::sync::Arc;
+
+/// The least that tantivy gives a writer.
+const LEAST_WRITER_MEMORY: usize = 15_000_000;
+/// How many documents are handed over between two looks at the stop signal.
+const BLOCK: usize = 256;
+/// The longest name that common file systems take.
+const LONGEST_NAME: usize = 255;
+
+/// Where a job's index is.
+pub(super) struct Place {
+    key: (String, String),
+    /// The rollup index's folder and the job's in it; `None` in memory.
+    folders: Option<(PathBuf, PathBuf)>,
+}
+
+impl Place {
+    pub(super) fn new(root: Option<&Path>, rollup_index: &str, job_id: &str) -> Result<Self, EngineError> {
+        let folders = root.map(|root| -> Result<_, EngineError> {
+            let index = root.join(folder_name(rollup_index)?);
+            let job = index.join(folder_name(job_id)?);
+            Ok((index, job))
+        });
+        Ok(Self { key: (rollup_index.to_owned(), job_id.to_owned()), folders: folders.transpose()? })
+    }
+
+    pub(super) fn key(&self) -> &(String, String) {
+        &self.key
+    }
+
+    /// Whether there is a rollup index of this name.
+    pub(super) fn is_rollup_index(root: &Path, name: &str) -> bool {
+        folder_name(name).is_ok_and(|folder| root.join(folder).is_dir())
+    }
+
+    /// Removes the job's folder, and the rollup index's if it was the last job in it. The file that makes it an index goes
+    /// first, so that a crash leaves no half of one.
+    pub(super) fn remove(&self) -> Result<(), EngineError> {
+        let Some((index, job)) = &self.folders else { return Ok(()) };
+        let gone = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.io(error)),
+            _ => Ok(()),
+        };
+        gone(fs::remove_file(job.join("meta.json")))?;
+        gone(fs::remove_dir_all(job))?;
+        if fs::remove_dir(index).is_err() {
+            // Other jobs share it.
+        }
+        Ok(())
+    }
+
+    fn io(&self, error: io::Error) -> EngineError {
+        failed(&self.describe(), TantivyError::from(error))
+    }
+
+    fn describe(&self) -> String {
+        let (rollup_index, job_id) = &self.key;
+        let folder = self.folders.as_ref().map_or_else(|| "in memory".to_owned(), |(_, job)| job.display().to_string());
+        format!("rollup index [{rollup_index}] of rollup job [{job_id}], {folder}")
+    }
+}
+
+/// A file name that every file system takes, different for different names: other bytes than letters, digits, `_`, `-` and
+/// inner `.` become `%XX`; so do capital letters, since some file systems do not tell them from small ones.
+fn folder_name(name: &str) -> Result<String, EngineError> {
+    let mut folder = String::with_capacity(name.len());
+    for (at, byte) in name.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => folder.push(char::from(byte)),
+            b'.' if at > 0 => folder.push('.'),
+            other => {
+                // Writing into a string cannot fail.
+                let _ = write!(folder, "%{other:02X}");
+            }
+        }
+    }
+    if folder.len() > LONGEST_NAME {
+        return Err(EngineError::rejected(format!("[{name}] is too long for the name of a folder")));
+    }
+    Ok(folder)
+}
+
+/// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    rollup: Value,
+    checkpoint: Option<Checkpoint>,
+}
+
+/// A job's index, open.
+pub(super) struct JobIndex {
+    index: Index,
+    directory: RollupDirectory,
+    folder: Option<PathBuf>,
+    described: String,
+}
+
+impl JobIndex {
+    /// Opens the index if it is there.
+    pub(super) fn open(place: &Place) -> Result<Option<Self>, EngineError> {
+        let Some((_, folder)) = &place.folders else { return Ok(None) };
+        if !folder.join("meta.json").is_file() {
+            return Ok(None);
+        }
+        let open = || -> Result<Self, TantivyError> {
+            let directory = RollupDirectory::new(MmapDirectory::open(folder)?);
+            let index = Index::open(directory.clone())?;
+            Ok(Self { index, directory, folder: Some(folder.clone()), described: place.describe() })
+        };
+        open().map(Some).map_err(|error| failed(&place.describe(), error))
+    }
+
+    /// Whether nobody has removed it from outside.
+    pub(super) fn exists(&self) -> bool {
+        self.folder.as_ref().is_none_or(|folder| folder.join("meta.json").is_file())
+    }
+
+    /// Creates the index, or checks the `known` one, for `job`.
+    pub(super) fn prepare(
+        place: &Place,
+        known: Option<Arc<Self>>,
+        job: &JobContext,
+        writer_memory: usize,
+    ) -> Result<Arc<Self>, EngineError> {
+        let schema = rollup_schema(job.layout())?;
+        if let Some(known) = known {
+            let payload = known.payload()?;
+            let other = payload.as_ref().is_some_and(|payload| payload.rollup != job.config().to_json());
+            let has_data = payload.is_some_and(|payload| payload.checkpoint.is_some());
+            if other || has_data {
+                let what = if has_data { "data" } else { "another definition" };
+                return Err(EngineError::already_exists(format!("{} holds {what} of that job", known.described)));
+            }
+            if known.index.schema() == schema {
+                known.record(job, writer_memory)?;
+                return Ok(known);
+            }
+        }
+        // Whatever is there is empty, or what a crash left of an earlier try.
+        place.remove()?;
+        let create = || -> Result<Self, TantivyError> {
+            let (directory, folder) = match &place.folders {
+                Some((index, job)) => {
+                    fs::create_dir_all(job)?;
+                    // The new folders themselves have to survive a power cut too.
+                    for folder in [Some(&**index), index.parent()].into_iter().flatten() {
+                        File::open(folder)?.sync_all()?;
+                    }
+                    (RollupDirectory::new(MmapDirectory::open(job)?), Some(job.clone()))
+                }
+                None => (RollupDirectory::new(RamDirectory::create()), None),
+            };
+            let index = Index::create(directory.clone(), schema, IndexSettings::default())?;
+            Ok(Self { index, directory, folder, described: place.describe() })
+        };
+        let created = Arc::new(create().map_err(|error| failed(&place.describe(), error))?);
+        created.record(job, writer_memory)?;
+        Ok(created)
+    }
+
+    pub(super) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    fn failed(&self, error: TantivyError) -> EngineError {
+        failed(&self.described, error)
+    }
+
+    fn payload(&self) -> Result<Option<Payload>, EngineError> {
+        let payload = self.index.load_metas().map_err(|error| self.failed(error))?.payload;
+        let damaged =
+            |error| EngineError::rejected(format!("{}: the checkpoint in it is damaged: {error}", self.described));
+        payload.map(|payload| serde_json::from_str(&payload).map_err(damaged)).transpose()
+    }
+
+    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, EngineError> {
+        Ok(self.payload()?.and_then(|payload| payload.checkpoint))
+    }
+
+    /// Commits the job's definition, and nothing else.
+    fn record(&self, job: &JobContext, writer_memory: usize) -> Result<(), EngineError> {
+        let mut writer = self.writer(writer_memory)?;
+        commit(&mut writer, job, None).map_err(|error| self.failed(error))
+    }
+
+    fn writer(&self, memory: usize) -> Result<IndexWriter, EngineError> {
+        let writer = self.index.writer_with_num_threads(1, memory.max(LEAST_WRITER_MEMORY));
+        let writer = writer.map_err(|error| self.failed(error))?;
+        // Merging is a turn of its own, never in a stop's way.
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        Ok(writer)
+    }
+
+    pub(super) fn begin(self: Arc<Self>, job: &JobContext, memory: usize) -> Result<TantivyWriter, EngineError> {
+        let writer = self.writer(memory)?;
+        let fields = RollupFields::of(&self.index.schema(), job.layout()).map_err(|error| self.failed(error))?;
+        Ok(TantivyWriter { index: self, writer, fields, job: job.clone() })
+    }
+
+    fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
+        let segments = self.index.searchable_segment_metas().map_err(|error| self.failed(error))?;
+        Ok(LogMergePolicy::default().compute_merge_candidates(&segments))
+    }
+
+    /// Merges what has become many small segments. Ends soon after `stop` was raised.
+    pub(super) fn merge(&self, stop: &StopSignal, memory: usize) -> Result<(), EngineError> {
+        let mut writer = self.writer(memory)?;
+        let directory = self.directory.clone();
+        let _given_up = stop.on_stop(move || directory.give_up(true));
+        let mut merged = Ok(());
+        for candidate in self.merge_candidates()? {
+            if stop.is_stopped() {
+                break;
+            }
+            merged = merged.and(writer.merge(&candidate.0).wait().map(|_| ()));
+        }
+        // Only here are tantivy's merging threads waited for.
+        let ended = writer.wait_merging_threads();
+        self.directory.give_up(false);
+        if stop.is_stopped() {
+            return Err(EngineError::cancelled());
+        }
+        merged.and(ended).map_err(|error| self.failed(error))
+    }
+}
+
+/// Documents and payload in one step; the directory syncs itself.
+fn commit(writer: &mut IndexWriter, job: &JobContext, checkpoint: Option<&Checkpoint>) -> Result<(), TantivyError> {
+    let payload = Payload { rollup: job.config().to_json(), checkpoint: checkpoint.cloned() };
+    let payload = serde_json::to_string(&payload).map_err(|error| TantivyError::SystemError(error.to_string()))?;
+    let mut prepared = writer.prepare_commit()?;
+    prepared.set_payload(&payload);
+    prepared.commit().map(|_| ())
+}
+
+/// A turn's writer. It adds: documents and checkpoint are committed in one step, so nothing is ever there twice.
+pub(super) struct TantivyWriter {
+    index: Arc<JobIndex>,
+    writer: IndexWriter<TantivyDocument>,
+    fields: RollupFields,
+    job: JobContext,
+}
+
+impl RollupWriter for TantivyWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let mut taken = 0;
+        for block in documents.chunks(BLOCK) {
+            if stop.is_stopped() {
+                break;
+            }
+            for document in block {
+                self.writer.add_document(self.fields.document(document)).map_err(|error| self.index.failed(error))?;
+            }
+            taken += block.len();
+        }
+        Ok(WriteReport::accepted(taken))
+    }
+
+    fn commit(mut self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        commit(&mut self.writer, &self.job, Some(checkpoint)).map_err(|error| self.index.failed(error))?;
+        Ok(CommitReport::new(!self.index.merge_candidates()?.is_empty()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_names_are_different_for_different_names() {
+        for (name, expected) in [
+            ("sensor_rollup", "sensor_rollup"),
+            ("a/b", "a%2Fb"),
+            ("A", "%41"),
+            ("..", "%2E."),
+            (".", "%2E"),
+            ("é", "%C3%A9"),
+        ] {
+            assert_eq!(folder_name(name).unwrap(), expected);
+        }
+        assert!(folder_name(&"x".repeat(256)).is_err());
+    }
+}

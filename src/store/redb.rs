@@ -1,0 +1,218 @@
+use std::path::{Path, PathBuf};
+
+use ::redb::{
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
+    TableDefinition, WriteTransaction,
+};
+
+use super::{JobStore, LoadedRecord, StoreError, supersedes};
+use crate::job::JobRecord;
+
+/// Job id to record, as JSON.
+const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_jobs");
+/// Facts about the file.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("rollup_meta");
+const FORMAT_KEY: &str = "format";
+/// The version of the tables above. A file with a higher one was written by a newer crate and is left alone.
+const FORMAT: u64 = 1;
+
+/// Keeps records in one file, by [redb](::redb): ACID, in pure Rust. Every call that returned is on disk.
+///
+/// The file belongs to one process at a time. A record that cannot be read (damaged, or written by a newer version) does not
+/// hide the others.
+///
+/// ```
+/// use rollup_jobs::store::RedbStore;
+///
+/// let folder = tempfile::tempdir()?;
+/// let store = RedbStore::open(folder.path().join("jobs.redb"))?;
+/// let error = RedbStore::open(folder.path().join("jobs.redb")).unwrap_err();
+/// assert!(error.to_string().ends_with("is open already: only one process can have it"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RedbStore {
+    database: Database,
+}
+
+/// A store file could not be opened. It is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenRedbError {
+    /// Somebody has it open: another process, or another part of this one.
+    #[error("the job store {} is open already: only one process can have it", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A newer version wrote it.
+    #[error("the job store {} has format {found}, this version reads up to {FORMAT}: upgrade rollup-jobs", path.display())]
+    NewerFormat {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// It is not a job store, or no longer a whole one.
+    #[error("the job store {} is damaged, or is no job store: restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What redb says.
+        source: ::redb::Error,
+    },
+    /// The file system refused.
+    #[error("could not open the job store {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What redb says.
+        source: ::redb::Error,
+    },
+}
+
+impl RedbStore {
+    /// Opens the file, or creates it.
+    ///
+    /// # Errors
+    /// [`OpenRedbError`]; the file is as it was.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenRedbError> {
+        let path = path.as_ref();
+        let database = Database::create(path).map_err(|error| open_error(path, error))?;
+        Self::check(database, path)
+    }
+
+    /// Opens the store on a backend of the caller's own, for tests that play a failing disk.
+    ///
+    /// # Errors
+    /// [`OpenRedbError`], with an empty path.
+    pub fn open_on(backend: impl StorageBackend) -> Result<Self, OpenRedbError> {
+        let path = Path::new("");
+        let database = Database::builder().create_with_backend(backend).map_err(|error| open_error(path, error))?;
+        Self::check(database, path)
+    }
+
+    fn check(database: Database, path: &Path) -> Result<Self, OpenRedbError> {
+        let store = Self { database };
+        match store.format() {
+            Ok(found) if found > FORMAT => Err(OpenRedbError::NewerFormat { path: path.to_owned(), found }),
+            Ok(_) => Ok(store),
+            Err(error) => Err(broken(path, error)),
+        }
+    }
+
+    /// The file's format, noted in a new file.
+    fn format(&self) -> Result<u64, ::redb::Error> {
+        let transaction = self.database.begin_write()?;
+        let found = {
+            let mut meta = transaction.open_table(META)?;
+            transaction.open_table(JOBS)?;
+            let found = meta.get(FORMAT_KEY)?.map(|format| format.value());
+            if found.is_none() {
+                meta.insert(FORMAT_KEY, FORMAT)?;
+            }
+            found
+        };
+        match found {
+            Some(found) => transaction.abort().map(|()| found)?,
+            None => transaction.commit().map(|()| FORMAT)?,
+        };
+        Ok(found.unwrap_or(FORMAT))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, ::redb::Error>) -> Result<T, ::redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(Durability::Immediate)?;
+        let answer = change(&transaction)?;
+        transaction.commit()?;
+        Ok(answer)
+    }
+}
+
+fn open_error(path: &Path, error: DatabaseError) -> OpenRedbError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenRedbError::InUse { path: path.to_owned() },
+        DatabaseError::Storage(StorageError::Io(io))
+            if io.kind() != std::io::ErrorKind::InvalidData && io.raw_os_error().is_some() =>
+        {
+            OpenRedbError::Io { path: path.to_owned(), source: StorageError::Io(io).into() }
+        }
+        other => broken(path, other.into()),
+    }
+}
+
+fn broken(path: &Path, source: ::redb::Error) -> OpenRedbError {
+    OpenRedbError::Damaged { path: path.to_owned(), source }
+}
+
+fn failed(error: ::redb::Error) -> StoreError {
+    match error {
+        ::redb::Error::Corrupted(_) => StoreError::damaged(error),
+        // A full disk may have room again. redb latches the failure, so that only opening anew may help; but who knows?
+        other => StoreError::unavailable(other),
+    }
+}
+
+impl JobStore for RedbStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        let read = || -> Result<_, ::redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let jobs = transaction.open_table(JOBS)?;
+            let records = jobs.iter()?.map(|entry| {
+                let (id, json) = entry?;
+                Ok(LoadedRecord::read(id.value(), json.value()))
+            });
+            records.collect()
+        };
+        read().map_err(failed)
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        let inserted = self.write(|transaction| {
+            let mut jobs = transaction.open_table(JOBS)?;
+            let free = jobs.get(record.id())?.is_none();
+            if free {
+                jobs.insert(record.id(), json(record).as_slice())?;
+            }
+            Ok(free)
+        });
+        if inserted.map_err(failed)? {
+            Ok(())
+        } else {
+            Err(StoreError::already_exists(format!("job [{}] is stored", record.id())))
+        }
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        let updated = self.write(|transaction| {
+            let mut jobs = transaction.open_table(JOBS)?;
+            let mut update = |record: &JobRecord| -> Result<Result<(), StoreError>, ::redb::Error> {
+                let stored = jobs.get(record.id())?.map(|json| JobRecord::from_json(json.value()));
+                let replace = match stored {
+                    None => Err(StoreError::gone(format!("job [{}] is not stored", record.id()))),
+                    Some(Ok(stored)) => supersedes(record, &stored),
+                    // What cannot be read was not written by this manager, and is not its to overwrite.
+                    Some(Err(error)) => Err(StoreError::damaged(error)),
+                };
+                match replace {
+                    Ok(true) => jobs.insert(record.id(), json(record).as_slice()).map(|_| Ok(())).map_err(Into::into),
+                    Ok(false) => Ok(Ok(())),
+                    Err(error) => Ok(Err(error)),
+                }
+            };
+            records.iter().map(&mut update).collect::<Result<Vec<_>, _>>()
+        });
+        updated.unwrap_or_else(|error| {
+            let error = failed(error);
+            records.iter().map(|_| Err(error.clone())).collect()
+        })
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        self.write(|transaction| Ok(transaction.open_table(JOBS)?.remove(id)?.is_some())).map(|_| ()).map_err(failed)
+    }
+}
+
+fn json(record: &JobRecord) -> Vec<u8> {
+    record.to_json().to_string().into_bytes()
+}

@@ -1,0 +1,207 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::engine::{
+    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
+    RejectedItem, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+};
+use crate::{Checkpoint, IndexPattern};
+
+/// How a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EngineFault {
+    /// With a transient error.
+    Unavailable,
+    /// With a permanent error.
+    Rejected,
+    /// By a panic.
+    Panic,
+    /// A commit takes place and reports a transient error all the same; other calls fail with one.
+    UnavailableAfterwards,
+    /// A write accepts all documents but the middle one, which it rejects for the time being (on an engine that replaces by
+    /// id); other calls fail with a transient error.
+    ItemUnavailable,
+}
+
+/// An engine that fails its n-th call. All calls count: searches, writes, commits and the rest.
+///
+/// Run a job with `fail_at(1)`, `fail_at(2)` and so on until [`has_failed`](Self::has_failed) stays false: then every call of
+/// the run has failed once.
+#[derive(Debug, Clone)]
+pub struct FaultyEngine {
+    engine: Arc<dyn Engine>,
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    fault: EngineFault,
+    calls: AtomicU64,
+    /// The call to fail; 0 for none.
+    fail_at: AtomicU64,
+    /// How many calls in a row fail.
+    times: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl FaultyEngine {
+    /// Passes everything on to `engine` until told otherwise.
+    #[must_use]
+    pub fn new(engine: Arc<dyn Engine>, fault: EngineFault) -> Self {
+        let plan = Plan {
+            fault,
+            calls: AtomicU64::new(0),
+            fail_at: AtomicU64::new(0),
+            times: AtomicU64::new(1),
+            failed: AtomicU64::new(0),
+        };
+        Self { engine, plan: Arc::new(plan) }
+    }
+
+    /// Fails the `n`-th call from now on, and only that.
+    pub fn fail_at(&self, n: u64) {
+        self.fail_from(n, 1);
+    }
+
+    /// Fails `times` calls in a row, from the `n`-th on.
+    pub fn fail_from(&self, n: u64, times: u64) {
+        self.plan.calls.store(0, Ordering::SeqCst);
+        self.plan.failed.store(0, Ordering::SeqCst);
+        self.plan.times.store(times, Ordering::SeqCst);
+        self.plan.fail_at.store(n, Ordering::SeqCst);
+    }
+
+    /// Lets everything through from now on.
+    pub fn heal(&self) {
+        self.plan.fail_at.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether a call has failed since the last [`fail_at`](Self::fail_at).
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.plan.failed.load(Ordering::SeqCst) > 0
+    }
+}
+
+impl Plan {
+    /// Whether this call is one that fails.
+    fn is_due(&self) -> bool {
+        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        let fail_at = self.fail_at.load(Ordering::SeqCst);
+        let due = fail_at > 0 && (fail_at..fail_at + self.times.load(Ordering::SeqCst)).contains(&call);
+        if due {
+            self.failed.fetch_add(1, Ordering::SeqCst);
+        }
+        due
+    }
+
+    fn check(&self) -> Result<(), EngineError> {
+        if self.is_due() { self.strike() } else { Ok(()) }
+    }
+
+    fn strike(&self) -> Result<(), EngineError> {
+        match self.fault {
+            EngineFault::Rejected => Err(EngineError::rejected("planned fault")),
+            EngineFault::Panic => panic!("planned fault"),
+            _ => Err(EngineError::unavailable("planned fault")),
+        }
+    }
+}
+
+impl Engine for FaultyEngine {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.plan.check()?;
+        self.engine.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.prepare(job)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        self.plan.check()?;
+        let stream = self.engine.scan(job, request, stop)?;
+        Ok(Box::new(FaultyStream { stream, plan: Arc::clone(&self.plan) }))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        self.plan.check()?;
+        Ok(Box::new(FaultyWriter { writer: self.engine.begin(job)?, plan: Arc::clone(&self.plan) }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.plan.check()?;
+        self.engine.committed_checkpoint(job)
+    }
+
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.merge(job, stop)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.remove(job)
+    }
+}
+
+struct FaultyStream {
+    stream: Box<dyn PageStream>,
+    plan: Arc<Plan>,
+}
+
+impl PageStream for FaultyStream {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+        self.plan.check()?;
+        self.stream.next_page(stop)
+    }
+
+    fn documents_skipped(&self) -> u64 {
+        self.stream.documents_skipped()
+    }
+}
+
+struct FaultyWriter {
+    writer: Box<dyn RollupWriter>,
+    plan: Arc<Plan>,
+}
+
+impl RollupWriter for FaultyWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        if !self.plan.is_due() {
+            return self.writer.write(documents, stop);
+        }
+        if self.plan.fault != EngineFault::ItemUnavailable {
+            self.plan.strike()?;
+        }
+        let middle = documents.len() / 2;
+        for part in [&documents[..middle], &documents[middle + 1..]] {
+            self.writer.write(part, &StopSignal::never())?;
+        }
+        let rejected = RejectedItem { index: middle, error: EngineError::unavailable("planned fault") };
+        Ok(WriteReport::with_rejected(documents.len(), vec![rejected]))
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        if self.plan.is_due() {
+            if self.plan.fault == EngineFault::UnavailableAfterwards {
+                self.writer.commit(checkpoint)?;
+            }
+            self.plan.strike()?;
+            return Err(EngineError::unavailable("planned fault"));
+        }
+        self.writer.commit(checkpoint)
+    }
+}

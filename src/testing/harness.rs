@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::engine::{Engine, FieldType, JobContext, MemoryEngine, SourceDocument};
+
+/// What the conformance suite needs to know of an engine to be checked, besides the engine itself.
+pub trait EngineHarness {
+    /// The engine, empty at first.
+    fn engine(&self) -> Arc<dyn Engine>;
+
+    /// Creates an empty source index with these fields. Dates are kept to the millisecond.
+    fn create_index(&self, index: &str, fields: &[(&str, FieldType)]);
+
+    /// Adds documents to a source index, visible when the call returns.
+    fn add(&self, index: &str, documents: &[SourceDocument]);
+
+    /// The rolled-up documents of a job as committed, by id, as Elasticsearch's JSON. Members that are null, and those that
+    /// are the same in all documents, may be left out.
+    fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value>;
+}
+
+/// The harness of [`MemoryEngine`].
+#[derive(Debug, Clone)]
+pub struct MemoryHarness(Arc<MemoryEngine>);
+
+impl MemoryHarness {
+    /// Around this engine.
+    #[must_use]
+    pub fn new(engine: MemoryEngine) -> Self {
+        Self(Arc::new(engine))
+    }
+}
+
+impl EngineHarness for MemoryHarness {
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.0) as Arc<dyn Engine>
+    }
+
+    fn create_index(&self, index: &str, _fields: &[(&str, FieldType)]) {
+        self.0.extend(index, []);
+    }
+
+    fn add(&self, index: &str, documents: &[SourceDocument]) {
+        self.0.extend(index, documents.iter().cloned());
+    }
+
+    fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value> {
+        let mut documents = documents_of(&self.0, job.config().rollup_index());
+        documents.retain(|_, document| document["_rollup.id"] == job.id());
+        documents
+    }
+}
+
+/// The rolled-up documents in an index of a [`MemoryEngine`], by id, as Elasticsearch's JSON.
+#[must_use]
+pub fn documents_of(engine: &MemoryEngine, rollup_index: &str) -> BTreeMap<String, Value> {
+    engine.rolled_up(rollup_index).iter().map(|document| (document.id().to_owned(), document.to_json())).collect()
+}

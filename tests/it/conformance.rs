@@ -1,0 +1,57 @@
+//! All engines and stores of the crate pass the suites that strangers' engines and stores are checked by.
+
+use std::sync::Arc;
+
+use rollup_jobs::engine::MemoryEngine;
+use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
+use rollup_jobs::store::{MemoryStore, RedbStore};
+use rollup_jobs::testing::{MemoryHarness, check_engine, check_store};
+
+use crate::support::TantivyHarness;
+
+#[test]
+fn memory_engine() {
+    check_engine(|| Box::new(MemoryHarness::new(MemoryEngine::new())));
+}
+
+#[test]
+fn memory_engine_without_checkpoints() {
+    check_engine(|| Box::new(MemoryHarness::new(MemoryEngine::without_checkpoints())));
+}
+
+#[test]
+fn tantivy_engine_in_ram() {
+    check_engine(|| Box::new(TantivyHarness::in_ram()));
+}
+
+#[test]
+fn tantivy_engine_on_disk() {
+    check_engine(|| Box::new(TantivyHarness::on_disk()));
+}
+
+/// With next to no memory a scan needs many passes, which must not show.
+#[test]
+fn tantivy_engine_with_a_tiny_budget() {
+    check_engine(|| Box::new(TantivyHarness::with(TantivyEngine::in_ram_with(TantivyOptions::new().memory_budget(1)))));
+}
+
+#[test]
+fn memory_store() {
+    check_store(MemoryStore::new, |store| store);
+}
+
+#[test]
+fn redb_store() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let count = std::cell::Cell::new(0);
+    let path = || folder.path().join(format!("{}.redb", count.get()));
+    let new = || {
+        count.set(count.get() + 1);
+        RedbStore::open(path()).unwrap()
+    };
+    let reopen = |store: RedbStore| {
+        drop(store);
+        RedbStore::open(path()).unwrap()
+    };
+    check_store(new, reopen);
+}
