@@ -7,7 +7,7 @@ use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::store::{MemoryStore, RedbStore};
 use rollup_jobs::testing::{MemoryHarness, check_engine, check_store};
 
-use crate::support::TantivyHarness;
+use crate::tantivy_harness::TantivyHarness;
 
 #[test]
 fn memory_engine() {

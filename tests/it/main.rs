@@ -1,4 +1,20 @@
 //! Behaviour through the public face, one file per subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::missing_panics_doc, unreachable_pub, reason = "nobody but these tests calls it")]
 
+mod architecture;
 mod conformance;
+mod errors;
+mod faults;
+mod lifecycle;
+mod put;
+mod restart_table;
+mod runs;
+mod state_table;
+mod stop_promises;
+mod stores;
 mod support;
+mod tantivy_engine;
+mod tantivy_harness;
+mod values;
+mod weaknesses;

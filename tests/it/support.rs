@@ -1,172 +1,364 @@
-//! What several tests need: waiting with a deadline, an engine's harness, small jobs.
+//! A manager with everything around it that a test wants to hold, fail or look at.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use rollup_jobs::engine::tantivy::TantivyEngine;
-use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, Field, STRING, Schema};
-use rollup_jobs::engine::tantivy::tantivy::{DateTime, DocId, Index, IndexWriter, SegmentReader, TantivyDocument};
-use rollup_jobs::engine::{Engine, FieldType, JobContext, SourceDocument, SourceValue};
-use rollup_jobs::testing::EngineHarness;
-use serde_json::{Map, Value};
+use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
+use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+use rollup_jobs::testing::{GatedEngine, ManualClock, documents_of};
+use rollup_jobs::{
+    DateHistogram, JobError, JobRecord, JobState, JobStatus, Metric, Observer, Phase, RollupJobConfig,
+    RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, StateChange, StopOptions, TurnEnded,
+};
+use serde_json::Value;
 
-/// The harness of [`TantivyEngine`], in memory or below a folder.
-pub(crate) struct TantivyHarness {
-    pub(crate) engine: Arc<TantivyEngine>,
-    indices: std::sync::Mutex<BTreeMap<String, Index>>,
-    _folder: Option<tempfile::TempDir>,
+/// How long a test waits for anything before it fails: a hang is a failure.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time at which a test's clock stands.
+pub const NOW: &str = "2026-11-23T12:00:00Z";
+pub const HOUR: i64 = 3_600_000;
+
+/// What an observer heard, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Heard {
+    State(String, StateChange),
+    Turn(String, TurnEnded),
+    Run(String, RunEnded),
+    Error(String, String),
 }
 
-impl TantivyHarness {
-    pub(crate) fn in_ram() -> Self {
-        Self { engine: Arc::new(TantivyEngine::in_ram()), indices: Default::default(), _folder: None }
-    }
-
-    pub(crate) fn on_disk() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = TantivyEngine::open(folder.path()).unwrap();
-        Self { engine: Arc::new(engine), indices: Default::default(), _folder: Some(folder) }
-    }
-
-    pub(crate) fn with(engine: TantivyEngine) -> Self {
-        Self { engine: Arc::new(engine), indices: Default::default(), _folder: None }
-    }
+/// Hears everything and wakes whoever waits for something to become true.
+#[derive(Default)]
+pub struct Watcher {
+    heard: Mutex<Vec<Heard>>,
+    changed: Condvar,
 }
 
-/// A schema of fast fields.
-pub(crate) fn source_schema(fields: &[(&str, FieldType)]) -> Schema {
-    let mut schema = Schema::builder();
-    for (name, field_type) in fields {
-        match field_type {
-            FieldType::Date => {
-                let options = DateOptions::from(FAST).set_precision(DateTimePrecision::Milliseconds);
-                schema.add_date_field(name, options)
+impl Watcher {
+    fn hear(&self, heard: Heard) {
+        self.heard.lock().unwrap().push(heard);
+        self.changed.notify_all();
+    }
+
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    /// The one wait of all tests: until `done` says so, looked at whenever something happens.
+    #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
+    pub fn wait_for<T>(&self, manager: &RollupJobManager, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            // What is heard after this look wakes the wait below.
+            let before = self.heard.lock().unwrap().len();
+            if let Some(answer) = done() {
+                return answer;
             }
-            FieldType::Long => schema.add_i64_field(name, FAST),
-            FieldType::Unsigned => schema.add_u64_field(name, FAST),
-            FieldType::Double => schema.add_f64_field(name, FAST),
-            FieldType::Boolean => schema.add_bool_field(name, FAST),
-            FieldType::Keyword => schema.add_text_field(name, STRING | FAST),
-            other => panic!("no tantivy field for [{other}]"),
-        };
-    }
-    schema.build()
-}
-
-/// A source document as tantivy wants it.
-pub(crate) fn tantivy_document(schema: &Schema, source: &SourceDocument) -> TantivyDocument {
-    let mut document = TantivyDocument::default();
-    for (name, values) in source.fields() {
-        let Ok(field) = schema.get_field(name) else { continue };
-        for value in values {
-            add_value(&mut document, field, value);
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "waited in vain for {what}: {:#?}", manager.list());
+            // The bound is for changes that no observer is told of, such as of a phase.
+            let bound = left.min(Duration::from_millis(20));
+            let heard = self.heard.lock().unwrap();
+            drop(self.changed.wait_timeout_while(heard, bound, |heard| heard.len() == before).unwrap());
         }
     }
-    document
 }
 
-fn add_value(document: &mut TantivyDocument, field: Field, value: &SourceValue) {
-    match value {
-        SourceValue::Date(millis) => document.add_date(field, DateTime::from_timestamp_millis(*millis)),
-        SourceValue::Integer(value) => document.add_i64(field, *value),
-        SourceValue::Unsigned(value) => document.add_u64(field, *value),
-        SourceValue::Double(value) => document.add_f64(field, *value),
-        SourceValue::Keyword(text) => document.add_text(field, text),
-        SourceValue::Boolean(value) => document.add_bool(field, *value),
-        other => panic!("no tantivy value for {other:?}"),
-    }
-}
-
-/// Adds documents in one commit, and so in at least one segment of their own.
-pub(crate) fn add_to_index(index: &Index, documents: &[SourceDocument]) {
-    let schema = index.schema();
-    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
-    writer.set_merge_policy(Box::new(rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy));
-    for document in documents {
-        writer.add_document(tantivy_document(&schema, document)).unwrap();
-    }
-    writer.commit().unwrap();
-}
-
-impl EngineHarness for TantivyHarness {
-    fn engine(&self) -> Arc<dyn Engine> {
-        self.engine.clone()
+impl Observer for Watcher {
+    fn state_changed(&self, job_id: &str, change: &StateChange) {
+        self.hear(Heard::State(job_id.to_owned(), *change));
     }
 
-    fn create_index(&self, name: &str, fields: &[(&str, FieldType)]) {
-        let index = Index::create_in_ram(source_schema(fields));
-        self.engine.register(name, &index).unwrap();
-        self.indices.lock().unwrap().insert(name.to_owned(), index);
+    fn turn_ended(&self, job_id: &str, turn: &TurnEnded) {
+        self.hear(Heard::Turn(job_id.to_owned(), turn.clone()));
     }
 
-    fn add(&self, name: &str, documents: &[SourceDocument]) {
-        add_to_index(&self.indices.lock().unwrap()[name], documents);
+    fn run_ended(&self, job_id: &str, run: &RunEnded) {
+        self.hear(Heard::Run(job_id.to_owned(), *run));
     }
 
-    fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value> {
-        let (rollup_index, id) = (job.config().rollup_index(), job.id());
-        self.engine.rollup_index(rollup_index, id).unwrap().map(|index| read_rollup(&index)).unwrap_or_default()
+    fn error(&self, job_id: &str, error: &JobError) {
+        self.hear(Heard::Error(job_id.to_owned(), error.to_string()));
     }
 }
 
-/// All documents of a rollup index, by id, from its fast fields. A document that is there twice is a failure.
-pub(crate) fn read_rollup(index: &Index) -> BTreeMap<String, Value> {
-    let mut documents = BTreeMap::new();
-    let reader = index.reader_builder().reload_policy(rollup_jobs::engine::tantivy::tantivy::ReloadPolicy::Manual);
-    let reader: rollup_jobs::engine::tantivy::tantivy::IndexReader = reader.try_into().unwrap();
-    for segment in reader.searcher().segment_readers() {
-        let columns: Vec<Column> = index.schema().fields().map(|(_, entry)| Column::open(segment, entry)).collect();
-        for id in segment.doc_ids_alive() {
-            let mut members: Map<String, Value> =
-                columns.iter().filter_map(|column| Some((column.name.clone(), (column.value)(id)?))).collect();
-            let Some(Value::String(name)) = members.remove("_id") else { panic!("a document without an id") };
-            assert!(documents.insert(name.clone(), Value::Object(members)).is_none(), "[{name}] is there twice");
+type Hook<T> = Mutex<Option<Arc<dyn Fn(&T) + Send + Sync>>>;
+
+/// A store whose calls a test can look at, hold or refuse.
+#[derive(Default)]
+pub struct SpyStore {
+    pub inner: MemoryStore,
+    pub before_update: Hook<JobRecord>,
+    pub before_remove: Hook<str>,
+    pub refuse_updates: std::sync::atomic::AtomicBool,
+}
+
+impl SpyStore {
+    pub fn on_update(&self, hook: impl Fn(&JobRecord) + Send + Sync + 'static) {
+        *self.before_update.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    pub fn on_remove(&self, hook: impl Fn(&str) + Send + Sync + 'static) {
+        *self.before_remove.lock().unwrap() = Some(Arc::new(hook));
+    }
+
+    pub fn refuse_updates(&self, refuse: bool) {
+        self.refuse_updates.store(refuse, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// The stored records, as a restart would find them now.
+    pub fn records(&self) -> Vec<JobRecord> {
+        records(&self.inner)
+    }
+
+    pub fn record(&self, id: &str) -> JobRecord {
+        self.records().into_iter().find(|record| record.id() == id).expect("a stored record")
+    }
+}
+
+pub fn records(store: &dyn JobStore) -> Vec<JobRecord> {
+    let whole = |loaded| match loaded {
+        LoadedRecord::Job(record) => *record,
+        other => panic!("{other:?}"),
+    };
+    store.load().unwrap().into_iter().map(whole).collect()
+}
+
+impl fmt::Debug for SpyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpyStore")
+    }
+}
+
+impl JobStore for SpyStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        self.inner.load()
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.inner.insert(record)
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        let hook = self.before_update.lock().unwrap().clone();
+        for record in records {
+            hook.iter().for_each(|hook| hook(record));
+        }
+        if self.refuse_updates.load(std::sync::atomic::Ordering::SeqCst) {
+            return records.iter().map(|_| Err(StoreError::unavailable("planned refusal"))).collect();
+        }
+        self.inner.update(records)
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        let hook = self.before_remove.lock().unwrap().clone();
+        hook.iter().for_each(|hook| hook(id));
+        self.inner.remove(id)
+    }
+}
+
+/// A manager over a gated memory engine, a spied store and a clock that stands still. A turn is one page.
+pub struct World {
+    _open_at_end: OpenAtEnd,
+    pub manager: Arc<RollupJobManager>,
+    pub data: MemoryEngine,
+    pub gates: GatedEngine,
+    pub store: Arc<SpyStore>,
+    pub clock: Arc<ManualClock>,
+    pub watcher: Arc<Watcher>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::on(loaded(), |engine| engine, |builder| builder)
+    }
+
+    pub fn with(options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder) -> Self {
+        Self::on(loaded(), |engine| engine, options)
+    }
+
+    /// On this data, with something more between manager and engine.
+    pub fn on(
+        data: MemoryEngine,
+        wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> Self {
+        let gates = GatedEngine::new(Arc::new(data.clone()));
+        Self::open(data, gates.clone(), wrap(Arc::new(gates)), Arc::default(), options)
+    }
+
+    fn open(
+        data: MemoryEngine,
+        gates: GatedEngine,
+        engine: Arc<dyn Engine>,
+        store: Arc<SpyStore>,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> Self {
+        let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
+        let watcher: Arc<Watcher> = Arc::default();
+        let builder = RollupJobManager::builder(engine, store.clone())
+            .indexer_threads(2)
+            .turn_time(Duration::ZERO)
+            .clock(clock.clone())
+            .observer(watcher.clone());
+        let manager = Arc::new(options(builder).open().unwrap());
+        Self { _open_at_end: OpenAtEnd(gates.clone()), manager, data, gates, store, clock, watcher }
+    }
+
+    /// Another manager on the same data and a copy of what is stored now: the world after a crash at this moment.
+    pub fn after_crash(&self) -> Self {
+        let store = SpyStore::default();
+        for record in self.store.records() {
+            store.inner.insert(&record).unwrap();
+        }
+        Self::on_store(self.data.clone(), Arc::new(store))
+    }
+
+    pub fn on_store(data: MemoryEngine, store: Arc<SpyStore>) -> Self {
+        let gates = GatedEngine::new(Arc::new(data.clone()));
+        gates.search().close();
+        Self::open(data, gates.clone(), Arc::new(gates), store, |builder| builder)
+    }
+
+    pub fn put(&self, id: &str) {
+        self.manager.put(config(id).build().unwrap()).unwrap();
+    }
+
+    pub fn put_started(&self, id: &str) {
+        self.put(id);
+        self.manager.start(id).unwrap();
+    }
+
+    /// A job whose run is held in its search, before its first page.
+    pub fn put_indexing(&self, id: &str) {
+        self.gates.search().close();
+        self.put_started(id);
+        self.manager.trigger(id).unwrap();
+        self.gates.search().wait_for_waiting(1);
+    }
+
+    /// A job that is stopping: its run is held in a commit.
+    pub fn put_stopping(&self, id: &str) {
+        self.gates.commit().close();
+        self.put_started(id);
+        self.manager.trigger(id).unwrap();
+        self.gates.commit().wait_for_waiting(1);
+        let stopped = self.manager.stop(id, StopOptions::new()).unwrap();
+        assert!(!stopped.is_at_rest());
+    }
+
+    /// Runs the job to the end of its data.
+    pub fn run(&self, id: &str) {
+        let before = self.watcher.heard().len();
+        let run = self.manager.trigger(id).unwrap().run();
+        self.wait_for_end_after(before, id, run);
+    }
+
+    pub fn wait_for_end_of_run(&self, id: &str, run: u64) {
+        self.wait_for_end_after(0, id, run);
+    }
+
+    fn wait_for_end_after(&self, before: usize, id: &str, run: u64) {
+        self.watcher.wait_for(&self.manager, "the end of the run", || {
+            self.watcher.heard()[before..]
+                .iter()
+                .any(|heard| matches!(heard, Heard::Run(job, ended) if job == id && ended.run == run))
+                .then_some(())
+        });
+    }
+
+    pub fn wait_for_state(&self, id: &str, state: JobState) {
+        self.wait_for(id, &format!("[{id}] to be {state}"), |status| status.state() == state);
+    }
+
+    pub fn wait_for_phase(&self, id: &str, phase: Phase) {
+        self.wait_for(id, &format!("[{id}] to be {phase}"), |status| status.phase() == phase);
+    }
+
+    pub fn wait_for(&self, id: &str, what: &str, done: impl Fn(&JobStatus) -> bool) {
+        self.watcher.wait_for(&self.manager, what, || done(&self.status(id)).then_some(()));
+    }
+
+    pub fn status(&self, id: &str) -> JobStatus {
+        self.manager.get(id).expect("a job")
+    }
+
+    pub fn state(&self, id: &str) -> JobState {
+        self.status(id).state()
+    }
+
+    pub fn documents(&self) -> BTreeMap<String, Value> {
+        documents_of(&self.data, "rolled")
+    }
+
+    /// Stops in a thread of its own, with waiting.
+    pub fn stop_in_thread(
+        &self,
+        id: &str,
+        timeout: Duration,
+    ) -> JoinHandle<Result<rollup_jobs::Stopped, rollup_jobs::StopError>> {
+        let (manager, id) = (self.manager.clone(), id.to_owned());
+        in_thread(move || manager.stop(&id, StopOptions::new().wait_for_completion(true).timeout(timeout)))
+    }
+}
+
+/// A failed test must not hang in what it held: this is dropped before the manager.
+pub struct OpenAtEnd(GatedEngine);
+
+impl Drop for OpenAtEnd {
+    fn drop(&mut self) {
+        for gate in [self.0.search(), self.0.write(), self.0.commit()] {
+            gate.open();
         }
     }
+}
+
+pub fn in_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::Builder::new().name("test".to_owned()).spawn(body).unwrap()
+}
+
+pub fn waiting() -> StopOptions {
+    StopOptions::new().wait_for_completion(true).timeout(PATIENCE)
+}
+
+/// Three nodes over ten hours.
+pub fn loaded() -> MemoryEngine {
+    let engine = MemoryEngine::new();
+    engine.extend("sensor-1", readings());
+    engine
+}
+
+pub fn readings() -> impl Iterator<Item = SourceDocument> {
+    (0..60_i32).map(|n| {
+        SourceDocument::new()
+            .date("timestamp", i64::from(n) * HOUR / 6)
+            .keyword("node", ["a", "b", "c"][n as usize % 3])
+            .double("temperature", f64::from(n) / 4.0)
+    })
+}
+
+/// A job over them with 30 buckets in pages of 4, which nothing but a trigger runs.
+pub fn config(id: &str) -> RollupJobConfigBuilder {
+    RollupJobConfig::builder(id)
+        .index_pattern("sensor-*")
+        .rollup_index("rolled")
+        .cron("0 0 0 1 1 ? 2090")
+        .page_size(4)
+        .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
+        .terms(["node"])
+        .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount])
+}
+
+/// What a job of [`config`] has rolled up when it was never disturbed.
+pub fn undisturbed(id: &str) -> BTreeMap<String, Value> {
+    let world = World::new();
+    world.put_started(id);
+    world.run(id);
+    let documents = world.documents();
+    assert_eq!(documents.len(), 30);
     documents
 }
-
-struct Column {
-    name: String,
-    value: Box<dyn Fn(DocId) -> Option<Value>>,
-}
-
-impl Column {
-    fn open(segment: &SegmentReader, entry: &rollup_jobs::engine::tantivy::tantivy::schema::FieldEntry) -> Self {
-        use rollup_jobs::engine::tantivy::tantivy::schema::FieldType as Type;
-        let (name, fast) = (entry.name().to_owned(), segment.fast_fields());
-        let value: Box<dyn Fn(DocId) -> Option<Value>> = match entry.field_type() {
-            Type::Str(_) => match fast.str(&name).unwrap() {
-                None => Box::new(|_| None),
-                Some(column) => Box::new(move |id| {
-                    let ordinal = column.term_ords(id).next()?;
-                    let mut text = String::new();
-                    column.ord_to_str(ordinal, &mut text).unwrap();
-                    Some(text.into())
-                }),
-            },
-            Type::Date(_) => match fast.column_opt::<DateTime>(&name).unwrap() {
-                None => Box::new(|_| None),
-                Some(column) => Box::new(move |id| Some(column.first(id)?.into_timestamp_millis().into())),
-            },
-            Type::I64(_) => match fast.column_opt::<i64>(&name).unwrap() {
-                None => Box::new(|_| None),
-                Some(column) => Box::new(move |id| Some(column.first(id)?.into())),
-            },
-            Type::U64(_) => match fast.column_opt::<u64>(&name).unwrap() {
-                None => Box::new(|_| None),
-                Some(column) => Box::new(move |id| Some(column.first(id)?.into())),
-            },
-            Type::F64(_) => match fast.column_opt::<f64>(&name).unwrap() {
-                None => Box::new(|_| None),
-                Some(column) => Box::new(move |id| Some(column.first(id)?.into())),
-            },
-            other => panic!("a rollup index has no field of type {other:?}"),
-        };
-        Self { name, value }
-    }
-}
-
-/// How long a test waits for anything before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

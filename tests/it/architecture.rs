@@ -1,0 +1,103 @@
+//! The map of `src` holds: imports go one way, files stay small, and only one file names the lock and queue crates.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The levels from the top; a module imports from levels below its own. Modules on one level do not import each other, but
+/// for the bottom: there everything may use `job` and `sync`.
+const LEVELS: [&[&str]; 6] = [
+    &["rest", "testing", "error"],
+    &["manager"],
+    &["indexer"],
+    &["schedule", "lifecycle", "engine", "store"],
+    &["job", "observer", "clock", "stop_signal"],
+    &["sync"],
+];
+
+/// Imports on one level that the map allows.
+const BESIDE: [(&str, &str); 1] = [("observer", "job")];
+
+/// `lifecycle` keeps a refused save's error for the waiters; the error is plain data.
+const EXCEPTIONS: [(&str, &str); 1] = [("lifecycle", "store")];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    walk(&root, &mut found);
+    let relative = |path: PathBuf| (path.strip_prefix(&root).unwrap().to_owned(), fs::read_to_string(path).unwrap());
+    let sources: Vec<_> = found.into_iter().map(relative).collect();
+    assert!(sources.len() > 40, "the sources are found");
+    sources
+}
+
+fn module(path: &Path) -> String {
+    path.iter().next().unwrap().to_string_lossy().trim_end_matches(".rs").to_owned()
+}
+
+fn level(module: &str) -> Option<usize> {
+    LEVELS.iter().position(|level| level.contains(&module))
+}
+
+/// The code without its inline tests.
+fn code(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
+#[test]
+fn imports_go_one_way() {
+    let mut looked_at = 0;
+    for (path, text) in sources() {
+        let from = module(&path);
+        if from == "lib" || path.ends_with("tests.rs") {
+            continue;
+        }
+        let own = level(&from).unwrap_or_else(|| panic!("{from} is not on the map"));
+        let uses = code(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
+        for imported in uses.flat_map(|line| line.match_indices("crate::").map(move |(at, _)| &line[at + 7..])) {
+            let name: String = imported.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let Some(other) = level(&name) else { continue };
+            looked_at += 1;
+            let allowed = other > own
+                || name == from
+                || BESIDE.contains(&(&from, &name))
+                || EXCEPTIONS.contains(&(&from, &name))
+                || from == "error";
+            assert!(allowed, "{} imports {name}, which is not below {from}", path.display());
+        }
+    }
+    assert!(looked_at > 100, "imports are found");
+}
+
+#[test]
+fn testing_uses_the_public_face_only() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| module(path) == "testing") {
+        for private in
+            ["crate::sync", "crate::indexer", "crate::lifecycle", "crate::schedule", "crate::manager", "crate::job"]
+        {
+            assert!(!text.contains(private), "{} uses {private}", path.display());
+        }
+    }
+}
+
+#[test]
+fn one_file_names_the_lock_and_queue_crates() {
+    for (path, text) in sources() {
+        for name in ["parking_lot", "crossbeam_channel"] {
+            assert!(!code(&text).contains(name) || path == Path::new("sync.rs"), "{} names {name}", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_stay_small() {
+    for (path, text) in sources() {
+        let lines = code(&text).lines().count();
+        assert!(lines <= 500, "{} has {lines} lines of code", path.display());
+    }
+}

@@ -1,0 +1,153 @@
+//! The restart table of Elasticsearch (`elasticsearch-rollup.md` 1.4), a test per row: in which state a job with a stored state
+//! comes back, and that it keeps its position. On purpose, `indexing` goes on at once, and a stop of an idle job is stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollup_jobs::engine::{Engine, JobContext};
+use rollup_jobs::{JobRecord, JobState, StoredState, TermsType};
+use serde_json::json;
+
+use crate::support::{SpyStore, World, config, loaded, undisturbed, waiting};
+
+const POSITION: &str = r#"{"node.terms":"b","timestamp.date_histogram":3600000}"#;
+
+/// A world that opens on one stored record. The search is held, so that a run cannot end.
+fn restored(state: &str) -> World {
+    let data = loaded();
+    let config = config("sensor").build().unwrap();
+    let record = json!({
+        "format": 1, "config": config.to_json(), "terms_types": ["keyword"], "state": state,
+        "checkpoint": {
+            "position": [["timestamp.date_histogram", { "date": 3_600_000 }], ["node.terms", { "text": "b" }]],
+            "stats": { "rollups_indexed": 5 }
+        },
+        "run": 3, "revision": 17, "epoch": 0
+    });
+    let record = JobRecord::from_json(record.to_string().as_bytes()).unwrap();
+    if state != "preparing" {
+        data.prepare(&JobContext::new(Arc::new(config), &[TermsType::Keyword])).unwrap();
+    }
+    let store = SpyStore::default();
+    rollup_jobs::store::JobStore::insert(&store.inner, &record).unwrap();
+    World::on_store(data, Arc::new(store))
+}
+
+fn comes_back(state: &str, expected: JobState) -> World {
+    let world = restored(state);
+    let status = world.status("sensor");
+    assert_eq!(status.state(), expected);
+    assert_eq!(status.position().unwrap().to_string(), POSITION);
+    assert_eq!(status.stats().rollups_indexed(), 5, "statistics are kept too");
+    world
+}
+
+#[test]
+fn no_status_at_all() {
+    let world = World::new();
+    world.put("sensor");
+    let world = world.after_crash();
+    assert_eq!(world.state("sensor"), JobState::Stopped);
+    assert!(world.status("sensor").position().is_none());
+}
+
+#[test]
+fn stopped() {
+    comes_back("stopped", JobState::Stopped);
+}
+
+#[test]
+fn started() {
+    let world = comes_back("started", JobState::Started);
+    assert_eq!(world.gates.search().arrived(), 0, "it waits for its time");
+}
+
+#[test]
+fn indexing() {
+    // Elasticsearch has it wait for the next tick; here it goes on at once.
+    let world = comes_back("indexing", JobState::Indexing);
+    world.gates.search().wait_for_waiting(1);
+    assert_eq!(world.status("sensor").run(), 4);
+}
+
+#[test]
+fn stopping() {
+    comes_back("stopping", JobState::Stopped);
+}
+
+#[test]
+fn aborting() {
+    comes_back("aborting", JobState::Stopped);
+}
+
+#[test]
+fn preparing() {
+    // Ours: a put that a crash interrupted is finished.
+    let world = restored("preparing");
+    assert_eq!(world.state("sensor"), JobState::Stopped);
+    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
+    world.manager.start("sensor").unwrap();
+    world.gates.search().open();
+    world.run("sensor");
+    assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+fn three_jobs() -> World {
+    let world = World::new();
+    world.put("stopped");
+    world.put_started("started");
+    world.put_indexing("indexing");
+    world
+}
+
+fn come_back_the_same(store: Arc<SpyStore>) {
+    let world = World::on_store(loaded(), store);
+    assert_eq!(world.state("stopped"), JobState::Stopped);
+    assert_eq!(world.state("started"), JobState::Started);
+    assert_eq!(world.state("indexing"), JobState::Indexing);
+}
+
+#[test]
+fn three_jobs_come_back_the_same_after_a_shutdown() {
+    let world = three_jobs();
+    world.manager.shutdown(Duration::MAX).unwrap();
+    come_back_the_same(world.store.clone());
+}
+
+#[test]
+fn three_jobs_come_back_the_same_after_a_drop() {
+    let world = three_jobs();
+    let store = world.store.clone();
+    drop(world.manager);
+    come_back_the_same(store);
+}
+
+#[test]
+fn a_run_that_waits_for_a_thread_comes_back_indexing() {
+    let world = World::with(|builder| builder.indexer_threads(1));
+    world.put_indexing("holder");
+    world.put_started("queued");
+    world.manager.trigger("queued").unwrap();
+    world.manager.shutdown(Duration::MAX).unwrap();
+    let world = World::on_store(loaded(), world.store.clone());
+    assert_eq!(world.state("queued"), JobState::Indexing);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_was_and_loses_nothing() {
+    let world = World::new();
+    world.gates.search().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.search().let_through(3);
+    world.wait_for("sensor", "three pages", |status| status.stats().pages_processed() == 3);
+    world.manager.shutdown(Duration::MAX).unwrap();
+    assert_eq!(world.documents().len(), 12);
+    let next = World::on_store(world.data.clone(), world.store.clone());
+    assert_eq!(next.status("sensor").stats().rollups_indexed(), 12);
+    next.gates.search().open();
+    next.wait_for_state("sensor", JobState::Started);
+    assert_eq!(next.documents(), undisturbed("sensor"));
+    assert_eq!(next.status("sensor").stats().documents_processed(), 60, "each document is counted once");
+    let _ = next.manager.stop("sensor", waiting()).unwrap();
+}

@@ -1,0 +1,557 @@
+//! The ten promises of stop, each with a test that bears its name.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
+
+use rollup_jobs::engine::{
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
+    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+};
+use rollup_jobs::testing::{CountingEngine, EngineFault, FaultyEngine};
+use rollup_jobs::{
+    Checkpoint, DeleteError, HealthColor, IndexPattern, JobState, Observer, Phase, RollupJobManager, StateChange,
+    StopError, StopOptions, StoredState, TurnEnded,
+};
+
+use crate::support::{World, in_thread, loaded, undisturbed, waiting};
+
+#[test]
+fn promise_01_stopped_means_at_rest_and_durable() {
+    let world = World::new();
+    world.gates.search().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.search().let_through(3);
+    world.gates.search().wait_for_waiting(1);
+    world.wait_for("sensor", "three pages", |status| status.stats().pages_processed() == 3);
+
+    // Whenever the store is about to save the stop, nobody has been told yet, and the documents are committed.
+    let (manager, data) = (Arc::downgrade(&world.manager), world.data.clone());
+    let saved = Arc::new(Mutex::new(Vec::new()));
+    let seen = saved.clone();
+    world.store.on_update(move |record| {
+        let state = manager.upgrade().unwrap().get("sensor").unwrap().state();
+        seen.lock().unwrap().push((record.state(), state, data.rolled_up("rolled").len()));
+    });
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    let saved = saved.lock().unwrap().clone();
+    assert!(!saved.is_empty());
+    assert!(saved.iter().all(|seen| *seen == (StoredState::Stopped, JobState::Stopping, 12)), "{saved:?}");
+    assert_eq!(world.state("sensor"), JobState::Stopped);
+    let record = world.store.record("sensor");
+    assert_eq!(record.state(), StoredState::Stopped);
+    assert_eq!(record.checkpoint().position.as_ref(), world.status("sensor").position());
+    assert_eq!(world.gates.search().arrived(), 4, "the engine is not called any more");
+}
+
+#[test]
+fn promise_02_a_stop_survives_a_crash_from_the_moment_the_call_returns() {
+    // Idle: Elasticsearch forgets this one (W1).
+    let world = World::new();
+    world.put_started("idle");
+    let _ = world.manager.stop("idle", StopOptions::new()).unwrap();
+    assert_eq!(world.after_crash().state("idle"), JobState::Stopped);
+
+    // Indexing, without waiting, while the run is held.
+    world.put_stopping("indexing");
+    assert_eq!(world.state("indexing"), JobState::Stopping);
+    assert_eq!(world.after_crash().state("indexing"), JobState::Stopped);
+    world.gates.commit().open();
+}
+
+#[test]
+fn promise_02_no_checkpoint_on_its_way_overwrites_a_stop() {
+    // A checkpoint is held on its way to the store; the stop overtakes it (W2).
+    let world = World::new();
+    world.gates.search().close();
+    world.put_started("sensor");
+    let (held, release) = std::sync::mpsc::channel::<()>();
+    let (at_store, arrived) = std::sync::mpsc::channel::<()>();
+    let (release, first) = (Mutex::new(release), AtomicUsize::new(0));
+    world.store.on_update(move |record| {
+        if record.state() == StoredState::Indexing && first.fetch_add(1, Ordering::SeqCst) == 0 {
+            at_store.send(()).unwrap();
+            release.lock().unwrap().recv().unwrap();
+        }
+    });
+    world.manager.trigger("sensor").unwrap();
+    world.gates.search().let_through(1);
+    arrived.recv().unwrap();
+    let stopped = world.manager.stop("sensor", StopOptions::new()).unwrap();
+    assert_eq!(world.after_crash().state("sensor"), JobState::Stopped, "before the late checkpoint");
+    held.send(()).unwrap();
+    stopped.completion().wait(Duration::from_secs(60)).unwrap();
+    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped, "and after it");
+}
+
+#[test]
+fn promise_03_a_waiter_waits_for_a_count_and_not_for_a_state() {
+    // Several waiters; the first to return restarts the job at once. One that waited for `stopped` would miss it.
+    let world = World::new();
+    world.put_started("sensor");
+    for _ in 0..50 {
+        world.gates.commit().close();
+        world.manager.start("sensor").unwrap();
+        world.manager.trigger("sensor").unwrap();
+        let _ = world.manager.stop("sensor", StopOptions::new()).unwrap();
+        let waiters: Vec<_> = (0..4)
+            .map(|_| {
+                let manager = world.manager.clone();
+                in_thread(move || {
+                    let stopped = manager.stop("sensor", waiting());
+                    let _ = manager.start("sensor");
+                    stopped.map(|stopped| stopped.is_at_rest())
+                })
+            })
+            .collect();
+        world.gates.commit().open();
+        for waiter in waiters {
+            assert!(waiter.join().unwrap().unwrap());
+        }
+        let _ = world.manager.stop("sensor", waiting()).unwrap();
+    }
+}
+
+#[test]
+fn promise_03_a_handle_polled_late_is_still_about_its_stop() {
+    let world = World::new();
+    world.put_stopping("sensor");
+    let first = world.manager.stop("sensor", StopOptions::new()).unwrap().completion();
+    assert!(!first.is_completed());
+    world.gates.commit().open();
+    first.wait(Duration::from_secs(60)).unwrap();
+    world.gates.commit().close();
+    world.manager.start("sensor").unwrap();
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let second = world.manager.stop("sensor", StopOptions::new()).unwrap().completion();
+    assert!(first.is_completed(), "the first stop stays completed whatever the job does");
+    assert!(!second.is_completed());
+    first.wait(Duration::ZERO).unwrap();
+    assert!(matches!(second.wait(Duration::ZERO), Err(StopError::Timeout(_))));
+    world.gates.commit().open();
+}
+
+#[test]
+fn promise_03_deadlines_cannot_overflow() {
+    let world = World::new();
+    world.put_stopping("sensor");
+    let for_ever = world.stop_in_thread("sensor", Duration::MAX);
+    let once = world.manager.stop("sensor", StopOptions::new().wait_for_completion(true).timeout(Duration::ZERO));
+    assert!(matches!(once, Err(StopError::Timeout(_))), "zero looks once");
+    world.gates.commit().open();
+    assert!(for_ever.join().unwrap().unwrap().is_at_rest());
+}
+
+#[test]
+fn promise_04_no_polling() {
+    // The clock stands still: whoever polled with pauses on it would never look again.
+    let world = World::new();
+    world.put_stopping("sensor");
+    let waiter = world.stop_in_thread("sensor", Duration::from_secs(10));
+    world.gates.commit().open();
+    assert!(waiter.join().unwrap().unwrap().is_at_rest());
+}
+
+#[test]
+fn promise_05_a_search_in_flight_is_given_up() {
+    let world = World::new();
+    world.put_indexing("sensor");
+    // The gate stays closed: only giving the search up can end it.
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    assert_eq!(world.status("sensor").stats().search_failures(), 0, "which is no failure");
+    assert!(world.documents().is_empty());
+}
+
+#[test]
+fn promise_05_a_write_that_ends_early_moves_the_position_to_its_last_document() {
+    let hook: Arc<OnceLock<Weak<RollupJobManager>>> = Arc::default();
+    let wrapped = hook.clone();
+    let world = World::on(
+        loaded(),
+        move |engine| Arc::new(Meddling { engine, manager: wrapped, act: Act::StopInWrite }),
+        |b| b,
+    );
+    hook.set(Arc::downgrade(&world.manager)).unwrap();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.wait_for_state("sensor", JobState::Stopped);
+    assert_eq!(world.documents().len(), 2, "half of the first page");
+    let position = world.status("sensor").position().unwrap().to_string();
+    assert_eq!(position, r#"{"node.terms":"b","timestamp.date_histogram":0}"#);
+    assert_eq!(world.status("sensor").stats().rollups_indexed(), 2);
+}
+
+#[test]
+fn promise_05_a_commit_is_awaited() {
+    let world = World::new();
+    world.put_stopping("sensor");
+    let waiter = world.stop_in_thread("sensor", Duration::from_secs(10));
+    assert_eq!(world.state("sensor"), JobState::Stopping);
+    assert!(world.documents().is_empty());
+    world.gates.commit().open();
+    assert!(waiter.join().unwrap().unwrap().is_at_rest());
+    assert_eq!(world.documents().len(), 4, "what was written is kept");
+}
+
+#[test]
+fn promise_06_a_job_between_turns_stops_in_the_callers_own_thread() {
+    // The only thread is held by another job; the clock stands still, so that no back-off ends.
+    let faulty = Arc::new(OnceLock::new());
+    let slot = faulty.clone();
+    let world = World::on(
+        loaded(),
+        move |engine| {
+            let engine = FaultyEngine::new(engine, EngineFault::Unavailable);
+            slot.set(engine.clone()).unwrap();
+            Arc::new(engine)
+        },
+        |builder| builder.indexer_threads(1),
+    );
+    let faulty = faulty.get().unwrap();
+    world.put_started("backing-off");
+    faulty.fail_at(1);
+    world.manager.trigger("backing-off").unwrap();
+    world.wait_for_phase("backing-off", Phase::BackingOff);
+    world.put_indexing("holder");
+    world.put_started("idle");
+    world.put_started("queued");
+    world.manager.trigger("queued").unwrap();
+    assert_eq!(world.status("queued").phase(), Phase::Queued);
+    for id in ["idle", "queued", "backing-off"] {
+        assert!(world.manager.stop(id, waiting()).unwrap().is_at_rest(), "{id}");
+        assert_eq!(world.state(id), JobState::Stopped, "{id}");
+        assert_eq!(world.store.record(id).state(), StoredState::Stopped, "{id}");
+    }
+    assert_eq!(world.state("holder"), JobState::Indexing);
+}
+
+#[test]
+fn promise_06_a_job_has_at_most_one_token_whatever_the_sequence() {
+    let counting = Arc::new(OnceLock::new());
+    let slot = counting.clone();
+    let world = World::on(
+        loaded(),
+        move |engine| {
+            let engine = CountingEngine::new(engine);
+            slot.set(engine.clone()).unwrap();
+            Arc::new(engine)
+        },
+        |builder| builder.indexer_threads(4),
+    );
+    world.put("sensor");
+    for _ in 0..200 {
+        world.manager.start("sensor").unwrap();
+        world.manager.trigger("sensor").unwrap();
+        let _ = world.manager.stop("sensor", waiting()).unwrap();
+        world.manager.start("sensor").unwrap();
+        world.manager.trigger("sensor").unwrap();
+        let _ = world.manager.stop("sensor", waiting()).unwrap();
+    }
+    world.manager.start("sensor").unwrap();
+    world.run("sensor");
+    assert_eq!(counting.get().unwrap().calls().most_at_once, 1, "never two threads on one job");
+    assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+#[test]
+fn promise_07_every_exit_publishes() {
+    for fault in [EngineFault::Rejected, EngineFault::Panic] {
+        let faulty = Arc::new(OnceLock::new());
+        let slot = faulty.clone();
+        let world = World::on(
+            loaded(),
+            move |engine| {
+                let engine = FaultyEngine::new(engine, fault);
+                slot.set(engine.clone()).unwrap();
+                Arc::new(engine)
+            },
+            |builder| builder.indexer_threads(1),
+        );
+        let faulty = faulty.get().unwrap();
+        world.put_started("sensor");
+        // The call that fails is held, so that a waiter is asleep when it does: checkpoint, scan, page, begin, write, commit.
+        for call in 1..=6 {
+            world.manager.start("sensor").unwrap();
+            world.gates.search().close();
+            faulty.fail_at(call);
+            world.manager.trigger("sensor").unwrap();
+            let waiter = world.stop_in_thread("sensor", Duration::MAX);
+            world.gates.search().open();
+            assert!(waiter.join().unwrap().unwrap().is_at_rest(), "{fault:?} {call}");
+            faulty.heal();
+        }
+        world.manager.start("sensor").unwrap();
+        world.run("sensor");
+        assert_eq!(world.documents(), undisturbed("sensor"), "the thread lives on");
+    }
+}
+
+#[test]
+fn promise_07_a_refused_last_save_wakes_every_waiter_and_the_next_stop_tries_again() {
+    let world = World::new();
+    world.put_stopping("sensor");
+    let waiters: Vec<_> = (0..3).map(|_| world.stop_in_thread("sensor", Duration::MAX)).collect();
+    world.store.refuse_updates(true);
+    world.gates.commit().open();
+    for waiter in waiters {
+        assert!(matches!(waiter.join().unwrap(), Err(StopError::Store { .. })));
+    }
+    let status = world.status("sensor");
+    assert_eq!((status.state(), status.phase()), (JobState::Stopping, Phase::Saving));
+    assert_eq!(status.health().color(), HealthColor::Red);
+    assert!(matches!(world.manager.delete("sensor"), Err(DeleteError::NotStopped { state: JobState::Stopping, .. })));
+    assert!(matches!(world.manager.stop("sensor", waiting()), Err(StopError::Store { .. })), "still refused");
+    world.store.refuse_updates(false);
+    assert!(world.manager.stop("sensor", StopOptions::new()).unwrap().is_at_rest());
+    assert_eq!(world.status("sensor").health().color(), HealthColor::Green);
+    world.manager.delete("sensor").unwrap();
+}
+
+#[test]
+fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
+    let world = World::new();
+    world.gates.commit().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let waiters: Vec<_> = (0..2).map(|_| world.stop_in_thread("sensor", Duration::from_secs(10))).collect();
+    world.wait_for_state("sensor", JobState::Stopping);
+    // However late a waiter goes to sleep, time passes until it has timed out.
+    let ended = || waiters.iter().all(std::thread::JoinHandle::is_finished);
+    while !ended() {
+        world.clock.advance(Duration::from_secs(3));
+        std::thread::yield_now();
+    }
+    for waiter in waiters {
+        let Err(StopError::Timeout(timeout)) = waiter.join().unwrap() else { panic!("a timeout") };
+        assert_eq!((timeout.state(), timeout.phase()), (JobState::Stopping, Phase::Committing));
+        assert!(timeout.in_phase_for() >= Duration::from_secs(10));
+        assert_eq!((timeout.waited(), timeout.run()), (Duration::from_secs(10), 1));
+        let text = timeout.to_string();
+        assert!(
+            text.starts_with("timed out after 10s while waiting for rollup job [sensor] to stop: it is stopping"),
+            "{text}"
+        );
+        assert!(text.ends_with("in run 1; the stop stays in force"), "{text}");
+    }
+    let again = world.stop_in_thread("sensor", Duration::MAX);
+    world.gates.commit().open();
+    assert!(again.join().unwrap().unwrap().is_at_rest(), "the same call may be repeated");
+    assert_eq!(world.state("sensor"), JobState::Stopped);
+}
+
+#[test]
+fn promise_09_stop_may_be_called_from_an_observer() {
+    #[derive(Default)]
+    struct Stopper {
+        manager: OnceLock<Weak<RollupJobManager>>,
+        answers: Mutex<Vec<bool>>,
+    }
+    impl Observer for Stopper {
+        fn turn_ended(&self, job_id: &str, _: &TurnEnded) {
+            let stopped = self.manager.get().unwrap().upgrade().unwrap().stop(job_id, waiting()).unwrap();
+            self.answers.lock().unwrap().push(stopped.is_at_rest());
+        }
+    }
+    let stopper: Arc<Stopper> = Arc::default();
+    let observer = stopper.clone();
+    let world = World::with(|builder| builder.indexer_threads(1).observer(observer));
+    stopper.manager.set(Arc::downgrade(&world.manager)).unwrap();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.wait_for_state("sensor", JobState::Stopped);
+    assert_eq!(*stopper.answers.lock().unwrap(), [true], "between two turns it is done at once");
+}
+
+#[test]
+fn promise_09_stop_may_be_called_from_an_engine_call() {
+    let hook: Arc<OnceLock<Weak<RollupJobManager>>> = Arc::default();
+    let wrapped = hook.clone();
+    let world = World::on(
+        loaded(),
+        move |engine| Arc::new(Meddling { engine, manager: wrapped, act: Act::StopInCommit }),
+        |b| b,
+    );
+    hook.set(Arc::downgrade(&world.manager)).unwrap();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.wait_for_state("sensor", JobState::Stopped);
+    assert_eq!(world.documents().len(), 4, "it did not wait for itself");
+}
+
+#[test]
+fn promise_09_stop_may_be_called_while_shutting_down() {
+    let world = World::new();
+    world.put_started("idle");
+    world.gates.commit().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let manager = world.manager.clone();
+    let shutdown = in_thread(move || manager.shutdown(Duration::MAX));
+    world.watcher.wait_for(&world.manager, "the shutdown", || {
+        matches!(world.manager.trigger("sensor"), Err(rollup_jobs::TriggerError::ShutDown { .. })).then_some(())
+    });
+    assert!(world.manager.stop("idle", waiting()).unwrap().is_at_rest());
+    let waiter = world.stop_in_thread("sensor", Duration::MAX);
+    world.wait_for_state("sensor", JobState::Stopping);
+    world.gates.commit().open();
+    assert!(waiter.join().unwrap().unwrap().is_at_rest());
+    shutdown.join().unwrap().unwrap();
+    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
+    assert_eq!(world.store.record("idle").state(), StoredState::Stopped);
+}
+
+#[test]
+fn promise_09_the_last_owner_may_drop_the_manager_in_an_observer() {
+    struct Dropper(Mutex<Option<Arc<RollupJobManager>>>, Mutex<Option<std::sync::mpsc::Sender<()>>>);
+    impl Observer for Dropper {
+        fn turn_ended(&self, job_id: &str, _: &TurnEnded) {
+            let manager = self.0.lock().unwrap().take();
+            if let Some(manager) = manager {
+                // The world lets go of its reference at this moment; ours is to be the last.
+                while Arc::strong_count(&manager) > 1 {
+                    std::thread::yield_now();
+                }
+                let _ = manager.stop(job_id, waiting()).unwrap();
+                drop(manager);
+                self.1.lock().unwrap().take().unwrap().send(()).unwrap();
+            }
+        }
+        fn state_changed(&self, _: &str, _: &StateChange) {}
+    }
+    let (dropped, wait) = std::sync::mpsc::channel();
+    let dropper = Arc::new(Dropper(Mutex::default(), Mutex::new(Some(dropped))));
+    let observer = dropper.clone();
+    let world = World::with(|builder| builder.indexer_threads(2).observer(observer));
+    world.put_started("sensor");
+    *dropper.0.lock().unwrap() = Some(world.manager.clone());
+    world.gates.commit().close();
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let store = world.store.clone();
+    // Opens the gate, and lets go of the world's own reference.
+    drop(world);
+    wait.recv_timeout(Duration::from_secs(60)).expect("no deadlock");
+    assert_eq!(store.record("sensor").state(), StoredState::Stopped);
+}
+
+#[test]
+fn promise_10_stopping_a_stopped_job_does_nothing_and_succeeds() {
+    let world = World::new();
+    world.put("sensor");
+    let before = world.store.record("sensor");
+    for options in [StopOptions::new(), waiting()] {
+        let stopped = world.manager.stop("sensor", options).unwrap();
+        assert!(stopped.is_at_rest() && stopped.completion().is_completed());
+    }
+    assert_eq!(world.store.record("sensor"), before, "nothing is saved");
+    assert!(matches!(world.manager.stop("nobody", waiting()), Err(StopError::NotFound { .. })));
+}
+
+#[test]
+fn promise_10_only_a_stopped_job_can_be_deleted_and_the_check_is_one_step() {
+    // Starts and deletes race: either the delete came first, or it was refused.
+    let world = World::new();
+    for round in 0..100 {
+        let id = format!("job-{round}");
+        world.put(&id);
+        let (manager, name) = (world.manager.clone(), id.clone());
+        let starter = in_thread(move || manager.start(&name).is_ok());
+        let deleted = world.manager.delete(&id).is_ok();
+        let started = starter.join().unwrap();
+        assert!(deleted != started, "{deleted} {started}");
+        assert_eq!(world.manager.get(&id).is_some(), started);
+        assert_eq!(world.store.records().iter().any(|record| record.id() == id), started);
+        if started {
+            assert!(matches!(world.manager.delete(&id), Err(DeleteError::NotStopped { .. })));
+        }
+    }
+}
+
+/// An engine that stops the job it works for, from inside a call.
+#[derive(Debug)]
+struct Meddling {
+    engine: Arc<dyn Engine>,
+    manager: Arc<OnceLock<Weak<RollupJobManager>>>,
+    act: Act,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Act {
+    StopInWrite,
+    StopInCommit,
+}
+
+impl Engine for Meddling {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.engine.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.engine.prepare(job)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        self.engine.scan(job, request, stop)
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let (writer, manager, act) = (self.engine.begin(job)?, self.manager.clone(), self.act);
+        Ok(Box::new(MeddlingWriter { writer, manager, act, job: job.id().to_owned() }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.engine.committed_checkpoint(job)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.engine.remove(job)
+    }
+}
+
+struct MeddlingWriter {
+    writer: Box<dyn RollupWriter>,
+    manager: Arc<OnceLock<Weak<RollupJobManager>>>,
+    act: Act,
+    job: String,
+}
+
+impl MeddlingWriter {
+    fn stop(&self) {
+        let stopped = self.manager.get().unwrap().upgrade().unwrap().stop(&self.job, waiting()).unwrap();
+        assert!(!stopped.is_at_rest(), "the call is still under way");
+    }
+}
+
+impl RollupWriter for MeddlingWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        if self.act != Act::StopInWrite {
+            return self.writer.write(documents, stop);
+        }
+        let half = documents.len() / 2;
+        self.writer.write(&documents[..half], stop)?;
+        self.stop();
+        assert!(stop.is_stopped());
+        Ok(WriteReport::accepted(half))
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        if self.act == Act::StopInCommit {
+            self.stop();
+        }
+        self.writer.commit(checkpoint)
+    }
+}
