@@ -1,0 +1,258 @@
+//! Kill the process at fifty moments of a run, reopen, resume: the final documents are those of an undisturbed run, none
+//! missing, none double. On tantivy and redb, over more than a million rows.
+//!
+//! The child is this very binary, started again for the ignored-by-name test [`child`]. It reports the turns of its run on
+//! standard output; the parent kills it with SIGKILL right after a report, or a little after one, inside the next turn.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
+use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, doc};
+use rollup_jobs::store::RedbStore;
+use rollup_jobs::{DateHistogram, JobState, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, TurnEnded};
+
+const ROWS: i64 = 1_050_000;
+const KILLS: usize = 50;
+const FOLDER: &str = "ROLLUP_JOBS_KILL_TEST_FOLDER";
+
+/// Rows a second apart of fifty nodes: 24,000 buckets or so.
+fn build_source(folder: &Path) {
+    let mut schema = Schema::builder();
+    let date = DateOptions::from(FAST).set_precision(DateTimePrecision::Milliseconds);
+    let timestamp = schema.add_date_field("timestamp", date);
+    let node = schema.add_text_field("node", STRING | FAST);
+    let temperature = schema.add_f64_field("temperature", FAST);
+    let index = Index::create_in_dir(folder, schema.build()).unwrap();
+    let mut writer: IndexWriter = index.writer_with_num_threads(2, 100_000_000).unwrap();
+    for n in 0..ROWS {
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let value = (n * 7919 % 1_000) as f64 / 8.0;
+        let at = DateTime::from_timestamp_millis(n * 1_000);
+        writer.add_document(doc!(timestamp => at, node => format!("n{}", n * n % 97), temperature => value)).unwrap();
+    }
+    writer.commit().unwrap();
+    writer.wait_merging_threads().unwrap();
+}
+
+fn config() -> RollupJobConfig {
+    RollupJobConfig::builder("sensor")
+        .index_pattern("sensor")
+        .rollup_index("rolled")
+        .cron("0 0 0 1 1 ? 2090")
+        .page_size(250)
+        .date_histogram(DateHistogram::fixed_interval("timestamp", "30m"))
+        .terms(["node"])
+        .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount])
+        .build()
+        .unwrap()
+}
+
+/// Says what happens on standard output, a line each.
+struct Reporter;
+
+impl Observer for Reporter {
+    fn turn_ended(&self, _: &str, turn: &TurnEnded) {
+        report(&format!("turn {}", turn.stats.rollups_indexed()));
+    }
+
+    fn run_ended(&self, _: &str, _: &RunEnded) {
+        report("end");
+    }
+}
+
+fn report(line: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "@{line}").unwrap();
+    out.flush().unwrap();
+}
+
+/// What the child does: opens everything that is on disk, and runs the job to its end. Does nothing in a test run of its own.
+#[test]
+fn child() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let folder = Path::new(&folder);
+    let source = Index::open_in_dir(folder.join("source")).unwrap();
+    let engine = Arc::new(TantivyEngine::open(folder.join("rollups")).unwrap());
+    engine.register("sensor", &source).unwrap();
+    let store = Arc::new(RedbStore::open(folder.join("jobs.redb")).unwrap());
+    let manager = RollupJobManager::builder(engine, store)
+        .indexer_threads(1)
+        .turn_time(Duration::ZERO)
+        .observer(Arc::new(Reporter))
+        .open()
+        .unwrap();
+    if manager.get("sensor").is_none() {
+        manager.put(config()).unwrap();
+    }
+    manager.start("sensor").unwrap();
+    report("begin");
+    // A job that was found indexing runs already.
+    let _ = manager.trigger("sensor");
+    // The parent ends this process, or closes its input when the run is over.
+    let mut line = String::new();
+    let _ = std::io::stdin().read_line(&mut line);
+    assert_eq!(manager.get("sensor").unwrap().state(), JobState::Started);
+    assert!(manager.get("sensor").unwrap().last_errors().is_empty());
+}
+
+struct Running {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+fn start(folder: &Path) -> Running {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child", "--exact", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (sender, lines) = channel();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    std::thread::Builder::new()
+        .spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if let Some((_, report)) = line.split_once('@') {
+                    let _ = sender.send(report.to_owned());
+                }
+            }
+        })
+        .unwrap();
+    Running { child, lines }
+}
+
+impl Running {
+    fn next(&self) -> String {
+        self.lines.recv_timeout(Duration::from_secs(120)).expect("the child reports")
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn finish(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// Passes without a sleep: the kill falls somewhere inside the turn that is under way.
+#[expect(clippy::disallowed_methods, reason = "a moment inside a turn is a matter of real time")]
+fn spin_for(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
+}
+
+type Documents = BTreeMap<String, (i64, i64, u64, u64, u64)>;
+
+/// All rolled-up documents by id, with their values bit for bit. One that is there twice is a failure.
+fn documents(folder: &Path) -> Documents {
+    let engine = TantivyEngine::open(folder.join("rollups")).unwrap();
+    let index = engine.rollup_index("rolled", "sensor").unwrap().expect("a rollup index");
+    let reader: IndexReader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().unwrap();
+    let mut documents = Documents::new();
+    for segment in reader.searcher().segment_readers() {
+        let fast = segment.fast_fields();
+        let id = fast.str("_id").unwrap().unwrap();
+        let date = fast.date("timestamp.date_histogram.timestamp").unwrap();
+        let count = fast.i64("node.terms._count").unwrap();
+        let values = ["temperature.min.value", "temperature.max.value", "temperature.sum.value"];
+        let values = values.map(|name| fast.f64(name).unwrap());
+        for doc in 0..segment.max_doc() {
+            let mut name = String::new();
+            id.ord_to_str(id.term_ords(doc).next().unwrap(), &mut name).unwrap();
+            let [min, max, sum] = values.each_ref().map(|column| column.first(doc).unwrap().to_bits());
+            let at = date.first(doc).unwrap().into_timestamp_millis();
+            let document = (at, count.first(doc).unwrap(), min, max, sum);
+            assert!(documents.insert(name.clone(), document).is_none(), "[{name}] is there twice");
+        }
+    }
+    documents
+}
+
+#[test]
+fn killed_at_fifty_moments_nothing_is_missing_and_nothing_is_double() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    build_source(&source);
+    let place = |name: &str| {
+        let place = folder.path().join(name);
+        std::fs::create_dir(&place).unwrap();
+        std::os::unix::fs::symlink(&source, place.join("source")).unwrap();
+        place
+    };
+
+    let undisturbed = place("undisturbed");
+    let running = start(&undisturbed);
+    while running.next() != "begin" {}
+    #[expect(clippy::disallowed_methods, reason = "how long a turn takes decides when to kill")]
+    let began = Instant::now();
+    let mut turns = 0_u32;
+    while running.next() != "end" {
+        turns += 1;
+    }
+    let turn_time = began.elapsed() / turns;
+    running.finish();
+    let expected = documents(&undisturbed);
+    assert!(turns > 60 && expected.len() > 10_000, "{turns} turns, {} documents", expected.len());
+
+    // Each kill comes one report further on than the last, and a tenth of a turn later in it, so that all parts of a turn are
+    // met. A run that was killed goes on; when one has ended, the next begins in a new place.
+    let (mut kills, mut inside, mut round) = (0, 0, 0);
+    while kills < KILLS {
+        round += 1;
+        let killed = place(&format!("killed-{round}"));
+        loop {
+            let running = start(&killed);
+            let reports = 1 + kills % 4;
+            let mut seen = 0;
+            let ended = loop {
+                match running.next().as_str() {
+                    "end" => break true,
+                    line if line.starts_with("turn") => seen += 1,
+                    _ => {}
+                }
+                if kills < KILLS && seen >= reports {
+                    break false;
+                }
+            };
+            if ended {
+                running.finish();
+                break;
+            }
+            // Half of the kills fall between turns, half inside one.
+            if kills % 2 == 1 {
+                let tenth = u32::try_from(kills / 2 % 10).unwrap();
+                spin_for(turn_time * tenth / 10);
+            }
+            let ended_meanwhile = running.lines.try_iter().any(|line| line == "end");
+            running.kill();
+            kills += 1;
+            inside += usize::from(!ended_meanwhile);
+            let so_far = documents(&killed);
+            assert!(!so_far.is_empty(), "the kill came after the first write");
+            for (id, document) in &so_far {
+                assert_eq!(Some(document), expected.get(id), "{id} after kill {kills}");
+            }
+        }
+        assert_eq!(documents(&killed), expected, "after {kills} kills");
+    }
+    assert!(inside >= 40, "only {inside} of {KILLS} kills fell between first write and end");
+    println!(
+        "{kills} kills in {round} runs of {turns} turns, {inside} between first write and end; {} documents",
+        expected.len()
+    );
+}
