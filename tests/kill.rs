@@ -1,7 +1,7 @@
 //! Kill the process at fifty moments of a run, reopen, resume: the final documents are those of an undisturbed run, none
 //! missing, none double. On tantivy and redb, over more than a million rows.
 //!
-//! The child is this very binary, started again for the ignored-by-name test [`child`]. It reports the turns of its run on
+//! The child is this very binary, started again for its test `child`. It reports the turns of its run on
 //! standard output; the parent kills it with SIGKILL right after a report, or a little after one, inside the next turn.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -132,7 +132,7 @@ fn start(folder: &Path) -> Running {
 
 impl Running {
     fn next(&self) -> String {
-        self.lines.recv_timeout(Duration::from_secs(120)).expect("the child reports")
+        self.lines.recv_timeout(Duration::from_mins(2)).expect("the child reports")
     }
 
     fn kill(mut self) {

@@ -16,7 +16,7 @@ use rollup_jobs::{DateHistogram, JobState, Metric, RollupJobConfig, RollupJobMan
 
 const JOBS: usize = 200;
 const DOCUMENTS: i64 = 20_000;
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {

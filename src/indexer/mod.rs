@@ -8,6 +8,7 @@ mod turn;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Weak;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,13 +52,15 @@ pub(crate) struct Indexer {
     pub(crate) epoch: u64,
     pub(crate) timer: Timer,
     pub(crate) pool: Pool,
+    pub(crate) own_threads: OwnThreads,
     next_key: AtomicU64,
 }
 
 /// A job: what never changes about it, and the lock around what does.
 pub(crate) struct Job {
     pub(crate) context: JobContext,
-    pub(crate) lifecycle: Lifecycle<Box<Run>>,
+    /// Shared with the handles on its stops, which keep nothing else of a manager alive.
+    pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
     /// Tells this job from an earlier one of the same id.
     pub(crate) key: u64,
     terms_types: Vec<TermsType>,
@@ -78,7 +81,20 @@ impl Indexer {
         let timer = Timer::start(Arc::clone(&clock))?;
         let pool = Pool::start(settings.indexer_threads, Arc::clone(&clock)).inspect_err(|_| timer.close())?;
         let (revisions, next_key) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Arc::new(Self { engine, store, clock, observers, settings, revisions, epoch, timer, pool, next_key }))
+        let own_threads = OwnThreads(pool.thread_ids().iter().copied().chain(timer.thread_id()).collect());
+        Ok(Arc::new(Self {
+            engine,
+            store,
+            clock,
+            observers,
+            settings,
+            revisions,
+            epoch,
+            timer,
+            pool,
+            own_threads,
+            next_key,
+        }))
     }
 
     /// The job that a record describes, in the state that it comes back in.
@@ -90,7 +106,7 @@ impl Indexer {
         let lifecycle = Lifecycle::new(state, record.checkpoint.clone(), record.run, now, !self.observers.is_empty());
         Arc::new_cyclic(|this| Job {
             context,
-            lifecycle,
+            lifecycle: Arc::new(lifecycle),
             key: self.next_key.fetch_add(1, Ordering::Relaxed),
             terms_types: record.terms_types.clone(),
             run_as: record.run_as.clone(),
@@ -106,10 +122,16 @@ impl Indexer {
             records.iter().map(|_| Err(error.clone())).collect()
         })
     }
+}
 
-    /// Whether the caller is one of this manager's threads, which must not wait for the others.
-    pub(crate) fn is_own_thread(&self) -> bool {
-        self.pool.is_own_thread() || self.timer.thread_id() == Some(std::thread::current().id())
+/// A manager's threads, which must not wait for each other.
+#[derive(Clone)]
+pub(crate) struct OwnThreads(Arc<[ThreadId]>);
+
+impl OwnThreads {
+    /// Whether the caller is one of them.
+    pub(crate) fn has_current(&self) -> bool {
+        self.0.contains(&std::thread::current().id())
     }
 }
 

@@ -73,8 +73,8 @@ impl Pool {
         true
     }
 
-    pub(super) fn is_own_thread(&self) -> bool {
-        self.ids.contains(&std::thread::current().id())
+    pub(super) fn thread_ids(&self) -> &[ThreadId] {
+        &self.ids
     }
 }
 

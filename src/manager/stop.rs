@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Missing, RollupJobManager};
-use crate::clock::Deadline;
-use crate::indexer::{Indexer, Job, guarded};
+use crate::clock::{Clock, Deadline};
+use crate::indexer::{OwnThreads, Run, guarded};
 use crate::job::{JobState, Phase, Position};
-use crate::lifecycle::{StopDecision, Ticket, WaitOutcome};
+use crate::lifecycle::{Lifecycle, StopDecision, Ticket, WaitOutcome};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
@@ -101,10 +101,13 @@ pub struct StopCompletion {
     pending: Option<Pending>,
 }
 
+/// Holds neither engine nor store: who keeps an old handle must not keep a store file open.
 #[derive(Clone)]
 struct Pending {
-    job: Arc<Job>,
-    indexer: Arc<Indexer>,
+    job_id: String,
+    lifecycle: Arc<Lifecycle<Box<Run>>>,
+    clock: Arc<dyn Clock>,
+    own_threads: OwnThreads,
     ticket: Ticket,
 }
 
@@ -112,7 +115,7 @@ impl StopCompletion {
     /// Whether the stop is completed. Never blocks.
     #[must_use]
     pub fn is_completed(&self) -> bool {
-        self.pending.as_ref().is_none_or(|pending| pending.job.lifecycle.is_completed(pending.ticket))
+        self.pending.as_ref().is_none_or(|pending| pending.lifecycle.is_completed(pending.ticket))
     }
 
     /// Blocks until the stop is completed, for at most `timeout`. From one of the manager's own threads it does not block: it
@@ -123,8 +126,8 @@ impl StopCompletion {
     /// [`RollupJobManager::stop`].
     pub fn wait(&self, timeout: Duration) -> Result<(), StopError> {
         let Some(pending) = &self.pending else { return Ok(()) };
-        let timeout = if pending.indexer.is_own_thread() { Duration::ZERO } else { timeout };
-        pending.wait(timeout, Deadline::after(&*pending.indexer.clock, timeout))
+        let timeout = if pending.own_threads.has_current() { Duration::ZERO } else { timeout };
+        pending.wait(timeout, Deadline::after(&*pending.clock, timeout))
     }
 }
 
@@ -335,8 +338,14 @@ impl RollupJobManager {
                     job.lifecycle.stop_request_saved(ticket);
                 }
                 job.deliver_later();
-                let pending = Pending { job, indexer: Arc::clone(indexer), ticket };
-                if wait_for_completion && !indexer.is_own_thread() {
+                let pending = Pending {
+                    job_id: job_id.to_owned(),
+                    lifecycle: Arc::clone(&job.lifecycle),
+                    clock: Arc::clone(&indexer.clock),
+                    own_threads: indexer.own_threads.clone(),
+                    ticket,
+                };
+                if wait_for_completion && !indexer.own_threads.has_current() {
                     match pending.wait(timeout, deadline) {
                         Ok(()) => {}
                         // The run's end may yet be saved where the request was not; but nobody can promise it.
@@ -347,7 +356,7 @@ impl RollupJobManager {
                         Err(error) => return Err(error),
                     }
                 }
-                let at_rest = pending.job.lifecycle.is_completed(ticket);
+                let at_rest = pending.lifecycle.is_completed(ticket);
                 if !at_rest {
                     saved.map_err(|source| refused(job_id, source))?;
                 }
@@ -373,15 +382,15 @@ fn refused(job_id: &str, source: StoreError) -> StopError {
 
 impl Pending {
     fn wait(&self, timeout: Duration, deadline: Deadline) -> Result<(), StopError> {
-        let clock = &*self.indexer.clock;
-        match self.job.lifecycle.wait_for_stop(self.ticket, clock, deadline) {
+        let clock = &*self.clock;
+        match self.lifecycle.wait_for_stop(self.ticket, clock, deadline) {
             WaitOutcome::Completed => Ok(()),
-            WaitOutcome::Refused(source) => Err(refused(self.job.id(), source)),
-            WaitOutcome::ShutDown => Err(StopError::ShutDown { job_id: self.job.id().to_owned() }),
+            WaitOutcome::Refused(source) => Err(refused(&self.job_id, source)),
+            WaitOutcome::ShutDown => Err(StopError::ShutDown { job_id: self.job_id.clone() }),
             WaitOutcome::TimedOut => {
-                let view = self.job.lifecycle.view();
+                let view = self.lifecycle.view();
                 let inner = TimeoutInner {
-                    job_id: self.job.id().to_owned(),
+                    job_id: self.job_id.clone(),
                     waited: timeout,
                     state: view.state,
                     phase: view.phase,

@@ -81,7 +81,7 @@ fn promise_02_no_checkpoint_on_its_way_overwrites_a_stop() {
     let stopped = world.manager.stop("sensor", StopOptions::new()).unwrap();
     assert_eq!(world.after_crash().state("sensor"), JobState::Stopped, "before the late checkpoint");
     held.send(()).unwrap();
-    stopped.completion().wait(Duration::from_secs(60)).unwrap();
+    stopped.completion().wait(Duration::from_mins(1)).unwrap();
     assert_eq!(world.store.record("sensor").state(), StoredState::Stopped, "and after it");
 }
 
@@ -120,7 +120,7 @@ fn promise_03_a_handle_polled_late_is_still_about_its_stop() {
     let first = world.manager.stop("sensor", StopOptions::new()).unwrap().completion();
     assert!(!first.is_completed());
     world.gates.commit().open();
-    first.wait(Duration::from_secs(60)).unwrap();
+    first.wait(Duration::from_mins(1)).unwrap();
     world.gates.commit().close();
     world.manager.start("sensor").unwrap();
     world.manager.trigger("sensor").unwrap();
@@ -355,14 +355,14 @@ fn promise_09_stop_may_be_called_from_an_observer() {
             self.answers.lock().unwrap().push(stopped.is_at_rest());
         }
     }
-    let stopper: Arc<Stopper> = Arc::default();
-    let observer = stopper.clone();
+    let observer: Arc<Stopper> = Arc::default();
+    let heard = observer.clone();
     let world = World::with(|builder| builder.indexer_threads(1).observer(observer));
-    stopper.manager.set(Arc::downgrade(&world.manager)).unwrap();
+    heard.manager.set(Arc::downgrade(&world.manager)).unwrap();
     world.put_started("sensor");
     world.manager.trigger("sensor").unwrap();
     world.wait_for_state("sensor", JobState::Stopped);
-    assert_eq!(*stopper.answers.lock().unwrap(), [true], "between two turns it is done at once");
+    assert_eq!(*heard.answers.lock().unwrap(), [true], "between two turns it is done at once");
 }
 
 #[test]
@@ -434,7 +434,7 @@ fn promise_09_the_last_owner_may_drop_the_manager_in_an_observer() {
     let store = world.store.clone();
     // Opens the gate, and lets go of the world's own reference.
     drop(world);
-    wait.recv_timeout(Duration::from_secs(60)).expect("no deadlock");
+    wait.recv_timeout(Duration::from_mins(1)).expect("no deadlock");
     assert_eq!(store.record("sensor").state(), StoredState::Stopped);
 }
 

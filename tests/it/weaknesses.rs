@@ -317,7 +317,7 @@ fn w30_errors_are_visible_and_retried_with_pauses() {
             status.phase() == Phase::BackingOff && status.last_errors().len() == failures
         });
         assert_eq!(world.status("sensor").health().color(), HealthColor::Yellow);
-        world.clock.advance(Duration::from_secs(60));
+        world.clock.advance(Duration::from_mins(1));
     }
     world.wait_for_state("sensor", JobState::Started);
     assert_eq!(world.status("sensor").last_errors().len(), 5, "five tries, and the run is over");

@@ -1,0 +1,150 @@
+//! An engine of one's own: a service that has its readings in a plain list, and wants them rolled up into a map.
+//!
+//! It keeps no checkpoints and replaces documents by id, as a remote engine does. The rest is two questions: which groups are
+//! there after a position, and where do documents go. An engine for real use should pass `rollup_jobs::testing::check_engine`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::vec::IntoIter;
+
+use rollup_jobs::engine::{
+    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext,
+    MetricValues, PageStream, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+};
+use rollup_jobs::store::MemoryStore;
+use rollup_jobs::{
+    Checkpoint, DateHistogram, GroupKey, IndexPattern, JobState, KeyPart, Metric, RollupJobConfig, RollupJobManager,
+};
+
+/// The service's own data.
+#[derive(Debug, Clone)]
+struct Reading {
+    millis: i64,
+    room: &'static str,
+    watts: f64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct House {
+    readings: Arc<Vec<Reading>>,
+    rolled_up: Arc<Mutex<BTreeMap<String, RolledUpDocument>>>,
+}
+
+impl Engine for House {
+    fn field_capabilities(
+        &self,
+        _job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        let names = pattern.resolve(["power"].into_iter());
+        let names = names.map_err(|name| EngineError::not_found(format!("no such index [{name}]")))?;
+        let mut capabilities = FieldCapabilities::new(names.iter().map(ToString::to_string).collect());
+        let known = [("at", FieldType::Date), ("room", FieldType::Keyword), ("watts", FieldType::Double)];
+        for (field, field_type) in known.into_iter().filter(|(field, _)| fields.contains(field)) {
+            capabilities.add(field, "power", field_type, true, 0);
+        }
+        Ok(capabilities)
+    }
+
+    fn prepare(&self, _job: &JobContext) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let mut groups: BTreeMap<GroupKey, (u64, MetricValues)> = BTreeMap::new();
+        for reading in self.readings.iter() {
+            let start = job.config().rounding().round_down(reading.millis);
+            let key = vec![KeyPart::Date(start), KeyPart::Text(reading.room.into())];
+            if start < request.before && request.after.as_ref().is_none_or(|after| key > *after) {
+                let (count, watts) = groups.entry(key).or_default();
+                *count += 1;
+                watts.add(reading.watts);
+            }
+        }
+        let bucket = |(key, (doc_count, watts))| Bucket { key, doc_count, metrics: vec![watts] };
+        let buckets: Vec<Bucket> = groups.into_iter().map(bucket).collect();
+        Ok(Box::new(Pages { buckets: buckets.into_iter(), size: job.config().page_size() }))
+    }
+
+    fn begin(&self, _job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(Batch { house: self.clone(), documents: Vec::new() }))
+    }
+
+    fn committed_checkpoint(&self, _job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        Ok(CommittedCheckpoint::NotKept)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        let mut rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        rolled_up.retain(|_, document| document.layout().job_id() != job.id());
+        Ok(())
+    }
+}
+
+struct Pages {
+    buckets: IntoIter<Bucket>,
+    size: usize,
+}
+
+impl PageStream for Pages {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+        if stop.is_stopped() {
+            return Err(EngineError::cancelled());
+        }
+        Ok(self.buckets.by_ref().take(self.size).collect())
+    }
+}
+
+struct Batch {
+    house: House,
+    documents: Vec<RolledUpDocument>,
+}
+
+impl RollupWriter for Batch {
+    fn write(&mut self, documents: &[RolledUpDocument], _stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        self.documents.extend_from_slice(documents);
+        Ok(WriteReport::accepted(documents.len()))
+    }
+
+    fn commit(self: Box<Self>, _checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        let mut rolled_up = self.house.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        rolled_up.extend(self.documents.into_iter().map(|document| (document.id().to_owned(), document)));
+        Ok(CommitReport::default())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let room = |n: i32| ["kitchen", "study"][usize::from(n % 3 == 0)];
+    let readings =
+        (0..2_880).map(|n| Reading { millis: i64::from(n) * 60_000, room: room(n), watts: f64::from(n % 200) });
+    let house = House { readings: Arc::new(readings.collect()), ..House::default() };
+
+    let manager = RollupJobManager::builder(Arc::new(house.clone()), Arc::new(MemoryStore::new())).open()?;
+    manager.put(
+        RollupJobConfig::builder("power-by-day")
+            .index_pattern("power")
+            .rollup_index("power_daily")
+            .cron("0 0 1 * * ?")
+            .page_size(100)
+            .date_histogram(DateHistogram::calendar_interval("at", "1d"))
+            .terms(["room"])
+            .metric("watts", [Metric::Max, Metric::Avg])
+            .build()?,
+    )?;
+    manager.start("power-by-day")?;
+    manager.trigger("power-by-day")?;
+    while manager.get("power-by-day").is_some_and(|status| status.state() == JobState::Indexing) {
+        std::thread::yield_now();
+    }
+    for document in house.rolled_up.lock().unwrap_or_else(PoisonError::into_inner).values() {
+        println!("{}", document.to_json());
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! A year of weather readings is rolled up to one document per station and day, stopped in the middle, resumed from disk, and
+//! checked against the raw data.
+//!
+//! ```text
+//! cargo run --example sensor --all-features
+//! ```
+
+mod readings;
+mod report;
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::tantivy::tantivy::Index;
+use rollup_jobs::store::RedbStore;
+use rollup_jobs::{
+    DateHistogram, JobState, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, StopOptions, TurnEnded,
+};
+
+/// Three stations on 364 local days.
+const BUCKETS: u64 = 1_092;
+const PAGE_SIZE: u32 = 30;
+const TURNS: u64 = BUCKETS.div_ceil(PAGE_SIZE as u64);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let (source, raw) = readings::load(&folder.path().join("sensor-2013"))?;
+    println!("1. Loaded {} hourly readings of {} stations into a tantivy index.", raw.readings(), raw.stations());
+
+    let (progress, turns) = Progress::new();
+    let manager = open(folder.path(), &source, progress)?;
+    manager.put(config()?)?;
+    manager.start("sensor")?;
+    manager.trigger("sensor")?;
+    println!("2. Put, started and triggered the job [sensor]: a document per station and local day, in {TURNS} turns.");
+
+    // After a third of the turns somebody stops it: no sleep, the observer says when.
+    while turns.recv()? < TURNS / 3 {}
+    let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(10));
+    let answer = manager.stop("sensor", options)?;
+    let status = manager.get("sensor").ok_or("the job is gone")?;
+    println!("3. Stopped it in the middle of run {}: at rest and durable: {}.", answer.run(), answer.is_at_rest());
+    let position = status.position().ok_or("nothing was rolled up")?;
+    println!(
+        "   {} of {BUCKETS} documents are written; it will go on after {position}.",
+        status.stats().rollups_indexed()
+    );
+    drop(manager);
+
+    let (progress, turns) = Progress::new();
+    let manager = open(folder.path(), &source, progress)?;
+    let restored = manager.get("sensor").ok_or("the job was forgotten")?;
+    assert_eq!((restored.state(), restored.position()), (JobState::Stopped, Some(position)));
+    manager.start("sensor")?;
+    manager.trigger("sensor")?;
+    // The channel ends with the run.
+    while turns.recv().is_ok() {}
+    let rolled_up = manager.get("sensor").ok_or("the job is gone")?.stats().rollups_indexed();
+    println!("4. Opened everything from disk again: still stopped, same position. Resumed, and finished: {rolled_up} documents.
+");
+
+    let days = report::read(&folder.path().join("rollups"))?;
+    report::table_by_month(&days);
+    report::picture_of_the_year(&days);
+
+    let _ = manager.stop("sensor", StopOptions::new().wait_for_completion(true))?;
+    manager.delete("sensor")?;
+    println!("5. Stopped and deleted the job; its {} documents stay.\n", days.len());
+    raw.check(&days)?;
+    println!(
+        "Rolled totals equal raw totals: {} readings, and minimum, maximum, sum and count of every station and field.",
+        raw.readings()
+    );
+    Ok(())
+}
+
+fn open(folder: &Path, source: &Index, progress: Progress) -> Result<RollupJobManager, Box<dyn Error>> {
+    let engine = TantivyEngine::open(folder.join("rollups"))?;
+    engine.register("sensor-2013", source)?;
+    let store = RedbStore::open(folder.join("jobs.redb"))?;
+    let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(store))
+        // A turn is one page here, so that there is something to watch; the default is half a second of pages.
+        .turn_time(Duration::ZERO)
+        .observer(Arc::new(progress))
+        .open()?;
+    Ok(manager)
+}
+
+fn config() -> Result<RollupJobConfig, rollup_jobs::ConfigError> {
+    RollupJobConfig::builder("sensor")
+        .index_pattern("sensor-*")
+        .rollup_index("sensor_daily")
+        .cron("0 0 4 * * ?")
+        .page_size(PAGE_SIZE)
+        .date_histogram(DateHistogram::calendar_interval("timestamp", "1d").time_zone("America/New_York"))
+        .terms(["node"])
+        .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::ValueCount])
+        .metric("humidity", [Metric::Avg])
+        .metric("wind_speed", [Metric::Max, Metric::Avg])
+        .metric("precip", [Metric::Sum, Metric::Max])
+        .metric("pressure", [Metric::Min, Metric::Max, Metric::ValueCount])
+        .build()
+}
+
+/// Draws a progress bar, and tells the main thread of each turn.
+struct Progress {
+    bar: ProgressBar,
+    turns: Mutex<Option<Sender<u64>>>,
+}
+
+impl Progress {
+    fn new() -> (Self, Receiver<u64>) {
+        let bar = ProgressBar::new(BUCKETS);
+        let style = ProgressStyle::with_template("   rolling up {bar:50} {pos}/{len} documents");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let (sender, turns) = channel();
+        (Self { bar, turns: Mutex::new(Some(sender)) }, turns)
+    }
+}
+
+impl Observer for Progress {
+    fn turn_ended(&self, _: &str, turn: &TurnEnded) {
+        self.bar.set_position(turn.stats.rollups_indexed());
+        if let Ok(Some(turns)) = self.turns.lock().as_deref() {
+            // Nobody listens any more once the job is being stopped.
+            let _ = turns.send(turn.turn);
+        }
+    }
+
+    fn run_ended(&self, _: &str, _: &RunEnded) {
+        self.bar.abandon();
+        if let Ok(mut turns) = self.turns.lock() {
+            turns.take();
+        }
+    }
+}
