@@ -127,6 +127,7 @@ impl<'a> Turn<'a> {
     /// The rollup index has nothing of the job: prepares it (again) and rolls up from the start.
     fn begin_anew(&mut self) -> Result<(), Failure> {
         if self.progress.position.is_some() {
+            (self.run.stream, self.run.has_streamed) = (None, false);
             self.note("the rollup index has nothing of this job (any more): rolling up from the start".to_owned());
             self.progress.position = None;
             self.progress.stats = self.progress.stats.rolled_back_to(&crate::job::JobStats::default());
@@ -241,6 +242,8 @@ impl<'a> Turn<'a> {
         let began = self.job.indexer.clock.monotonic();
         let report = self.write_page(documents).map_err(|error| {
             self.progress.stats.index_failures += 1;
+            // The stream is ahead of what was written.
+            self.run.stream = None;
             if error.kind() == EngineErrorKind::NotFound {
                 // The rollup index is gone: the next try prepares it again.
                 self.run.stage = Stage::Opening { anew: true };

@@ -1,1 +1,130 @@
+//! Every engine call of a whole run fails, by every kind of fault, at every n. Afterwards the documents equal those of a run
+//! without faults, and the status has told the truth.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rollup_jobs::engine::{Engine, MemoryEngine};
+use rollup_jobs::testing::{EngineFault, EngineHarness, FaultyEngine};
+use rollup_jobs::{HealthColor, JobState};
+
+use crate::support::{Heard, World, config, readings, undisturbed};
+use crate::tantivy_harness::TantivyHarness;
+
+/// Runs until the end of `run`, letting back-offs pass.
+fn end_of_run(world: &World, run: u64) {
+    world.watcher.wait_for(&world.manager, "the run to end", || {
+        world.clock.advance(Duration::from_secs(1));
+        world.watcher.heard().iter().any(|h| matches!(h, Heard::Run(_, ended) if ended.run == run)).then_some(())
+    });
+}
+
+fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
+    let expected = undisturbed("sensor");
+    for call in 1.. {
+        let slot = Arc::new(OnceLock::new());
+        let inner = slot.clone();
+        let data = data();
+        data.extend("sensor-1", readings());
+        let world = World::on(
+            data,
+            move |engine| {
+                let engine = FaultyEngine::new(engine, fault);
+                inner.set(engine.clone()).unwrap();
+                Arc::new(engine)
+            },
+            |builder| builder,
+        );
+        let engine = slot.get().unwrap();
+        world.put_started("sensor");
+        engine.fail_at(call);
+        let mut run = world.manager.trigger("sensor").unwrap().run();
+        end_of_run(&world, run);
+        let failed = engine.has_failed();
+        let status = world.status("sensor");
+        assert_eq!(status.state(), JobState::Started);
+        assert_eq!(!status.last_errors().is_empty(), failed, "{fault:?} {call}");
+        if matches!(fault, EngineFault::Rejected | EngineFault::Panic) && failed {
+            assert_eq!(status.health().color(), HealthColor::Yellow, "{fault:?} {call}");
+        }
+        // The next trigger has what is left; after a transient fault nothing is.
+        engine.heal();
+        run = world.manager.trigger("sensor").unwrap().run();
+        end_of_run(&world, run);
+        assert_eq!(world.documents(), expected, "{fault:?} at call {call}");
+        let status = world.status("sensor");
+        assert_eq!(status.health().color(), HealthColor::Green);
+        assert_eq!(
+            (status.stats().documents_processed(), status.stats().rollups_indexed()),
+            (60, 30),
+            "{fault:?} {call}"
+        );
+        if !failed {
+            assert!(call > 25, "the whole run was tried: {call} calls");
+            return;
+        }
+    }
+}
+
+#[test]
+fn transient_faults() {
+    fail_every_call(MemoryEngine::new, EngineFault::Unavailable);
+    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::Unavailable);
+}
+
+#[test]
+fn permanent_faults() {
+    fail_every_call(MemoryEngine::new, EngineFault::Rejected);
+    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::Rejected);
+}
+
+#[test]
+fn panics() {
+    fail_every_call(MemoryEngine::new, EngineFault::Panic);
+    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::Panic);
+}
+
+#[test]
+fn commits_that_take_place_and_fail() {
+    fail_every_call(MemoryEngine::new, EngineFault::UnavailableAfterwards);
+    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::UnavailableAfterwards);
+}
+
+#[test]
+fn rejected_items() {
+    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::ItemUnavailable);
+}
+
+/// The same on tantivy, which adds and never replaces: a document that was there twice would stay.
+#[test]
+fn tantivy() {
+    for fault in
+        [EngineFault::Unavailable, EngineFault::Rejected, EngineFault::Panic, EngineFault::UnavailableAfterwards]
+    {
+        for call in 1.. {
+            let harness = TantivyHarness::in_ram();
+            harness.create_index("sensor-1", &fields());
+            harness.add("sensor-1", &readings().collect::<Vec<_>>());
+            let engine = FaultyEngine::new(harness.engine.clone() as Arc<dyn Engine>, fault);
+            let world = World::on(MemoryEngine::new(), |_| Arc::new(engine.clone()), |builder| builder);
+            world.manager.put(config("sensor").page_size(10).build().unwrap()).unwrap();
+            world.manager.start("sensor").unwrap();
+            engine.fail_at(call);
+            for _ in 0..2 {
+                let run = world.manager.trigger("sensor").unwrap().run();
+                end_of_run(&world, run);
+            }
+            let index = harness.engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+            assert_eq!(crate::tantivy_harness::read_rollup(&index), undisturbed("sensor"), "{fault:?} at call {call}");
+            if !engine.has_failed() {
+                assert!(call > 12, "the whole run was tried: {call} calls");
+                break;
+            }
+        }
+    }
+}
+
+fn fields() -> [(&'static str, rollup_jobs::engine::FieldType); 3] {
+    use rollup_jobs::engine::FieldType;
+    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)]
+}

@@ -1,1 +1,174 @@
+//! What owners and observers of a manager can rely on.
 
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use rollup_jobs::testing::{FaultyStore, StoreCall};
+use rollup_jobs::{
+    JobState, Observer, OpenError, PutError, RollupJobManager, RunOutcome, ShutdownError, StartError, StateChange,
+    StopError, StopOptions, TurnEnded,
+};
+
+use crate::support::{Heard, World, config, in_thread, loaded, undisturbed, waiting};
+
+/// The sensor example could not open its store again while it still had the answer of a stop: the handle in it kept the whole
+/// manager's inside alive, store file and all. Now it holds the lifecycle of its job only.
+#[test]
+fn a_kept_answer_of_a_stop_keeps_neither_store_nor_engine_alive() {
+    let world = World::new();
+    world.put_stopping("sensor");
+    let answer = world.manager.stop("sensor", StopOptions::new()).unwrap();
+    let completion = answer.completion();
+    world.gates.commit().open();
+    completion.wait(Duration::MAX).unwrap();
+    let store: Weak<_> = Arc::downgrade(&world.store);
+    drop(world);
+    assert!(store.upgrade().is_none());
+    assert!(completion.is_completed());
+}
+
+#[test]
+fn a_start_that_cannot_be_saved_leaves_the_job_stopped() {
+    // The first save is refused, the second, of the stop, gets through.
+    let world = World::new();
+    world.put("sensor");
+    let (store, calls) = (Arc::downgrade(&world.store), std::sync::atomic::AtomicUsize::new(0));
+    world.store.on_update(move |_| {
+        let first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+        store.upgrade().unwrap().refuse_updates(first);
+    });
+    assert!(matches!(world.manager.start("sensor"), Err(StartError::Store { .. })));
+    assert_eq!(world.state("sensor"), JobState::Stopped);
+    world.manager.start("sensor").unwrap();
+    assert_eq!(world.after_crash().state("sensor"), JobState::Started);
+}
+
+#[test]
+fn a_start_is_durable_when_it_returns_also_for_the_second_caller() {
+    let world = World::new();
+    world.put("sensor");
+    let (held, release) = std::sync::mpsc::channel::<()>();
+    let (arrive, arrived) = std::sync::mpsc::channel::<()>();
+    let (release, first) = (std::sync::Mutex::new(release), std::sync::atomic::AtomicBool::new(true));
+    world.store.on_update(move |_| {
+        if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            arrive.send(()).unwrap();
+            release.lock().unwrap().recv().unwrap();
+        }
+    });
+    let manager = world.manager.clone();
+    let starter = in_thread(move || manager.start("sensor"));
+    arrived.recv().unwrap();
+    world.manager.start("sensor").unwrap();
+    assert_eq!(world.after_crash().state("sensor"), JobState::Started, "the first one's save is still held");
+    held.send(()).unwrap();
+    starter.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_delete_that_the_store_refuses_leaves_the_job_stopped() {
+    let engine = Arc::new(loaded());
+    let store = FaultyStore::new(Arc::new(rollup_jobs::store::MemoryStore::new()));
+    let manager = RollupJobManager::builder(engine, Arc::new(store.clone())).indexer_threads(1).open().unwrap();
+    manager.put(config("sensor").build().unwrap()).unwrap();
+    store.refuse(&[StoreCall::Remove]);
+    assert!(manager.delete("sensor").is_err());
+    assert_eq!(manager.get("sensor").unwrap().state(), JobState::Stopped);
+    store.heal();
+    manager.delete("sensor").unwrap();
+    store.refuse(&[StoreCall::Insert]);
+    assert!(matches!(manager.put(config("sensor").build().unwrap()), Err(PutError::Store { .. })));
+    assert!(manager.get("sensor").is_none());
+}
+
+#[test]
+fn a_shutdown_that_times_out_names_the_job_and_is_never_waited_for_again() {
+    let world = World::new();
+    world.gates.commit().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let waiter = world.stop_in_thread("sensor", Duration::MAX);
+    world.wait_for_state("sensor", JobState::Stopping);
+    let Err(ShutdownError::Timeout { left, .. }) = world.manager.shutdown(Duration::ZERO) else { panic!("a timeout") };
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].job_id, "sensor");
+    assert!(matches!(waiter.join().unwrap(), Err(StopError::ShutDown { .. })), "its waiters wake");
+    world.manager.shutdown(Duration::MAX).unwrap();
+    assert_eq!(world.manager.list().len(), 1, "which still answers");
+    assert!(matches!(world.manager.start("sensor"), Err(StartError::ShutDown { .. } | StartError::Stopping { .. })));
+    assert!(matches!(world.manager.put(config("b").build().unwrap()), Err(PutError::ShutDown { .. })));
+}
+
+#[test]
+fn observers_hear_everything_in_order() {
+    let world = World::new();
+    world.put_started("sensor");
+    world.run("sensor");
+    let _ = world.manager.stop("sensor", waiting()).unwrap();
+    world.watcher.wait_for(&world.manager, "the last event", || {
+        let last = Heard::State("sensor".to_owned(), change(&world, JobState::Stopping, JobState::Stopped)?);
+        (world.watcher.heard().last() == Some(&last)).then_some(())
+    });
+    let heard = world.watcher.heard();
+    let states: Vec<_> = heard
+        .iter()
+        .filter_map(|heard| match heard {
+            Heard::State(_, StateChange { from, to, .. }) => Some((*from, *to)),
+            _ => None,
+        })
+        .collect();
+    use JobState::{Indexing, Started, Stopped, Stopping};
+    let expected =
+        [(Stopped, Started), (Started, Indexing), (Indexing, Started), (Started, Stopping), (Stopping, Stopped)];
+    assert_eq!(states, expected);
+    let turns = heard.iter().filter(|heard| matches!(heard, Heard::Turn(..))).count();
+    assert_eq!(turns, 9, "eight pages of four, of which the last is half full, and the empty one");
+    assert!(heard.iter().any(|heard| matches!(heard, Heard::Run(_, run) if run.outcome == RunOutcome::Finished)));
+}
+
+/// The event as it was heard, since events cannot be made outside the crate.
+fn change(world: &World, from: JobState, to: JobState) -> Option<StateChange> {
+    world.watcher.heard().into_iter().find_map(|heard| match heard {
+        Heard::State(_, change) if (change.from, change.to) == (from, to) => Some(change),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_panicking_observer_harms_nobody() {
+    struct Panicking;
+    impl Observer for Panicking {
+        fn turn_ended(&self, _: &str, _: &TurnEnded) {
+            panic!("planned panic");
+        }
+    }
+    let world = World::with(|builder| builder.indexer_threads(1).observer(Arc::new(Panicking)));
+    world.put_started("sensor");
+    world.run("sensor");
+    assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+#[test]
+fn a_slow_observer_does_not_delay_a_stop() {
+    struct Slow(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+    impl Observer for Slow {
+        fn turn_ended(&self, _: &str, _: &TurnEnded) {
+            let _ = self.0.lock().unwrap().recv();
+        }
+    }
+    let (release, held) = std::sync::mpsc::channel();
+    let world = World::with(|builder| builder.indexer_threads(1).observer(Arc::new(Slow(std::sync::Mutex::new(held)))));
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    // The observer has the only thread; the job is between two turns.
+    world.wait_for("sensor", "the first turn", |status| status.position().is_some());
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    drop(release);
+}
+
+#[test]
+fn no_threads_is_an_error() {
+    let builder = RollupJobManager::builder(Arc::new(loaded()), Arc::new(rollup_jobs::store::MemoryStore::new()));
+    assert!(matches!(builder.indexer_threads(0).open(), Err(OpenError::Option { option: "indexer_threads", .. })));
+}

@@ -1,5 +1,6 @@
 //! Behaviour through the public face, one file per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::similar_names, reason = "a waiter waits")]
 #![allow(clippy::missing_panics_doc, unreachable_pub, reason = "nobody but these tests calls it")]
 
 mod architecture;

@@ -347,12 +347,12 @@ fn promise_09_stop_may_be_called_from_an_observer() {
     #[derive(Default)]
     struct Stopper {
         manager: OnceLock<Weak<RollupJobManager>>,
-        answers: Mutex<Vec<bool>>,
+        at_rest: Mutex<Vec<bool>>,
     }
     impl Observer for Stopper {
         fn turn_ended(&self, job_id: &str, _: &TurnEnded) {
             let stopped = self.manager.get().unwrap().upgrade().unwrap().stop(job_id, waiting()).unwrap();
-            self.answers.lock().unwrap().push(stopped.is_at_rest());
+            self.at_rest.lock().unwrap().push(stopped.is_at_rest());
         }
     }
     let observer: Arc<Stopper> = Arc::default();
@@ -362,7 +362,7 @@ fn promise_09_stop_may_be_called_from_an_observer() {
     world.put_started("sensor");
     world.manager.trigger("sensor").unwrap();
     world.wait_for_state("sensor", JobState::Stopped);
-    assert_eq!(*heard.answers.lock().unwrap(), [true], "between two turns it is done at once");
+    assert_eq!(*heard.at_rest.lock().unwrap(), [true], "between two turns it is done at once");
 }
 
 #[test]

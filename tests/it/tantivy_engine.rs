@@ -1,1 +1,263 @@
+//! The embedded engine: registering, reopening, sharing memory, and errors that name what is wrong.
 
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rollup_jobs::engine::tantivy::tantivy::collector::Count;
+use rollup_jobs::engine::tantivy::tantivy::query::{AllQuery, TermQuery};
+use rollup_jobs::engine::tantivy::tantivy::schema::IndexRecordOption;
+use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
+use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOptions};
+use rollup_jobs::engine::{Engine, EngineErrorKind, FieldType, JobContext, ScanRequest, SourceDocument, StopSignal};
+use rollup_jobs::store::{MemoryStore, RedbStore};
+use rollup_jobs::testing::EngineHarness;
+use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};
+
+use crate::support::{HOUR, Heard, Watcher, config, readings, undisturbed, waiting};
+use crate::tantivy_harness::{TantivyHarness, add_to_index, read_rollup, source_schema};
+
+const FIELDS: [(&str, FieldType); 3] =
+    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+
+fn source() -> Index {
+    let index = Index::create_in_ram(source_schema(&FIELDS));
+    add_to_index(&index, &readings().collect::<Vec<_>>());
+    index
+}
+
+struct Host {
+    engine: Arc<TantivyEngine>,
+    manager: RollupJobManager,
+    watcher: Arc<Watcher>,
+}
+
+impl Host {
+    fn open(folder: &Path, source: &Index) -> Self {
+        let engine = Arc::new(TantivyEngine::open(folder.join("rollups")).unwrap());
+        engine.register("sensor-1", source).unwrap();
+        let store = Arc::new(RedbStore::open(folder.join("jobs.redb")).unwrap());
+        let watcher: Arc<Watcher> = Arc::default();
+        let manager = RollupJobManager::builder(engine.clone(), store).observer(watcher.clone()).open().unwrap();
+        Self { engine, manager, watcher }
+    }
+
+    fn run(&self, id: &str) {
+        let before = self.watcher.heard().len();
+        self.manager.trigger(id).unwrap();
+        self.watcher.wait_for(&self.manager, "the run", || {
+            self.watcher.heard()[before..].iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
+        });
+    }
+
+    fn rollup(&self, id: &str) -> Index {
+        self.engine.rollup_index("rolled", id).unwrap().expect("a rollup index")
+    }
+}
+
+#[test]
+fn rollup_indices_survive_a_restart_and_are_searched_with_plain_tantivy() {
+    let (folder, source) = (tempfile::tempdir().unwrap(), source());
+    let host = Host::open(folder.path(), &source);
+    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    host.manager.start("sensor").unwrap();
+    host.run("sensor");
+    assert_eq!(read_rollup(&host.rollup("sensor")), undisturbed("sensor"));
+    drop(host);
+
+    let host = Host::open(folder.path(), &source);
+    add_to_index(&source, &[SourceDocument::new().date("timestamp", 20 * HOUR).keyword("node", "a")]);
+    host.run("sensor");
+    let index = host.rollup("sensor");
+    let searcher = index.reader().unwrap().searcher();
+    assert_eq!(searcher.search(&AllQuery, &Count).unwrap(), 31, "what was there before is not there twice");
+    let node = index.schema().get_field("node.terms.value").unwrap();
+    let query = TermQuery::new(Term::from_field_text(node, "a"), IndexRecordOption::Basic);
+    assert_eq!(searcher.search(&query, &Count).unwrap(), 11);
+    assert!(host.manager.get("sensor").unwrap().last_errors().is_empty());
+}
+
+#[test]
+fn source_indices_come_and_go_while_jobs_run() {
+    let harness = TantivyHarness::in_ram();
+    let engine = &harness.engine;
+    let first = source();
+    engine.register("sensor-1", &first).unwrap();
+    assert!(matches!(engine.register("sensor-1", &first), Err(TantivyEngineError::Registered { .. })));
+    for bad in ["", "a,b", "a*", "-a"] {
+        assert!(matches!(engine.register(bad, &first), Err(TantivyEngineError::Name { .. })), "{bad:?}");
+    }
+    let job = context("sensor");
+    let mut stream = engine.scan(&job, ScanRequest { after: None, before: 100 * HOUR }, &StopSignal::never()).unwrap();
+    assert!(engine.unregister("sensor-1"));
+    assert!(!engine.unregister("sensor-1"));
+    assert_eq!(stream.next_page(&StopSignal::never()).unwrap().len(), 4, "a run under way goes on with it");
+    let nothing = engine.scan(&job, ScanRequest { after: None, before: 100 * HOUR }, &StopSignal::never());
+    assert!(nothing.unwrap().next_page(&StopSignal::never()).unwrap().is_empty());
+}
+
+#[test]
+fn a_name_is_a_source_index_or_a_rollup_index_and_never_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(folder.path(), &source());
+    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    assert!(matches!(host.engine.register("rolled", &source()), Err(TantivyEngineError::IsRollupIndex { .. })));
+    host.engine.register("taken", &source()).unwrap();
+    let put = host.manager.put(config("other").rollup_index("taken").build().unwrap());
+    assert!(matches!(put, Err(PutError::Engine { source, .. }) if source.kind() == EngineErrorKind::Rejected));
+    drop(host);
+    let engine = TantivyEngine::open(folder.path().join("rollups")).unwrap();
+    assert!(
+        matches!(engine.register("rolled", &source()), Err(TantivyEngineError::IsRollupIndex { .. })),
+        "after a restart too"
+    );
+}
+
+#[test]
+fn deleted_documents_are_not_rolled_up() {
+    let harness = TantivyHarness::in_ram();
+    let index = source();
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    writer.delete_term(Term::from_field_text(index.schema().get_field("node").unwrap(), "b"));
+    writer.commit().unwrap();
+    harness.engine.register("sensor-1", &index).unwrap();
+    let job = context("sensor");
+    let request = ScanRequest { after: None, before: 100 * HOUR };
+    let mut stream = harness.engine.scan(&job, request, &StopSignal::never()).unwrap();
+    let mut buckets = Vec::new();
+    loop {
+        let page = stream.next_page(&StopSignal::never()).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        buckets.extend(page);
+    }
+    assert_eq!(buckets.len(), 20);
+    assert_eq!(buckets.iter().map(|bucket| bucket.doc_count).sum::<u64>(), 40);
+}
+
+fn context(id: &str) -> JobContext {
+    JobContext::new(Arc::new(config(id).build().unwrap()), &[TermsType::Keyword])
+}
+
+#[test]
+fn a_field_that_has_changed_its_type_ends_the_run_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(folder.path(), &source());
+    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    host.manager.start("sensor").unwrap();
+    let other = Index::create_in_ram(source_schema(&[("timestamp", FieldType::Date), ("node", FieldType::Long)]));
+    host.engine.register("sensor-2", &other).unwrap();
+    host.run("sensor");
+    let status = host.manager.get("sensor").unwrap();
+    let error = status.last_errors()[0].to_string();
+    assert!(error.contains("field [node] of index [sensor-2] is [long], the job needs keyword terms"), "{error}");
+    assert_eq!(status.health().color(), HealthColor::Yellow);
+}
+
+#[test]
+fn a_locked_and_a_damaged_rollup_index_are_errors_that_name_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(folder.path(), &source());
+    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    let writer: IndexWriter = host.rollup("sensor").writer_with_num_threads(1, 15_000_000).unwrap();
+    let error = host.engine.begin(&context("sensor")).err().unwrap();
+    assert!(error.is_transient(), "whoever holds the lock may let go of it");
+    assert!(chain(&error).contains("rollups/rolled/sensor"), "{}", chain(&error));
+    drop(writer);
+    drop(host);
+    fs::write(folder.path().join("rollups/rolled/sensor/meta.json"), "{").unwrap();
+    let engine = TantivyEngine::open(folder.path().join("rollups")).unwrap();
+    let error = engine.begin(&context("sensor")).err().unwrap();
+    assert!(!error.is_transient());
+    assert!(chain(&error).contains("rollups/rolled/sensor"), "{}", chain(&error));
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(matches!(TantivyEngine::open(file.join("below")), Err(TantivyEngineError::Folder { .. })));
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn a_rollup_index_that_was_deleted_is_rolled_up_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::open(folder.path(), &source());
+    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    host.manager.start("sensor").unwrap();
+    host.run("sensor");
+    fs::remove_dir_all(folder.path().join("rollups/rolled")).unwrap();
+    host.run("sensor");
+    assert_eq!(read_rollup(&host.rollup("sensor")), undisturbed("sensor"));
+    assert!(host.manager.get("sensor").unwrap().notice().unwrap().text().contains("rolling up from the start"));
+}
+
+#[test]
+fn many_small_segments_are_merged_and_the_checkpoint_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Arc::new(TantivyEngine::open(folder.path()).unwrap());
+    engine.register("sensor-1", &source()).unwrap();
+    let watcher: Arc<Watcher> = Arc::default();
+    let manager = RollupJobManager::builder(engine.clone(), Arc::new(MemoryStore::new()))
+        .turn_time(std::time::Duration::ZERO)
+        .observer(watcher.clone())
+        .open()
+        .unwrap();
+    manager.put(config("sensor").page_size(1).build().unwrap()).unwrap();
+    manager.start("sensor").unwrap();
+    manager.trigger("sensor").unwrap();
+    watcher.wait_for(&manager, "the run", || {
+        watcher.heard().iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
+    });
+    let index = engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+    let segments = index.searchable_segment_metas().unwrap().len();
+    assert!(segments < 12, "30 commits have left {segments} segments");
+    assert_eq!(read_rollup(&index), undisturbed("sensor"));
+    let position = manager.get("sensor").unwrap().position().cloned();
+    let kept = engine.committed_checkpoint(&context_of(&manager)).unwrap();
+    let rollup_jobs::engine::CommittedCheckpoint::Kept(Some(kept)) = kept else { panic!("kept") };
+    assert_eq!(kept.position, position);
+    assert!(manager.get("sensor").unwrap().last_errors().is_empty());
+    let _ = manager.stop("sensor", waiting()).unwrap();
+}
+
+fn context_of(manager: &RollupJobManager) -> JobContext {
+    JobContext::new(manager.get("sensor").unwrap().config().unwrap().clone(), &[TermsType::Keyword])
+}
+
+/// A hundred scans are open at once, each in the middle of its pages: together they stay inside the engine's one budget.
+#[test]
+fn a_hundred_open_scans_share_one_memory_budget() {
+    const BUDGET: usize = 16 << 20;
+    let engine = TantivyEngine::in_ram_with(TantivyOptions::new().memory_budget(BUDGET));
+    let index = Index::create_in_ram(source_schema(&FIELDS));
+    let documents: Vec<_> = (0..40_000_i64)
+        .map(|n| SourceDocument::new().date("timestamp", n * 60_000).keyword("node", &format!("n{}", n * 7919 % 5_000)))
+        .collect();
+    add_to_index(&index, &documents);
+    engine.register("sensor-1", &index).unwrap();
+    let job = JobContext::new(Arc::new(config("sensor").page_size(1_000).build().unwrap()), &[TermsType::Keyword]);
+    let request = ScanRequest { after: None, before: i64::MAX / 2 };
+    let mut scans: Vec<_> =
+        (0..100).map(|_| engine.scan(&job, request.clone(), &StopSignal::never()).unwrap()).collect();
+    let mut found = vec![Vec::new(); scans.len()];
+    let mut open = scans.len();
+    while open > 0 {
+        for (scan, found) in scans.iter_mut().zip(&mut found) {
+            let page = scan.next_page(&StopSignal::never()).unwrap();
+            open -= usize::from(page.is_empty() && !found.is_empty());
+            found.extend(page.into_iter().map(|bucket| (bucket.key, bucket.doc_count)));
+        }
+        // A scan that has ended goes on saying so.
+        if found.iter().all(|found| found.len() == 40_000) {
+            break;
+        }
+    }
+    assert!(found.iter().all(|buckets| *buckets == found[0]) && found[0].len() == 40_000);
+    let (now, most) = engine.memory_used();
+    assert!(most <= BUDGET, "{most} bytes were used at most, {BUDGET} were allowed");
+    assert!(most > BUDGET / 2, "{most} bytes: the budget is made use of");
+    drop(scans);
+    assert_eq!(engine.memory_used().0, 0, "{now} bytes were held before the scans were dropped");
+}
