@@ -1,4 +1,64 @@
-//! Rollup jobs.
+//! Rollup jobs to embed: background indexers, as Elasticsearch has them, that read raw time-series documents from a search
+//! engine, group them (date histogram, histogram, terms), compute metrics, and write one small document per group into a rollup
+//! index, on a schedule, for years, with a [stop](RollupJobManager::stop) whose answer can be trusted.
+//!
+//! # Overview
+//!
+//! The primary type is [`RollupJobManager`]. It owns a few threads and offers [`put`](RollupJobManager::put),
+//! [`start`](RollupJobManager::start), [`trigger`](RollupJobManager::trigger), [`stop`](RollupJobManager::stop),
+//! [`delete`](RollupJobManager::delete), [`get`](RollupJobManager::get) and [`list`](RollupJobManager::list). A job is a
+//! [`RollupJobConfig`], from Rust or from Elasticsearch's JSON. The data is in an [`Engine`](engine::Engine), the jobs survive in
+//! a [`JobStore`](store::JobStore).
+//!
+//! # Example
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+//! use rollup_jobs::store::MemoryStore;
+//! use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RollupJobManager, StopOptions};
+//!
+//! let engine = Arc::new(MemoryEngine::new());
+//! engine.add("sensor-1", SourceDocument::new().date("timestamp", 0).keyword("node", "a").double("temperature", 20.5));
+//!
+//! let manager = RollupJobManager::builder(engine.clone(), Arc::new(MemoryStore::new())).open()?;
+//! let config = RollupJobConfig::builder("sensor")
+//!     .index_pattern("sensor-*")
+//!     .rollup_index("sensor_rollup")
+//!     .cron("0 0 * * * ?")
+//!     .page_size(1_000)
+//!     .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
+//!     .terms(["node"])
+//!     .metric("temperature", [Metric::Min, Metric::Max, Metric::Avg])
+//!     .build()?;
+//! manager.put(config)?;
+//! manager.start("sensor")?;
+//! manager.trigger("sensor")?; // now, instead of at the next full hour
+//!
+//! let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(10));
+//! let stopped = manager.stop("sensor", options)?;
+//! assert!(stopped.is_at_rest()); // nothing is in flight, everything is durable
+//! manager.delete("sensor")?;
+//! # Ok::<(), rollup_jobs::Error>(())
+//! ```
+//!
+//! # What it is not
+//!
+//! A query language, a streaming engine, a distributed scheduler or a user database. It owns no async runtime, no logger and no
+//! global state. Documents that arrive after their bucket was rolled up are not seen any more ([`DateHistogram::delay`] waits
+//! for them), and changes of source documents are not followed, as in Elasticsearch.
+//!
+//! # Crate features
+//!
+//! None is needed, and features only add. For real use take `tantivy` and `redb`.
+//!
+//! * **tantivy**: `TantivyEngine` in [`engine`], the embedded engine. The dependency is re-exported beside it.
+//! * **redb**: `RedbStore` in [`store`], jobs in one ACID file.
+//! * **tracing**: `TracingObserver`, an [`Observer`] that reports through `tracing`.
+//! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
+//!   command, a clock that stands still.
 
 mod clock;
 pub mod engine;
@@ -18,6 +78,18 @@ pub mod testing;
 pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use indexer::{MisfitBucket, roll_up};
-pub use job::*;
-pub use manager::*;
-pub use observer::*;
+pub use job::{
+    BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, CronError, CronSchedule, DateBucket,
+    DateHistogram, DateInterval, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError, JobRecord,
+    JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, Metric, MetricField, Notice, Phase, Position, RecordError,
+    RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue,
+    TimeValueError,
+};
+pub use manager::{
+    DeleteError, DeleteOptions, LeftJob, OpenError, PutError, PutOptions, RetryOptions, RollupJobManager,
+    RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopOptions, StopTimeout, Stopped,
+    TriggerError, Triggered,
+};
+#[cfg(feature = "tracing")]
+pub use observer::TracingObserver;
+pub use observer::{Observer, RunEnded, RunOutcome, StateChange, TurnEnded};

@@ -56,14 +56,14 @@ impl RollupJobConfigBuilder {
         self
     }
 
-    /// When the job runs, in Elasticsearch's dialect ([`CronSchedule`]). Required.
+    /// When the job runs, in Elasticsearch's dialect ([`CronSchedule`](crate::CronSchedule)). Required.
     #[must_use]
     pub fn cron(mut self, cron: impl Into<String>) -> Self {
         self.cron = Some(cron.into());
         self
     }
 
-    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`]. Required. A larger page is faster, a smaller one bounds what a
+    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE). Required. A larger page is faster, a smaller one bounds what a
     /// stop may have to wait for.
     #[must_use]
     pub fn page_size(mut self, page_size: u32) -> Self {

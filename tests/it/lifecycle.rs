@@ -118,9 +118,13 @@ fn observers_hear_everything_in_order() {
             _ => None,
         })
         .collect();
-    use JobState::{Indexing, Started, Stopped, Stopping};
-    let expected =
-        [(Stopped, Started), (Started, Indexing), (Indexing, Started), (Started, Stopping), (Stopping, Stopped)];
+    let expected = [
+        (JobState::Stopped, JobState::Started),
+        (JobState::Started, JobState::Indexing),
+        (JobState::Indexing, JobState::Started),
+        (JobState::Started, JobState::Stopping),
+        (JobState::Stopping, JobState::Stopped),
+    ];
     assert_eq!(states, expected);
     let turns = heard.iter().filter(|heard| matches!(heard, Heard::Turn(..))).count();
     assert_eq!(turns, 9, "eight pages of four, of which the last is half full, and the empty one");

@@ -19,12 +19,12 @@ fn the_schedule_triggers_started_jobs_only() {
     let next = world.status("started").next_run().unwrap();
     assert_eq!(next.to_string(), "2026-11-23T13:00:00Z");
     assert_eq!(world.status("stopped").next_run(), None);
-    world.clock.advance(Duration::from_secs(59 * 60));
+    world.clock.advance(Duration::from_mins(59));
     assert_eq!(world.status("started").stats().trigger_count(), 0);
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_mins(1));
     world.wait_for_end_of_run("started", 1);
     assert_eq!(world.documents(), undisturbed("started"));
-    world.clock.advance(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_hours(1));
     world.wait_for_end_of_run("started", 2);
     assert_eq!(world.status("stopped").run(), 0);
 }
@@ -34,10 +34,10 @@ fn times_that_were_missed_are_not_made_up_for() {
     let world = World::new();
     world.manager.put(config("sensor").cron("0 0 * * * ?").build().unwrap()).unwrap();
     world.manager.start("sensor").unwrap();
-    world.clock.advance(Duration::from_secs(5 * 3_600 + 60));
+    world.clock.advance(Duration::from_mins(301));
     world.wait_for_end_of_run("sensor", 1);
     assert_eq!(world.status("sensor").next_run().unwrap().to_string(), "2026-11-23T18:00:00Z");
-    world.clock.advance(Duration::from_secs(3_600));
+    world.clock.advance(Duration::from_hours(1));
     world.wait_for_end_of_run("sensor", 2);
     assert_eq!(world.status("sensor").stats().trigger_count(), 2);
 }

@@ -11,7 +11,6 @@ use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOptions};
 use rollup_jobs::engine::{Engine, EngineErrorKind, FieldType, JobContext, ScanRequest, SourceDocument, StopSignal};
 use rollup_jobs::store::{MemoryStore, RedbStore};
-use rollup_jobs::testing::EngineHarness;
 use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};
 
 use crate::support::{HOUR, Heard, Watcher, config, readings, undisturbed, waiting};

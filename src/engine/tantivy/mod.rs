@@ -38,7 +38,7 @@ use budget::Budget;
 use rollup::{JobIndex, Place};
 use scan::Scan;
 
-/// The embedded engine, on [tantivy](::tantivy).
+/// The embedded engine, on the search engine library tantivy.
 ///
 /// Cloning gives another handle on the same engine.
 ///
