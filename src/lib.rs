@@ -60,6 +60,10 @@
 //! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
 //!   command, a clock that stands still.
 
+#[cfg(all(doctest, feature = "tantivy", feature = "redb"))]
+#[doc = include_str!("../README.md")]
+struct ReadmeIsTested;
+
 mod clock;
 pub mod engine;
 mod error;

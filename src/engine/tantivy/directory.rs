@@ -8,27 +8,40 @@ use ::tantivy::directory::{
     AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
 };
 
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// Wraps tantivy's own directory for two things that it does not do.
 ///
 /// Tantivy renames a new `meta.json` into its place and does not sync the directory: a power cut could undo a commit that was
-/// reported. And it cannot break off a merge: here, while [`give_up`](Self::give_up) is set, writing to a segment file
-/// fails, which ends a merge soon and leaves the index as it was.
+/// reported. And it cannot break off a merge: here a merge gets a [`GiveUp`], after which writing to its files fails, which
+/// ends it soon and leaves the index as it was.
 #[derive(Clone, Debug)]
 pub(super) struct RollupDirectory {
     inner: Box<dyn Directory>,
-    given_up: Arc<AtomicBool>,
+    /// What the files that are opened from now on belong to.
+    work: Arc<Mutex<GiveUp>>,
+}
+
+/// Ends one piece of work, and no later one, however late it is called.
+#[derive(Clone, Debug, Default)]
+pub(super) struct GiveUp(Arc<AtomicBool>);
+
+impl GiveUp {
+    pub(super) fn give_up(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 impl RollupDirectory {
     pub(super) fn new(inner: impl Directory) -> Self {
-        Self { inner: Box::new(inner), given_up: Arc::default() }
+        Self { inner: Box::new(inner), work: Arc::default() }
     }
 
-    /// Whether writing segment files fails from now on.
-    pub(super) fn give_up(&self, given_up: bool) {
-        self.given_up.store(given_up, Ordering::SeqCst);
+    /// Begins a piece of work that can be given up.
+    pub(super) fn begin_work(&self) -> GiveUp {
+        let work = GiveUp::default();
+        *self.work.lock() = work.clone();
+        work
     }
 }
 
@@ -47,7 +60,7 @@ impl Directory for RollupDirectory {
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
         let file = self.inner.open_write(path)?;
-        Ok(BufWriter::new(Box::new(GivingUp { file, given_up: Arc::clone(&self.given_up) })))
+        Ok(BufWriter::new(Box::new(GivingUp { file, work: self.work.lock().clone() })))
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
@@ -74,12 +87,12 @@ impl Directory for RollupDirectory {
 
 struct GivingUp {
     file: WritePtr,
-    given_up: Arc<AtomicBool>,
+    work: GiveUp,
 }
 
 impl Write for GivingUp {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.given_up.load(Ordering::SeqCst) {
+        if self.work.0.load(Ordering::SeqCst) {
             return Err(io::Error::other("given up because of a stop"));
         }
         self.file.write(data)

@@ -144,13 +144,15 @@ impl JobIndex {
         if let Some(known) = known {
             let payload = known.payload()?;
             let other = payload.as_ref().is_some_and(|payload| payload.rollup != job.config().to_json());
-            let has_data = payload.is_some_and(|payload| payload.checkpoint.is_some());
+            let has_data = payload.as_ref().is_some_and(|payload| payload.checkpoint.is_some());
             if other || has_data {
                 let what = if has_data { "data" } else { "another definition" };
                 return Err(EngineError::already_exists(format!("{} holds {what} of that job", known.described)));
             }
             if known.index.schema() == schema {
-                known.record(job, writer_memory)?;
+                if payload.is_none() {
+                    known.record(job, writer_memory)?;
+                }
                 return Ok(known);
             }
         }
@@ -223,8 +225,8 @@ impl JobIndex {
     /// Merges what has become many small segments. Ends soon after `stop` was raised.
     pub(super) fn merge(&self, stop: &StopSignal, memory: usize) -> Result<(), EngineError> {
         let mut writer = self.writer(memory)?;
-        let directory = self.directory.clone();
-        let _given_up = stop.on_stop(move || directory.give_up(true));
+        let work = self.directory.begin_work();
+        let _given_up = stop.on_stop(move || work.give_up());
         let mut merged = Ok(());
         for candidate in self.merge_candidates()? {
             if stop.is_stopped() {
@@ -234,7 +236,8 @@ impl JobIndex {
         }
         // Only here are tantivy's merging threads waited for.
         let ended = writer.wait_merging_threads();
-        self.directory.give_up(false);
+        // Whoever is late to give the merge up must not meet the next commit.
+        drop(self.directory.begin_work());
         if stop.is_stopped() {
             return Err(EngineError::cancelled());
         }
