@@ -204,5 +204,4 @@ impl RollupJobConfig {
 }
 
 #[cfg(test)]
-#[path = "config/tests.rs"]
 mod tests;

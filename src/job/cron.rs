@@ -476,5 +476,4 @@ impl Span {
 }
 
 #[cfg(test)]
-#[path = "cron/tests.rs"]
 mod tests;

@@ -257,5 +257,4 @@ impl BucketCursor {
 }
 
 #[cfg(test)]
-#[path = "rounding/tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Every engine call of a whole run fails, by every kind of fault, at every n. Afterwards the documents equal those of a run
 //! without faults, and the status has told the truth.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{Engine, MemoryEngine};
@@ -22,20 +22,9 @@ fn end_of_run(world: &World, run: u64) {
 fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
     let expected = undisturbed("sensor");
     for call in 1.. {
-        let slot = Arc::new(OnceLock::new());
-        let inner = slot.clone();
         let data = data();
         data.extend("sensor-1", readings());
-        let world = World::on(
-            data,
-            move |engine| {
-                let engine = FaultyEngine::new(engine, fault);
-                inner.set(engine.clone()).unwrap();
-                Arc::new(engine)
-            },
-            |builder| builder,
-        );
-        let engine = slot.get().unwrap();
+        let (world, engine) = World::faulty(data, fault);
         world.put_started("sensor");
         engine.fail_at(call);
         let mut run = world.manager.trigger("sensor").unwrap().run();

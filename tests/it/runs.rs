@@ -1,10 +1,9 @@
 //! Runs: when they begin, what they cover, how they share threads, what the status says.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rollup_jobs::engine::{MemoryEngine, SourceDocument};
-use rollup_jobs::testing::{EngineFault, FaultyEngine};
+use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{HealthColor, JobState, JobStatus, Phase};
 
 use crate::support::{HOUR, Heard, World, config, loaded, undisturbed};
@@ -131,25 +130,9 @@ fn a_status_never_waits_for_the_engine_and_says_what_it_does() {
     assert_eq!(health.reason(), Some("an engine call has not returned: searching for 5m 7s"));
 }
 
-fn faulty(fault: EngineFault) -> (World, FaultyEngine) {
-    let slot = Arc::new(OnceLock::new());
-    let inner = slot.clone();
-    let world = World::on(
-        loaded(),
-        move |engine| {
-            let engine = FaultyEngine::new(engine, fault);
-            inner.set(engine.clone()).unwrap();
-            Arc::new(engine)
-        },
-        |builder| builder,
-    );
-    let engine = slot.get().unwrap().clone();
-    (world, engine)
-}
-
 #[test]
 fn health_turns_yellow_after_one_failed_run_red_after_three_and_green_after_a_good_one() {
-    let (world, engine) = faulty(EngineFault::Rejected);
+    let (world, engine) = World::faulty(loaded(), EngineFault::Rejected);
     world.put_started("sensor");
     for expected in [HealthColor::Yellow, HealthColor::Yellow, HealthColor::Red] {
         engine.fail_at(3);
@@ -169,7 +152,7 @@ fn health_turns_yellow_after_one_failed_run_red_after_three_and_green_after_a_go
 
 #[test]
 fn only_the_last_errors_are_kept() {
-    let (world, engine) = faulty(EngineFault::Rejected);
+    let (world, engine) = World::faulty(loaded(), EngineFault::Rejected);
     world.put_started("sensor");
     for _ in 0..JobStatus::ERRORS_KEPT + 4 {
         engine.fail_at(1);

@@ -8,7 +8,7 @@ use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
     RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
-use rollup_jobs::testing::{CountingEngine, EngineFault, FaultyEngine};
+use rollup_jobs::testing::{CountingEngine, EngineFault};
 use rollup_jobs::{
     Checkpoint, DeleteError, HealthColor, IndexPattern, JobState, Observer, Phase, RollupJobManager, StateChange,
     StopError, StopOptions, StoredState, TurnEnded,
@@ -198,18 +198,7 @@ fn promise_05_a_commit_is_awaited() {
 #[test]
 fn promise_06_a_job_between_turns_stops_in_the_callers_own_thread() {
     // The only thread is held by another job; the clock stands still, so that no back-off ends.
-    let faulty = Arc::new(OnceLock::new());
-    let slot = faulty.clone();
-    let world = World::on(
-        loaded(),
-        move |engine| {
-            let engine = FaultyEngine::new(engine, EngineFault::Unavailable);
-            slot.set(engine.clone()).unwrap();
-            Arc::new(engine)
-        },
-        |builder| builder.indexer_threads(1),
-    );
-    let faulty = faulty.get().unwrap();
+    let (world, faulty) = World::faulty(loaded(), EngineFault::Unavailable);
     world.put_started("backing-off");
     faulty.fail_at(1);
     world.manager.trigger("backing-off").unwrap();
@@ -229,17 +218,7 @@ fn promise_06_a_job_between_turns_stops_in_the_callers_own_thread() {
 
 #[test]
 fn promise_06_a_job_has_at_most_one_token_whatever_the_sequence() {
-    let counting = Arc::new(OnceLock::new());
-    let slot = counting.clone();
-    let world = World::on(
-        loaded(),
-        move |engine| {
-            let engine = CountingEngine::new(engine);
-            slot.set(engine.clone()).unwrap();
-            Arc::new(engine)
-        },
-        |builder| builder.indexer_threads(4),
-    );
+    let (world, counting) = World::wrapped(loaded(), CountingEngine::new, |builder| builder.indexer_threads(4));
     world.put("sensor");
     for _ in 0..200 {
         world.manager.start("sensor").unwrap();
@@ -251,25 +230,14 @@ fn promise_06_a_job_has_at_most_one_token_whatever_the_sequence() {
     }
     world.manager.start("sensor").unwrap();
     world.run("sensor");
-    assert_eq!(counting.get().unwrap().calls().most_at_once, 1, "never two threads on one job");
+    assert_eq!(counting.calls().most_at_once, 1, "never two threads on one job");
     assert_eq!(world.documents(), undisturbed("sensor"));
 }
 
 #[test]
 fn promise_07_every_exit_publishes() {
     for fault in [EngineFault::Rejected, EngineFault::Panic] {
-        let faulty = Arc::new(OnceLock::new());
-        let slot = faulty.clone();
-        let world = World::on(
-            loaded(),
-            move |engine| {
-                let engine = FaultyEngine::new(engine, fault);
-                slot.set(engine.clone()).unwrap();
-                Arc::new(engine)
-            },
-            |builder| builder.indexer_threads(1),
-        );
-        let faulty = faulty.get().unwrap();
+        let (world, faulty) = World::faulty(loaded(), fault);
         world.put_started("sensor");
         // The call that fails is held, so that a waiter is asleep when it does: checkpoint, scan, page, begin, write, commit.
         for call in 1..=6 {

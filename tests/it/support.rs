@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
 use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
-use rollup_jobs::testing::{GatedEngine, ManualClock, documents_of};
+use rollup_jobs::testing::{EngineFault, FaultyEngine, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
     DateHistogram, JobError, JobRecord, JobState, JobStatus, Metric, Observer, Phase, RollupJobConfig,
     RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, StateChange, StopOptions, TurnEnded,
@@ -193,6 +193,23 @@ impl World {
     ) -> Self {
         let gates = GatedEngine::new(Arc::new(data.clone()));
         Self::open(data, gates.clone(), wrap(Arc::new(gates)), Arc::default(), options)
+    }
+
+    /// Like [`on`](Self::on), and hands the engine in between out.
+    pub fn wrapped<E: Engine + Clone + 'static>(
+        data: MemoryEngine,
+        wrap: impl FnOnce(Arc<dyn Engine>) -> E,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> (Self, E) {
+        let gates = GatedEngine::new(Arc::new(data.clone()));
+        let engine = wrap(Arc::new(gates.clone()));
+        let world = Self::open(data, gates, Arc::new(engine.clone()), Arc::default(), options);
+        (world, engine)
+    }
+
+    /// With an engine that fails on command.
+    pub fn faulty(data: MemoryEngine, fault: EngineFault) -> (Self, FaultyEngine) {
+        Self::wrapped(data, |engine| FaultyEngine::new(engine, fault), |builder| builder.indexer_threads(1))
     }
 
     fn open(

@@ -7,7 +7,7 @@ use rollup_jobs::engine::{
     CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupWriter,
     ScanRequest, SourceDocument, StopSignal,
 };
-use rollup_jobs::testing::{EngineFault, FaultyEngine};
+use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{
     DateHistogram, DeleteOptions, HealthColor, IndexPattern, JobState, Phase, PutError, RollupJobConfig, StartError,
     StopError, StopOptions, StoredState,
@@ -154,19 +154,9 @@ fn w15_a_failed_save_during_a_run_is_not_swallowed() {
 
 #[test]
 fn w16_a_run_that_fails_before_its_first_search_is_reported() {
-    let faulty = Arc::new(OnceLock::new());
-    let slot = faulty.clone();
-    let world = World::on(
-        loaded(),
-        move |engine| {
-            let engine = FaultyEngine::new(engine, EngineFault::Rejected);
-            slot.set(engine.clone()).unwrap();
-            Arc::new(engine)
-        },
-        |builder| builder,
-    );
+    let (world, faulty) = World::faulty(loaded(), EngineFault::Rejected);
     world.put_started("sensor");
-    faulty.get().unwrap().fail_at(1);
+    faulty.fail_at(1);
     world.run("sensor");
     let status = world.status("sensor");
     assert_eq!((status.state(), status.health().color()), (JobState::Started, HealthColor::Yellow));
@@ -268,24 +258,17 @@ fn w27_a_fixed_day_is_24_hours_at_the_boundary_too() {
 
 #[test]
 fn w29_a_rejected_item_is_never_skipped() {
-    let faulty = Arc::new(OnceLock::new());
-    let slot = faulty.clone();
-    let world = World::on(
+    let (world, faulty) = World::faulty(
         {
             let data = MemoryEngine::without_checkpoints();
             data.extend("sensor-1", crate::support::readings());
             data
         },
-        move |engine| {
-            let engine = FaultyEngine::new(engine, EngineFault::ItemUnavailable);
-            slot.set(engine.clone()).unwrap();
-            Arc::new(engine)
-        },
-        |builder| builder,
+        EngineFault::ItemUnavailable,
     );
     world.put_started("sensor");
     // Checkpoint, scan, page, begin, write.
-    faulty.get().unwrap().fail_at(5);
+    faulty.fail_at(5);
     let run = world.manager.trigger("sensor").unwrap().run();
     world.wait_for_phase("sensor", Phase::BackingOff);
     assert_eq!(world.status("sensor").stats().rollups_indexed(), 2, "only what lies before the item counts");
@@ -298,19 +281,9 @@ fn w29_a_rejected_item_is_never_skipped() {
 
 #[test]
 fn w30_errors_are_visible_and_retried_with_pauses() {
-    let faulty = Arc::new(OnceLock::new());
-    let slot = faulty.clone();
-    let world = World::on(
-        loaded(),
-        move |engine| {
-            let engine = FaultyEngine::new(engine, EngineFault::Unavailable);
-            slot.set(engine.clone()).unwrap();
-            Arc::new(engine)
-        },
-        |builder| builder,
-    );
+    let (world, faulty) = World::faulty(loaded(), EngineFault::Unavailable);
     world.put_started("sensor");
-    faulty.get().unwrap().fail_from(1, u64::MAX / 2);
+    faulty.fail_from(1, u64::MAX / 2);
     world.manager.trigger("sensor").unwrap();
     for failures in 1..5 {
         world.wait_for("sensor", "a pause", |status| {
