@@ -1,6 +1,7 @@
 //! `StopSignal`: how a long engine call learns that its result is no longer wanted.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
@@ -62,7 +63,8 @@ impl StopSignal {
         OnStopGuard { signal: self.clone(), id: Some(id) }
     }
 
-    /// Raises the signal and wakes whoever asked for it, outside the lock.
+    /// Raises the signal and wakes whoever asked for it, outside the lock. A callback that panics must keep neither the others
+    /// nor the stop itself from what is next.
     pub(crate) fn raise(&self) {
         let waiting = {
             let mut callbacks = self.shared.callbacks.lock();
@@ -70,7 +72,7 @@ impl StopSignal {
             std::mem::take(&mut callbacks.waiting)
         };
         for (_, callback) in waiting {
-            callback();
+            let _ = catch_unwind(AssertUnwindSafe(callback));
         }
     }
 }
@@ -101,6 +103,19 @@ impl Drop for OnStopGuard {
 mod tests {
     use super::*;
     use crate::sync::AtomicU64;
+
+    #[test]
+    fn a_panicking_callback_keeps_nobody_from_being_woken() {
+        let signal = StopSignal::never();
+        let woken = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&woken);
+        let _first = signal.on_stop(|| panic!("planned panic"));
+        let _second = signal.on_stop(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+        signal.raise();
+        assert_eq!(woken.load(Ordering::SeqCst), 1);
+    }
 
     #[test]
     fn callbacks_run_once_when_raised_and_at_once_afterwards() {

@@ -56,21 +56,25 @@ impl Pool {
         drop(sender);
     }
 
-    /// Waits until the deadline for all threads, but the caller's own; those left are never joined. Says whether all ended.
-    pub(crate) fn join(&self, deadline: Deadline) -> bool {
+    /// Waits until the deadline for all threads but the caller's own to end. Says whether they did.
+    pub(crate) fn wait(&self, deadline: Deadline) -> bool {
         let own = std::thread::current().id();
-        let mut threads = std::mem::take(&mut *self.threads.lock());
-        threads.retain(|thread| thread.thread().id() != own);
-        let all_ended = |ended: &Vec<ThreadId>| threads.iter().all(|thread| ended.contains(&thread.thread().id()));
-        let ended = wait_until(&*self.clock, &self.ended, deadline, |ended| all_ended(ended).then_some(()));
-        if ended.is_none() {
-            return false;
+        let all_ended = |ended: &Vec<ThreadId>| self.ids.iter().all(|id| *id == own || ended.contains(id));
+        wait_until(&*self.clock, &self.ended, deadline, |ended| all_ended(ended).then_some(())).is_some()
+    }
+
+    /// Waits likewise, and joins them; those left are never joined.
+    pub(crate) fn join(&self, deadline: Deadline) -> bool {
+        let ended = self.wait(deadline);
+        let threads = std::mem::take(&mut *self.threads.lock());
+        if ended {
+            let own = std::thread::current().id();
+            // They have nothing left to do but to return; tasks cannot unwind into them.
+            for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
+                drop(thread.join());
+            }
         }
-        // They have nothing left to do but to return; tasks cannot unwind into them.
-        for thread in threads {
-            drop(thread.join());
-        }
-        true
+        ended
     }
 
     pub(super) fn thread_ids(&self) -> &[ThreadId] {

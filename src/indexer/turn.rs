@@ -242,8 +242,9 @@ impl<'a> Turn<'a> {
         let began = self.job.indexer.clock.monotonic();
         let report = self.write_page(documents).map_err(|error| {
             self.progress.stats.index_failures += 1;
-            // The stream is ahead of what was written.
+            // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
             self.run.stream = None;
+            self.run.stage = Stage::Opening { anew: false };
             if error.kind() == EngineErrorKind::NotFound {
                 // The rollup index is gone: the next try prepares it again.
                 self.run.stage = Stage::Opening { anew: true };
@@ -287,8 +288,11 @@ impl<'a> Turn<'a> {
         self.enter(Phase::Committing);
         match writer.commit(&self.progress) {
             Ok(report) => {
+                // An empty commit is no progress: a page whose first document is rejected again and again has to end the run.
+                if self.progress.position != self.run.committed.position {
+                    self.run.failures = 0;
+                }
                 self.run.committed = self.progress.clone();
-                self.run.failures = 0;
                 Ok(report.wants_merge)
             }
             Err(error) => {

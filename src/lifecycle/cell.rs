@@ -33,8 +33,10 @@ pub(super) struct Cell<R> {
     pub(super) stop_is_durable: bool,
     /// The start under way, or the last one, is durable.
     pub(super) start_is_durable: bool,
-    /// The revision of the newest record that saves a start.
-    pub(super) start_revision: u64,
+    /// The revision of the first record that saves this start; later ones save it too.
+    pub(super) started_by: u64,
+    /// Somebody else owns the store: no more runs.
+    pub(super) lost_ownership: bool,
     pub(super) gone: bool,
     pub(super) shutting_down: bool,
     /// The manager's threads are gone, or given up.

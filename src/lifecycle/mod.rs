@@ -18,7 +18,7 @@ pub(crate) use cell::Snapshot;
 pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
 
-use crate::job::{Checkpoint, JobError, JobState, Notice, Phase, StoredState};
+use crate::job::{Checkpoint, JobError, JobState, JobStats, Notice, Phase, StoredState};
 use crate::observer::Event;
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
@@ -49,6 +49,7 @@ pub(crate) enum TriggerDecision {
     },
     Running(u64),
     Refused(JobState),
+    LostOwnership,
     Gone,
     ShutDown,
 }
@@ -92,7 +93,8 @@ impl<R: Send + 'static> Lifecycle<R> {
             unsaved: None,
             stop_is_durable: false,
             start_is_durable: true,
-            start_revision: 0,
+            started_by: 0,
+            lost_ownership: false,
             gone: false,
             shutting_down: false,
             closed: false,
@@ -119,21 +121,20 @@ impl<R: Send + 'static> Lifecycle<R> {
         if cell.go(Transition::Start).is_none() {
             return StartDecision::Refused(before);
         }
-        if before == JobState::Stopped {
-            cell.start_is_durable = false;
-        }
-        if cell.start_is_durable {
+        if before != JobState::Stopped && cell.start_is_durable {
             return StartDecision::AlreadyStarted;
         }
         let snapshot = cell.snapshot(StoredState::Started, revisions);
-        cell.start_revision = snapshot.revision;
+        if before == JobState::Stopped {
+            (cell.start_is_durable, cell.started_by) = (false, snapshot.revision);
+        }
         StartDecision::Save(snapshot)
     }
 
     /// The save of a [`StartDecision::Save`] got through.
     pub(crate) fn start_saved(&self, revision: u64) {
         let mut cell = self.cell.lock();
-        if cell.start_revision == revision {
+        if revision >= cell.started_by {
             cell.start_is_durable = true;
         }
     }
@@ -146,6 +147,9 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
         if cell.shutting_down {
             return TriggerDecision::ShutDown;
+        }
+        if cell.lost_ownership {
+            return TriggerDecision::LostOwnership;
         }
         if cell.go(Transition::Trigger).is_none() {
             return match cell.state {
@@ -180,6 +184,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn forget_position(&self, revisions: &AtomicU64) -> Snapshot {
         let mut cell = self.cell.lock();
         cell.checkpoint.position = None;
+        cell.checkpoint.stats = cell.checkpoint.stats.rolled_back_to(&JobStats::default());
         cell.snapshot(StoredState::Stopped, revisions)
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cell::{Snapshot, Token};
+use super::cell::{Cell, Snapshot, Token};
 use super::transition::Event as Transition;
 use super::{Lifecycle, View};
 use crate::clock::{Clock, Deadline, wait_until};
@@ -57,38 +57,13 @@ pub(crate) enum WaitOutcome {
 impl<R: Send + 'static> Lifecycle<R> {
     /// Somebody stops the job. Exactly one side finishes a stop, and which one is decided here, under the lock.
     pub(crate) fn stop(&self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+        self.cell.lock().stop(now, revisions)
+    }
+
+    /// The save of a start was refused: the job is stopped again, unless another start was saved, or has come since.
+    pub(crate) fn start_refused(&self, revision: u64, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
         let mut cell = self.cell.lock();
-        if cell.gone {
-            return StopDecision::Gone;
-        }
-        let before = cell.state;
-        if cell.closed && before != JobState::Stopped {
-            return StopDecision::ShutDown;
-        }
-        match cell.go(Transition::Stop) {
-            None => return StopDecision::Aborting,
-            Some(JobState::Stopped) => return StopDecision::AtRest { run: cell.run },
-            Some(_) => {}
-        }
-        if before != JobState::Stopping {
-            cell.stop_is_durable = false;
-        }
-        let ticket =
-            Ticket { completes_as: cell.stops_completed + 1, refusals_seen: cell.saves_refused, run: cell.run };
-        let signal = cell.signal.clone();
-        if matches!(cell.token, Token::OnThread | Token::Finishing) {
-            let save = (!cell.stop_is_durable).then(|| cell.snapshot(StoredState::Stopped, revisions));
-            return StopDecision::Join { ticket, save, signal };
-        }
-        let parked = cell.token.take_parked();
-        if before == JobState::Indexing {
-            let ended = RunEnded { run: cell.run, outcome: RunOutcome::Stopped };
-            cell.tell(Event::Run(ended));
-            cell.retrying = false;
-        }
-        cell.token = Token::Finishing;
-        cell.enter(Phase::Saving, now);
-        StopDecision::Finish { ticket, snapshot: cell.snapshot(StoredState::Stopped, revisions), parked, signal }
+        (!cell.start_is_durable && revision >= cell.started_by).then(|| cell.stop(now, revisions))
     }
 
     /// The save of a [`StopDecision::Finish`] is over.
@@ -106,25 +81,6 @@ impl<R: Send + 'static> Lifecycle<R> {
         let mut cell = self.cell.lock();
         if cell.stops_completed < ticket.completes_as {
             cell.stop_is_durable = true;
-        }
-    }
-
-    /// A start could not be saved: the job is stopped again, by the caller if no thread has its run. Says what to save.
-    pub(crate) fn start_refused(&self, revision: u64, now: Duration, revisions: &AtomicU64) -> Option<Snapshot> {
-        if self.cell.lock().start_revision != revision {
-            return None;
-        }
-        match self.stop(now, revisions) {
-            StopDecision::Finish { snapshot, parked, signal, .. } => {
-                signal.raise();
-                drop(parked);
-                Some(snapshot)
-            }
-            StopDecision::Join { signal, .. } => {
-                signal.raise();
-                None
-            }
-            _ => None,
         }
     }
 
@@ -147,6 +103,42 @@ impl<R: Send + 'static> Lifecycle<R> {
             cell.closed.then_some(WaitOutcome::ShutDown)
         });
         outcome.unwrap_or(WaitOutcome::TimedOut)
+    }
+}
+
+impl<R> Cell<R> {
+    fn stop(&mut self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+        if self.gone {
+            return StopDecision::Gone;
+        }
+        let before = self.state;
+        if self.closed && before != JobState::Stopped {
+            return StopDecision::ShutDown;
+        }
+        match self.go(Transition::Stop) {
+            None => return StopDecision::Aborting,
+            Some(JobState::Stopped) => return StopDecision::AtRest { run: self.run },
+            Some(_) => {}
+        }
+        if before != JobState::Stopping {
+            self.stop_is_durable = false;
+        }
+        let ticket =
+            Ticket { completes_as: self.stops_completed + 1, refusals_seen: self.saves_refused, run: self.run };
+        let signal = self.signal.clone();
+        if matches!(self.token, Token::OnThread | Token::Finishing) {
+            let save = (!self.stop_is_durable).then(|| self.snapshot(StoredState::Stopped, revisions));
+            return StopDecision::Join { ticket, save, signal };
+        }
+        let parked = self.token.take_parked();
+        if before == JobState::Indexing {
+            let ended = RunEnded { run: self.run, outcome: RunOutcome::Stopped };
+            self.tell(Event::Run(ended));
+            self.retrying = false;
+        }
+        self.token = Token::Finishing;
+        self.enter(Phase::Saving, now);
+        StopDecision::Finish { ticket, snapshot: self.snapshot(StoredState::Stopped, revisions), parked, signal }
     }
 }
 

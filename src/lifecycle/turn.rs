@@ -7,7 +7,7 @@ use super::cell::{Snapshot, Token};
 use super::transition::Event as Transition;
 use crate::job::{Checkpoint, JobState, Phase, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome, TurnEnded};
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::AtomicU64;
 
 /// What a run wants to do after a turn.
@@ -120,6 +120,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             }
             // What the engine has is committed, so nothing is lost; but a run that cannot be saved does not go on.
             (Err(error), _) => {
+                cell.lost_ownership |= error.kind() == StoreErrorKind::LostOwnership;
                 cell.unsaved = Some(error);
                 cell.end_run(RunOutcome::Failed);
                 cell.go(Transition::RunEnded);

@@ -158,10 +158,19 @@ impl RollupJobManagerBuilder {
             return Err(OpenError::Option { option: "indexer_threads", message });
         }
         let ownership = self.store.acquire().map_err(OpenError::Owned)?;
+        let store = Arc::clone(&self.store);
+        let opened = self.open_as(ownership.epoch);
+        if opened.is_err() {
+            // Should that fail too, the next owner has to wait until this ownership has run out.
+            let _ = store.release(&ownership);
+        }
+        opened
+    }
+
+    fn open_as(self, epoch: u64) -> Result<RollupJobManager, OpenError> {
         let loaded = self.store.load().map_err(OpenError::Store)?;
         let Self { engine, store, clock, observers, settings } = self;
-        let indexer =
-            Indexer::start(engine, store, clock, observers, settings, ownership.epoch).map_err(OpenError::Threads)?;
+        let indexer = Indexer::start(engine, store, clock, observers, settings, epoch).map_err(OpenError::Threads)?;
         let newest = loaded.iter().map(|record| match record {
             LoadedRecord::Job(record) => record.revision,
             LoadedRecord::Unreadable { .. } => 0,

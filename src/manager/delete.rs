@@ -1,7 +1,7 @@
 //! Delete: only a stopped job, in one step with the check.
 
 use super::{Entry, Missing, RollupJobManager};
-use crate::engine::EngineError;
+use crate::engine::{CommittedCheckpoint, EngineError};
 use crate::indexer::{Job, guarded};
 use crate::job::JobState;
 use crate::lifecycle::DeleteRefused;
@@ -126,7 +126,12 @@ impl RollupJobManager {
             DeleteRefused::Gone => DeleteError::NotFound { job_id: id() },
             DeleteRefused::ShutDown => DeleteError::ShutDown { job_id: id() },
         })?;
-        let removed = if options.delete_data { self.remove_data(&job) } else { Ok(()) };
+        let removed = if options.delete_data {
+            self.remove_data(&job)
+        } else {
+            self.tidy_up_if_empty(&job);
+            Ok(())
+        };
         match removed.and_then(|()| self.remove_record(job_id)) {
             Ok(()) => {
                 self.indexer.timer.disarm(job.key);
@@ -158,15 +163,34 @@ impl RollupJobManager {
         removed.unwrap_or_else(|panic| Err(StoreError::rejected(panic))).map_err(|source| store_error(job_id, source))
     }
 
+    /// The id stays reserved while the record goes: a put of it, or another delete, must not come in between.
     fn delete_unreadable(&self, job_id: &str) -> Result<(), DeleteError> {
-        self.remove_record(job_id)?;
+        let broken = {
+            let mut registry = self.registry.write();
+            match registry.entries.get_mut(job_id) {
+                Some(entry @ Entry::Broken(_)) => std::mem::replace(entry, Entry::Reserved),
+                _ => return Err(DeleteError::NotFound { job_id: job_id.to_owned() }),
+            }
+        };
+        let removed = self.remove_record(job_id);
         let mut registry = self.registry.write();
-        if matches!(registry.entries.get(job_id), Some(Entry::Broken(_))) {
-            let removed: Option<Entry> = registry.entries.remove(job_id);
-            drop(registry);
-            drop(removed);
+        match &removed {
+            Ok(()) => drop(registry.entries.remove(job_id)),
+            Err(_) => drop(registry.entries.insert(job_id.to_owned(), broken)),
         }
-        Ok(())
+        removed
+    }
+
+    /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
+    fn tidy_up_if_empty(&self, job: &Job) {
+        let engine = &self.indexer.engine;
+        let is_empty = job.lifecycle.view().checkpoint.position.is_none()
+            && guarded(|| engine.committed_checkpoint(&job.context))
+                .is_ok_and(|kept| matches!(kept, Ok(CommittedCheckpoint::Kept(None) | CommittedCheckpoint::NotKept)));
+        if is_empty {
+            // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
+            let _ = guarded(|| engine.remove(&job.context));
+        }
     }
 }
 

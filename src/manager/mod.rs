@@ -73,8 +73,18 @@ pub struct RollupJobManager {
 #[derive(Default)]
 struct Registry {
     entries: HashMap<String, Entry>,
-    /// Shutting down: nothing is added any more.
-    closed: bool,
+    /// From the first step of a shutdown on nothing is added any more.
+    shutdown: Shutdown,
+}
+
+/// How far a shutdown has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Shutdown {
+    #[default]
+    No,
+    UnderWay,
+    /// What it could not wait for is never waited for again.
+    Over,
 }
 
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! Put: a job is checked, prepared and stored, wholly or not at all.
 
 use super::field_validation::{fields_of, validate};
-use super::{Entry, RollupJobManager};
+use super::{Entry, RollupJobManager, Shutdown};
 use crate::engine::{EngineError, EngineErrorKind, JobContext};
 use crate::indexer::{guarded, new_record};
 use crate::job::{ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
@@ -139,7 +139,7 @@ impl<'a> Put<'a> {
 
     fn reserve(&self) -> Result<Reservation<'a>, PutError> {
         let mut registry = self.manager.registry.write();
-        if registry.closed {
+        if registry.shutdown != Shutdown::No {
             return Err(PutError::ShutDown { job_id: self.job_id() });
         }
         if registry.entries.contains_key(self.config.id()) {
@@ -216,7 +216,16 @@ struct Reservation<'a> {
 impl Reservation<'_> {
     fn fill(mut self, entry: Entry) {
         self.filled = true;
-        self.manager.registry.write().entries.insert(self.id.clone(), entry);
+        let mut registry = self.manager.registry.write();
+        if registry.shutdown != Shutdown::No
+            && let Entry::Job(job) = &entry
+        {
+            // The shutdown has not seen it.
+            let indexer = &self.manager.indexer;
+            drop(job.lifecycle.shut_down(&indexer.revisions, indexer.clock.monotonic()));
+            job.lifecycle.close();
+        }
+        registry.entries.insert(self.id.clone(), entry);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::RollupJobManager;
+use super::{RollupJobManager, Shutdown};
 use crate::clock::Deadline;
 use crate::indexer::{Job, guarded};
 use crate::job::Phase;
@@ -79,8 +79,17 @@ impl RollupJobManager {
 
     fn shut_down(&self, deadline: Deadline) -> Option<Vec<LeftJob>> {
         let indexer = &self.indexer;
-        if std::mem::replace(&mut self.registry.write().closed, true) {
-            return None;
+        let before = {
+            let mut registry = self.registry.write();
+            let before = registry.shutdown;
+            registry.shutdown = registry.shutdown.max(Shutdown::UnderWay);
+            before
+        };
+        match before {
+            Shutdown::No => {}
+            // Somebody else does it: its end is waited for all the same, or the answer would be false.
+            Shutdown::UnderWay => return (!indexer.pool.wait(deadline)).then(|| self.left_jobs()),
+            Shutdown::Over => return None,
         }
         let jobs = self.jobs();
         indexer.timer.close();
@@ -97,14 +106,20 @@ impl RollupJobManager {
         }
         indexer.pool.close();
         let ended = indexer.pool.join(deadline) & indexer.timer.join(deadline);
-        let left = (!ended).then(|| jobs.iter().filter_map(|job| left_job(job, indexer.clock.monotonic())).collect());
+        let left = (!ended).then(|| self.left_jobs());
         for job in &jobs {
             job.lifecycle.close();
         }
         let released = guarded(|| indexer.store.release(&Ownership::new(indexer.epoch)));
         // Whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
         drop(released);
+        self.registry.write().shutdown = Shutdown::Over;
         left
+    }
+
+    fn left_jobs(&self) -> Vec<LeftJob> {
+        let now = self.indexer.clock.monotonic();
+        self.jobs().iter().filter_map(|job| left_job(job, now)).collect()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Start: a stopped job waits for its time from now on.
 
 use super::{Missing, RollupJobManager};
+use crate::indexer::guarded;
 use crate::job::JobState;
-use crate::lifecycle::StartDecision;
+use crate::lifecycle::{StartDecision, StopDecision};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A job could not be started.
@@ -105,9 +106,15 @@ impl RollupJobManager {
                 Ok(())
             }
             Err(source) => {
-                let now = indexer.clock.monotonic();
-                if let Some(stopped) = job.lifecycle.start_refused(revision, now, &indexer.revisions) {
-                    job.lifecycle.stop_saved(job.save(stopped), indexer.clock.monotonic());
+                match job.lifecycle.start_refused(revision, indexer.clock.monotonic(), &indexer.revisions) {
+                    Some(StopDecision::Finish { snapshot, parked, signal, .. }) => {
+                        signal.raise();
+                        let _ = guarded(|| drop(parked));
+                        job.lifecycle.stop_saved(job.save(snapshot), indexer.clock.monotonic());
+                    }
+                    // Its thread ends the run, and saves that.
+                    Some(StopDecision::Join { signal, .. }) => signal.raise(),
+                    _ => {}
                 }
                 job.deliver_later();
                 Err(match source.kind() {

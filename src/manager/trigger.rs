@@ -51,6 +51,12 @@ pub enum TriggerError {
         /// Why.
         reason: String,
     },
+    /// Another process, or another manager, owns the jobs now.
+    #[error("could not trigger rollup job [{job_id}]: somebody else owns the rollup jobs")]
+    LostOwnership {
+        /// The job.
+        job_id: String,
+    },
     /// The manager is shut down.
     #[error("could not trigger rollup job [{job_id}]: the manager is shut down")]
     ShutDown {
@@ -88,6 +94,7 @@ impl RollupJobManager {
             TriggerDecision::Queued { run, .. } => Ok(Triggered { run, is_new: true }),
             TriggerDecision::Running(run) => Ok(Triggered { run, is_new: false }),
             TriggerDecision::Refused(state) => Err(TriggerError::NotStarted { job_id: id(), state }),
+            TriggerDecision::LostOwnership => Err(TriggerError::LostOwnership { job_id: id() }),
             TriggerDecision::Gone => Err(TriggerError::NotFound { job_id: id() }),
             TriggerDecision::ShutDown => Err(TriggerError::ShutDown { job_id: id() }),
         }

@@ -1,14 +1,20 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::{JobStore, LoadedRecord, StoreError, supersedes};
+use super::{JobStore, LoadedRecord, Ownership, StoreError, owned, supersedes};
 use crate::job::JobRecord;
 use crate::sync::{Arc, Mutex};
 
 /// Keeps records as long as a clone of it lives. Clones share them, so that a test can close a manager and open another.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    records: Arc<Mutex<BTreeMap<String, JobRecord>>>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    records: BTreeMap<String, JobRecord>,
+    epoch: u64,
 }
 
 impl MemoryStore {
@@ -21,11 +27,13 @@ impl MemoryStore {
 
 impl JobStore for MemoryStore {
     fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        Ok(self.records.lock().values().map(|record| LoadedRecord::Job(Box::new(record.clone()))).collect())
+        Ok(self.shared.lock().records.values().map(|record| LoadedRecord::Job(Box::new(record.clone()))).collect())
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        match self.records.lock().entry(record.id().to_owned()) {
+        let mut shared = self.shared.lock();
+        owned(record, shared.epoch)?;
+        match shared.records.entry(record.id().to_owned()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(record.clone());
                 Ok(())
@@ -35,9 +43,11 @@ impl JobStore for MemoryStore {
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        let mut stored = self.records.lock();
+        let mut shared = self.shared.lock();
         let update = |record: &JobRecord| {
-            let place = stored
+            owned(record, shared.epoch)?;
+            let place = shared
+                .records
                 .get_mut(record.id())
                 .ok_or_else(|| StoreError::gone(format!("job [{}] is not stored", record.id())))?;
             if supersedes(record, place)? {
@@ -49,7 +59,13 @@ impl JobStore for MemoryStore {
     }
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.records.lock().remove(id);
+        self.shared.lock().records.remove(id);
         Ok(())
+    }
+
+    fn acquire(&self) -> Result<Ownership, StoreError> {
+        let mut shared = self.shared.lock();
+        shared.epoch += 1;
+        Ok(Ownership::new(shared.epoch))
     }
 }

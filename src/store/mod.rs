@@ -51,21 +51,13 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Any [`StoreError`]; the record is still there then.
     fn remove(&self, id: &str) -> Result<(), StoreError>;
 
-    /// Becomes the one owner of the store. Default: there is no other.
+    /// Becomes the one owner of the store: what an earlier one saves from now on is refused as
+    /// [`StoreError::lost_ownership`]. Default: there is no other, ever.
     ///
     /// # Errors
     /// [`StoreError::lost_ownership`] if somebody else owns it.
     fn acquire(&self) -> Result<Ownership, StoreError> {
         Ok(Ownership::SOLE)
-    }
-
-    /// Stays the owner. Default: for ever.
-    ///
-    /// # Errors
-    /// [`StoreError::lost_ownership`] if somebody else owns it now.
-    fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        let _ = ownership;
-        Ok(())
     }
 
     /// Lets the next owner in. Default: nothing to do.
@@ -121,6 +113,16 @@ impl LoadedRecord {
             Err(error) => Self::Unreadable { id: id.to_owned(), error: StoreError::damaged(error) },
         }
     }
+}
+
+/// Refuses what an earlier owner than the one of `epoch` saves.
+fn owned(record: &JobRecord, epoch: u64) -> Result<(), StoreError> {
+    if record.epoch() < epoch {
+        let (id, found) = (record.id(), record.epoch());
+        let text = format!("job [{id}] is saved under epoch {found}, the store's owner has epoch {epoch}");
+        return Err(StoreError::lost_ownership(text));
+    }
+    Ok(())
 }
 
 /// What [`JobStore::update`] does with `new` where `stored` is.

@@ -5,7 +5,7 @@ use ::redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::{JobStore, LoadedRecord, StoreError, supersedes};
+use super::{JobStore, LoadedRecord, Ownership, StoreError, owned, supersedes};
 use crate::job::JobRecord;
 
 /// Job id to record, as JSON.
@@ -13,6 +13,8 @@ const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_jobs
 /// Facts about the file.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("rollup_meta");
 const FORMAT_KEY: &str = "format";
+/// Grows with every owner. Absent before the first.
+const EPOCH_KEY: &str = "epoch";
 /// The version of the tables above. A file with a higher one was written by a newer crate and is left alone.
 const FORMAT: u64 = 1;
 
@@ -169,14 +171,17 @@ impl JobStore for RedbStore {
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
         let inserted = self.write(|transaction| {
+            if let Err(lost) = owned(record, epoch(transaction)?) {
+                return Ok(Err(lost));
+            }
             let mut jobs = transaction.open_table(JOBS)?;
             let free = jobs.get(record.id())?.is_none();
             if free {
                 jobs.insert(record.id(), json(record).as_slice())?;
             }
-            Ok(free)
+            Ok(Ok(free))
         });
-        if inserted.map_err(failed)? {
+        if inserted.map_err(failed)?? {
             Ok(())
         } else {
             Err(StoreError::already_exists(format!("job [{}] is stored", record.id())))
@@ -185,8 +190,12 @@ impl JobStore for RedbStore {
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
         let updated = self.write(|transaction| {
+            let epoch = epoch(transaction)?;
             let mut jobs = transaction.open_table(JOBS)?;
             let mut update = |record: &JobRecord| -> Result<Result<(), StoreError>, ::redb::Error> {
+                if let Err(lost) = owned(record, epoch) {
+                    return Ok(Err(lost));
+                }
                 let stored = jobs.get(record.id())?.map(|json| JobRecord::from_json(json.value()));
                 let replace = match stored {
                     None => Err(StoreError::gone(format!("job [{}] is not stored", record.id()))),
@@ -211,6 +220,19 @@ impl JobStore for RedbStore {
     fn remove(&self, id: &str) -> Result<(), StoreError> {
         self.write(|transaction| Ok(transaction.open_table(JOBS)?.remove(id)?.is_some())).map(|_| ()).map_err(failed)
     }
+
+    fn acquire(&self) -> Result<Ownership, StoreError> {
+        let acquired = self.write(|transaction| {
+            let next = epoch(transaction)? + 1;
+            transaction.open_table(META)?.insert(EPOCH_KEY, next)?;
+            Ok(next)
+        });
+        acquired.map(Ownership::new).map_err(failed)
+    }
+}
+
+fn epoch(transaction: &WriteTransaction) -> Result<u64, ::redb::Error> {
+    Ok(transaction.open_table(META)?.get(EPOCH_KEY)?.map_or(0, |epoch| epoch.value()))
 }
 
 fn json(record: &JobRecord) -> Vec<u8> {

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::JobRecord;
-use crate::store::{JobStore, LoadedRecord, StoreError};
+use crate::store::{JobStore, LoadedRecord, Ownership, StoreError};
 
 /// A kind of store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,5 +65,13 @@ impl JobStore for FaultyStore {
     fn remove(&self, id: &str) -> Result<(), StoreError> {
         self.check(StoreCall::Remove)?;
         self.store.remove(id)
+    }
+
+    fn acquire(&self) -> Result<Ownership, StoreError> {
+        self.store.acquire()
+    }
+
+    fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.store.release(ownership)
     }
 }

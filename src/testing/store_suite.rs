@@ -20,6 +20,7 @@ pub fn check_store<S: JobStore>(new: impl Fn() -> S, reopen: impl Fn(S) -> S) {
     the_highest_revision_wins(&new, &reopen);
     outcomes_are_per_record(&new);
     an_older_epoch_has_lost(&new);
+    an_earlier_owner_has_lost(&new);
     remove(&new, &reopen);
     a_new_store_is_empty(&new);
 }
@@ -113,6 +114,20 @@ fn an_older_epoch_has_lost<S: JobStore>(new: &impl Fn() -> S) {
     let lost = store.update(&[record("a", 11, 1, StoredState::Stopped)]).remove(0);
     assert_eq!(lost.unwrap_err().kind(), StoreErrorKind::LostOwnership);
     assert_eq!(load(&store), [successor]);
+}
+
+/// Where the store lets a second owner in, the first one's saves are refused from then on.
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn an_earlier_owner_has_lost<S: JobStore>(new: &impl Fn() -> S) {
+    let store = new();
+    let first = store.acquire().unwrap();
+    store.insert(&record("a", 1, first.epoch, StoredState::Stopped)).unwrap();
+    let Ok(second) = store.acquire() else { return };
+    if second.epoch > first.epoch {
+        let late = store.update(&[record("a", 9, first.epoch, StoredState::Started)]).remove(0);
+        assert_eq!(late.unwrap_err().kind(), StoreErrorKind::LostOwnership);
+        assert!(store.update(&[record("a", 2, second.epoch, StoredState::Stopped)]).remove(0).is_ok());
+    }
 }
 
 #[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]

@@ -176,3 +176,77 @@ fn no_threads_is_an_error() {
     let builder = RollupJobManager::builder(Arc::new(loaded()), Arc::new(rollup_jobs::store::MemoryStore::new()));
     assert!(matches!(builder.indexer_threads(0).open(), Err(OpenError::Option { option: "indexer_threads", .. })));
 }
+
+/// Two managers on one store, as when the first was not shut down in time: what the first one's threads still save must not
+/// undo what the second one has answered.
+#[test]
+fn an_earlier_owner_of_a_store_can_change_nothing_any_more() {
+    let store = Arc::new(rollup_jobs::store::MemoryStore::new());
+    let engine = Arc::new(loaded());
+    let open = || RollupJobManager::builder(engine.clone(), store.clone()).indexer_threads(1).open().unwrap();
+    let first = open();
+    first.put(config("sensor").build().unwrap()).unwrap();
+    first.start("sensor").unwrap();
+    let second = open();
+    let _ = second.stop("sensor", waiting()).unwrap();
+    assert!(matches!(first.stop("sensor", waiting()), Err(StopError::LostOwnership { .. })));
+    assert!(matches!(first.put(config("other").build().unwrap()), Err(PutError::Store { .. })));
+    assert_eq!(first.get("sensor").unwrap().health().color(), rollup_jobs::HealthColor::Red, "get still works");
+    drop(first);
+    drop(second);
+    assert_eq!(open().get("sensor").unwrap().state(), JobState::Stopped);
+}
+
+#[test]
+fn a_second_shutdown_waits_for_the_first() {
+    let world = World::new();
+    world.gates.commit().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let manager = world.manager.clone();
+    let first = in_thread(move || manager.shutdown(Duration::MAX));
+    world.watcher.wait_for(&world.manager, "the shutdown", || {
+        matches!(world.manager.put(config("b").build().unwrap()), Err(PutError::ShutDown { .. })).then_some(())
+    });
+    assert!(matches!(world.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })), "it is not over yet");
+    world.gates.commit().open();
+    first.join().unwrap().unwrap();
+    world.manager.shutdown(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn a_job_that_never_ran_leaves_its_id_free() {
+    let world = World::new();
+    world.put("sensor");
+    world.manager.delete("sensor").unwrap();
+    world.manager.put(config("sensor").page_size(9).build().unwrap()).unwrap();
+}
+
+#[test]
+fn a_delete_of_the_data_that_fails_half_way_counts_nothing_twice() {
+    let data = loaded();
+    let store = FaultyStore::new(Arc::new(rollup_jobs::store::MemoryStore::new()));
+    let watcher: Arc<crate::support::Watcher> = Arc::default();
+    let manager = RollupJobManager::builder(Arc::new(data.clone()), Arc::new(store.clone()))
+        .observer(watcher.clone())
+        .open()
+        .unwrap();
+    manager.put(config("sensor").build().unwrap()).unwrap();
+    let run = || {
+        let before = watcher.heard().len();
+        manager.start("sensor").unwrap();
+        manager.trigger("sensor").unwrap();
+        watcher.wait_for(&manager, "the run", || {
+            watcher.heard()[before..].iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
+        });
+        let _ = manager.stop("sensor", waiting()).unwrap();
+    };
+    run();
+    store.refuse(&[StoreCall::Remove]);
+    assert!(manager.delete_with("sensor", rollup_jobs::DeleteOptions::new().delete_data(true)).is_err());
+    assert!(data.rolled_up("rolled").is_empty());
+    run();
+    assert_eq!(data.rolled_up("rolled").len(), 30, "rolled up again from the start");
+    assert_eq!(manager.get("sensor").unwrap().stats().documents_processed(), 60);
+}

@@ -8,6 +8,7 @@ mod conformance;
 mod errors;
 mod faults;
 mod lifecycle;
+mod meddling;
 mod put;
 mod restart_table;
 mod runs;

@@ -1,11 +1,13 @@
 //! Runs: when they begin, what they cover, how they share threads, what the status says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{MemoryEngine, SourceDocument};
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{HealthColor, JobState, JobStatus, Phase};
 
+use crate::meddling::{Act, Meddling};
 use crate::support::{HOUR, Heard, World, config, loaded, undisturbed};
 
 #[test]
@@ -181,4 +183,25 @@ fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
         assert_eq!(world.documents().len(), 31);
         assert!(world.status("sensor").notice().unwrap().text().contains("rolling up from the start"));
     }
+}
+
+/// A document that is rejected again and again had an empty commit before each try, which counted as progress: the run never
+/// ended, and its pauses never grew.
+#[test]
+fn an_item_that_is_rejected_again_and_again_ends_the_run() {
+    let data = MemoryEngine::without_checkpoints();
+    data.extend("sensor-1", crate::support::readings());
+    let world = World::on(
+        data,
+        |engine| Arc::new(Meddling { engine, manager: Arc::default(), act: Act::RejectFirst }),
+        |builder| builder,
+    );
+    world.put_started("sensor");
+    let run = world.manager.trigger("sensor").unwrap().run();
+    world.watcher.wait_for(&world.manager, "the run", || {
+        world.clock.advance(Duration::from_secs(1));
+        world.watcher.heard().iter().any(|h| matches!(h, Heard::Run(_, ended) if ended.run == run)).then_some(())
+    });
+    assert_eq!(world.status("sensor").last_errors().len(), 5);
+    assert!(world.documents().is_empty());
 }

@@ -4,16 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
-};
 use rollup_jobs::testing::{CountingEngine, EngineFault};
 use rollup_jobs::{
-    Checkpoint, DeleteError, HealthColor, IndexPattern, JobState, Observer, Phase, RollupJobManager, StateChange,
-    StopError, StopOptions, StoredState, TurnEnded,
+    DeleteError, HealthColor, JobState, Observer, Phase, RollupJobManager, StateChange, StopError, StopOptions,
+    StoredState, TurnEnded,
 };
 
+use crate::meddling::{Act, Meddling};
 use crate::support::{World, in_thread, loaded, undisturbed, waiting};
 
 #[test]
@@ -436,90 +433,5 @@ fn promise_10_only_a_stopped_job_can_be_deleted_and_the_check_is_one_step() {
         if started {
             assert!(matches!(world.manager.delete(&id), Err(DeleteError::NotStopped { .. })));
         }
-    }
-}
-
-/// An engine that stops the job it works for, from inside a call.
-#[derive(Debug)]
-struct Meddling {
-    engine: Arc<dyn Engine>,
-    manager: Arc<OnceLock<Weak<RollupJobManager>>>,
-    act: Act,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Act {
-    StopInWrite,
-    StopInCommit,
-}
-
-impl Engine for Meddling {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.engine.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.prepare(job)
-    }
-
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        self.engine.scan(job, request, stop)
-    }
-
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        let (writer, manager, act) = (self.engine.begin(job)?, self.manager.clone(), self.act);
-        Ok(Box::new(MeddlingWriter { writer, manager, act, job: job.id().to_owned() }))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.engine.committed_checkpoint(job)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.remove(job)
-    }
-}
-
-struct MeddlingWriter {
-    writer: Box<dyn RollupWriter>,
-    manager: Arc<OnceLock<Weak<RollupJobManager>>>,
-    act: Act,
-    job: String,
-}
-
-impl MeddlingWriter {
-    fn stop(&self) {
-        let stopped = self.manager.get().unwrap().upgrade().unwrap().stop(&self.job, waiting()).unwrap();
-        assert!(!stopped.is_at_rest(), "the call is still under way");
-    }
-}
-
-impl RollupWriter for MeddlingWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        if self.act != Act::StopInWrite {
-            return self.writer.write(documents, stop);
-        }
-        let half = documents.len() / 2;
-        self.writer.write(&documents[..half], stop)?;
-        self.stop();
-        assert!(stop.is_stopped());
-        Ok(WriteReport::accepted(half))
-    }
-
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        if self.act == Act::StopInCommit {
-            self.stop();
-        }
-        self.writer.commit(checkpoint)
     }
 }

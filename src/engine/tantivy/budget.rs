@@ -4,7 +4,9 @@ use std::sync::Weak;
 
 use crate::sync::{Arc, Mutex};
 
-/// The least that a scan gets, even if the budget is used up by scans that are working at this moment.
+/// The least that a scan gets, even if the budget is used up by scans that are working at this moment: this part of the
+/// whole, or these bytes if that is less.
+const LEAST_PART: usize = 256;
 const LEAST: usize = 64 << 10;
 
 /// Bytes that the groups of all scans share.
@@ -41,6 +43,11 @@ impl Budget {
         (state.used, state.most_used)
     }
 
+    /// What a single scan may take for things that it cannot do in parts.
+    pub(super) fn most_for_terms(&self) -> usize {
+        self.total.max(LEAST) / 2
+    }
+
     /// One more scan shares the budget, as long as it lives.
     pub(super) fn join(&self, scan: Weak<dyn Holder>) {
         let mut state = self.state.lock();
@@ -50,10 +57,11 @@ impl Budget {
 
     /// A share for one scan to work with: a fair one, so that all open scans and the next one could have as much. Scans that
     /// hold more than that, from a time when there were fewer, have to let go.
-    pub(super) fn take_share(&self) -> usize {
+    pub(super) fn take_share(self: &Arc<Self>) -> Share {
         let mut state = self.state.lock();
         state.scans.retain(|scan| scan.strong_count() > 0);
-        let share = (self.total / (state.scans.len() + 1)).max(LEAST);
+        let least = (self.total / LEAST_PART).max(LEAST);
+        let share = (self.total / (state.scans.len() + 1)).max(least);
         let others: Vec<Arc<dyn Holder>> = state.scans.iter().filter_map(Weak::upgrade).collect();
         for other in &others {
             if self.total.saturating_sub(state.used) >= share {
@@ -63,13 +71,13 @@ impl Budget {
                 state.used -= other.release();
             }
         }
-        let share = share.min(self.total.saturating_sub(state.used)).max(LEAST);
+        let share = share.min(self.total.saturating_sub(state.used)).max(least);
         state.used += share;
         state.most_used = state.most_used.max(state.used);
         drop(state);
         // The last reference to a scan that was dropped meanwhile must not go away under the lock.
         drop(others);
-        share
+        Share { budget: Arc::clone(self), bytes: share }
     }
 
     /// Bytes that a scan cannot do without, whatever others have.
@@ -79,14 +87,33 @@ impl Budget {
         state.most_used = state.most_used.max(state.used);
     }
 
-    /// A pass that worked with `share` is over, and holds `bytes` from now on.
-    pub(super) fn settle(&self, share: usize, bytes: usize) {
-        self.give_back(share);
-        self.charge(bytes);
-    }
-
     /// Bytes that are no longer used.
     pub(super) fn give_back(&self, bytes: usize) {
         self.state.lock().used -= bytes;
+    }
+}
+
+/// Memory for one pass. Given back when dropped, also by a pass that panics.
+pub(super) struct Share {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Share {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The pass is over, and its scan holds `bytes` from now on.
+    pub(super) fn settle(self, bytes: usize) {
+        let budget = Arc::clone(&self.budget);
+        drop(self);
+        budget.charge(bytes);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
     }
 }

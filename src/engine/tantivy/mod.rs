@@ -297,10 +297,10 @@ impl Engine for TantivyEngine {
         &self,
         job: &JobContext,
         request: ScanRequest,
-        _stop: &StopSignal,
+        stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let sources = self.shared.resolve(job.config().index_pattern())?;
-        Ok(Box::new(Scan::open(job, &request, &sources, Arc::clone(&self.shared.budget))?))
+        Ok(Box::new(Scan::open(job, &request, &sources, Arc::clone(&self.shared.budget), stop)?))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

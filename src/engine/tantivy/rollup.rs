@@ -61,10 +61,11 @@ impl Place {
         };
         gone(fs::remove_file(job.join("meta.json")))?;
         gone(fs::remove_dir_all(job))?;
-        if fs::remove_dir(index).is_err() {
-            // Other jobs share it.
-        }
-        Ok(())
+        // Unless other jobs share it.
+        let _ = fs::remove_dir(index);
+        // Gone has to mean gone, over a power cut too.
+        let parent = if index.is_dir() { Some(&**index) } else { index.parent() };
+        gone(parent.map_or(Ok(()), |folder| File::open(folder)?.sync_all()))
     }
 
     fn io(&self, error: io::Error) -> EngineError {
@@ -224,11 +225,11 @@ impl JobIndex {
 
     /// Merges what has become many small segments. Ends soon after `stop` was raised.
     pub(super) fn merge(&self, stop: &StopSignal, memory: usize) -> Result<(), EngineError> {
-        let mut writer = self.writer(memory)?;
+        let (candidates, mut writer) = (self.merge_candidates()?, self.writer(memory)?);
         let work = self.directory.begin_work();
         let _given_up = stop.on_stop(move || work.give_up());
         let mut merged = Ok(());
-        for candidate in self.merge_candidates()? {
+        for candidate in candidates {
             if stop.is_stopped() {
                 break;
             }

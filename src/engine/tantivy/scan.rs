@@ -60,6 +60,7 @@ impl Scan {
         request: &ScanRequest,
         sources: &[(String, Index)],
         budget: Arc<Budget>,
+        stop: &StopSignal,
     ) -> Result<Self, EngineError> {
         let shape = KeyShape::of(job);
         let (mut segments, mut keywords) = (Vec::new(), Vec::new());
@@ -72,8 +73,15 @@ impl Scan {
                 keywords.push(columns);
             }
         }
-        let terms = number_terms(&shape, &mut segments, keywords)?;
-        let charged = terms.iter().flatten().map(KeywordTerms::bytes).sum();
+        let terms = number_terms(&shape, &mut segments, keywords, stop)?;
+        let charged: usize = terms.iter().flatten().map(KeywordTerms::bytes).sum();
+        if charged > budget.most_for_terms() {
+            return Err(EngineError::rejected(format!(
+                "numbering the terms of job [{}] takes {charged} bytes, of a memory budget of which {} are for that: raise it",
+                job.id(),
+                budget.most_for_terms()
+            )));
+        }
         budget.charge(charged);
         let held: Arc<Held> = Arc::default();
         let holder: Weak<Held> = Arc::downgrade(&held);
@@ -102,17 +110,16 @@ impl Scan {
     fn pass(&mut self, stop: &StopSignal) -> Result<SortedGroups, EngineError> {
         let share = self.budget.take_share();
         let metrics = self.segments.first().map_or(0, |segment| segment.metrics.len());
-        let mut groups = Groups::new(self.shape.stride(), metrics, self.rest.clone(), share);
+        let mut groups = Groups::new(self.shape.stride(), metrics, self.rest.clone(), share.bytes());
         let mut pass = Pass::new(&self.shape, &mut self.cursor, self.before);
         for segment in &mut self.segments {
             if !pass.segment(segment, &mut groups, stop) {
-                self.budget.give_back(share);
                 return Err(EngineError::cancelled());
             }
         }
         self.skipped.get_or_insert(pass.skipped);
         let groups = groups.finish();
-        self.budget.settle(share, groups.bytes());
+        share.settle(groups.bytes());
         Ok(groups)
     }
 
@@ -213,6 +220,7 @@ fn number_terms(
     shape: &KeyShape,
     segments: &mut [Segment],
     keywords: Vec<Vec<Option<::tantivy::columnar::StrColumn>>>,
+    stop: &StopSignal,
 ) -> Result<Vec<Option<KeywordTerms>>, EngineError> {
     let mut numbered = vec![None];
     for (part, (kind, _)) in shape.parts()[1..].iter().enumerate() {
@@ -222,7 +230,8 @@ fn number_terms(
         }
         let owners = keywords.iter().enumerate().filter(|(_, columns)| columns[part].is_some());
         let owners: Vec<usize> = owners.map(|(segment, _)| segment).collect();
-        let terms = KeywordTerms::new(owners.iter().filter_map(|segment| keywords[*segment][part].clone()).collect())?;
+        let columns = owners.iter().filter_map(|segment| keywords[*segment][part].clone()).collect();
+        let terms = KeywordTerms::new(columns, stop)?;
         for (column, segment) in owners.into_iter().enumerate() {
             segments[segment].number_terms(part, terms.places(column));
         }

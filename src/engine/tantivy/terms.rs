@@ -7,7 +7,7 @@ use std::io;
 use ::tantivy::columnar::StrColumn;
 
 use super::failed;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, StopSignal};
 use crate::sync::Arc;
 
 /// The terms of one field in ascending order, by their place.
@@ -21,11 +21,11 @@ pub(super) struct KeywordTerms {
 
 impl KeywordTerms {
     /// Merges the dictionaries of these columns.
-    pub(super) fn new(columns: Vec<StrColumn>) -> Result<Self, EngineError> {
+    pub(super) fn new(columns: Vec<StrColumn>, stop: &StopSignal) -> Result<Self, EngineError> {
         if columns.len() <= 1 {
             return Ok(Self { columns, places: Vec::new(), found_in: Vec::new() });
         }
-        let merged = merge(&columns).map_err(read_failed)?;
+        let merged = merge(&columns, stop).map_err(read_failed)?.ok_or_else(EngineError::cancelled)?;
         Ok(Self { columns, places: merged.0, found_in: merged.1 })
     }
 
@@ -105,7 +105,11 @@ fn read_failed(error: io::Error) -> EngineError {
 
 type Merged = (Vec<Arc<[u32]>>, Vec<(u32, u32)>);
 
-fn merge(columns: &[StrColumn]) -> io::Result<Merged> {
+/// How many terms are merged between two looks at the stop signal.
+const TERMS: usize = 1_024;
+
+/// `None` if a stop came.
+fn merge(columns: &[StrColumn], stop: &StopSignal) -> io::Result<Option<Merged>> {
     let mut streams = columns.iter().map(|column| column.dictionary().stream()).collect::<io::Result<Vec<_>>>()?;
     let mut places: Vec<Vec<u32>> =
         columns.iter().map(|column| Vec::with_capacity(column.dictionary().num_terms())).collect();
@@ -119,6 +123,9 @@ fn merge(columns: &[StrColumn]) -> io::Result<Merged> {
     let mut last: Option<Vec<u8>> = None;
     while let Some(Reverse((term, number))) = heap.pop() {
         let ordinal = u32::try_from(places[number].len()).unwrap_or(u32::MAX);
+        if found_in.len().is_multiple_of(TERMS) && stop.is_stopped() {
+            return Ok(None);
+        }
         if last.as_ref() != Some(&term) {
             found_in.push((u32::try_from(number).unwrap_or(u32::MAX), ordinal));
         }
@@ -128,5 +135,5 @@ fn merge(columns: &[StrColumn]) -> io::Result<Merged> {
             heap.push(Reverse((streams[number].key().to_vec(), number)));
         }
     }
-    Ok((places.into_iter().map(Arc::from).collect(), found_in))
+    Ok(Some((places.into_iter().map(Arc::from).collect(), found_in)))
 }

@@ -1,0 +1,102 @@
+//! An engine that does something to the job it works for, from inside a call.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use rollup_jobs::engine::{
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RejectedItem,
+    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+};
+use rollup_jobs::{Checkpoint, IndexPattern, RollupJobManager};
+
+use crate::support::waiting;
+
+#[derive(Debug)]
+pub struct Meddling {
+    pub engine: Arc<dyn Engine>,
+    pub manager: Arc<OnceLock<Weak<RollupJobManager>>>,
+    pub act: Act,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act {
+    StopInWrite,
+    StopInCommit,
+    /// Rejects the first document of every write, for the time being.
+    RejectFirst,
+}
+
+impl Engine for Meddling {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.engine.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.engine.prepare(job)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        self.engine.scan(job, request, stop)
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let (writer, manager, act) = (self.engine.begin(job)?, self.manager.clone(), self.act);
+        Ok(Box::new(MeddlingWriter { writer, manager, act, job: job.id().to_owned() }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.engine.committed_checkpoint(job)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.engine.remove(job)
+    }
+}
+
+struct MeddlingWriter {
+    writer: Box<dyn RollupWriter>,
+    manager: Arc<OnceLock<Weak<RollupJobManager>>>,
+    act: Act,
+    job: String,
+}
+
+impl MeddlingWriter {
+    fn stop(&self) {
+        let stopped = self.manager.get().unwrap().upgrade().unwrap().stop(&self.job, waiting()).unwrap();
+        assert!(!stopped.is_at_rest(), "the call is still under way");
+    }
+}
+
+impl RollupWriter for MeddlingWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        match self.act {
+            Act::StopInWrite => {}
+            Act::StopInCommit => return self.writer.write(documents, stop),
+            Act::RejectFirst => {
+                let error = EngineError::unavailable("planned rejection");
+                return Ok(WriteReport::with_rejected(documents.len(), vec![RejectedItem { index: 0, error }]));
+            }
+        }
+        let half = documents.len() / 2;
+        self.writer.write(&documents[..half], stop)?;
+        self.stop();
+        assert!(stop.is_stopped());
+        Ok(WriteReport::accepted(half))
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        if self.act == Act::StopInCommit {
+            self.stop();
+        }
+        self.writer.commit(checkpoint)
+    }
+}
