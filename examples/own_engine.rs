@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec::IntoIter;
 
@@ -14,7 +15,8 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
-    Checkpoint, DateHistogram, GroupKey, IndexPattern, JobState, KeyPart, Metric, RollupJobConfig, RollupJobManager,
+    Checkpoint, DateHistogram, GroupKey, IndexPattern, KeyPart, Metric, Observer, RollupJobConfig, RollupJobManager,
+    RunEnded,
 };
 
 /// The service's own data.
@@ -48,7 +50,11 @@ impl Engine for House {
         Ok(capabilities)
     }
 
-    fn prepare(&self, _job: &JobContext) -> Result<(), EngineError> {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if rolled_up.values().any(|document| document.layout().job_id() == job.id()) {
+            return Err(EngineError::already_exists(format!("there are documents of job [{}]", job.id())));
+        }
         Ok(())
     }
 
@@ -120,13 +126,23 @@ impl RollupWriter for Batch {
     }
 }
 
+struct End(SyncSender<()>);
+
+impl Observer for End {
+    fn run_ended(&self, _job_id: &str, _run: &RunEnded) {
+        let _ = self.0.try_send(());
+    }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let room = |n: i32| ["kitchen", "study"][usize::from(n % 3 == 0)];
     let readings =
         (0..2_880).map(|n| Reading { millis: i64::from(n) * 60_000, room: room(n), watts: f64::from(n % 200) });
     let house = House { readings: Arc::new(readings.collect()), ..House::default() };
 
-    let manager = RollupJobManager::builder(Arc::new(house.clone()), Arc::new(MemoryStore::new())).open()?;
+    let (sender, end) = sync_channel(1);
+    let builder = RollupJobManager::builder(Arc::new(house.clone()), Arc::new(MemoryStore::new()));
+    let manager = builder.observer(Arc::new(End(sender))).open()?;
     manager.put(
         RollupJobConfig::builder("power-by-day")
             .index_pattern("power")
@@ -140,9 +156,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     manager.start("power-by-day")?;
     manager.trigger("power-by-day")?;
-    while manager.get("power-by-day").is_some_and(|status| status.state() == JobState::Indexing) {
-        std::thread::yield_now();
-    }
+    end.recv()?;
     for document in house.rolled_up.lock().unwrap_or_else(PoisonError::into_inner).values() {
         println!("{}", document.to_json());
     }

@@ -35,11 +35,12 @@
 //!     .build()?;
 //! manager.put(config)?;
 //! manager.start("sensor")?;
-//! manager.trigger("sensor")?; // now, instead of at the next full hour
+//! manager.trigger("sensor")?; // a run in the background, now, instead of at the next full hour
 //!
 //! let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(10));
 //! let stopped = manager.stop("sensor", options)?;
-//! assert!(stopped.is_at_rest()); // nothing is in flight, everything is durable
+//! // Nothing is in flight, everything is durable. A run that was under way has ended, and goes on after the next start.
+//! assert!(stopped.is_at_rest());
 //! manager.delete("sensor")?;
 //! # Ok::<(), rollup_jobs::Error>(())
 //! ```

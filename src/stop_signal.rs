@@ -42,6 +42,14 @@ impl StopSignal {
         Self::default()
     }
 
+    /// A signal that is raised already, for tests of engines.
+    #[must_use]
+    pub fn raised() -> Self {
+        let signal = Self::default();
+        signal.raise();
+        signal
+    }
+
     /// Whether the work should end. Costs one relaxed load.
     #[must_use]
     pub fn is_stopped(&self) -> bool {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rollup_jobs::engine::tantivy::TantivyEngine;
@@ -55,16 +55,19 @@ fn config() -> RollupJobConfig {
         .unwrap()
 }
 
-/// Says what happens on standard output, a line each.
-struct Reporter;
+/// Says what happens on standard output, a line each. Between two turns it waits for a line from the parent: it holds the only
+/// indexer thread, so that nothing happens meanwhile.
+struct Reporter(Mutex<Sender<()>>);
 
 impl Observer for Reporter {
     fn turn_ended(&self, _: &str, turn: &TurnEnded) {
         report(&format!("turn {}", turn.stats.rollups_indexed()));
+        let mut line = String::new();
+        let _ = std::io::stdin().read_line(&mut line);
     }
 
     fn run_ended(&self, _: &str, _: &RunEnded) {
-        report("end");
+        let _ = self.0.lock().unwrap().send(());
     }
 }
 
@@ -83,10 +86,11 @@ fn child() {
     let engine = Arc::new(TantivyEngine::open(folder.join("rollups")).unwrap());
     engine.register("sensor", &source).unwrap();
     let store = Arc::new(RedbStore::open(folder.join("jobs.redb")).unwrap());
+    let (ended, end) = channel();
     let manager = RollupJobManager::builder(engine, store)
         .indexer_threads(1)
         .turn_time(Duration::ZERO)
-        .observer(Arc::new(Reporter))
+        .observer(Arc::new(Reporter(Mutex::new(ended))))
         .open()
         .unwrap();
     if manager.get("sensor").is_none() {
@@ -96,11 +100,10 @@ fn child() {
     report("begin");
     // A job that was found indexing runs already.
     let _ = manager.trigger("sensor");
-    // The parent ends this process, or closes its input when the run is over.
-    let mut line = String::new();
-    let _ = std::io::stdin().read_line(&mut line);
+    end.recv().unwrap();
     assert_eq!(manager.get("sensor").unwrap().state(), JobState::Started);
     assert!(manager.get("sensor").unwrap().last_errors().is_empty());
+    report("end");
 }
 
 struct Running {
@@ -135,6 +138,11 @@ impl Running {
         self.lines.recv_timeout(Duration::from_mins(2)).expect("the child reports")
     }
 
+    /// Lets the child go on with its next turn.
+    fn go_on(&mut self) {
+        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
     fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -155,7 +163,7 @@ fn spin_for(time: Duration) {
     }
 }
 
-type Documents = BTreeMap<String, (i64, i64, u64, u64, u64)>;
+type Documents = BTreeMap<String, (i64, i64, [u64; 6])>;
 
 /// All rolled-up documents by id, with their values bit for bit. One that is there twice is a failure.
 fn documents(folder: &Path) -> Documents {
@@ -168,14 +176,14 @@ fn documents(folder: &Path) -> Documents {
         let id = fast.str("_id").unwrap().unwrap();
         let date = fast.date("timestamp.date_histogram.timestamp").unwrap();
         let count = fast.i64("node.terms._count").unwrap();
-        let values = ["temperature.min.value", "temperature.max.value", "temperature.sum.value"];
-        let values = values.map(|name| fast.f64(name).unwrap());
+        let values = ["min.value", "max.value", "sum.value", "avg.value", "avg._count", "value_count.value"];
+        let values = values.map(|name| fast.f64(&format!("temperature.{name}")).unwrap());
         for doc in 0..segment.max_doc() {
             let mut name = String::new();
             id.ord_to_str(id.term_ords(doc).next().unwrap(), &mut name).unwrap();
-            let [min, max, sum] = values.each_ref().map(|column| column.first(doc).unwrap().to_bits());
+            let bits = values.each_ref().map(|column| column.first(doc).unwrap().to_bits());
             let at = date.first(doc).unwrap().into_timestamp_millis();
-            let document = (at, count.first(doc).unwrap(), min, max, sum);
+            let document = (at, count.first(doc).unwrap(), bits);
             assert!(documents.insert(name.clone(), document).is_none(), "[{name}] is there twice");
         }
     }
@@ -196,52 +204,54 @@ fn killed_at_fifty_moments_nothing_is_missing_and_nothing_is_double() {
     };
 
     let undisturbed = place("undisturbed");
-    let running = start(&undisturbed);
+    let mut running = start(&undisturbed);
     while running.next() != "begin" {}
     #[expect(clippy::disallowed_methods, reason = "how long a turn takes decides when to kill")]
     let began = Instant::now();
     let mut turns = 0_u32;
     while running.next() != "end" {
         turns += 1;
+        running.go_on();
     }
     let turn_time = began.elapsed() / turns;
     running.finish();
     let expected = documents(&undisturbed);
     assert!(turns > 60 && expected.len() > 10_000, "{turns} turns, {} documents", expected.len());
 
-    // Each kill comes one report further on than the last, and a tenth of a turn later in it, so that all parts of a turn are
-    // met. A run that was killed goes on; when one has ended, the next begins in a new place.
-    let (mut kills, mut inside, mut round) = (0, 0, 0);
+    // Each kill comes a few turns after the last: half of them between two turns, half inside one, each a tenth of a turn
+    // later in it, so that all parts of a turn are met. A run that was killed goes on; when one has ended, the next begins in
+    // a new place.
+    let (mut kills, mut between, mut inside, mut round) = (0, 0, 0, 0);
     while kills < KILLS {
         round += 1;
         let killed = place(&format!("killed-{round}"));
         loop {
-            let running = start(&killed);
-            let reports = 1 + kills % 4;
-            let mut seen = 0;
+            let mut running = start(&killed);
+            let mut reports = 1 + kills % 4;
             let ended = loop {
                 match running.next().as_str() {
                     "end" => break true,
-                    line if line.starts_with("turn") => seen += 1,
-                    _ => {}
+                    line if line.starts_with("turn") => reports -= usize::from(reports > 0),
+                    _ => continue,
                 }
-                if kills < KILLS && seen >= reports {
+                if kills < KILLS && reports == 0 {
                     break false;
                 }
+                running.go_on();
             };
             if ended {
                 running.finish();
                 break;
             }
-            // Half of the kills fall between turns, half inside one.
-            if kills % 2 == 1 {
-                let tenth = u32::try_from(kills / 2 % 10).unwrap();
-                spin_for(turn_time * tenth / 10);
+            if kills % 2 == 0 {
+                between += 1;
+            } else {
+                running.go_on();
+                spin_for(turn_time * u32::try_from(kills / 2 % 10).unwrap() / 10);
+                inside += usize::from(!running.lines.try_iter().any(|line| line == "end"));
             }
-            let ended_meanwhile = running.lines.try_iter().any(|line| line == "end");
             running.kill();
             kills += 1;
-            inside += usize::from(!ended_meanwhile);
             let so_far = documents(&killed);
             assert!(!so_far.is_empty(), "the kill came after the first write");
             for (id, document) in &so_far {
@@ -250,9 +260,9 @@ fn killed_at_fifty_moments_nothing_is_missing_and_nothing_is_double() {
         }
         assert_eq!(documents(&killed), expected, "after {kills} kills");
     }
-    assert!(inside >= 40, "only {inside} of {KILLS} kills fell between first write and end");
+    assert!(between + inside >= 40, "only {between} + {inside} of {KILLS} kills fell between first write and end");
     println!(
-        "{kills} kills in {round} runs of {turns} turns, {inside} between first write and end; {} documents",
+        "{kills} kills in {round} runs of {turns} turns: {between} between turns, {inside} inside one; {} documents",
         expected.len()
     );
 }

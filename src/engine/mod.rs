@@ -66,7 +66,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// Begins a batch of rolled-up documents.
     ///
     /// # Errors
-    /// Any [`EngineError`]. If the rollup index is gone, the run fails and the next one prepares it again.
+    /// Any [`EngineError`]. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
+    /// job rolled up from the start.
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
 
     /// How far the job has come, as far as the engine knows.

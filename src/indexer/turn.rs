@@ -68,7 +68,10 @@ impl<'a> Turn<'a> {
 
     fn work(&mut self) -> Result<EndOfTurn, Failure> {
         if let Stage::Opening { anew } = self.run.stage {
-            self.open(anew)?;
+            if let Err(failure) = self.open(anew) {
+                self.progress.stats.search_failures += 1;
+                return Err(failure);
+            }
             self.run.stage = Stage::Paging;
         }
         if let Stage::Merging { exhausted } = self.run.stage {

@@ -103,7 +103,10 @@ pub(super) fn check_indices(pattern: Option<&str>, rollup_index: Option<&str>, p
             problems.add("index_pattern", message);
         } else if let Some(rollup_index) = rollup_index {
             let own = |item: &&&str| item.contains('*') && !item.starts_with('-') && wildcard_match(item, rollup_index);
-            if items.iter().any(|item| own(&item)) {
+            // What an exclusion takes out again is settled when the pattern is resolved, at put.
+            let excluded =
+                items.iter().any(|item| item.strip_prefix('-').is_some_and(|item| wildcard_match(item, rollup_index)));
+            if !excluded && items.iter().any(|item| own(&item)) {
                 problems.add("index_pattern", "Index pattern would match rollup index name which is not allowed");
             } else if items.contains(&rollup_index) {
                 problems.add("rollup_index", "Rollup index may not be the same as the index pattern");

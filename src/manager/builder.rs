@@ -146,7 +146,8 @@ impl RollupJobManagerBuilder {
 
     /// Loads the jobs and starts the threads.
     ///
-    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at once. A
+    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at once (a
+    /// run is stored as such with its first checkpoint: after a crash before that the job is started, and waits). A
     /// job whose record cannot be read is listed with red health and the reason, and does not hide the others. A put that a
     /// crash interrupted is finished, or undone if the rollup index has data of an earlier job of that id.
     ///

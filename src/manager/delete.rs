@@ -1,6 +1,6 @@
 //! Delete: only a stopped job, in one step with the check.
 
-use super::{Entry, Missing, RollupJobManager};
+use super::{Entry, Missing, RollupJobManager, Shutdown};
 use crate::engine::{CommittedCheckpoint, EngineError};
 use crate::indexer::{Job, guarded};
 use crate::job::JobState;
@@ -167,6 +167,9 @@ impl RollupJobManager {
     fn delete_unreadable(&self, job_id: &str) -> Result<(), DeleteError> {
         let broken = {
             let mut registry = self.registry.write();
+            if registry.shutdown != Shutdown::No {
+                return Err(DeleteError::ShutDown { job_id: job_id.to_owned() });
+            }
             match registry.entries.get_mut(job_id) {
                 Some(entry @ Entry::Broken(_)) => std::mem::replace(entry, Entry::Reserved),
                 _ => return Err(DeleteError::NotFound { job_id: job_id.to_owned() }),

@@ -51,7 +51,7 @@ impl RollupJobManager {
     ///
     /// It is not a stop: a started job stays `started` in the store, an indexing one `indexing` with its last position, and
     /// both go on when a manager opens the store again. Stops that callers asked for before are completed. Afterwards `get`
-    /// and `list` still answer; everything else says that the manager is shut down.
+    /// and `list` still answer, and stopping a stopped job is still a success; nothing else can be done.
     ///
     /// Shutting down again does nothing and succeeds. On one of the manager's own threads, that thread is not waited for.
     ///

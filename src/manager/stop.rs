@@ -150,8 +150,8 @@ pub enum StopError {
     /// The time to wait ran out. The stop stays in force: the job still reaches `stopped`, and the call may be repeated.
     #[error(transparent)]
     Timeout(StopTimeout),
-    /// The job store refused the save. The run ends all the same; the job is `stopping`, with red health, and the next stop
-    /// tries the save again. Until one gets through, a crash may bring the job back as it was saved last.
+    /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is `stopping`,
+    /// with red health, and the next stop tries again; until one gets through, a crash may bring it back as it was saved last.
     #[error("could not save the stop of rollup job [{job_id}]")]
     Store {
         /// The job.
@@ -289,8 +289,9 @@ impl RollupJobManager {
     /// `manage_rollup`.)
     ///
     /// # Errors
-    /// [`StopError`]. After `Timeout` the job still reaches `stopped`; after `Store` it is `stopping` until a later stop
-    /// gets through; after any other the state is as it was.
+    /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` and `LostOwnership` the run ends all the
+    /// same, but the job is `stopping` until its end, or a later stop, is saved. After `ShutDown` it is `stopping` or as it
+    /// was. After any other the state is as it was.
     ///
     /// # Examples
     /// ```

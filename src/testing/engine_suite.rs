@@ -303,21 +303,12 @@ fn a_scan_sees_one_snapshot(harness: &dyn EngineHarness) {
     assert_same(&drain(stream, 100).0, &scan(&reference, &job, None, END).0);
 }
 
-#[expect(clippy::expect_used, clippy::unwrap_used, reason = "a suite fails by panicking")]
+#[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 fn a_scan_gives_up_on_stop(harness: &dyn EngineHarness) {
-    let (store, engine) = (crate::store::MemoryStore::new(), harness.engine());
     loaded(harness);
-    // A raised signal is to be had from a run that is stopped.
-    let gated = Arc::new(super::GatedEngine::new(engine));
-    let gate = gated.search().clone();
-    gate.close();
-    let manager = crate::RollupJobManager::builder(gated, Arc::new(store)).indexer_threads(1).open().expect("opens");
-    manager.put(Arc::unwrap_or_clone(Arc::clone(wide("a").config()))).expect("is put");
-    manager.start("a").expect("is started");
-    manager.trigger("a").expect("is triggered");
-    gate.wait_for_waiting(1);
-    let options = crate::StopOptions::new().wait_for_completion(true);
-    assert!(manager.stop("a", options).unwrap().is_at_rest(), "a held search is given up");
+    let mut stream = open(harness, &wide("a"), None, END);
+    let error = stream.next_page(&StopSignal::raised()).expect_err("a raised signal ends the search");
+    assert!(error.is_cancelled(), "{error}");
 }
 
 fn an_index_without_documents(harness: &dyn EngineHarness) {

@@ -61,6 +61,13 @@ fn imports_go_one_way() {
         let uses = code(&text).lines().filter(|line| !line.trim_start().starts_with("//"));
         for imported in uses.flat_map(|line| line.match_indices("crate::").map(move |(at, _)| &line[at + 7..])) {
             let name: String = imported.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            assert!(
+                own == 0 || !imported.starts_with('{'),
+                "{}: name each module, or this test cannot see it",
+                path.display()
+            );
+            let root_name = imported.starts_with(|c: char| c.is_ascii_uppercase());
+            assert!(!root_name || own == 0, "{} imports a root re-export", path.display());
             let Some(other) = level(&name) else { continue };
             looked_at += 1;
             let allowed = other > own

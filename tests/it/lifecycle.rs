@@ -9,7 +9,7 @@ use rollup_jobs::{
     StopError, StopOptions, TurnEnded,
 };
 
-use crate::support::{Heard, World, config, in_thread, loaded, undisturbed, waiting};
+use crate::support::{Heard, JoinInTime, World, config, in_thread, loaded, undisturbed, waiting};
 
 /// The sensor example could not open its store again while it still had the answer of a stop: the handle in it kept the whole
 /// manager's inside alive, store file and all. Now it holds the lifecycle of its job only.
@@ -62,7 +62,7 @@ fn a_start_is_durable_when_it_returns_also_for_the_second_caller() {
     world.manager.start("sensor").unwrap();
     assert_eq!(world.after_crash().state("sensor"), JobState::Started, "the first one's save is still held");
     held.send(()).unwrap();
-    starter.join().unwrap().unwrap();
+    starter.join_in_time().unwrap();
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_shutdown_that_times_out_names_the_job_and_is_never_waited_for_again() {
     let Err(ShutdownError::Timeout { left, .. }) = world.manager.shutdown(Duration::ZERO) else { panic!("a timeout") };
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].job_id, "sensor");
-    assert!(matches!(waiter.join().unwrap(), Err(StopError::ShutDown { .. })), "its waiters wake");
+    assert!(matches!(waiter.join_in_time(), Err(StopError::ShutDown { .. })), "its waiters wake");
     world.manager.shutdown(Duration::MAX).unwrap();
     assert_eq!(world.manager.list().len(), 1, "which still answers");
     assert!(matches!(world.manager.start("sensor"), Err(StartError::ShutDown { .. } | StartError::Stopping { .. })));
@@ -211,7 +211,7 @@ fn a_second_shutdown_waits_for_the_first() {
     });
     assert!(matches!(world.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })), "it is not over yet");
     world.gates.commit().open();
-    first.join().unwrap().unwrap();
+    first.join_in_time().unwrap();
     world.manager.shutdown(Duration::ZERO).unwrap();
 }
 

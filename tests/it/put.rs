@@ -119,6 +119,12 @@ fn field_messages_are_elasticsearchs() {
 }
 
 #[test]
+fn an_exclusion_may_take_the_rollup_index_out_of_the_pattern() {
+    let job = job().index_pattern("sensor-*,-sensor-rolled,-sensor-2").rollup_index("sensor-rolled");
+    assert!(problems(data(), job).is_empty());
+}
+
+#[test]
 fn all_field_problems_are_reported_at_once() {
     let job = base()
         .date_histogram(DateHistogram::fixed_interval("when", "1h"))

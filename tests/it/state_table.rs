@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use rollup_jobs::{DeleteError, JobState, PutError, StartError, StopError, StopOptions, TriggerError};
 
-use crate::support::{World, config, waiting};
+use crate::support::{JoinInTime, World, config, waiting};
 
 /// Runs `check` on a job "sensor" in each state in turn; the last time there is no such job.
 fn in_every_state(check: impl Fn(&World, Option<JobState>) + Send + Sync + Clone + 'static) {
@@ -92,7 +92,7 @@ fn stop_with_waiting() {
             Some(JobState::Stopping) => {
                 let waiter = world.stop_in_thread("sensor", std::time::Duration::MAX);
                 world.gates.commit().open();
-                assert!(waiter.join().unwrap().unwrap().is_at_rest());
+                assert!(waiter.join_in_time().unwrap().is_at_rest());
             }
             Some(JobState::Aborting) => {
                 assert!(matches!(world.manager.stop("sensor", waiting()), Err(StopError::Aborting { .. })));

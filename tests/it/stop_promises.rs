@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use rollup_jobs::testing::{CountingEngine, EngineFault};
+use rollup_jobs::testing::{CountingEngine, EngineFault, FaultyEngine, GatedEngine};
 use rollup_jobs::{
     DeleteError, HealthColor, JobState, Observer, Phase, RollupJobManager, StateChange, StopError, StopOptions,
     StoredState, TurnEnded,
 };
 
 use crate::meddling::{Act, Meddling};
-use crate::support::{World, in_thread, loaded, undisturbed, waiting};
+use crate::support::{JoinInTime, World, in_thread, loaded, undisturbed, waiting};
 
 #[test]
 fn promise_01_stopped_means_at_rest_and_durable() {
@@ -59,6 +59,10 @@ fn promise_02_a_stop_survives_a_crash_from_the_moment_the_call_returns() {
 
 #[test]
 fn promise_02_no_checkpoint_on_its_way_overwrites_a_stop() {
+    a_stop_overtakes_a_checkpoint();
+}
+
+pub fn a_stop_overtakes_a_checkpoint() {
     // A checkpoint is held on its way to the store; the stop overtakes it (W2).
     let world = World::new();
     world.gates.search().close();
@@ -104,7 +108,7 @@ fn promise_03_a_waiter_waits_for_a_count_and_not_for_a_state() {
             .collect();
         world.gates.commit().open();
         for waiter in waiters {
-            assert!(waiter.join().unwrap().unwrap());
+            assert!(waiter.join_in_time().unwrap());
         }
         let _ = world.manager.stop("sensor", waiting()).unwrap();
     }
@@ -138,7 +142,7 @@ fn promise_03_deadlines_cannot_overflow() {
     let once = world.manager.stop("sensor", StopOptions::new().wait_for_completion(true).timeout(Duration::ZERO));
     assert!(matches!(once, Err(StopError::Timeout(_))), "zero looks once");
     world.gates.commit().open();
-    assert!(for_ever.join().unwrap().unwrap().is_at_rest());
+    assert!(for_ever.join_in_time().unwrap().is_at_rest());
 }
 
 #[test]
@@ -148,7 +152,7 @@ fn promise_04_no_polling() {
     world.put_stopping("sensor");
     let waiter = world.stop_in_thread("sensor", Duration::from_secs(10));
     world.gates.commit().open();
-    assert!(waiter.join().unwrap().unwrap().is_at_rest());
+    assert!(waiter.join_in_time().unwrap().is_at_rest());
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn promise_05_a_commit_is_awaited() {
     assert_eq!(world.state("sensor"), JobState::Stopping);
     assert!(world.documents().is_empty());
     world.gates.commit().open();
-    assert!(waiter.join().unwrap().unwrap().is_at_rest());
+    assert!(waiter.join_in_time().unwrap().is_at_rest());
     assert_eq!(world.documents().len(), 4, "what was written is kept");
 }
 
@@ -234,22 +238,43 @@ fn promise_06_a_job_has_at_most_one_token_whatever_the_sequence() {
 #[test]
 fn promise_07_every_exit_publishes() {
     for fault in [EngineFault::Rejected, EngineFault::Panic] {
-        let (world, faulty) = World::faulty(loaded(), fault);
+        let (world, engine) = World::faulty(loaded(), fault);
         world.put_started("sensor");
-        // The call that fails is held, so that a waiter is asleep when it does: checkpoint, scan, page, begin, write, commit.
-        for call in 1..=6 {
-            world.manager.start("sensor").unwrap();
-            world.gates.search().close();
-            faulty.fail_at(call);
-            world.manager.trigger("sensor").unwrap();
-            let waiter = world.stop_in_thread("sensor", Duration::MAX);
-            world.gates.search().open();
-            assert!(waiter.join().unwrap().unwrap().is_at_rest(), "{fault:?} {call}");
-            faulty.heal();
+        // Checkpoint, prepare, scan, page, begin, write, commit: each ends the run, and its end is there for all to see.
+        for call in 1..=7 {
+            engine.fail_at(call);
+            world.run("sensor");
+            assert!(engine.has_failed(), "{fault:?} {call}");
+            let status = world.status("sensor");
+            assert_eq!((status.state(), status.phase()), (JobState::Started, Phase::Idle), "{fault:?} {call}");
+            assert!(world.documents().is_empty(), "{fault:?} {call}");
         }
-        world.manager.start("sensor").unwrap();
+        engine.heal();
         world.run("sensor");
         assert_eq!(world.documents(), undisturbed("sensor"), "the thread lives on");
+    }
+}
+
+#[test]
+fn promise_07_a_failing_engine_never_leaves_a_waiter_asleep() {
+    for fault in [EngineFault::Rejected, EngineFault::Panic, EngineFault::Unavailable] {
+        // The gates stand before the engine that fails, so that waiters are there when it does.
+        for gate in [GatedEngine::write, GatedEngine::commit] {
+            let faulty = FaultyEngine::new(Arc::new(loaded()), fault);
+            let gates = GatedEngine::new(Arc::new(faulty.clone()));
+            let world = World::on(loaded(), |_| Arc::new(gates.clone()), |builder| builder.indexer_threads(1));
+            world.put_started("sensor");
+            gate(&gates).close();
+            world.manager.trigger("sensor").unwrap();
+            gate(&gates).wait_for_waiting(1);
+            let waiter = world.stop_in_thread("sensor", Duration::MAX);
+            world.wait_for_state("sensor", JobState::Stopping);
+            faulty.fail_at(1);
+            gate(&gates).open();
+            assert!(waiter.join_in_time().unwrap().is_at_rest(), "{fault:?}");
+            assert!(faulty.has_failed());
+            assert!(!world.status("sensor").last_errors().is_empty());
+        }
     }
 }
 
@@ -261,7 +286,7 @@ fn promise_07_a_refused_last_save_wakes_every_waiter_and_the_next_stop_tries_aga
     world.store.refuse_updates(true);
     world.gates.commit().open();
     for waiter in waiters {
-        assert!(matches!(waiter.join().unwrap(), Err(StopError::Store { .. })));
+        assert!(matches!(waiter.join_in_time(), Err(StopError::Store { .. })));
     }
     let status = world.status("sensor");
     assert_eq!((status.state(), status.phase()), (JobState::Stopping, Phase::Saving));
@@ -290,7 +315,7 @@ fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
         std::thread::yield_now();
     }
     for waiter in waiters {
-        let Err(StopError::Timeout(timeout)) = waiter.join().unwrap() else { panic!("a timeout") };
+        let Err(StopError::Timeout(timeout)) = waiter.join_in_time() else { panic!("a timeout") };
         assert_eq!((timeout.state(), timeout.phase()), (JobState::Stopping, Phase::Committing));
         assert!(timeout.in_phase_for() >= Duration::from_secs(10));
         assert_eq!((timeout.waited(), timeout.run()), (Duration::from_secs(10), 1));
@@ -303,7 +328,7 @@ fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
     }
     let again = world.stop_in_thread("sensor", Duration::MAX);
     world.gates.commit().open();
-    assert!(again.join().unwrap().unwrap().is_at_rest(), "the same call may be repeated");
+    assert!(again.join_in_time().unwrap().is_at_rest(), "the same call may be repeated");
     assert_eq!(world.state("sensor"), JobState::Stopped);
 }
 
@@ -363,8 +388,8 @@ fn promise_09_stop_may_be_called_while_shutting_down() {
     let waiter = world.stop_in_thread("sensor", Duration::MAX);
     world.wait_for_state("sensor", JobState::Stopping);
     world.gates.commit().open();
-    assert!(waiter.join().unwrap().unwrap().is_at_rest());
-    shutdown.join().unwrap().unwrap();
+    assert!(waiter.join_in_time().unwrap().is_at_rest());
+    shutdown.join_in_time().unwrap();
     assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
     assert_eq!(world.store.record("idle").state(), StoredState::Stopped);
 }
@@ -426,7 +451,7 @@ fn promise_10_only_a_stopped_job_can_be_deleted_and_the_check_is_one_step() {
         let (manager, name) = (world.manager.clone(), id.clone());
         let starter = in_thread(move || manager.start(&name).is_ok());
         let deleted = world.manager.delete(&id).is_ok();
-        let started = starter.join().unwrap();
+        let started = starter.join_in_time();
         assert!(deleted != started, "{deleted} {started}");
         assert_eq!(world.manager.get(&id).is_some(), started);
         assert_eq!(world.store.records().iter().any(|record| record.id() == id), started);

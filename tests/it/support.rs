@@ -342,6 +342,23 @@ pub fn in_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -
     std::thread::Builder::new().name("test".to_owned()).spawn(body).unwrap()
 }
 
+/// Joins a thread, and fails if it does not end: a hang is a failure.
+pub trait JoinInTime<T> {
+    fn join_in_time(self) -> T;
+}
+
+impl<T> JoinInTime<T> for JoinHandle<T> {
+    #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
+    fn join_in_time(self) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_finished() {
+            assert!(Instant::now() < deadline, "a thread has not ended");
+            std::thread::yield_now();
+        }
+        self.join().unwrap()
+    }
+}
+
 pub fn waiting() -> StopOptions {
     StopOptions::new().wait_for_completion(true).timeout(PATIENCE)
 }

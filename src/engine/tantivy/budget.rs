@@ -19,7 +19,21 @@ pub(super) struct Budget {
 struct State {
     used: usize,
     most_used: usize,
+    /// What of `used` belongs to scans for as long as they live.
+    charged: usize,
     scans: Vec<Weak<dyn Holder>>,
+}
+
+impl State {
+    fn add(&mut self, bytes: usize) {
+        self.used += bytes;
+        self.most_used = self.most_used.max(self.used);
+    }
+
+    fn scans(&mut self) -> Vec<Arc<dyn Holder>> {
+        self.scans.retain(|scan| scan.strong_count() > 0);
+        self.scans.iter().filter_map(Weak::upgrade).collect()
+    }
 }
 
 /// A scan that holds finished groups between its pages.
@@ -43,7 +57,7 @@ impl Budget {
         (state.used, state.most_used)
     }
 
-    /// What a single scan may take for things that it cannot do in parts.
+    /// What all scans together may take for things that they cannot do in parts, so that there is always room for groups.
     pub(super) fn most_for_terms(&self) -> usize {
         self.total.max(LEAST) / 2
     }
@@ -59,32 +73,55 @@ impl Budget {
     /// hold more than that, from a time when there were fewer, have to let go.
     pub(super) fn take_share(self: &Arc<Self>) -> Share {
         let mut state = self.state.lock();
-        state.scans.retain(|scan| scan.strong_count() > 0);
+        let others = state.scans();
         let least = (self.total / LEAST_PART).max(LEAST);
-        let share = (self.total / (state.scans.len() + 1)).max(least);
-        let others: Vec<Arc<dyn Holder>> = state.scans.iter().filter_map(Weak::upgrade).collect();
-        for other in &others {
-            if self.total.saturating_sub(state.used) >= share {
-                break;
-            }
-            if other.held().is_some_and(|held| held > share) {
-                state.used -= other.release();
-            }
-        }
+        let share = (self.total.saturating_sub(state.charged) / (others.len() + 1)).max(least);
+        self.make_room(&mut state, share, share, &others);
         let share = share.min(self.total.saturating_sub(state.used)).max(least);
-        state.used += share;
-        state.most_used = state.most_used.max(state.used);
+        state.add(share);
         drop(state);
         // The last reference to a scan that was dropped meanwhile must not go away under the lock.
         drop(others);
         Share { budget: Arc::clone(self), bytes: share }
     }
 
-    /// Bytes that a scan cannot do without, whatever others have.
-    pub(super) fn charge(&self, bytes: usize) {
+    /// Bytes that a scan needs as long as it lives; parked scans have to let go for them. `false` if there is no room.
+    pub(super) fn try_charge(&self, bytes: usize) -> bool {
         let mut state = self.state.lock();
-        state.used += bytes;
-        state.most_used = state.most_used.max(state.used);
+        let others = state.scans();
+        self.make_room(&mut state, bytes, 0, &others);
+        let fits = state.charged.saturating_add(bytes) <= self.most_for_terms();
+        if fits {
+            state.add(bytes);
+            state.charged += bytes;
+        }
+        drop(state);
+        drop(others);
+        fits
+    }
+
+    /// The scan that [`try_charge`](Self::try_charge) was for is gone.
+    pub(super) fn give_back_charge(&self, bytes: usize) {
+        let mut state = self.state.lock();
+        state.used -= bytes;
+        state.charged -= bytes;
+    }
+
+    /// Has parked scans that hold more than `keep` let go until `bytes` are free, or all have.
+    fn make_room(&self, state: &mut State, bytes: usize, keep: usize, scans: &[Arc<dyn Holder>]) {
+        for scan in scans {
+            if self.total.saturating_sub(state.used) >= bytes {
+                return;
+            }
+            if scan.held().is_some_and(|held| held > keep) {
+                state.used -= scan.release();
+            }
+        }
+    }
+
+    /// Bytes that a pass has turned out to need.
+    fn charge(&self, bytes: usize) {
+        self.state.lock().add(bytes);
     }
 
     /// Bytes that are no longer used.

@@ -82,7 +82,10 @@ impl Scan {
                 budget.most_for_terms()
             )));
         }
-        budget.charge(charged);
+        if !budget.try_charge(charged) {
+            let text = "the memory budget is used up by other scans: there will be room when they have ended";
+            return Err(EngineError::unavailable(text));
+        }
         let held: Arc<Held> = Arc::default();
         let holder: Weak<Held> = Arc::downgrade(&held);
         budget.join(holder);
@@ -181,7 +184,8 @@ impl PageStream for Scan {
 impl Drop for Scan {
     fn drop(&mut self) {
         let held = self.held.groups.lock().take().map_or(0, |groups| groups.bytes());
-        self.budget.give_back(held + self.charged);
+        self.budget.give_back(held);
+        self.budget.give_back_charge(self.charged);
     }
 }
 
