@@ -20,7 +20,11 @@ pub(super) struct RollupDirectory {
     inner: Box<dyn Directory>,
     /// What the files that are opened from now on belong to.
     work: Arc<Mutex<GiveUp>>,
+    /// The last write that failed. tantivy writes on threads of its own and does not always pass the reason on.
+    failure: Failure,
 }
+
+type Failure = Arc<Mutex<Option<String>>>;
 
 /// Ends one piece of work, and no later one, however late it is called.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +38,12 @@ impl GiveUp {
 
 impl RollupDirectory {
     pub(super) fn new(inner: impl Directory) -> Self {
-        Self { inner: Box::new(inner), work: Arc::default() }
+        Self { inner: Box::new(inner), work: Arc::default(), failure: Arc::default() }
+    }
+
+    /// Why a write failed since this was asked last, such as a full disk.
+    pub(super) fn take_failure(&self) -> Option<String> {
+        self.failure.lock().take()
     }
 
     /// Begins a piece of work that can be given up.
@@ -59,8 +68,12 @@ impl Directory for RollupDirectory {
     }
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
-        let file = self.inner.open_write(path)?;
-        Ok(BufWriter::new(Box::new(GivingUp { file, work: self.work.lock().clone() })))
+        let file = self.inner.open_write(path).inspect_err(|error| note(&self.failure, error))?;
+        Ok(BufWriter::new(Box::new(GivingUp {
+            file,
+            work: self.work.lock().clone(),
+            failure: Arc::clone(&self.failure),
+        })))
     }
 
     fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
@@ -68,7 +81,7 @@ impl Directory for RollupDirectory {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.inner.atomic_write(path, data)?;
+        self.inner.atomic_write(path, data).inspect_err(|error| note(&self.failure, error))?;
         if path == Path::new("meta.json") { self.inner.sync_directory() } else { Ok(()) }
     }
 
@@ -88,6 +101,11 @@ impl Directory for RollupDirectory {
 struct GivingUp {
     file: WritePtr,
     work: GiveUp,
+    failure: Failure,
+}
+
+fn note(failure: &Failure, error: &dyn std::error::Error) {
+    *failure.lock() = Some(error.to_string());
 }
 
 impl Write for GivingUp {
@@ -95,16 +113,16 @@ impl Write for GivingUp {
         if self.work.0.load(Ordering::SeqCst) {
             return Err(io::Error::other("given up because of a stop"));
         }
-        self.file.write(data)
+        self.file.write(data).inspect_err(|error| note(&self.failure, error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.flush().inspect_err(|error| note(&self.failure, error))
     }
 }
 
 impl TerminatingWrite for GivingUp {
     fn terminate_ref(&mut self, token: AntiCallToken) -> io::Result<()> {
-        self.file.terminate_ref(token)
+        self.file.terminate_ref(token).inspect_err(|error| note(&self.failure, error))
     }
 }

@@ -184,7 +184,10 @@ impl JobIndex {
     }
 
     fn failed(&self, error: TantivyError) -> EngineError {
-        failed(&self.described, error)
+        match self.directory.take_failure() {
+            Some(reason) => failed(&format!("{}: {reason}", self.described), error),
+            None => failed(&self.described, error),
+        }
     }
 
     fn payload(&self) -> Result<Option<Payload>, EngineError> {
@@ -286,7 +289,121 @@ impl RollupWriter for TantivyWriter {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufWriter, Write};
+
+    use ::tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
+    use ::tantivy::directory::{
+        AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, TerminatingWrite, WatchCallback, WatchHandle,
+        WritePtr,
+    };
+
     use super::*;
+    use crate::engine::{Bucket, MetricValues};
+    use crate::job::{DateHistogram, KeyPart, Metric, RollupJobConfig};
+    use crate::sync::{AtomicBool, Ordering};
+
+    /// A directory whose disk can be full.
+    #[derive(Clone, Debug)]
+    struct Disk {
+        inner: RamDirectory,
+        full: Arc<AtomicBool>,
+    }
+
+    struct DiskFile(WritePtr, Arc<AtomicBool>);
+
+    impl Write for DiskFile {
+        fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+            if self.1.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { self.0.write(data) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush()
+        }
+    }
+
+    impl TerminatingWrite for DiskFile {
+        fn terminate_ref(&mut self, token: AntiCallToken) -> io::Result<()> {
+            self.0.terminate_ref(token)
+        }
+    }
+
+    impl Directory for Disk {
+        fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
+            self.inner.get_file_handle(path)
+        }
+
+        fn delete(&self, path: &Path) -> Result<(), DeleteError> {
+            self.inner.delete(path)
+        }
+
+        fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
+            self.inner.exists(path)
+        }
+
+        fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
+            let file = self.inner.open_write(path)?;
+            Ok(BufWriter::new(Box::new(DiskFile(file, Arc::clone(&self.full)))))
+        }
+
+        fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
+            self.inner.atomic_read(path)
+        }
+
+        fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+            if self.full.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.inner.atomic_write(path, data)
+        }
+
+        fn sync_directory(&self) -> io::Result<()> {
+            self.inner.sync_directory()
+        }
+
+        fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
+            self.inner.acquire_lock(lock)
+        }
+
+        fn watch(&self, callback: WatchCallback) -> ::tantivy::Result<WatchHandle> {
+            self.inner.watch(callback)
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_a_transient_error_that_says_so_and_the_commit_works_when_there_is_room() {
+        let config = RollupJobConfig::builder("sensor")
+            .index_pattern("in")
+            .rollup_index("out")
+            .cron("0 0 * * * ?")
+            .page_size(10)
+            .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
+            .metric("temperature", [Metric::Min]);
+        let job = JobContext::new(Arc::new(config.build().unwrap()), &[]);
+        let full = Arc::new(AtomicBool::new(false));
+        let directory = RollupDirectory::new(Disk { inner: RamDirectory::create(), full: Arc::clone(&full) });
+        let schema = rollup_schema(job.layout()).unwrap();
+        let index = Index::create(directory.clone(), schema, IndexSettings::default()).unwrap();
+        let index = Arc::new(JobIndex { index, directory, folder: None, described: "the rollup index".to_owned() });
+        index.record(&job, 0).unwrap();
+        let bucket = Bucket { key: vec![KeyPart::Date(0)], doc_count: 1, metrics: vec![MetricValues::default()] };
+        let values = job.layout().fields().iter().map(|_| None).collect();
+        let document = RolledUpDocument::new("id".to_owned(), Arc::clone(job.layout()), values);
+        let commit = || {
+            let mut writer = Box::new(Arc::clone(&index).begin(&job, 0)?);
+            writer.write(std::slice::from_ref(&document), &StopSignal::never())?;
+            let position = Some(crate::job::Position::of(job.config(), &bucket.key));
+            writer.commit(&Checkpoint { position, ..Checkpoint::default() })
+        };
+        full.store(true, Ordering::SeqCst);
+        let error = commit().unwrap_err();
+        assert!(error.is_transient(), "{error:?}");
+        let text = std::error::Error::source(&error).unwrap().to_string();
+        assert!(text.contains("the rollup index: no storage space"), "{text}");
+        assert_eq!(index.checkpoint().unwrap(), None);
+        full.store(false, Ordering::SeqCst);
+        commit().unwrap();
+        assert!(index.checkpoint().unwrap().is_some());
+    }
 
     #[test]
     fn folder_names_are_different_for_different_names() {
