@@ -4,14 +4,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
-use rollup_jobs::testing::{CountingEngine, EngineFault, FaultyEngine, GatedEngine};
+use rollup_jobs::testing::{CountingEngine, EngineFault, FaultyEngine, GatedEngine, ManualClock};
 use rollup_jobs::{
-    DeleteError, HealthColor, JobState, Observer, Phase, RollupJobManager, StateChange, StopError, StopOptions,
-    StoredState, TurnEnded,
+    Clock, DeleteError, HealthColor, JobState, Observer, Phase, RollupJobManager, StateChange, StopError, StopOptions,
+    StoredState, TurnEnded, Wake,
 };
 
 use crate::meddling::{Act, Meddling};
-use crate::support::{JoinInTime, World, in_thread, loaded, undisturbed, waiting};
+use crate::support::{JoinInTime, NOW, World, in_thread, loaded, undisturbed, waiting};
 
 #[test]
 fn promise_01_stopped_means_at_rest_and_durable() {
@@ -145,14 +145,47 @@ fn promise_03_deadlines_cannot_overflow() {
     assert!(for_ever.join_in_time().unwrap().is_at_rest());
 }
 
+/// A clock that stands still and notes which threads go to sleep on it.
+#[derive(Debug)]
+struct SleepersClock {
+    inner: ManualClock,
+    sleepers: Mutex<Vec<std::thread::ThreadId>>,
+}
+
+impl Clock for SleepersClock {
+    fn now(&self) -> jiff::Timestamp {
+        self.inner.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.inner.monotonic()
+    }
+
+    fn sleep_bound(&self, remaining: Duration) -> Option<Duration> {
+        self.sleepers.lock().unwrap().push(std::thread::current().id());
+        self.inner.sleep_bound(remaining)
+    }
+
+    fn on_advance(&self, wake: Weak<Wake>) {
+        self.inner.on_advance(wake);
+    }
+}
+
 #[test]
 fn promise_04_no_polling() {
-    // The clock stands still: whoever polled with pauses on it would never look again.
-    let world = World::new();
+    // The waiter is asleep before the run may end, and the clock stands still: only a notification can wake it, and it goes
+    // to sleep no more often than it is notified.
+    let clock = Arc::new(SleepersClock { inner: ManualClock::at(NOW.parse().unwrap()), sleepers: Mutex::default() });
+    let heard = clock.clone();
+    let world = World::with(|builder| builder.clock(clock));
     world.put_stopping("sensor");
     let waiter = world.stop_in_thread("sensor", Duration::from_secs(10));
+    let id = waiter.thread().id();
+    let sleeps = || heard.sleepers.lock().unwrap().iter().filter(|sleeper| **sleeper == id).count();
+    world.watcher.wait_for(&world.manager, "the waiter to sleep", || (sleeps() > 0).then_some(()));
     world.gates.commit().open();
     assert!(waiter.join_in_time().unwrap().is_at_rest());
+    assert!(sleeps() <= 3, "it went to sleep {} times", sleeps());
 }
 
 #[test]
