@@ -2,10 +2,11 @@
 
 use hashbrown::HashTable;
 
+use super::columns::BLOCK;
 use crate::engine::MetricValues;
 
 /// Groups are kept in pieces of so many, so that growing copies nothing.
-const PIECE: usize = 1_024;
+const PIECE: usize = 256;
 
 /// A part of the key range: a pass groups only what is in it.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +89,12 @@ fn kept_per_group(words: usize, metrics: usize) -> usize {
     words * 8 + 8 + metrics * size_of::<MetricValues>()
 }
 
+/// How many groups to have after a block, if `fit` fit at all: the block may have added one per document, and the last piece may
+/// be empty but for one.
+fn most_groups(fit: usize) -> usize {
+    fit.saturating_sub(BLOCK + PIECE).max(fit / 4).max(2)
+}
+
 impl Groups {
     /// Groups of `range`, about `bytes` of them at most.
     pub(super) fn new(words: usize, metrics: usize, range: KeyRange, bytes: usize) -> Self {
@@ -98,7 +105,7 @@ impl Groups {
             len: 0,
             index: HashTable::new(),
             range,
-            most: (bytes / bytes_per_group(words, metrics)).max(2),
+            most: most_groups(bytes / bytes_per_group(words, metrics)),
         }
     }
 
