@@ -17,7 +17,7 @@ pub use document::{MisfitBucket, roll_up};
 pub(crate) use run::Run;
 
 use crate::clock::Clock;
-use crate::engine::{Engine, JobContext};
+use crate::engine::{Engine, EngineError, JobContext};
 use crate::job::{Health, JobError, JobRecord, JobState, JobStatus, Phase, RunAs, StatusParts, StoredState, TermsType};
 use crate::lifecycle::{Lifecycle, Snapshot, TriggerDecision, View};
 use crate::observer::Observer;
@@ -115,12 +115,28 @@ impl Indexer {
         })
     }
 
-    /// Saves records, one answer each. A store that panics has refused.
+    /// Calls the store. One that panics has refused.
+    pub(crate) fn store_call<T>(
+        &self,
+        call: impl FnOnce(&dyn JobStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        guarded(|| call(&*self.store))
+            .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))))
+    }
+
+    /// Calls the engine in a caller's thread. One that panics has refused.
+    pub(crate) fn engine_call<T>(
+        &self,
+        call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        guarded(|| call(&*self.engine))
+            .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
+    }
+
+    /// Saves records, one answer each.
     pub(crate) fn save(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        guarded(|| self.store.update(records)).unwrap_or_else(|panic| {
-            let error = StoreError::rejected(format!("the job store panicked: {panic}"));
-            records.iter().map(|_| Err(error.clone())).collect()
-        })
+        self.store_call(|store| Ok(store.update(records)))
+            .unwrap_or_else(|error| records.iter().map(|_| Err(error.clone())).collect())
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Broken, Entry, Registry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, EngineErrorKind, JobContext};
-use crate::indexer::{Indexer, Settings, guarded};
+use crate::indexer::{Indexer, Settings};
 use crate::job::{JobError, JobRecord, StoredState};
 use crate::observer::Observer;
 use crate::store::{JobStore, LoadedRecord, StoreError};
@@ -224,7 +224,7 @@ impl RollupJobManager {
             .run_as(record.run_as.clone())
             .epoch(self.indexer.epoch);
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
-        match guarded(|| self.indexer.engine.prepare(&context))? {
+        match self.indexer.engine_call(|engine| engine.prepare(&context)) {
             Ok(()) => {
                 record.state = StoredState::Stopped;
                 record.revision = self.indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
@@ -234,7 +234,7 @@ impl RollupJobManager {
                 Ok(Some(Entry::Job(self.indexer.job(&record))))
             }
             Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
-                self.indexer.store.remove(record.id()).map_err(|error| text(&error))?;
+                self.indexer.store_call(|store| store.remove(record.id())).map_err(|error| text(&error))?;
                 Ok(None)
             }
             Err(error) => Err(format!("a put was interrupted: {}", JobError::chain_of(&error).join(": "))),

@@ -2,7 +2,7 @@
 
 use super::{Entry, Missing, RollupJobManager, Shutdown};
 use crate::engine::{CommittedCheckpoint, EngineError};
-use crate::indexer::{Job, guarded};
+use crate::indexer::Job;
 use crate::job::JobState;
 use crate::lifecycle::DeleteRefused;
 use crate::store::{StoreError, StoreErrorKind};
@@ -152,15 +152,12 @@ impl RollupJobManager {
     fn remove_data(&self, job: &Job) -> Result<(), DeleteError> {
         job.save(job.lifecycle.forget_position(&self.indexer.revisions))
             .map_err(|source| store_error(job.id(), source))?;
-        let removed = guarded(|| self.indexer.engine.remove(&job.context));
-        removed
-            .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
-            .map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
+        let removed = self.indexer.engine_call(|engine| engine.remove(&job.context));
+        removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }
 
     fn remove_record(&self, job_id: &str) -> Result<(), DeleteError> {
-        let removed = guarded(|| self.indexer.store.remove(job_id));
-        removed.unwrap_or_else(|panic| Err(StoreError::rejected(panic))).map_err(|source| store_error(job_id, source))
+        self.indexer.store_call(|store| store.remove(job_id)).map_err(|source| store_error(job_id, source))
     }
 
     /// The id stays reserved while the record goes: a put of it, or another delete, must not come in between.
@@ -186,13 +183,12 @@ impl RollupJobManager {
 
     /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
     fn tidy_up_if_empty(&self, job: &Job) {
-        let engine = &self.indexer.engine;
+        let kept = || self.indexer.engine_call(|engine| engine.committed_checkpoint(&job.context));
         let is_empty = job.lifecycle.view().checkpoint.position.is_none()
-            && guarded(|| engine.committed_checkpoint(&job.context))
-                .is_ok_and(|kept| matches!(kept, Ok(CommittedCheckpoint::Kept(None) | CommittedCheckpoint::NotKept)));
+            && matches!(kept(), Ok(CommittedCheckpoint::Kept(None) | CommittedCheckpoint::NotKept));
         if is_empty {
             // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
-            let _ = guarded(|| engine.remove(&job.context));
+            let _ = self.indexer.engine_call(|engine| engine.remove(&job.context));
         }
     }
 }

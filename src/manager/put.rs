@@ -2,8 +2,8 @@
 
 use super::field_validation::{fields_of, validate};
 use super::{Entry, RollupJobManager, Shutdown};
-use crate::engine::{EngineError, EngineErrorKind, JobContext};
-use crate::indexer::{guarded, new_record};
+use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
+use crate::indexer::new_record;
 use crate::job::{ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::{Arc, Ordering};
@@ -155,10 +155,8 @@ impl<'a> Put<'a> {
             .epoch(self.manager.indexer.epoch)
     }
 
-    fn engine<T>(&self, call: impl FnOnce() -> Result<T, EngineError>) -> Result<T, PutError> {
-        let result =
-            guarded(call).unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))));
-        result.map_err(|source| match source.kind() {
+    fn engine<T>(&self, call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>) -> Result<T, PutError> {
+        self.manager.indexer.engine_call(call).map_err(|source| match source.kind() {
             EngineErrorKind::AlreadyExists => PutError::PreviouslyCreated { job_id: self.job_id(), source },
             _ => PutError::Engine { job_id: self.job_id(), source },
         })
@@ -166,8 +164,8 @@ impl<'a> Put<'a> {
 
     fn check(&self) -> Result<Vec<TermsType>, PutError> {
         let (context, fields) = (self.context(&[]), fields_of(&self.config));
-        let engine = &self.manager.indexer.engine;
-        let capabilities = self.engine(|| engine.field_capabilities(&context, self.config.index_pattern(), &fields))?;
+        let capabilities =
+            self.engine(|engine| engine.field_capabilities(&context, self.config.index_pattern(), &fields))?;
         validate(&self.config, &capabilities)
             .map_err(|problems| PutError::Invalid(ConfigError::new(self.config.id(), problems)))
     }
@@ -181,9 +179,8 @@ impl<'a> Put<'a> {
             _ => PutError::Store { job_id: self.job_id(), source },
         };
         let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), indexer);
-        let inserted = guarded(|| indexer.store.insert(&record));
-        inserted.unwrap_or_else(|panic| Err(StoreError::rejected(panic))).map_err(store_error)?;
-        if let Err(error) = self.engine(|| indexer.engine.prepare(&context)) {
+        indexer.store_call(|store| store.insert(&record)).map_err(store_error)?;
+        if let Err(error) = self.engine(|engine| engine.prepare(&context)) {
             self.remove_record()?;
             return Err(error);
         }
@@ -192,7 +189,7 @@ impl<'a> Put<'a> {
         let saved = indexer.save(std::slice::from_ref(&record)).pop().unwrap_or(Ok(()));
         if let Err(source) = saved {
             // Nothing was in the rollup index, or preparing it would have been refused.
-            self.engine(|| indexer.engine.remove(&context))?;
+            self.engine(|engine| engine.remove(&context))?;
             self.remove_record()?;
             return Err(store_error(source));
         }
@@ -200,8 +197,7 @@ impl<'a> Put<'a> {
     }
 
     fn remove_record(&self) -> Result<(), PutError> {
-        let removed = guarded(|| self.manager.indexer.store.remove(self.config.id()));
-        let removed = removed.unwrap_or_else(|panic| Err(StoreError::rejected(panic)));
+        let removed = self.manager.indexer.store_call(|store| store.remove(self.config.id()));
         removed.map_err(|source| PutError::Store { job_id: self.job_id(), source })
     }
 }

@@ -88,16 +88,16 @@ impl Budget {
     /// Bytes that a scan needs as long as it lives; parked scans have to let go for them. `false` if there is no room.
     pub(super) fn try_charge(&self, bytes: usize) -> bool {
         let mut state = self.state.lock();
+        if state.charged.saturating_add(bytes) > self.most_for_terms() {
+            return false;
+        }
         let others = state.scans();
         self.make_room(&mut state, bytes, 0, &others);
-        let fits = state.charged.saturating_add(bytes) <= self.most_for_terms();
-        if fits {
-            state.add(bytes);
-            state.charged += bytes;
-        }
+        state.add(bytes);
+        state.charged += bytes;
         drop(state);
         drop(others);
-        fits
+        true
     }
 
     /// The scan that [`try_charge`](Self::try_charge) was for is gone.
@@ -119,11 +119,6 @@ impl Budget {
         }
     }
 
-    /// Bytes that a pass has turned out to need.
-    fn charge(&self, bytes: usize) {
-        self.state.lock().add(bytes);
-    }
-
     /// Bytes that are no longer used.
     pub(super) fn give_back(&self, bytes: usize) {
         self.state.lock().used -= bytes;
@@ -142,10 +137,11 @@ impl Share {
     }
 
     /// The pass is over, and its scan holds `bytes` from now on.
-    pub(super) fn settle(self, bytes: usize) {
-        let budget = Arc::clone(&self.budget);
-        drop(self);
-        budget.charge(bytes);
+    pub(super) fn settle(mut self, bytes: usize) {
+        let share = std::mem::take(&mut self.bytes);
+        let mut state = self.budget.state.lock();
+        state.used -= share;
+        state.add(bytes);
     }
 }
 
