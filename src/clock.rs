@@ -1,12 +1,11 @@
 //! Where time comes from: the wall clock that schedules follow and the monotonic one that deadlines use.
 
 use std::fmt;
-use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::sync::{Arc, Monitor, MonitorGuard};
+use crate::sync::{Arc, Monitor, MonitorGuard, Weak};
 
 /// A callback that makes a sleeper look at the clock again.
 pub type Wake = dyn Fn() + Send + Sync;

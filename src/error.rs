@@ -35,6 +35,9 @@ pub enum Error {
     /// A stop was not completed.
     #[error(transparent)]
     Stop(#[from] crate::StopError),
+    /// A selector of jobs to stop was refused.
+    #[error(transparent)]
+    StopMany(#[from] crate::StopManyError),
     /// A job could not be deleted.
     #[error(transparent)]
     Delete(#[from] crate::DeleteError),

@@ -72,6 +72,9 @@ mod indexer;
 mod job;
 mod lifecycle;
 mod manager;
+#[cfg(all(test, feature = "testing", any(rollup_shuttle, rollup_loom)))]
+#[path = "../tests/model/mod.rs"]
+mod model;
 mod observer;
 mod schedule;
 mod stop_signal;
@@ -91,9 +94,9 @@ pub use job::{
     TimeValueError,
 };
 pub use manager::{
-    DeleteError, DeleteOptions, LeftJob, OpenError, PutError, PutOptions, RetryOptions, RollupJobManager,
-    RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopOptions, StopTimeout, Stopped,
-    TriggerError, Triggered,
+    BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RetryOptions, RollupJobManager,
+    RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions,
+    StopReport, Stopped, TriggerError, Triggered,
 };
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;

@@ -1,15 +1,13 @@
-//! When does it run? One timer thread, which owns all schedules and back-offs.
+//! When does it run? One timer thread, which owns all schedules and whatever else waits for its time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::Weak;
-use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Deadline, sleep, wait_until, wake_on_advance};
-use crate::sync::{self, Arc, Monitor};
+use crate::sync::{Arc, Crew, JoinHandle, Monitor, Weak, current_thread};
 
 /// The wall clock may jump (NTP, suspend), so it is looked at no later than this, whatever is due when.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
@@ -21,12 +19,13 @@ pub(crate) trait Scheduled: Send + Sync {
 
     /// Its time has come. Says whether it wants to hear of the next one too.
     fn tick(&self, scheduled: Timestamp) -> bool;
-
-    /// The back-off of `run` is over.
-    fn back_off_over(&self, run: u64);
 }
 
-/// The timer thread's handle. It holds what it wakes weakly.
+/// What the timer does when a time has passed.
+type Alarm = Box<dyn FnOnce() + Send>;
+
+/// A handle on the timer thread.
+#[derive(Clone)]
 pub(crate) struct Timer {
     shared: Arc<Shared>,
 }
@@ -43,8 +42,9 @@ struct Agenda {
     /// When each key is armed for, and a number that tells arming from arming again.
     armed: HashMap<u64, (i64, u64)>,
     arms: u64,
-    /// By monotonic time, then key.
-    back_offs: BTreeMap<(Duration, u64), (Weak<dyn Scheduled>, u64)>,
+    /// By monotonic time, then number.
+    alarms: BTreeMap<(Duration, u64), Alarm>,
+    alarms_set: u64,
     closed: bool,
     ended: bool,
     thread: Option<JoinHandle<()>>,
@@ -53,15 +53,15 @@ struct Agenda {
 /// What is due.
 enum Due {
     Tick { key: u64, arm: u64, at: Timestamp, job: Weak<dyn Scheduled> },
-    BackOff { run: u64, job: Weak<dyn Scheduled> },
+    Alarm(Alarm),
 }
 
 impl Timer {
-    /// Starts the thread `rollup-timer`.
-    pub(crate) fn start(clock: Arc<dyn Clock>) -> io::Result<Self> {
+    /// Starts the thread `rollup-timer` as one of `crew`.
+    pub(crate) fn start(clock: Arc<dyn Clock>, crew: &Crew) -> io::Result<Self> {
         let shared = Arc::new(Shared { clock, agenda: Arc::default() });
         let body = Arc::clone(&shared);
-        let thread = sync::spawn("rollup-timer".to_owned(), move || body.run())?;
+        let thread = crew.spawn("rollup-timer".to_owned(), move || body.run())?;
         shared.agenda.lock().thread = Some(thread);
         Ok(Self { shared })
     }
@@ -82,10 +82,14 @@ impl Timer {
         self.shared.agenda.lock().disarm(key);
     }
 
-    /// Wakes `job` when `delay` is over.
-    pub(crate) fn back_off(&self, key: u64, job: Weak<dyn Scheduled>, run: u64, delay: Duration) {
+    /// Runs `alarm` on the timer thread when `delay` is over; never, if the timer is closed before. It must not block.
+    pub(crate) fn after(&self, delay: Duration, alarm: impl FnOnce() + Send + 'static) {
         let at = self.shared.clock.monotonic().saturating_add(delay);
-        self.shared.agenda.lock().back_offs.insert((at, key), (job, run));
+        let mut agenda = self.shared.agenda.lock();
+        agenda.alarms_set += 1;
+        let number = agenda.alarms_set;
+        agenda.alarms.insert((at, number), Box::new(alarm));
+        drop(agenda);
         self.shared.agenda.notify_all();
     }
 
@@ -99,7 +103,7 @@ impl Timer {
     pub(crate) fn join(&self, deadline: Deadline) -> bool {
         let mut agenda = self.shared.agenda.lock();
         let thread = agenda.thread.take();
-        if thread.as_ref().is_none_or(|thread| thread.thread().id() == std::thread::current().id()) {
+        if thread.as_ref().is_none_or(|thread| thread.thread().id() == current_thread()) {
             return true;
         }
         drop(agenda);
@@ -108,11 +112,6 @@ impl Timer {
             return false;
         }
         thread.is_none_or(|thread| thread.join().is_ok())
-    }
-
-    /// The thread, while it is not joined.
-    pub(crate) fn thread_id(&self) -> Option<ThreadId> {
-        self.shared.agenda.lock().thread.as_ref().map(|thread| thread.thread().id())
     }
 }
 
@@ -137,9 +136,8 @@ impl Agenda {
             let arm = self.armed.get(&key).map_or(0, |(_, arm)| *arm);
             return Some(Due::Tick { key, arm, at: Timestamp::from_millisecond(at).unwrap_or(now), job });
         }
-        let entry = self.back_offs.first_entry().filter(|entry| entry.key().0 <= monotonic)?;
-        let (job, run) = entry.remove();
-        Some(Due::BackOff { run, job })
+        let entry = self.alarms.first_entry().filter(|entry| entry.key().0 <= monotonic)?;
+        Some(Due::Alarm(entry.remove()))
     }
 
     /// How long nothing is due; `None` if nothing ever will be.
@@ -148,8 +146,8 @@ impl Agenda {
             let millis = at.saturating_sub(now.as_millisecond());
             Duration::from_millis(u64::try_from(millis).unwrap_or(0)).min(LOOK_AGAIN)
         });
-        let back_off = self.back_offs.first_key_value().map(|((at, _), _)| at.saturating_sub(monotonic));
-        [tick, back_off].into_iter().flatten().min()
+        let alarm = self.alarms.first_key_value().map(|((at, _), _)| at.saturating_sub(monotonic));
+        [tick, alarm].into_iter().flatten().min()
     }
 }
 
@@ -177,11 +175,7 @@ impl Shared {
 
     fn fire(&self, due: Due, now: Timestamp) {
         match due {
-            Due::BackOff { run, job } => {
-                if let Some(job) = job.upgrade() {
-                    job.back_off_over(run);
-                }
-            }
+            Due::Alarm(alarm) => alarm(),
             Due::Tick { key, arm, at, job } => {
                 let next = job.upgrade().filter(|job| job.tick(at)).and_then(|job| job.next_after(now.max(at)));
                 let mut agenda = self.agenda.lock();

@@ -1,61 +1,21 @@
-//! Locks, queue and threads: the only file that names `parking_lot` and `crossbeam-channel`.
+//! Locks, queue and threads: everything that blocks goes through here.
 //!
-//! Everything that blocks goes through here, so that a model checker can put its own primitives in place of these
-//! without the rest of the crate noticing.
+//! `production.rs` is the only file that names the crates behind them, so that a model checker can put its own primitives in
+//! their place without the rest of the crate noticing: `--cfg rollup_shuttle` and `--cfg rollup_loom` choose `model.rs`.
 
-use std::io;
-use std::thread::JoinHandle;
-use std::time::Duration;
+mod crew;
+#[cfg(any(rollup_shuttle, rollup_loom))]
+mod model;
+#[cfg(not(any(rollup_shuttle, rollup_loom)))]
+mod production;
 
-pub(crate) use parking_lot::{Mutex, RwLock};
-pub(crate) use std::sync::Arc;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+#[cfg(any(rollup_shuttle, rollup_loom))]
+use model as chosen;
+#[cfg(not(any(rollup_shuttle, rollup_loom)))]
+use production as chosen;
 
-/// A value behind a mutex, with the condition variable that announces its changes.
-#[derive(Debug, Default)]
-pub(crate) struct Monitor<T> {
-    value: Mutex<T>,
-    changed: parking_lot::Condvar,
-}
-
-/// Proof of holding a [`Monitor`].
-pub(crate) type MonitorGuard<'a, T> = parking_lot::MutexGuard<'a, T>;
-
-impl<T> Monitor<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self { value: Mutex::new(value), changed: parking_lot::Condvar::new() }
-    }
-
-    pub(crate) fn lock(&self) -> MonitorGuard<'_, T> {
-        self.value.lock()
-    }
-
-    /// Sleeps until somebody notifies. May also return for no reason: the caller looks at its predicate again.
-    pub(crate) fn wait(&self, guard: &mut MonitorGuard<'_, T>) {
-        self.changed.wait(guard);
-    }
-
-    /// Like [`wait`](Self::wait), for at most `timeout`. Whether it timed out is not said: the predicate decides.
-    pub(crate) fn wait_for(&self, guard: &mut MonitorGuard<'_, T>, timeout: Duration) {
-        self.changed.wait_for(guard, timeout);
-    }
-
-    pub(crate) fn notify_all(&self) {
-        self.changed.notify_all();
-    }
-}
-
-/// An unbounded queue. Receivers see its end when the last sender is gone and it is empty.
-pub(crate) mod queue {
-    pub(crate) type Sender<T> = crossbeam_channel::Sender<T>;
-    pub(crate) type Receiver<T> = crossbeam_channel::Receiver<T>;
-
-    pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
-        crossbeam_channel::unbounded()
-    }
-}
-
-/// Starts a named thread.
-pub(crate) fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name).spawn(body)
-}
+pub(crate) use chosen::{
+    AtomicBool, AtomicU64, JoinHandle, Monitor, MonitorGuard, Mutex, Ordering, RwLock, ThreadId, current_thread, queue,
+};
+pub(crate) use crew::Crew;
+pub(crate) use std::sync::{Arc, Weak};

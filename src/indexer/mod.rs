@@ -7,8 +7,6 @@ mod turn;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Weak;
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,8 +21,8 @@ use crate::lifecycle::{Lifecycle, Snapshot, TriggerDecision, View};
 use crate::observer::Observer;
 use crate::schedule::{Scheduled, Timer};
 use crate::store::{JobStore, StoreError};
-use crate::sync::{Arc, AtomicU64, Ordering};
-use pool::{Pool, Task};
+use crate::sync::{Arc, AtomicU64, Crew, Ordering, Weak};
+use pool::{Pool, Pulse, Task};
 
 /// How many failed runs in a row need a person.
 const FAILED_RUNS_TO_RED: u32 = 3;
@@ -52,7 +50,7 @@ pub(crate) struct Indexer {
     pub(crate) epoch: u64,
     pub(crate) timer: Timer,
     pub(crate) pool: Pool,
-    pub(crate) own_threads: OwnThreads,
+    pub(crate) own_threads: Crew,
     next_key: AtomicU64,
 }
 
@@ -78,10 +76,12 @@ impl Indexer {
         settings: Settings,
         epoch: u64,
     ) -> std::io::Result<Arc<Self>> {
-        let timer = Timer::start(Arc::clone(&clock))?;
-        let pool = Pool::start(settings.indexer_threads, Arc::clone(&clock)).inspect_err(|_| timer.close())?;
+        let own_threads = Crew::default();
+        let timer = Timer::start(Arc::clone(&clock), &own_threads)?;
+        let (count, lost_after) = (settings.indexer_threads, settings.wedged_after);
+        let pool = Pool::start(count, lost_after, Arc::clone(&clock), timer.clone(), own_threads.clone())
+            .inspect_err(|_| timer.close())?;
         let (revisions, next_key) = (AtomicU64::new(0), AtomicU64::new(0));
-        let own_threads = OwnThreads(pool.thread_ids().iter().copied().chain(timer.thread_id()).collect());
         Ok(Arc::new(Self {
             engine,
             store,
@@ -140,17 +140,6 @@ impl Indexer {
     }
 }
 
-/// A manager's threads, which must not wait for each other.
-#[derive(Clone)]
-pub(crate) struct OwnThreads(Arc<[ThreadId]>);
-
-impl OwnThreads {
-    /// Whether the caller is one of them.
-    pub(crate) fn has_current(&self) -> bool {
-        self.0.contains(&std::thread::current().id())
-    }
-}
-
 /// Runs foreign code; its panic becomes a text.
 pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| panic_text(&*panic))
@@ -203,6 +192,16 @@ impl Job {
         self.indexer.timer.arm(self.key, this);
     }
 
+    /// Lets a run that has failed try again after `delay`.
+    fn back_off(&self, run: u64, delay: Duration) {
+        let this = Weak::clone(&self.this);
+        self.indexer.timer.after(delay, move || {
+            if let Some(job) = this.upgrade() {
+                job.enqueue_if(job.lifecycle.end_back_off(run, job.indexer.clock.monotonic()));
+            }
+        });
+    }
+
     fn enqueue_if(&self, push: bool) {
         if let Some(job) = self.this.upgrade().filter(|_| push) {
             self.indexer.pool.push(Task::Turn(job));
@@ -217,10 +216,11 @@ impl Job {
     }
 
     /// Tells the observers, in order; if somebody is at it already, they take this over.
-    fn deliver(&self) {
+    fn deliver(&self, pulse: &Pulse<'_>) {
         let mut events = self.lifecycle.next_events(false);
         while !events.is_empty() {
             for event in events {
+                pulse.beat(self.indexer.clock.monotonic());
                 for observer in &self.indexer.observers {
                     event.tell(&**observer, self.id());
                 }
@@ -273,6 +273,21 @@ impl Job {
         Health::GREEN
     }
 
+    /// A thread that was at this job has shown no sign of life for too long.
+    fn note_lost_thread(&self, now: Duration, not_replaced: Option<std::io::Error>) {
+        let view = self.lifecycle.view();
+        let people = humantime::format_duration(Duration::from_secs(view.in_phase_for(now).as_secs()));
+        let mut chain = vec![match &not_replaced {
+            None => {
+                format!("a call has not returned for {people}: its indexer thread is lost, another one was started")
+            }
+            Some(_) => format!("a call has not returned for {people}, and no other indexer thread could be started"),
+        }];
+        chain.extend(not_replaced.map(|error| error.to_string()));
+        self.note_error(view.run, view.phase, true, chain);
+        self.deliver_later();
+    }
+
     fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {
         let at = self.indexer.clock.now();
         self.lifecycle.note_error(JobError { at, run, phase, transient, chain });
@@ -288,11 +303,6 @@ impl Scheduled for Job {
         // A tick that finds a run under way is dropped: the run has everything up to its own trigger, the next tick has
         // the rest. A stopped job is armed again by its next start.
         matches!(self.trigger(scheduled), TriggerDecision::Queued { .. } | TriggerDecision::Running(_))
-    }
-
-    fn back_off_over(&self, run: u64) {
-        let push = self.lifecycle.end_back_off(run, self.indexer.clock.monotonic());
-        self.enqueue_if(push);
     }
 }
 

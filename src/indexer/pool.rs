@@ -1,12 +1,16 @@
-//! The indexer threads: a fixed number, one queue, joined once.
+//! The indexer threads: one queue, a number that stays the same whatever happens to one of them, each joined at most once.
+//!
+//! A call that never returns keeps its thread. Once such a thread has given no sign of life for long enough it is given up
+//! as *lost*, and another one takes its place; should its call return after all, it ends.
 
 use std::io;
-use std::thread::{JoinHandle, ThreadId};
+use std::time::Duration;
 
 use super::{Job, guarded, turn};
 use crate::clock::{Clock, Deadline, wait_until};
+use crate::schedule::Timer;
 use crate::sync::queue::{self, Receiver, Sender};
-use crate::sync::{self, Arc, Monitor, Mutex};
+use crate::sync::{Arc, Crew, JoinHandle, Monitor, Mutex, ThreadId, Weak, current_thread};
 
 /// Something for an indexer thread to do.
 pub(super) enum Task {
@@ -19,25 +23,58 @@ pub(super) enum Task {
 pub(crate) struct Pool {
     /// Taken out when the pool closes, which ends the threads once the queue is empty.
     queue: Mutex<Option<Sender<Task>>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
-    ids: Vec<ThreadId>,
-    ended: Arc<Monitor<Vec<ThreadId>>>,
+    shared: Arc<Shared>,
+}
+
+/// What the threads share.
+struct Shared {
+    tasks: Receiver<Task>,
+    roster: Arc<Monitor<Roster>>,
+    crew: Crew,
     clock: Arc<dyn Clock>,
+    timer: Timer,
+    lost_after: Duration,
+    this: Weak<Shared>,
+}
+
+/// All threads that were ever started.
+#[derive(Default)]
+struct Roster {
+    workers: Vec<Worker>,
+    /// The timer will look for lost threads.
+    watched: bool,
+    closed: bool,
+}
+
+struct Worker {
+    thread: Option<JoinHandle<()>>,
+    /// Known once it runs.
+    id: Option<ThreadId>,
+    /// The job it is at.
+    job: Option<Arc<Job>>,
+    last_sign: Duration,
+    lost: bool,
+    ended: bool,
 }
 
 impl Pool {
     /// Starts the threads `rollup-indexer-0`, `rollup-indexer-1` ...
-    pub(super) fn start(count: usize, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let (sender, receiver) = queue::unbounded();
-        let ended: Arc<Monitor<Vec<ThreadId>>> = Arc::default();
-        let mut threads = Vec::with_capacity(count);
-        for number in 0..count {
-            let (receiver, ended) = (receiver.clone(), Arc::clone(&ended));
-            // Should one not start, dropping the sender ends those that did.
-            threads.push(sync::spawn(format!("rollup-indexer-{number}"), move || work(&receiver, &ended))?);
+    pub(super) fn start(
+        count: usize,
+        lost_after: Duration,
+        clock: Arc<dyn Clock>,
+        timer: Timer,
+        crew: Crew,
+    ) -> io::Result<Self> {
+        let (sender, tasks) = queue::unbounded();
+        let roster = Arc::default();
+        let shared =
+            Arc::new_cyclic(|this| Shared { tasks, roster, crew, clock, timer, lost_after, this: Weak::clone(this) });
+        // Should one not start, dropping the sender ends those that did.
+        for _ in 0..count {
+            shared.start_worker()?;
         }
-        let ids = threads.iter().map(|thread| thread.thread().id()).collect();
-        Ok(Self { queue: Mutex::new(Some(sender)), threads: Mutex::new(threads), ids, ended, clock })
+        Ok(Self { queue: Mutex::new(Some(sender)), shared })
     }
 
     /// Hands a task to the next free thread; a closed pool drops it.
@@ -52,23 +89,27 @@ impl Pool {
 
     /// Lets the threads end when the queue is empty.
     pub(crate) fn close(&self) {
+        self.shared.roster.lock().closed = true;
         let sender = self.queue.lock().take();
         drop(sender);
     }
 
     /// Waits until the deadline for all threads but the caller's own to end. Says whether they did.
     pub(crate) fn wait(&self, deadline: Deadline) -> bool {
-        let own = std::thread::current().id();
-        let all_ended = |ended: &Vec<ThreadId>| self.ids.iter().all(|id| *id == own || ended.contains(id));
-        wait_until(&*self.clock, &self.ended, deadline, |ended| all_ended(ended).then_some(())).is_some()
+        let own = Some(current_thread());
+        let all_ended = |roster: &Roster| roster.workers.iter().all(|worker| worker.ended || worker.id == own);
+        wait_until(&*self.shared.clock, &self.shared.roster, deadline, |roster| all_ended(roster).then_some(()))
+            .is_some()
     }
 
     /// Waits likewise, and joins them; those left are never joined.
     pub(crate) fn join(&self, deadline: Deadline) -> bool {
         let ended = self.wait(deadline);
-        let threads = std::mem::take(&mut *self.threads.lock());
+        let mut roster = self.shared.roster.lock();
+        let threads: Vec<_> = roster.workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
+        drop(roster);
         if ended {
-            let own = std::thread::current().id();
+            let own = current_thread();
             // They have nothing left to do but to return; tasks cannot unwind into them.
             for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
                 drop(thread.join());
@@ -77,28 +118,147 @@ impl Pool {
         ended
     }
 
-    pub(super) fn thread_ids(&self) -> &[ThreadId] {
-        &self.ids
+    /// The jobs that threads are at.
+    pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
+        let roster = self.shared.roster.lock();
+        roster.workers.iter().filter_map(|worker| worker.job.clone()).collect()
     }
 }
 
-fn work(tasks: &Receiver<Task>, ended: &Monitor<Vec<ThreadId>>) {
-    let _ended = Ended(ended);
-    for task in tasks {
-        // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a bug.
-        let _ = guarded(|| match task {
-            Task::Turn(job) => turn::take(&job),
-            Task::Deliver(job) => job.deliver(),
+impl Shared {
+    fn start_worker(&self) -> io::Result<()> {
+        let worker =
+            Worker { thread: None, id: None, job: None, last_sign: self.clock.monotonic(), lost: false, ended: false };
+        let mut roster = self.roster.lock();
+        let number = roster.workers.len();
+        roster.workers.push(worker);
+        drop(roster);
+        let Some(this) = self.this.upgrade() else { return Ok(()) };
+        let spawned = self.crew.spawn(format!("rollup-indexer-{number}"), move || this.work(number));
+        let mut roster = self.roster.lock();
+        match spawned {
+            Ok(thread) => {
+                roster.workers[number].thread = Some(thread);
+                Ok(())
+            }
+            Err(error) => {
+                roster.workers[number].ended = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn work(&self, number: usize) {
+        let _ended = Ended(self, number);
+        self.roster.lock().workers[number].id = Some(current_thread());
+        let pulse = Pulse { shared: self, number };
+        for task in &self.tasks {
+            let (Task::Turn(job) | Task::Deliver(job)) = &task;
+            self.begin(number, job);
+            // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a bug.
+            let _ = guarded(|| match &task {
+                Task::Turn(job) => turn::take(job, &pulse),
+                Task::Deliver(job) => job.deliver(&pulse),
+            });
+            let was_lost = self.end(number);
+            // The last reference to a job may be this one.
+            let _ = guarded(|| drop(task));
+            if was_lost {
+                return;
+            }
+        }
+    }
+
+    fn begin(&self, number: usize, job: &Arc<Job>) {
+        let now = self.clock.monotonic();
+        let mut roster = self.roster.lock();
+        let worker = &mut roster.workers[number];
+        (worker.job, worker.last_sign) = (Some(Arc::clone(job)), now);
+        let was_watched = std::mem::replace(&mut roster.watched, true);
+        drop(roster);
+        if !was_watched {
+            self.watch(self.lost_after);
+        }
+    }
+
+    /// Says whether the thread was given up meanwhile.
+    fn end(&self, number: usize) -> bool {
+        let mut roster = self.roster.lock();
+        let job = roster.workers[number].job.take();
+        let was_lost = roster.workers[number].lost;
+        drop(roster);
+        let _ = guarded(|| drop(job));
+        was_lost
+    }
+
+    /// Looks for lost threads after `delay`.
+    fn watch(&self, delay: Duration) {
+        let this = Weak::clone(&self.this);
+        self.timer.after(delay, move || {
+            if let Some(this) = this.upgrade() {
+                this.replace_lost();
+            }
         });
+    }
+
+    /// Gives up the threads that have shown no sign of life for too long, and starts as many others.
+    fn replace_lost(&self) {
+        let now = self.clock.monotonic();
+        let silent = self.roster.lock().silent(now, self.lost_after);
+        for (number, job) in silent {
+            let replaced = self.start_worker();
+            if replaced.is_ok() {
+                self.roster.lock().workers[number].lost = true;
+            }
+            job.note_lost_thread(now, replaced.err());
+        }
+        let mut roster = self.roster.lock();
+        let next = roster.next_silence(now, self.lost_after);
+        roster.watched = next.is_some();
+        drop(roster);
+        if let Some(delay) = next {
+            self.watch(delay);
+        }
+    }
+}
+
+impl Roster {
+    /// The workers that are at something, and not given up yet.
+    fn busy(&self) -> impl Iterator<Item = (usize, &Worker, &Arc<Job>)> {
+        let candidates = self.workers.iter().enumerate().filter(|(_, worker)| !worker.lost && !self.closed);
+        candidates.filter_map(|(number, worker)| worker.job.as_ref().map(|job| (number, worker, job)))
+    }
+
+    fn silent(&self, now: Duration, lost_after: Duration) -> Vec<(usize, Arc<Job>)> {
+        let silent = self.busy().filter(|(_, worker, _)| now.saturating_sub(worker.last_sign) >= lost_after);
+        silent.map(|(number, _, job)| (number, Arc::clone(job))).collect()
+    }
+
+    /// When the next worker may have been silent for too long; one that could not be replaced is looked at again then too.
+    fn next_silence(&self, now: Duration, lost_after: Duration) -> Option<Duration> {
+        let left = |worker: &Worker| lost_after.saturating_sub(now.saturating_sub(worker.last_sign));
+        self.busy().map(|(_, worker, _)| left(worker)).map(|left| if left.is_zero() { lost_after } else { left }).min()
+    }
+}
+
+/// How a thread shows that it lives.
+pub(super) struct Pulse<'a> {
+    shared: &'a Shared,
+    number: usize,
+}
+
+impl Pulse<'_> {
+    pub(super) fn beat(&self, now: Duration) {
+        self.shared.roster.lock().workers[self.number].last_sign = now;
     }
 }
 
 /// Publishes that a thread has ended, also when it unwinds.
-struct Ended<'a>(&'a Monitor<Vec<ThreadId>>);
+struct Ended<'a>(&'a Shared, usize);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.0.lock().push(std::thread::current().id());
-        self.0.notify_all();
+        self.0.roster.lock().workers[self.1].ended = true;
+        self.0.roster.notify_all();
     }
 }

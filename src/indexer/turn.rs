@@ -2,10 +2,10 @@
 
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Weak;
 use std::time::Duration;
 
 use super::document::roll_up;
+use super::pool::Pulse;
 use super::run::{Run, Stage};
 use super::{Job, Settings, guarded};
 use crate::engine::{
@@ -14,24 +14,24 @@ use crate::engine::{
 use crate::job::{Checkpoint, JobError, KeyPart, Notice, Phase, Position};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
-use crate::schedule::Scheduled;
 use crate::sync::Arc;
 
 /// Takes the job's next turn, if it still wants one.
-pub(super) fn take(job: &Arc<Job>) {
+pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
     let Some(run) = job.lifecycle.take_turn(job.indexer.clock.monotonic()) else { return };
-    let mut turn = Turn::new(job, run);
+    let mut turn = Turn::new(job, run, pulse);
     let end = match guarded(|| turn.work()) {
         Ok(Ok(end)) => end,
         Ok(Err(failure)) => turn.fail(failure),
         Err(panic) => turn.panicked(&panic),
     };
     turn.finish(end);
-    job.deliver();
+    job.deliver(pulse);
 }
 
 struct Turn<'a> {
     job: &'a Arc<Job>,
+    pulse: &'a Pulse<'a>,
     run: Box<Run>,
     /// Position and statistics as of the last document that was accepted.
     progress: Checkpoint,
@@ -57,13 +57,13 @@ enum Pages {
 }
 
 impl<'a> Turn<'a> {
-    fn new(job: &'a Arc<Job>, mut run: Box<Run>) -> Self {
+    fn new(job: &'a Arc<Job>, mut run: Box<Run>, pulse: &'a Pulse<'a>) -> Self {
         run.turns += 1;
         if run.turns == 1 {
             run.committed = job.lifecycle.view().checkpoint;
         }
         let progress = run.committed.clone();
-        Self { job, run, progress, writer: None, phase: Phase::Searching }
+        Self { job, pulse, run, progress, writer: None, phase: Phase::Searching }
     }
 
     fn work(&mut self) -> Result<EndOfTurn, Failure> {
@@ -364,9 +364,7 @@ impl<'a> Turn<'a> {
                 Published::Again(again) => run = again,
                 Published::Queued { push } => return job.enqueue_if(push),
                 Published::BackingOff => {
-                    let this: Weak<dyn Scheduled> = job.this.clone();
-                    let delay = back_off(&indexer.settings, failures, (job.id(), number));
-                    return indexer.timer.back_off(job.key, this, number, delay);
+                    return job.back_off(number, back_off(&indexer.settings, failures, (job.id(), number)));
                 }
                 Published::Over(run) => {
                     let _ = guarded(|| drop(run));
@@ -377,8 +375,10 @@ impl<'a> Turn<'a> {
     }
 
     fn enter(&mut self, phase: Phase) {
+        let now = self.job.indexer.clock.monotonic();
         self.phase = phase;
-        self.job.lifecycle.enter(phase, self.job.indexer.clock.monotonic());
+        self.job.lifecycle.enter(phase, now);
+        self.pulse.beat(now);
     }
 
     fn failure(&self, error: &EngineError) -> Failure {

@@ -33,4 +33,5 @@ pub use time_value::{TimeUnit, TimeValue, TimeValueError};
 pub use validation::{ConfigError, ConfigProblem};
 
 pub(crate) use groups::number_json;
+pub(crate) use pattern::wildcard_match;
 pub(crate) use status::StatusParts;

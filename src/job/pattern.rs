@@ -52,7 +52,7 @@ impl fmt::Display for IndexPattern {
 }
 
 /// Elasticsearch's simple match: `*` stands for any text, everything else for itself.
-pub(super) fn wildcard_match(pattern: &str, text: &str) -> bool {
+pub(crate) fn wildcard_match(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };

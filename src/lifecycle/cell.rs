@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::transition::{Event as Transition, next};
+use super::wakers::Wakers;
 use crate::job::{Checkpoint, JobError, JobState, JobStatus, Notice, Phase, StoredState};
 use crate::observer::{Event, StateChange};
 use crate::stop_signal::StopSignal;
@@ -38,6 +39,8 @@ pub(super) struct Cell<R> {
     /// Somebody else owns the store: no more runs.
     pub(super) lost_ownership: bool,
     pub(super) gone: bool,
+    /// How many deletes wait for the job's stop: until they are through, nobody starts it.
+    pub(super) deletes_waiting: u32,
     pub(super) shutting_down: bool,
     /// The manager's threads are gone, or given up.
     pub(super) closed: bool,
@@ -48,6 +51,7 @@ pub(super) struct Cell<R> {
     /// What observers were not told yet; nothing is kept if there are none.
     pub(super) outbox: Option<VecDeque<Event>>,
     pub(super) delivering: bool,
+    pub(super) wakers: Wakers,
 }
 
 /// Who has the run.

@@ -1,28 +1,31 @@
 //! What may it do next? A job's one mutex and condition variable, and the events that pass through it.
 //!
-//! Nothing but assignments and `notify_all` happens under the lock: no engine, store, observer or waker is called. Whatever
-//! was taken out under it (a parked run, a signal to raise) is returned, and dealt with outside.
+//! Nothing but assignments happens under the lock: no engine, store, observer or waker is called. Whatever was taken out
+//! under it (a parked run, a signal to raise, wakers) is dealt with outside.
 
 mod cell;
 mod stop;
 mod transition;
 mod turn;
+mod wakers;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use cell::{Cell, Token};
 use transition::Event as Transition;
+use wakers::Wakers;
 
 pub(crate) use cell::Snapshot;
 pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
+pub(crate) use wakers::WakerKey;
 
 use crate::job::{Checkpoint, JobError, JobState, JobStats, Notice, Phase, StoredState};
 use crate::observer::Event;
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
-use crate::sync::{Arc, AtomicU64, Monitor};
+use crate::sync::{Arc, AtomicU64, Monitor, MonitorGuard};
 
 /// The state machine of one job. `R` is a run between its turns.
 pub(crate) struct Lifecycle<R> {
@@ -96,6 +99,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             started_by: 0,
             lost_ownership: false,
             gone: false,
+            deletes_waiting: 0,
             shutting_down: false,
             closed: false,
             errors: VecDeque::new(),
@@ -104,6 +108,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             retrying: false,
             outbox: observed.then(VecDeque::new),
             delivering: false,
+            wakers: Wakers::default(),
         };
         Self { cell: Arc::new(Monitor::new(cell)) }
     }
@@ -116,6 +121,9 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
         if cell.shutting_down {
             return StartDecision::ShutDown;
+        }
+        if cell.deletes_waiting > 0 {
+            return StartDecision::Refused(JobState::Aborting);
         }
         let before = cell.state;
         if cell.go(Transition::Start).is_none() {
@@ -180,6 +188,15 @@ impl<R: Send + 'static> Lifecycle<R> {
         Ok(())
     }
 
+    /// From now on nobody starts the job, until the delete that this announces has come, or was withdrawn.
+    pub(crate) fn announce_delete(&self) {
+        self.cell.lock().deletes_waiting += 1;
+    }
+
+    pub(crate) fn withdraw_delete(&self) {
+        self.cell.lock().deletes_waiting -= 1;
+    }
+
     /// The record without a position, for a delete that removes the documents first.
     pub(crate) fn forget_position(&self, revisions: &AtomicU64) -> Snapshot {
         let mut cell = self.cell.lock();
@@ -190,8 +207,9 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// The record is removed.
     pub(crate) fn deleted(&self) {
-        self.cell.lock().gone = true;
-        self.cell.notify_all();
+        let mut cell = self.cell.lock();
+        cell.gone = true;
+        self.announce(cell);
     }
 
     /// The record could not be removed: the job is stopped again.
@@ -215,8 +233,17 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// The manager's threads are gone, or given up: nobody will complete a stop any more.
     pub(crate) fn close(&self) {
-        self.cell.lock().closed = true;
+        let mut cell = self.cell.lock();
+        cell.closed = true;
+        self.announce(cell);
+    }
+
+    /// Lets go of the lock, and wakes whoever waits: first the threads, then the tasks of futures.
+    fn announce(&self, mut cell: MonitorGuard<'_, Cell<R>>) {
+        let wakers = cell.wakers.take();
+        drop(cell);
         self.cell.notify_all();
+        wakers::wake(wakers);
     }
 
     pub(crate) fn view(&self) -> View {

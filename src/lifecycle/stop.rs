@@ -1,10 +1,11 @@
 //! Stop: who asked, who finishes it, and who waits for which one.
 
+use std::task::Waker;
 use std::time::Duration;
 
 use super::cell::{Cell, Snapshot, Token};
 use super::transition::Event as Transition;
-use super::{Lifecycle, View};
+use super::{Lifecycle, View, WakerKey};
 use crate::clock::{Clock, Deadline, wait_until};
 use crate::job::{JobState, Phase, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome};
@@ -73,7 +74,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             Ok(()) => cell.complete_stop(now),
             Err(error) => cell.refuse_stop(error, now),
         }
-        self.cell.notify_all();
+        self.announce(cell);
     }
 
     /// The request of a [`StopDecision::Join`] is durable.
@@ -84,6 +85,12 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
     }
 
+    /// The last run of a job that is at rest, stopped, durably; `None` if it is not.
+    pub(crate) fn run_if_at_rest(&self) -> Option<u64> {
+        let cell = self.cell.lock();
+        (cell.state == JobState::Stopped && !cell.gone).then_some(cell.run)
+    }
+
     /// Whether the stop of `ticket` is completed.
     pub(crate) fn is_completed(&self, ticket: Ticket) -> bool {
         self.cell.lock().stops_completed >= ticket.completes_as
@@ -91,22 +98,42 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// Waits for the stop of `ticket`: not for a state, which may pass, but for the count of completed stops.
     pub(crate) fn wait_for_stop(&self, ticket: Ticket, clock: &dyn Clock, deadline: Deadline) -> WaitOutcome {
-        let outcome = wait_until(clock, &self.cell, deadline, |cell| {
-            if cell.stops_completed >= ticket.completes_as || cell.gone {
-                return Some(WaitOutcome::Completed);
-            }
-            if cell.saves_refused > ticket.refusals_seen
-                && let Some(error) = &cell.unsaved
-            {
-                return Some(WaitOutcome::Refused(error.clone()));
-            }
-            cell.closed.then_some(WaitOutcome::ShutDown)
-        });
-        outcome.unwrap_or(WaitOutcome::TimedOut)
+        wait_until(clock, &self.cell, deadline, |cell| cell.outcome_of(ticket)).unwrap_or(WaitOutcome::TimedOut)
+    }
+
+    /// What became of the stop of `ticket`; if nothing yet, `waker` is woken when there is something new to know.
+    pub(crate) fn poll_stop(&self, ticket: Ticket, key: &mut Option<WakerKey>, waker: Waker) -> Option<WaitOutcome> {
+        let mut cell = self.cell.lock();
+        let outcome = cell.outcome_of(ticket);
+        let unneeded = match outcome {
+            Some(_) => key.take().and_then(|key| cell.wakers.forget(&key)),
+            None => cell.wakers.register(key, waker),
+        };
+        drop(cell);
+        drop(unneeded);
+        outcome
+    }
+
+    /// The future of `key` does not wait any more.
+    pub(crate) fn forget_waker(&self, key: &WakerKey) {
+        let forgotten = self.cell.lock().wakers.forget(key);
+        drop(forgotten);
     }
 }
 
 impl<R> Cell<R> {
+    fn outcome_of(&self, ticket: Ticket) -> Option<WaitOutcome> {
+        if self.stops_completed >= ticket.completes_as || self.gone {
+            return Some(WaitOutcome::Completed);
+        }
+        if self.saves_refused > ticket.refusals_seen
+            && let Some(error) = &self.unsaved
+        {
+            return Some(WaitOutcome::Refused(error.clone()));
+        }
+        self.closed.then_some(WaitOutcome::ShutDown)
+    }
+
     fn stop(&mut self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
         if self.gone {
             return StopDecision::Gone;

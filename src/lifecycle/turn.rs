@@ -158,7 +158,7 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::BackingOff
             }
         };
-        self.cell.notify_all();
+        self.announce(cell);
         published
     }
 

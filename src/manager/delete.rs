@@ -1,5 +1,6 @@
 //! Delete: only a stopped job, in one step with the check.
 
+use super::stop::{StopError, StopOptions};
 use super::{Entry, Missing, RollupJobManager, Shutdown};
 use crate::engine::{CommittedCheckpoint, EngineError};
 use crate::indexer::Job;
@@ -11,6 +12,7 @@ use crate::store::{StoreError, StoreErrorKind};
 #[derive(Debug, Clone, Default)]
 #[must_use]
 pub struct DeleteOptions {
+    stop: Option<StopOptions>,
     delete_data: bool,
 }
 
@@ -18,6 +20,14 @@ impl DeleteOptions {
     /// The defaults.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Stops the job first, and waits for that, for at most the options' timeout (whatever they say about waiting). From then
+    /// on nobody can start the job before it is gone, unless the stop fails. Default: a job that is not stopped is refused,
+    /// as in Elasticsearch, where a start may slip in between a stop and a delete.
+    pub fn stop(mut self, stop: StopOptions) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     /// Whether the job's rolled-up documents and its definition in the rollup index go too, so that the id can be used again.
@@ -45,6 +55,15 @@ pub enum DeleteError {
         job_id: String,
         /// Its state.
         state: JobState,
+    },
+    /// The job could not be stopped before, or not in time. After [`StopError::Timeout`] the stop stays in force; the delete
+    /// does not, and may be repeated.
+    #[error("could not delete rollup job [{job_id}], which had to be stopped before")]
+    Stop {
+        /// The job.
+        job_id: String,
+        /// What the stop answered.
+        source: StopError,
     },
     /// The engine could not remove the job's documents. Some may be gone; the job would roll them up again from the start.
     #[error("could not delete the rolled-up documents of rollup job [{job_id}]")]
@@ -92,7 +111,8 @@ impl RollupJobManager {
     /// A job whose record cannot be read can be deleted too; its documents then stay, as nobody knows where they are.
     ///
     /// # Errors
-    /// [`DeleteError`]; the job is still there then, and stopped.
+    /// [`DeleteError`]; the job is still there then, and stopped, except after [`DeleteError::NotStopped`] and
+    /// [`DeleteError::Stop`].
     ///
     /// # Examples
     /// ```
@@ -100,7 +120,7 @@ impl RollupJobManager {
     /// # use rollup_jobs::engine::{MemoryEngine, SourceDocument};
     /// # use rollup_jobs::store::MemoryStore;
     /// # use rollup_jobs::{DateHistogram, RollupJobConfig, RollupJobManager};
-    /// use rollup_jobs::{DeleteError, StopOptions};
+    /// use rollup_jobs::{DeleteError, DeleteOptions, StopOptions};
     ///
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
@@ -109,8 +129,8 @@ impl RollupJobManager {
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// manager.start("sensor")?;
     /// assert!(matches!(manager.delete("sensor"), Err(DeleteError::NotStopped { .. })));
-    /// let _ = manager.stop("sensor", StopOptions::new().wait_for_completion(true))?;
-    /// manager.delete("sensor")?;
+    /// // Stop, wait and delete in one step, the rolled-up documents too.
+    /// manager.delete_with("sensor", DeleteOptions::new().stop(StopOptions::new()).delete_data(true))?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn delete_with(&self, job_id: &str, options: DeleteOptions) -> Result<(), DeleteError> {
@@ -121,6 +141,19 @@ impl RollupJobManager {
             Err(Missing::Unreadable(_)) => return self.delete_unreadable(job_id),
         };
         let now = || self.indexer.clock.monotonic();
+        let _announced = match options.stop {
+            Some(stop) => {
+                let announced = Announced::delete(&job);
+                // A job that could not be waited for (on one of our own threads) is refused below, for what it is then.
+                let stopped = self.stop_job(&job, self.wait(&stop.wait_for_completion(true)));
+                let _ = stopped.map_err(|source| match source {
+                    StopError::NotFound { job_id } => DeleteError::NotFound { job_id },
+                    source => DeleteError::Stop { job_id: id(), source },
+                })?;
+                Some(announced)
+            }
+            None => None,
+        };
         job.lifecycle.delete(now()).map_err(|refused| match refused {
             DeleteRefused::NotStopped(state) => DeleteError::NotStopped { job_id: id(), state },
             DeleteRefused::Gone => DeleteError::NotFound { job_id: id() },
@@ -190,6 +223,22 @@ impl RollupJobManager {
             // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
             let _ = self.indexer.engine_call(|engine| engine.remove(&job.context));
         }
+    }
+}
+
+/// Keeps a job from being started until its delete is over, however it ends.
+struct Announced<'a>(&'a Job);
+
+impl<'a> Announced<'a> {
+    fn delete(job: &'a Job) -> Self {
+        job.lifecycle.announce_delete();
+        Self(job)
+    }
+}
+
+impl Drop for Announced<'_> {
+    fn drop(&mut self) {
+        self.0.lifecycle.withdraw_delete();
     }
 }
 

@@ -1,14 +1,18 @@
 //! The facade: [`RollupJobManager`], its registry of jobs, and one file per operation.
 
 mod builder;
+mod busy;
+mod completion;
 mod delete;
 mod field_validation;
 mod get;
 mod list;
 mod put;
+mod selector;
 mod shutdown;
 mod start;
 mod stop;
+mod stop_many;
 mod trigger;
 
 use std::collections::HashMap;
@@ -16,11 +20,15 @@ use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
 
 pub use builder::{OpenError, RetryOptions, RollupJobManagerBuilder};
+pub use busy::BusyJob;
+pub use completion::StopCompletion;
 pub use delete::{DeleteError, DeleteOptions};
 pub use put::{PutError, PutOptions};
-pub use shutdown::{LeftJob, ShutdownError};
+pub use selector::JobSelector;
+pub use shutdown::ShutdownError;
 pub use start::StartError;
-pub use stop::{StopCompletion, StopError, StopOptions, StopTimeout, Stopped};
+pub use stop::{StopError, StopOptions, Stopped};
+pub use stop_many::{StopManyError, StopReport};
 pub use trigger::{TriggerError, Triggered};
 
 use crate::engine::Engine;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use super::busy::{BusyJob, people};
 use super::{RollupJobManager, Shutdown};
 use crate::clock::Deadline;
 use crate::indexer::{Job, guarded};
 use crate::job::Phase;
+use crate::lifecycle::View;
 use crate::store::Ownership;
 use crate::sync::Arc;
 
@@ -15,33 +17,19 @@ use crate::sync::Arc;
 #[non_exhaustive]
 pub enum ShutdownError {
     /// The time ran out.
-    #[error("timed out after {} while shutting down: {}", humantime::format_duration(*waited), list(left))]
+    #[error("timed out after {} while shutting down: {}", people(*waited), list(left))]
     Timeout {
-        /// The time that was waited.
+        /// How long was waited: the `timeout` of the call.
         waited: Duration,
-        /// The jobs that still had a thread.
-        left: Vec<LeftJob>,
+        /// The jobs that still had a thread, sorted by id.
+        left: Vec<BusyJob>,
     },
 }
 
-/// A job that still had a thread when the time to shut down ran out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LeftJob {
-    /// The job.
-    pub job_id: String,
-    /// What it was doing.
-    pub phase: Phase,
-    /// For how long.
-    pub in_phase_for: Duration,
-}
-
-fn list(left: &[LeftJob]) -> String {
-    let seconds = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs()));
-    let job = |job: &LeftJob| format!("rollup job [{}] is {} for {}", job.job_id, job.phase, seconds(job.in_phase_for));
+fn list(left: &[BusyJob]) -> String {
     match left {
         [] => "a thread has not ended".to_owned(),
-        left => left.iter().map(job).collect::<Vec<_>>().join(", "),
+        left => left.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     }
 }
 
@@ -77,7 +65,7 @@ impl RollupJobManager {
         }
     }
 
-    fn shut_down(&self, deadline: Deadline) -> Option<Vec<LeftJob>> {
+    fn shut_down(&self, deadline: Deadline) -> Option<Vec<BusyJob>> {
         let indexer = &self.indexer;
         let before = {
             let mut registry = self.registry.write();
@@ -117,16 +105,19 @@ impl RollupJobManager {
         left
     }
 
-    fn left_jobs(&self) -> Vec<LeftJob> {
+    /// The jobs that a thread is at, be it one of the pool's or one that finishes a stop.
+    fn left_jobs(&self) -> Vec<BusyJob> {
         let now = self.indexer.clock.monotonic();
-        self.jobs().iter().filter_map(|job| left_job(job, now)).collect()
+        let at_work = self.indexer.pool.jobs();
+        let is_left = |job: &Arc<Job>, view: &View| {
+            view.phase != Phase::Idle || at_work.iter().any(|other| Arc::ptr_eq(job, other))
+        };
+        let views = self.jobs().into_iter().map(|job| (job.lifecycle.view(), job));
+        let left = views.filter(|(view, job)| is_left(job, view));
+        let mut left: Vec<_> = left.map(|(view, job)| BusyJob::new(job.id(), view, now)).collect();
+        left.sort_by(|a, b| a.job_id().cmp(b.job_id()));
+        left
     }
-}
-
-fn left_job(job: &Arc<Job>, now: Duration) -> Option<LeftJob> {
-    let view = job.lifecycle.view();
-    let in_phase_for = view.in_phase_for(now);
-    (view.phase != Phase::Idle).then(|| LeftJob { job_id: job.id().to_owned(), phase: view.phase, in_phase_for })
 }
 
 impl Drop for RollupJobManager {

@@ -3,20 +3,25 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::busy::{BusyJob, people};
+use super::completion::{Pending, StopCompletion};
 use super::{Missing, RollupJobManager};
-use crate::clock::{Clock, Deadline};
-use crate::indexer::{OwnThreads, Run, guarded};
-use crate::job::{JobState, Phase, Position};
-use crate::lifecycle::{Lifecycle, StopDecision, Ticket, WaitOutcome};
+use crate::clock::Deadline;
+use crate::indexer::{Job, guarded};
+use crate::job::RollupJobConfig;
+use crate::lifecycle::{StopDecision, Ticket};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
+
+/// How many records go to the store at once.
+const SAVED_TOGETHER: usize = 1_000;
 
 /// How a job is stopped.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct StopOptions {
-    wait_for_completion: bool,
-    timeout: Duration,
+    pub(super) wait_for_completion: bool,
+    pub(super) timeout: Duration,
 }
 
 impl Default for StopOptions {
@@ -50,7 +55,7 @@ impl StopOptions {
 #[derive(Clone)]
 #[must_use = "a job that is not at rest yet cannot be deleted"]
 pub struct Stopped {
-    job_id: String,
+    config: Arc<RollupJobConfig>,
     run: u64,
     completion: StopCompletion,
     at_rest: bool,
@@ -67,7 +72,7 @@ impl Stopped {
     /// The job.
     #[must_use]
     pub fn job_id(&self) -> &str {
-        &self.job_id
+        self.config.id()
     }
 
     /// The number of the run that was ended or is ending, or of the last one; 0 if there never was one.
@@ -76,64 +81,24 @@ impl Stopped {
         self.run
     }
 
-    /// A handle on this very stop, to wait for later. What happens to the job afterwards does not confuse it.
-    #[must_use]
+    /// A handle on this very stop, to wait for later or to `.await`. What happens to the job afterwards does not confuse it.
     pub fn completion(&self) -> StopCompletion {
         self.completion.clone()
+    }
+
+    fn at_rest(job: &Job, run: u64) -> Self {
+        let config = Arc::clone(job.context.config());
+        Self { config, run, completion: StopCompletion::completed(), at_rest: true }
     }
 }
 
 impl fmt::Debug for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { job_id, run, at_rest, .. } = self;
         f.debug_struct("Stopped")
-            .field("job_id", job_id)
-            .field("run", run)
-            .field("at_rest", at_rest)
+            .field("job_id", &self.job_id())
+            .field("run", &self.run)
+            .field("at_rest", &self.at_rest)
             .finish_non_exhaustive()
-    }
-}
-
-/// One stop of one job, to wait for.
-#[derive(Clone)]
-pub struct StopCompletion {
-    /// None if it was completed from the beginning.
-    pending: Option<Pending>,
-}
-
-/// Holds neither engine nor store: who keeps an old handle must not keep a store file open.
-#[derive(Clone)]
-struct Pending {
-    job_id: String,
-    lifecycle: Arc<Lifecycle<Box<Run>>>,
-    clock: Arc<dyn Clock>,
-    own_threads: OwnThreads,
-    ticket: Ticket,
-}
-
-impl StopCompletion {
-    /// Whether the stop is completed. Never blocks.
-    #[must_use]
-    pub fn is_completed(&self) -> bool {
-        self.pending.as_ref().is_none_or(|pending| pending.lifecycle.is_completed(pending.ticket))
-    }
-
-    /// Blocks until the stop is completed, for at most `timeout`. From one of the manager's own threads it does not block: it
-    /// times out at once unless the stop is completed.
-    ///
-    /// # Errors
-    /// [`StopError::Timeout`], [`StopError::Store`], [`StopError::LostOwnership`], [`StopError::ShutDown`], as
-    /// [`RollupJobManager::stop`].
-    pub fn wait(&self, timeout: Duration) -> Result<(), StopError> {
-        let Some(pending) = &self.pending else { return Ok(()) };
-        let timeout = if pending.own_threads.has_current() { Duration::ZERO } else { timeout };
-        pending.wait(timeout, Deadline::after(&*pending.clock, timeout))
-    }
-}
-
-impl fmt::Debug for StopCompletion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StopCompletion").field("completed", &self.is_completed()).finish()
     }
 }
 
@@ -148,8 +113,16 @@ pub enum StopError {
         job_id: String,
     },
     /// The time to wait ran out. The stop stays in force: the job still reaches `stopped`, and the call may be repeated.
-    #[error(transparent)]
-    Timeout(StopTimeout),
+    #[error(
+        "timed out after {} while waiting for rollup job [{}] to stop: it is {}; the stop stays in force",
+        people(*waited), job.job_id(), job.whereabouts()
+    )]
+    Timeout {
+        /// How long was waited: the `timeout` of the call.
+        waited: Duration,
+        /// Where the job was then.
+        job: Box<BusyJob>,
+    },
     /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is `stopping`,
     /// with red health, and the next stop tries again; until one gets through, a crash may bring it back as it was saved last.
     #[error("could not save the stop of rollup job [{job_id}]")]
@@ -189,88 +162,25 @@ pub enum StopError {
     },
 }
 
-/// Where a job was when the time to wait for its stop ran out.
-#[derive(Debug, Clone)]
-pub struct StopTimeout {
-    inner: Box<TimeoutInner>,
+/// A stop that was asked for, as far as that goes without waiting.
+pub(super) enum Requested {
+    AtRest {
+        run: u64,
+    },
+    /// Somebody else finishes it; the store may have refused to save the request.
+    Pending {
+        ticket: Ticket,
+        refused: Option<StoreError>,
+    },
+    Refused(StopError),
 }
 
-#[derive(Debug, Clone)]
-struct TimeoutInner {
-    job_id: String,
-    waited: Duration,
-    state: JobState,
-    phase: Phase,
-    in_phase_for: Duration,
-    run: u64,
-    position: Option<Position>,
+/// For how long an answer is waited for.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    timeout: Duration,
+    deadline: Deadline,
 }
-
-impl StopTimeout {
-    /// The job.
-    #[must_use]
-    pub fn job_id(&self) -> &str {
-        &self.inner.job_id
-    }
-
-    /// The time that was waited: the `timeout` of the call.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        self.inner.waited
-    }
-
-    /// The state.
-    #[must_use]
-    pub fn state(&self) -> JobState {
-        self.inner.state
-    }
-
-    /// What the job was doing.
-    #[must_use]
-    pub fn phase(&self) -> Phase {
-        self.inner.phase
-    }
-
-    /// For how long it had been doing that.
-    #[must_use]
-    pub fn in_phase_for(&self) -> Duration {
-        self.inner.in_phase_for
-    }
-
-    /// The run that is being ended.
-    #[must_use]
-    pub fn run(&self) -> u64 {
-        self.inner.run
-    }
-
-    /// How far the job is, durably.
-    #[must_use]
-    pub fn position(&self) -> Option<&Position> {
-        self.inner.position.as_ref()
-    }
-}
-
-impl fmt::Display for StopTimeout {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TimeoutInner { job_id, waited, state, phase, in_phase_for, run, position } = &*self.inner;
-        // Nobody wants to read nanoseconds.
-        let people = |time: Duration| {
-            humantime::format_duration(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
-        };
-        write!(
-            f,
-            "timed out after {} while waiting for rollup job [{job_id}] to stop: it is {state}, {phase} for {}, in run {run}",
-            people(*waited),
-            people(*in_phase_for)
-        )?;
-        if let Some(position) = position {
-            write!(f, ", after {position}")?;
-        }
-        f.write_str("; the stop stays in force")
-    }
-}
-
-impl std::error::Error for StopTimeout {}
 
 impl RollupJobManager {
     /// Stops a job, whatever it is doing, with the clauses of Elasticsearch's Stop Rollup Job API: a stopped job stays as it
@@ -306,101 +216,146 @@ impl RollupJobManager {
     /// match manager.stop("sensor", options) {
     ///     Ok(stopped) => assert!(stopped.is_at_rest()),
     ///     Err(StopError::NotFound { job_id }) => println!("there is no job {job_id}"),
-    ///     Err(StopError::Timeout(timeout)) => println!("still {} for {:?}", timeout.phase(), timeout.in_phase_for()),
+    ///     Err(StopError::Timeout { job, .. }) => println!("still {} for {:?}", job.phase(), job.in_phase_for()),
     ///     Err(error) => return Err(error.into()),
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self, job_id: &str, options: StopOptions) -> Result<Stopped, StopError> {
-        let StopOptions { wait_for_completion, timeout } = options;
+        let wait = self.wait(&options);
+        let job = self.find(job_id).map_err(|missing| missing.refuses_stop(job_id))?;
+        self.stop_job(&job, wait)
+    }
+
+    /// What the options mean from now on; `None` is not to wait. Only a call that waits needs the time of its entry.
+    pub(super) fn wait(&self, options: &StopOptions) -> Option<Wait> {
+        let timeout = options.timeout;
+        options.wait_for_completion.then(|| Wait { timeout, deadline: Deadline::after(&*self.indexer.clock, timeout) })
+    }
+
+    pub(super) fn stop_job(&self, job: &Arc<Job>, wait: Option<Wait>) -> Result<Stopped, StopError> {
+        if let Some(run) = job.lifecycle.run_if_at_rest() {
+            return Ok(Stopped::at_rest(job, run));
+        }
+        let mut requested = self.request_stops(std::slice::from_ref(job));
+        // There is one answer to one request.
+        requested.pop().map_or_else(|| Ok(Stopped::at_rest(job, 0)), |requested| self.answer(job, requested, wait))
+    }
+
+    /// Stops all of these jobs as far as that goes without waiting: one answer each, in their order. Whatever has to be saved
+    /// is saved together.
+    pub(super) fn request_stops(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
         let indexer = &self.indexer;
-        // Only a call that waits needs the time of its entry.
-        let deadline = if wait_for_completion { Deadline::after(&*indexer.clock, timeout) } else { Deadline::NEVER };
-        let job = self.find(job_id).map_err(|missing| match missing {
-            Missing::NotFound => StopError::NotFound { job_id: job_id.to_owned() },
-            Missing::Unreadable(reason) => StopError::Unreadable { job_id: job_id.to_owned(), reason },
-        })?;
-        match job.lifecycle.stop(indexer.clock.monotonic(), &indexer.revisions) {
-            StopDecision::AtRest { run } => Ok(stopped(job_id, run, None, true)),
-            StopDecision::Finish { ticket, snapshot, parked, signal } => {
-                signal.raise();
-                // A stream that panics as it is dropped must not keep the stop from being finished.
-                let _ = guarded(|| drop(parked));
-                let saved = job.save(snapshot);
-                job.lifecycle.stop_saved(saved.clone(), indexer.clock.monotonic());
+        let now = indexer.clock.monotonic();
+        let mut records = Vec::new();
+        // What is asked for, and whether a record of it is to be saved.
+        let decided: Vec<_> = jobs
+            .iter()
+            .map(|job| match job.lifecycle.stop(now, &indexer.revisions) {
+                StopDecision::Finish { ticket, snapshot, parked, signal } => {
+                    signal.raise();
+                    // A stream that panics as it is dropped must not keep the stop from being finished.
+                    let _ = guarded(|| drop(parked));
+                    records.push(job.record(snapshot));
+                    Decided::Finish(ticket)
+                }
+                StopDecision::Join { ticket, save, signal } => {
+                    signal.raise();
+                    let is_saved = save.is_some();
+                    records.extend(save.map(|snapshot| job.record(snapshot)));
+                    Decided::Join { ticket, is_saved }
+                }
+                StopDecision::AtRest { run } => Decided::Answered(Requested::AtRest { run }),
+                StopDecision::Aborting => Decided::refused(StopError::Aborting { job_id: job.id().to_owned() }),
+                StopDecision::Gone => Decided::refused(StopError::NotFound { job_id: job.id().to_owned() }),
+                StopDecision::ShutDown => Decided::refused(StopError::ShutDown { job_id: job.id().to_owned() }),
+            })
+            .collect();
+        let mut saves = records.chunks(SAVED_TOGETHER).flat_map(|records| indexer.save(records));
+        let mut next_save =
+            || saves.next().unwrap_or_else(|| Err(StoreError::rejected("the job store gave no answer")));
+        let requested = jobs.iter().zip(decided).map(|(job, decided)| match decided {
+            Decided::Answered(requested) => requested,
+            Decided::Finish(ticket) => {
+                let answer = next_save();
+                job.lifecycle.stop_saved(answer.clone(), indexer.clock.monotonic());
                 job.deliver_later();
-                saved.map_err(|source| refused(job_id, source))?;
-                Ok(stopped(job_id, ticket.run, None, true))
+                match answer {
+                    Ok(()) => Requested::AtRest { run: ticket.run },
+                    Err(source) => Requested::Refused(refused(job.id(), source)),
+                }
             }
-            StopDecision::Join { ticket, save, signal } => {
-                signal.raise();
-                let saved = save.map_or(Ok(()), |snapshot| job.save(snapshot));
-                if saved.is_ok() {
+            Decided::Join { ticket, is_saved } => {
+                let refused = is_saved.then(&mut next_save).and_then(Result::err);
+                if refused.is_none() {
                     job.lifecycle.stop_request_saved(ticket);
                 }
                 job.deliver_later();
-                let pending = Pending {
-                    job_id: job_id.to_owned(),
-                    lifecycle: Arc::clone(&job.lifecycle),
-                    clock: Arc::clone(&indexer.clock),
-                    own_threads: indexer.own_threads.clone(),
-                    ticket,
-                };
-                if wait_for_completion && !indexer.own_threads.has_current() {
-                    match pending.wait(timeout, deadline) {
-                        Ok(()) => {}
-                        // The run's end may yet be saved where the request was not; but nobody can promise it.
-                        Err(StopError::Timeout(timeout)) => {
-                            saved.map_err(|source| refused(job_id, source))?;
-                            return Err(StopError::Timeout(timeout));
-                        }
-                        Err(error) => return Err(error),
-                    }
-                }
-                let at_rest = pending.lifecycle.is_completed(ticket);
-                if !at_rest {
-                    saved.map_err(|source| refused(job_id, source))?;
-                }
-                Ok(stopped(job_id, ticket.run, Some(pending), at_rest))
+                Requested::Pending { ticket, refused }
             }
-            StopDecision::Aborting => Err(StopError::Aborting { job_id: job_id.to_owned() }),
-            StopDecision::Gone => Err(StopError::NotFound { job_id: job_id.to_owned() }),
-            StopDecision::ShutDown => Err(StopError::ShutDown { job_id: job_id.to_owned() }),
+        });
+        requested.collect()
+    }
+
+    /// Waits, if that is wanted and possible, and says how the stop went.
+    pub(super) fn answer(&self, job: &Job, requested: Requested, wait: Option<Wait>) -> Result<Stopped, StopError> {
+        let (ticket, unsaved) = match requested {
+            Requested::AtRest { run } => return Ok(Stopped::at_rest(job, run)),
+            Requested::Refused(error) => return Err(error),
+            Requested::Pending { ticket, refused } => (ticket, refused),
+        };
+        let unsaved = || unsaved.clone().map_or(Ok(()), |source| Err(refused(job.id(), source)));
+        let pending = Pending {
+            config: Arc::clone(job.context.config()),
+            lifecycle: Arc::clone(&job.lifecycle),
+            clock: Arc::clone(&self.indexer.clock),
+            own_threads: self.indexer.own_threads.clone(),
+            ticket,
+        };
+        if let Some(Wait { timeout, deadline }) = wait
+            && !pending.own_threads.has_current()
+        {
+            match pending.wait(timeout, deadline) {
+                // The run's end may yet be saved where the request was not; but nobody can promise it.
+                Err(timeout @ StopError::Timeout { .. }) => return unsaved().and(Err(timeout)),
+                other => other?,
+            }
+        }
+        let at_rest = pending.lifecycle.is_completed(ticket);
+        if !at_rest {
+            unsaved()?;
+        }
+        let config = Arc::clone(job.context.config());
+        Ok(Stopped { config, run: ticket.run, completion: StopCompletion::new(pending), at_rest })
+    }
+}
+
+/// What a stop has led to before anything is saved.
+enum Decided {
+    Finish(Ticket),
+    Join { ticket: Ticket, is_saved: bool },
+    Answered(Requested),
+}
+
+impl Decided {
+    fn refused(error: StopError) -> Self {
+        Self::Answered(Requested::Refused(error))
+    }
+}
+
+impl Missing {
+    pub(super) fn refuses_stop(self, job_id: &str) -> StopError {
+        let job_id = job_id.to_owned();
+        match self {
+            Self::NotFound => StopError::NotFound { job_id },
+            Self::Unreadable(reason) => StopError::Unreadable { job_id, reason },
         }
     }
 }
 
-fn stopped(job_id: &str, run: u64, pending: Option<Pending>, at_rest: bool) -> Stopped {
-    Stopped { job_id: job_id.to_owned(), run, completion: StopCompletion { pending }, at_rest }
-}
-
-fn refused(job_id: &str, source: StoreError) -> StopError {
+pub(super) fn refused(job_id: &str, source: StoreError) -> StopError {
     match source.kind() {
         StoreErrorKind::LostOwnership => StopError::LostOwnership { job_id: job_id.to_owned(), source },
         _ => StopError::Store { job_id: job_id.to_owned(), source },
-    }
-}
-
-impl Pending {
-    fn wait(&self, timeout: Duration, deadline: Deadline) -> Result<(), StopError> {
-        let clock = &*self.clock;
-        match self.lifecycle.wait_for_stop(self.ticket, clock, deadline) {
-            WaitOutcome::Completed => Ok(()),
-            WaitOutcome::Refused(source) => Err(refused(&self.job_id, source)),
-            WaitOutcome::ShutDown => Err(StopError::ShutDown { job_id: self.job_id.clone() }),
-            WaitOutcome::TimedOut => {
-                let view = self.lifecycle.view();
-                let inner = TimeoutInner {
-                    job_id: self.job_id.clone(),
-                    waited: timeout,
-                    state: view.state,
-                    phase: view.phase,
-                    in_phase_for: view.in_phase_for(clock.monotonic()),
-                    run: self.ticket.run,
-                    position: view.checkpoint.position,
-                };
-                Err(StopError::Timeout(StopTimeout { inner: Box::new(inner) }))
-            }
-        }
     }
 }

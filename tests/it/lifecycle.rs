@@ -92,7 +92,7 @@ fn a_shutdown_that_times_out_names_the_job_and_is_never_waited_for_again() {
     world.wait_for_state("sensor", JobState::Stopping);
     let Err(ShutdownError::Timeout { left, .. }) = world.manager.shutdown(Duration::ZERO) else { panic!("a timeout") };
     assert_eq!(left.len(), 1);
-    assert_eq!(left[0].job_id, "sensor");
+    assert_eq!(left[0].job_id(), "sensor");
     assert!(matches!(waiter.join_in_time(), Err(StopError::ShutDown { .. })), "its waiters wake");
     world.manager.shutdown(Duration::MAX).unwrap();
     assert_eq!(world.manager.list().len(), 1, "which still answers");

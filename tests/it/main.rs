@@ -4,15 +4,19 @@
 #![allow(clippy::missing_panics_doc, unreachable_pub, reason = "nobody but these tests calls it")]
 
 mod architecture;
+mod completion;
 mod conformance;
+mod delete;
 mod errors;
 mod faults;
 mod lifecycle;
+mod lost_threads;
 mod meddling;
 mod put;
 mod restart_table;
 mod runs;
 mod state_table;
+mod stop_many;
 mod stop_promises;
 mod stores;
 mod support;

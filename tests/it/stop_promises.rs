@@ -130,7 +130,7 @@ fn promise_03_a_handle_polled_late_is_still_about_its_stop() {
     assert!(first.is_completed(), "the first stop stays completed whatever the job does");
     assert!(!second.is_completed());
     first.wait(Duration::ZERO).unwrap();
-    assert!(matches!(second.wait(Duration::ZERO), Err(StopError::Timeout(_))));
+    assert!(matches!(second.wait(Duration::ZERO), Err(StopError::Timeout { .. })));
     world.gates.commit().open();
 }
 
@@ -140,7 +140,7 @@ fn promise_03_deadlines_cannot_overflow() {
     world.put_stopping("sensor");
     let for_ever = world.stop_in_thread("sensor", Duration::MAX);
     let once = world.manager.stop("sensor", StopOptions::new().wait_for_completion(true).timeout(Duration::ZERO));
-    assert!(matches!(once, Err(StopError::Timeout(_))), "zero looks once");
+    assert!(matches!(once, Err(StopError::Timeout { .. })), "zero looks once");
     world.gates.commit().open();
     assert!(for_ever.join_in_time().unwrap().is_at_rest());
 }
@@ -348,11 +348,12 @@ fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
         std::thread::yield_now();
     }
     for waiter in waiters {
-        let Err(StopError::Timeout(timeout)) = waiter.join_in_time() else { panic!("a timeout") };
-        assert_eq!((timeout.state(), timeout.phase()), (JobState::Stopping, Phase::Committing));
-        assert!(timeout.in_phase_for() >= Duration::from_secs(10));
-        assert_eq!((timeout.waited(), timeout.run()), (Duration::from_secs(10), 1));
-        let text = timeout.to_string();
+        let error = waiter.join_in_time().unwrap_err();
+        let StopError::Timeout { waited, job } = &error else { panic!("{error}") };
+        assert_eq!((job.state(), job.phase()), (JobState::Stopping, Phase::Committing));
+        assert!(job.in_phase_for() >= Duration::from_secs(10));
+        assert_eq!((*waited, job.run()), (Duration::from_secs(10), 1));
+        let text = error.to_string();
         assert!(
             text.starts_with("timed out after 10s while waiting for rollup job [sensor] to stop: it is stopping"),
             "{text}"

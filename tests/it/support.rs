@@ -95,6 +95,7 @@ pub struct SpyStore {
     pub before_update: Hook<JobRecord>,
     pub before_remove: Hook<str>,
     pub refuse_updates: std::sync::atomic::AtomicBool,
+    pub updates: std::sync::atomic::AtomicUsize,
 }
 
 impl SpyStore {
@@ -144,6 +145,7 @@ impl JobStore for SpyStore {
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        self.updates.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let hook = self.before_update.lock().unwrap().clone();
         for record in records {
             if let Some(hook) = &hook {

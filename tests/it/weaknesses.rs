@@ -82,7 +82,7 @@ fn w06_a_timeout_is_checked_arithmetic_and_zero_looks_once() {
     let world = World::new();
     world.put_stopping("sensor");
     let zero = StopOptions::new().wait_for_completion(true).timeout(Duration::ZERO);
-    assert!(matches!(world.manager.stop("sensor", zero), Err(StopError::Timeout(_))));
+    assert!(matches!(world.manager.stop("sensor", zero), Err(StopError::Timeout { .. })));
     let for_ever = world.stop_in_thread("sensor", Duration::MAX);
     world.gates.commit().open();
     assert!(for_ever.join_in_time().unwrap().is_at_rest());

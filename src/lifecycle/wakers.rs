@@ -1,0 +1,45 @@
+//! The futures that wait for a stop.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// The tasks to wake at the next announcement, each under a number of its own.
+///
+/// A waker is foreign code: it is cloned before the lock is taken, and woken and dropped after it was let go.
+#[derive(Default)]
+pub(super) struct Wakers {
+    next: u64,
+    waiting: BTreeMap<u64, Waker>,
+}
+
+/// The place of one future among the wakers of its job.
+#[derive(Debug)]
+pub(crate) struct WakerKey(u64);
+
+impl Wakers {
+    /// Has `waker` woken, in the place of the one that `key` stands for. Whatever comes back is dropped outside the lock.
+    pub(super) fn register(&mut self, key: &mut Option<WakerKey>, waker: Waker) -> Option<Waker> {
+        let key = key.get_or_insert_with(|| {
+            self.next += 1;
+            WakerKey(self.next)
+        });
+        self.waiting.insert(key.0, waker)
+    }
+
+    pub(super) fn forget(&mut self, key: &WakerKey) -> Option<Waker> {
+        self.waiting.remove(&key.0)
+    }
+
+    /// Takes all of them, to be woken outside the lock.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
+        std::mem::take(&mut self.waiting).into_values()
+    }
+}
+
+/// Wakes them. One that panics keeps nobody else asleep.
+pub(super) fn wake(wakers: impl Iterator<Item = Waker>) {
+    for waker in wakers {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}

@@ -1,0 +1,129 @@
+//! A call that never returns keeps its thread: the pool starts another one, and says so.
+
+use std::time::Duration;
+
+use rollup_jobs::{HealthColor, JobState, Observer, Phase, ShutdownError, StopError, TurnEnded};
+
+use crate::support::{Heard, JoinInTime, World, undisturbed, waiting};
+
+/// A world whose only thread is held in a commit of the job `stuck`.
+fn stuck() -> World {
+    let world = World::with(|builder| builder.indexer_threads(1));
+    world.gates.commit().close();
+    world.put_started("stuck");
+    world.manager.trigger("stuck").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    world
+}
+
+fn wait_for_replacement(world: &World) {
+    world.wait_for("stuck", "another thread", |status| !status.last_errors().is_empty());
+}
+
+#[test]
+fn the_other_jobs_go_on() {
+    let world = stuck();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    assert_eq!(world.status("sensor").phase(), Phase::Queued);
+    world.clock.advance(Duration::from_mins(4));
+    assert!(world.status("stuck").last_errors().is_empty(), "it may still come back");
+    world.clock.advance(Duration::from_mins(1));
+    wait_for_replacement(&world);
+    let error = world.status("stuck").last_errors()[0].to_string();
+    assert!(error.contains("has not returned for 5m: its indexer thread is lost, another one was started"), "{error}");
+    assert_eq!(world.status("stuck").health().color(), HealthColor::Red);
+    assert!(world.watcher.heard().iter().any(|heard| matches!(heard, Heard::Error(id, _) if id == "stuck")));
+
+    world.gates.commit().wait_for_waiting(2);
+    world.gates.commit().open();
+    world.wait_for_end_of_run("sensor", 1);
+    world.wait_for_end_of_run("stuck", 1);
+    assert_eq!(world.documents(), {
+        let mut both = undisturbed("sensor");
+        both.extend(undisturbed("stuck"));
+        both
+    });
+}
+
+#[test]
+fn a_stop_says_where_it_is_stuck_and_a_shutdown_names_it() {
+    let world = stuck();
+    world.clock.advance(Duration::from_mins(6));
+    wait_for_replacement(&world);
+    let error = world.manager.stop("stuck", waiting().timeout(Duration::ZERO)).unwrap_err();
+    let StopError::Timeout { job, .. } = &error else { panic!("{error}") };
+    assert_eq!(
+        (job.state(), job.phase(), job.in_phase_for()),
+        (JobState::Stopping, Phase::Committing, Duration::from_mins(6))
+    );
+    assert_eq!(
+        error.to_string(),
+        "timed out after 0s while waiting for rollup job [stuck] to stop: it is stopping, committing for 6m, in run 1; \
+         the stop stays in force"
+    );
+    let Err(error @ ShutdownError::Timeout { .. }) = world.manager.shutdown(Duration::ZERO) else {
+        panic!("a timeout")
+    };
+    assert_eq!(
+        error.to_string(),
+        "timed out after 0s while shutting down: rollup job [stuck] is stopping, committing for 6m, in run 1"
+    );
+}
+
+#[test]
+fn a_thread_that_comes_back_ends() {
+    let world = stuck();
+    world.clock.advance(Duration::from_mins(6));
+    wait_for_replacement(&world);
+    world.gates.commit().open();
+    world.wait_for_end_of_run("stuck", 1);
+    assert_eq!(world.documents(), undisturbed("stuck"));
+    world.put_started("sensor");
+    world.run("sensor");
+    world.manager.shutdown(Duration::MAX).unwrap();
+}
+
+#[test]
+fn a_long_turn_of_short_calls_is_not_lost() {
+    let world = World::with(|builder| builder.indexer_threads(1).turn_time(Duration::MAX));
+    world.put_indexing("sensor");
+    for page in 1..=4 {
+        world.clock.advance(Duration::from_mins(3));
+        world.gates.search().let_through(1);
+        world.wait_for("sensor", "a page", |status| {
+            status.phase() == Phase::Searching && world.gates.search().arrived() == page + 1
+        });
+    }
+    world.gates.search().open();
+    world.wait_for_end_of_run("sensor", 1);
+    assert!(world.status("sensor").last_errors().is_empty());
+}
+
+#[test]
+fn an_observer_that_never_returns_costs_no_thread_either() {
+    struct Held(std::sync::Mutex<std::sync::mpsc::Receiver<()>>);
+    impl Observer for Held {
+        fn turn_ended(&self, job_id: &str, _: &TurnEnded) {
+            if job_id == "stuck" {
+                let _ = self.0.lock().unwrap().recv();
+            }
+        }
+    }
+    let (release, held) = std::sync::mpsc::channel();
+    let world = World::with(|builder| {
+        builder.indexer_threads(1).observer(std::sync::Arc::new(Held(std::sync::Mutex::new(held))))
+    });
+    world.put_started("stuck");
+    world.manager.trigger("stuck").unwrap();
+    world.wait_for("stuck", "the first turn", |status| status.position().is_some());
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.clock.advance(Duration::from_mins(6));
+    world.wait_for_end_of_run("sensor", 1);
+    let stopper = world.stop_in_thread("stuck", Duration::MAX);
+    assert!(stopper.join_in_time().unwrap().is_at_rest(), "no stop waits for an observer");
+    let Err(ShutdownError::Timeout { left, .. }) = world.manager.shutdown(Duration::ZERO) else { panic!("a timeout") };
+    assert_eq!(left.iter().map(rollup_jobs::BusyJob::job_id).collect::<Vec<_>>(), ["stuck"]);
+    drop(release);
+}
