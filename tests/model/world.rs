@@ -1,0 +1,312 @@
+//! A small manager for one schedule: three buckets, a page each, a turn each, and an engine and a store that look on.
+
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use shuttle::rand::Rng;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::thread::{JoinHandle, yield_now};
+use shuttle::{Config, Runner};
+
+use crate::engine::{
+    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine,
+    PageStream, RolledUpDocument, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+};
+use crate::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+use crate::testing::ManualClock;
+use crate::{
+    Checkpoint, DateHistogram, IndexPattern, JobRecord, JobState, Observer, RollupJobConfig, RollupJobManager,
+    StopError, StopOptions, Stopped, StoredState,
+};
+
+pub(super) const ID: &str = "sensor";
+
+/// Runs a scenario under as many random schedules, and as many that change priorities at three points, as the environment
+/// says, or 10,000.
+pub(super) fn check(scenario: fn()) {
+    let schedules = std::env::var("ROLLUP_MODEL_SCHEDULES").map_or(10_000, |text| text.parse().unwrap());
+    run(RandomScheduler::new(schedules), scenario);
+    run(PctScheduler::new(3, schedules), scenario);
+}
+
+fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {
+    let mut config = Config::new();
+    config.stack_size = 1 << 18;
+    config.silence_warnings = true;
+    Runner::new(scheduler, config).run(scenario);
+}
+
+/// What the engine and the store do wrong, and what they saw.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) panic_in_commit: AtomicBool,
+    pub(super) fail_in_write: AtomicBool,
+    pub(super) refuse_saves: AtomicBool,
+    at_work: AtomicUsize,
+    two_at_once: AtomicBool,
+}
+
+impl Plan {
+    /// Two threads at one job at once: noted, since a panic in an engine call ends only its run.
+    fn enter(&self) -> AtWork<'_> {
+        if self.at_work.fetch_add(1, Ordering::SeqCst) > 0 {
+            self.two_at_once.store(true, Ordering::SeqCst);
+        }
+        yield_now();
+        AtWork(self)
+    }
+}
+
+struct AtWork<'a>(&'a Plan);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.at_work.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+pub(super) struct World {
+    pub(super) manager: Arc<RollupJobManager>,
+    pub(super) store: Arc<ModelStore>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) plan: Arc<Plan>,
+    data: MemoryEngine,
+}
+
+/// The stored form of the one job, made once.
+fn record() -> JobRecord {
+    static RECORD: OnceLock<JobRecord> = OnceLock::new();
+    let make = || {
+        let config =
+            RollupJobConfig::builder(ID).index_pattern("source").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
+        let config = config.page_size(1).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
+        JobRecord {
+            config: Arc::new(config.build().unwrap()),
+            terms_types: Vec::new(),
+            run_as: None,
+            state: StoredState::Stopped,
+            checkpoint: Checkpoint::default(),
+            run: 0,
+            revision: 1,
+            epoch: 0,
+        }
+    };
+    RECORD.get_or_init(make).clone()
+}
+
+impl World {
+    pub(super) fn new(threads: usize) -> Self {
+        Self::with(threads, None)
+    }
+
+    pub(super) fn with(threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
+        let data = MemoryEngine::new();
+        for hour in 0..3 {
+            data.add("source", SourceDocument::new().date("timestamp", hour * 3_600_000));
+        }
+        let plan = Arc::<Plan>::default();
+        let store = Arc::new(ModelStore { inner: MemoryStore::new(), plan: Arc::clone(&plan) });
+        store.inner.insert(&record()).unwrap();
+        let engine = Arc::new(ModelEngine { inner: data.clone(), plan: Arc::clone(&plan) });
+        let clock = Arc::new(ManualClock::at("2026-11-23T12:00:00Z".parse().unwrap()));
+        let builder = RollupJobManager::builder(engine, Arc::clone(&store) as Arc<dyn JobStore>)
+            .indexer_threads(threads)
+            .turn_time(Duration::ZERO)
+            .clock(Arc::clone(&clock) as Arc<dyn crate::Clock>);
+        let builder = observer.into_iter().fold(builder, |builder, observer| builder.observer(observer));
+        Self { manager: Arc::new(builder.open().unwrap()), store, clock, plan, data }
+    }
+
+    pub(super) fn start_and_trigger(&self) {
+        self.manager.start(ID).unwrap();
+        self.manager.trigger(ID).unwrap();
+        pause();
+    }
+
+    /// In a thread of its own.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        body: impl FnOnce(&RollupJobManager) -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let manager = Arc::clone(&self.manager);
+        shuttle::thread::spawn(move || {
+            pause();
+            body(&manager)
+        })
+    }
+
+    /// Nobody starts the job any more: stopped has to mean at rest, with everything committed and saved, and nobody at it.
+    pub(super) fn check_stopped(&self) {
+        assert_eq!(self.plan.at_work.load(Ordering::SeqCst), 0, "nobody works any more");
+        let status = self.manager.get(ID).unwrap();
+        assert_eq!(status.state(), JobState::Stopped);
+        let record = self.store.record().unwrap();
+        assert_eq!(record.state(), StoredState::Stopped, "durably");
+        assert_eq!(record.checkpoint().position.as_ref(), status.position(), "with the position");
+        let rolled_up = self.data.rolled_up("rolled").len() as u64;
+        assert_eq!(record.checkpoint().stats.rollups_indexed(), rolled_up, "and everything that is committed");
+    }
+
+    /// Ends the schedule: all threads end, and never were two of them at the job.
+    pub(super) fn end(self) {
+        drop(self.manager);
+        assert!(!self.plan.two_at_once.load(Ordering::SeqCst), "two threads were at one job");
+    }
+}
+
+pub(super) fn waiting() -> StopOptions {
+    StopOptions::new().wait_for_completion(true).timeout(Duration::MAX)
+}
+
+/// Lets the others get anywhere: a run has many more steps before its first page is saved than a stop has.
+pub(super) fn pause() {
+    for _ in 0..shuttle::rand::thread_rng().gen_range(0..80) {
+        yield_now();
+    }
+}
+
+pub(super) fn stop(manager: &RollupJobManager) -> Result<Stopped, StopError> {
+    manager.stop(ID, waiting())
+}
+
+pub(super) fn at_rest(stopped: Result<Stopped, StopError>) {
+    assert!(stopped.unwrap().is_at_rest());
+}
+
+/// A memory store whose calls take a while: what two threads save may overtake each other.
+pub(super) struct ModelStore {
+    inner: MemoryStore,
+    plan: Arc<Plan>,
+}
+
+impl ModelStore {
+    pub(super) fn record(&self) -> Option<JobRecord> {
+        self.inner.load().unwrap().into_iter().find_map(|loaded| match loaded {
+            LoadedRecord::Job(record) => Some(*record),
+            LoadedRecord::Unreadable { .. } => None,
+        })
+    }
+}
+
+impl fmt::Debug for ModelStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ModelStore")
+    }
+}
+
+impl JobStore for ModelStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        self.inner.load()
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.inner.insert(record)
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        yield_now();
+        if self.plan.refuse_saves.load(Ordering::SeqCst) {
+            return records.iter().map(|_| Err(StoreError::unavailable("planned"))).collect();
+        }
+        let updated = self.inner.update(records);
+        yield_now();
+        updated
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        yield_now();
+        self.inner.remove(id)
+    }
+}
+
+struct ModelEngine {
+    inner: MemoryEngine,
+    plan: Arc<Plan>,
+}
+
+impl fmt::Debug for ModelEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ModelEngine")
+    }
+}
+
+impl Engine for ModelEngine {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.inner.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.inner.prepare(job)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let _at_work = self.plan.enter();
+        let stream = self.inner.scan(job, request, stop)?;
+        Ok(Box::new(ModelStream { stream, plan: Arc::clone(&self.plan) }))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let _at_work = self.plan.enter();
+        Ok(Box::new(ModelWriter { writer: self.inner.begin(job)?, plan: Arc::clone(&self.plan) }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.inner.committed_checkpoint(job)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        let _at_work = self.plan.enter();
+        self.inner.remove(job)
+    }
+}
+
+struct ModelStream {
+    stream: Box<dyn PageStream>,
+    plan: Arc<Plan>,
+}
+
+impl PageStream for ModelStream {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+        let _at_work = self.plan.enter();
+        self.stream.next_page(stop)
+    }
+}
+
+struct ModelWriter {
+    writer: Box<dyn RollupWriter>,
+    plan: Arc<Plan>,
+}
+
+impl RollupWriter for ModelWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let _at_work = self.plan.enter();
+        if self.plan.fail_in_write.load(Ordering::SeqCst) {
+            return Err(EngineError::rejected("planned"));
+        }
+        self.writer.write(documents, stop)
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        let _at_work = self.plan.enter();
+        if self.plan.panic_in_commit.load(Ordering::SeqCst) {
+            // Without the hook, which would print ten thousand of them.
+            resume_unwind(Box::new("planned"));
+        }
+        let report = self.writer.commit(checkpoint);
+        yield_now();
+        report
+    }
+}
