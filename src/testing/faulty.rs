@@ -1,6 +1,6 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::fault_plan::FaultPlan;
 use crate::engine::{
     Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
     RejectedItem, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
@@ -22,6 +22,8 @@ pub enum EngineFault {
     /// A write accepts all documents but the middle one, which it rejects for the time being (on an engine that replaces by
     /// id); other calls fail with a transient error.
     ItemUnavailable,
+    /// Not at all, but it returns only after [`FaultyEngine::heal`].
+    Hang,
 }
 
 /// An engine that fails its n-th call. All calls count: searches, writes, commits and the rest.
@@ -34,29 +36,11 @@ pub struct FaultyEngine {
     plan: Arc<Plan>,
 }
 
-#[derive(Debug)]
-struct Plan {
-    fault: EngineFault,
-    calls: AtomicU64,
-    /// The call to fail; 0 for none.
-    fail_at: AtomicU64,
-    /// How many calls in a row fail.
-    times: AtomicU64,
-    failed: AtomicU64,
-}
-
 impl FaultyEngine {
     /// Passes everything on to `engine` until told otherwise.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>, fault: EngineFault) -> Self {
-        let plan = Plan {
-            fault,
-            calls: AtomicU64::new(0),
-            fail_at: AtomicU64::new(0),
-            times: AtomicU64::new(1),
-            failed: AtomicU64::new(0),
-        };
-        Self { engine, plan: Arc::new(plan) }
+        Self { engine, plan: Arc::new(Plan { fault, calls: FaultPlan::default() }) }
     }
 
     /// Fails the `n`-th call from now on, and only that.
@@ -66,44 +50,40 @@ impl FaultyEngine {
 
     /// Fails `times` calls in a row, from the `n`-th on.
     pub fn fail_from(&self, n: u64, times: u64) {
-        self.plan.calls.store(0, Ordering::SeqCst);
-        self.plan.failed.store(0, Ordering::SeqCst);
-        self.plan.times.store(times, Ordering::SeqCst);
-        self.plan.fail_at.store(n, Ordering::SeqCst);
+        self.plan.calls.fail_from(n, times);
     }
 
-    /// Lets everything through from now on.
+    /// Lets everything through from now on, and a call that hangs go on.
     pub fn heal(&self) {
-        self.plan.fail_at.store(0, Ordering::SeqCst);
+        self.plan.calls.heal();
     }
 
     /// Whether a call has failed since the last [`fail_at`](Self::fail_at).
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.plan.failed.load(Ordering::SeqCst) > 0
+        self.plan.calls.has_failed()
     }
 }
 
-impl Plan {
-    /// Whether this call is one that fails.
-    fn is_due(&self) -> bool {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        let fail_at = self.fail_at.load(Ordering::SeqCst);
-        let due = fail_at > 0 && (fail_at..fail_at + self.times.load(Ordering::SeqCst)).contains(&call);
-        if due {
-            self.failed.fetch_add(1, Ordering::SeqCst);
-        }
-        due
-    }
+#[derive(Debug)]
+struct Plan {
+    fault: EngineFault,
+    calls: FaultPlan,
+}
 
+impl Plan {
     fn check(&self) -> Result<(), EngineError> {
-        if self.is_due() { self.strike() } else { Ok(()) }
+        if self.calls.is_due() { self.strike() } else { Ok(()) }
     }
 
     fn strike(&self) -> Result<(), EngineError> {
         match self.fault {
             EngineFault::Rejected => Err(EngineError::rejected("planned fault")),
             EngineFault::Panic => panic!("planned fault"),
+            EngineFault::Hang => {
+                self.calls.hang();
+                Ok(())
+            }
             _ => Err(EngineError::unavailable("planned fault")),
         }
     }
@@ -180,11 +160,12 @@ struct FaultyWriter {
 
 impl RollupWriter for FaultyWriter {
     fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        if !self.plan.is_due() {
+        if !self.plan.calls.is_due() {
             return self.writer.write(documents, stop);
         }
         if self.plan.fault != EngineFault::ItemUnavailable {
             self.plan.strike()?;
+            return self.writer.write(documents, stop);
         }
         let middle = documents.len() / 2;
         for part in [&documents[..middle], &documents[middle + 1..]] {
@@ -195,12 +176,15 @@ impl RollupWriter for FaultyWriter {
     }
 
     fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        if self.plan.is_due() {
-            if self.plan.fault == EngineFault::UnavailableAfterwards {
-                self.writer.commit(checkpoint)?;
+        if self.plan.calls.is_due() {
+            match self.plan.fault {
+                EngineFault::UnavailableAfterwards => {
+                    self.writer.commit(checkpoint)?;
+                    return Err(EngineError::unavailable("planned fault"));
+                }
+                EngineFault::ItemUnavailable => return Err(EngineError::unavailable("planned fault")),
+                _ => self.plan.strike()?,
             }
-            self.plan.strike()?;
-            return Err(EngineError::unavailable("planned fault"));
         }
         self.writer.commit(checkpoint)
     }

@@ -1,5 +1,6 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::fault_plan::FaultPlan;
 use crate::JobRecord;
 use crate::store::{JobStore, LoadedRecord, Ownership, StoreError};
 
@@ -15,34 +16,95 @@ pub enum StoreCall {
     Remove,
 }
 
-/// A store that refuses calls of chosen kinds while told to.
+/// How a store call fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreFault {
+    /// With a transient error.
+    #[default]
+    Unavailable,
+    /// With a permanent error.
+    Rejected,
+    /// By a panic.
+    Panic,
+    /// It takes place, and reports a transient error all the same.
+    UnavailableAfterwards,
+    /// Not at all, but on one of the manager's own threads it returns only after [`FaultyStore::heal`]. On others it does not
+    /// hang: a store promises that its calls end.
+    Hang,
+}
+
+/// A store that refuses calls of chosen kinds while told to, or fails its n-th call.
 #[derive(Debug, Clone)]
 pub struct FaultyStore {
     store: Arc<dyn JobStore>,
-    refused: Arc<Mutex<Vec<StoreCall>>>,
+    plan: Arc<Plan>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    refused: Mutex<Vec<StoreCall>>,
+    fault: Mutex<StoreFault>,
+    calls: FaultPlan,
 }
 
 impl FaultyStore {
     /// Passes everything on to `store` until told otherwise.
     #[must_use]
     pub fn new(store: Arc<dyn JobStore>) -> Self {
-        Self { store, refused: Arc::default() }
+        Self { store, plan: Arc::default() }
     }
 
     /// Refuses these kinds of calls from now on, and no others.
     pub fn refuse(&self, calls: &[StoreCall]) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = calls.to_vec();
+        *lock(&self.plan.refused) = calls.to_vec();
     }
 
-    /// Refuses nothing any more.
+    /// Fails the `n`-th call from now on: inserts, updates and removals count.
+    pub fn fail_at(&self, n: u64, fault: StoreFault) {
+        *lock(&self.plan.fault) = fault;
+        self.plan.calls.fail_from(n, 1);
+    }
+
+    /// Whether a call has failed since the last [`fail_at`](Self::fail_at).
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.plan.calls.has_failed()
+    }
+
+    /// Refuses nothing any more, and lets a call that hangs go on.
     pub fn heal(&self) {
         self.refuse(&[]);
+        self.plan.calls.heal();
     }
 
-    fn check(&self, call: StoreCall) -> Result<(), StoreError> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains(&call);
-        if refused { Err(StoreError::unavailable("planned fault")) } else { Ok(()) }
+    /// Makes the call, or has it fail.
+    fn call<T>(&self, kind: StoreCall, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let planned = || Err(StoreError::unavailable("planned fault"));
+        if lock(&self.plan.refused).contains(&kind) {
+            return planned();
+        }
+        if !self.plan.calls.is_due() {
+            return call();
+        }
+        let fault = *lock(&self.plan.fault);
+        match fault {
+            StoreFault::Unavailable => planned(),
+            StoreFault::Rejected => Err(StoreError::rejected("planned fault")),
+            StoreFault::Panic => panic!("planned fault"),
+            StoreFault::UnavailableAfterwards => call().and_then(|_| planned()),
+            StoreFault::Hang => {
+                if std::thread::current().name().is_some_and(|name| name.starts_with("rollup-")) {
+                    self.plan.calls.hang();
+                }
+                call()
+            }
+        }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl JobStore for FaultyStore {
@@ -51,20 +113,16 @@ impl JobStore for FaultyStore {
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.check(StoreCall::Insert)?;
-        self.store.insert(record)
+        self.call(StoreCall::Insert, || self.store.insert(record))
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        match self.check(StoreCall::Update) {
-            Ok(()) => self.store.update(records),
-            Err(error) => records.iter().map(|_| Err(error.clone())).collect(),
-        }
+        let updated = self.call(StoreCall::Update, || Ok(self.store.update(records)));
+        updated.unwrap_or_else(|error| records.iter().map(|_| Err(error.clone())).collect())
     }
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.check(StoreCall::Remove)?;
-        self.store.remove(id)
+        self.call(StoreCall::Remove, || self.store.remove(id))
     }
 
     fn acquire(&self) -> Result<Ownership, StoreError> {

@@ -6,6 +6,7 @@
 mod clock;
 mod counting;
 mod engine_suite;
+mod fault_plan;
 mod faulty;
 mod faulty_store;
 mod gated;
@@ -16,7 +17,7 @@ pub use clock::ManualClock;
 pub use counting::{CountingEngine, EngineCalls};
 pub use engine_suite::check_engine;
 pub use faulty::{EngineFault, FaultyEngine};
-pub use faulty_store::{FaultyStore, StoreCall};
+pub use faulty_store::{FaultyStore, StoreCall, StoreFault};
 pub use gated::{Gate, GatedEngine};
 pub use harness::{EngineHarness, MemoryHarness, documents_of};
 pub use store_suite::check_store;

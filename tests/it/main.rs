@@ -16,6 +16,7 @@ mod put;
 mod restart_table;
 mod runs;
 mod state_table;
+mod stop_faults;
 mod stop_many;
 mod stop_promises;
 mod stores;

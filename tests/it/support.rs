@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
 use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
-use rollup_jobs::testing::{EngineFault, FaultyEngine, GatedEngine, ManualClock, documents_of};
+use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
     DateHistogram, JobError, JobRecord, JobState, JobStatus, Metric, Observer, Phase, RollupJobConfig,
     RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, StateChange, StopOptions, TurnEnded,
@@ -197,6 +197,17 @@ impl World {
         Self::open(data, gates.clone(), wrap(Arc::new(gates)), Arc::default(), options)
     }
 
+    /// With a store that fails on command.
+    pub fn faulty_store() -> (Self, FaultyStore) {
+        let data = loaded();
+        let gates = GatedEngine::new(Arc::new(data.clone()));
+        let store: Arc<SpyStore> = Arc::default();
+        let faulty = FaultyStore::new(store.clone());
+        let builder = RollupJobManager::builder(Arc::new(gates.clone()), Arc::new(faulty.clone()));
+        let world = Self::build(data, gates, store, builder, |builder| builder.indexer_threads(1));
+        (world, faulty)
+    }
+
     /// Like [`on`](Self::on), and hands the engine in between out.
     pub fn wrapped<E: Engine + Clone + 'static>(
         data: MemoryEngine,
@@ -221,13 +232,21 @@ impl World {
         store: Arc<SpyStore>,
         options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
     ) -> Self {
+        let builder = RollupJobManager::builder(engine, store.clone());
+        Self::build(data, gates, store, builder, options)
+    }
+
+    fn build(
+        data: MemoryEngine,
+        gates: GatedEngine,
+        store: Arc<SpyStore>,
+        builder: RollupJobManagerBuilder,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
         let watcher: Arc<Watcher> = Arc::default();
-        let builder = RollupJobManager::builder(engine, store.clone())
-            .indexer_threads(2)
-            .turn_time(Duration::ZERO)
-            .clock(clock.clone())
-            .observer(watcher.clone());
+        let builder =
+            builder.indexer_threads(2).turn_time(Duration::ZERO).clock(clock.clone()).observer(watcher.clone());
         let manager = Arc::new(options(builder).open().unwrap());
         Self { _open_at_end: OpenAtEnd(gates.clone()), manager, data, gates, store, clock, watcher }
     }
