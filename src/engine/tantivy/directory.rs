@@ -37,8 +37,8 @@ impl GiveUp {
 }
 
 impl RollupDirectory {
-    pub(super) fn new(inner: impl Directory) -> Self {
-        Self { inner: Box::new(inner), work: Arc::default(), failure: Arc::default() }
+    pub(super) fn new(inner: Box<dyn Directory>) -> Self {
+        Self { inner, work: Arc::default(), failure: Arc::default() }
     }
 
     /// Why a write failed since this was asked last, such as a full disk.

@@ -19,6 +19,7 @@ mod keys;
 mod rollup;
 mod scan;
 mod schema;
+mod storage;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,8 +36,10 @@ use super::{
 use crate::job::IndexPattern;
 use crate::sync::{Arc, Mutex, RwLock};
 use budget::Budget;
-use rollup::{JobIndex, Place};
+use rollup::JobIndex;
 use scan::Scan;
+use storage::{Folders, Memory};
+pub use storage::{RollupPlace, RollupStorage};
 
 /// The embedded engine, on the search engine library tantivy.
 ///
@@ -62,12 +65,11 @@ pub struct TantivyEngine {
 }
 
 struct Shared {
-    /// `None` for memory.
-    root: Option<PathBuf>,
+    storage: Arc<dyn RollupStorage>,
     options: TantivyOptions,
     sources: RwLock<BTreeMap<String, Index>>,
     /// The job indices in use, by rollup index and job.
-    rollups: Mutex<HashMap<(String, String), Arc<JobIndex>>>,
+    rollups: Mutex<HashMap<RollupPlace, Arc<JobIndex>>>,
     budget: Arc<Budget>,
 }
 
@@ -154,7 +156,7 @@ impl TantivyEngine {
     pub fn open_with(folder: impl AsRef<Path>, options: TantivyOptions) -> Result<Self, TantivyEngineError> {
         let path = folder.as_ref().to_owned();
         std::fs::create_dir_all(&path).map_err(|source| TantivyEngineError::Folder { path: path.clone(), source })?;
-        Ok(Self::new(Some(path), options))
+        Ok(Self::on(Arc::new(Folders(path)), options))
     }
 
     /// An engine whose rollup indices live in memory.
@@ -166,13 +168,15 @@ impl TantivyEngine {
     /// An engine in memory with other limits.
     #[must_use]
     pub fn in_ram_with(options: TantivyOptions) -> Self {
-        Self::new(None, options)
+        Self::on(Arc::<Memory>::default(), options)
     }
 
-    fn new(root: Option<PathBuf>, options: TantivyOptions) -> Self {
+    /// An engine whose rollup indices live in a storage of the host's own.
+    #[must_use]
+    pub fn on(storage: Arc<dyn RollupStorage>, options: TantivyOptions) -> Self {
         let budget = Arc::new(Budget::new(options.memory_budget));
         let (sources, rollups) = (RwLock::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { root, options, sources, rollups, budget }) }
+        Self { shared: Arc::new(Shared { storage, options, sources, rollups, budget }) }
     }
 
     /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run sees
@@ -207,7 +211,7 @@ impl TantivyEngine {
     /// # Errors
     /// [`EngineError`] if there is one and it cannot be opened.
     pub fn rollup_index(&self, rollup_index: &str, job_id: &str) -> Result<Option<Index>, EngineError> {
-        let place = Place::new(self.shared.root.as_deref(), rollup_index, job_id)?;
+        let place = RollupPlace { rollup_index: rollup_index.to_owned(), job_id: job_id.to_owned() };
         Ok(self.shared.job_index(&place)?.map(|job| job.index().clone()))
     }
 
@@ -220,8 +224,7 @@ impl TantivyEngine {
 
 impl Shared {
     fn is_rollup_index(&self, name: &str) -> bool {
-        self.rollups.lock().keys().any(|(rollup_index, _)| rollup_index == name)
-            || self.root.as_deref().is_some_and(|root| Place::is_rollup_index(root, name))
+        self.storage.holds(name)
     }
 
     fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, Index)>, EngineError> {
@@ -232,30 +235,25 @@ impl Shared {
         Ok(names.into_iter().map(|name| (name.to_owned(), sources[name].clone())).collect())
     }
 
-    fn place(&self, job: &JobContext) -> Result<Place, EngineError> {
-        Place::new(self.root.as_deref(), job.config().rollup_index(), job.id())
-    }
-
     /// The job's index if there is one.
-    fn job_index(&self, place: &Place) -> Result<Option<Arc<JobIndex>>, EngineError> {
+    fn job_index(&self, place: &RollupPlace) -> Result<Option<Arc<JobIndex>>, EngineError> {
         let mut rollups = self.rollups.lock();
-        if let Some(known) = rollups.get(place.key()) {
-            // Somebody may have removed the folder.
-            if known.exists() {
-                return Ok(Some(Arc::clone(known)));
-            }
-            rollups.remove(place.key());
+        if !self.storage.exists(place) {
+            // Somebody may have removed it.
+            rollups.remove(place);
+            return Ok(None);
         }
-        let found = JobIndex::open(place)?.map(Arc::new);
-        if let Some(job) = &found {
-            rollups.insert(place.key().clone(), Arc::clone(job));
+        if let Some(known) = rollups.get(place) {
+            return Ok(Some(Arc::clone(known)));
         }
-        Ok(found)
+        let found = Arc::new(JobIndex::open(&*self.storage, place)?);
+        rollups.insert(place.clone(), Arc::clone(&found));
+        Ok(Some(found))
     }
 
     fn existing(&self, job: &JobContext) -> Result<Arc<JobIndex>, EngineError> {
         let missing = || EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()));
-        self.job_index(&self.place(job)?)?.ok_or_else(missing)
+        self.job_index(&place(job))?.ok_or_else(missing)
     }
 }
 
@@ -277,7 +275,7 @@ impl Engine for TantivyEngine {
     }
 
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        let place = self.shared.place(job)?;
+        let place = place(job);
         let rollup_index = job.config().rollup_index();
         // Held until the index is there, so that nobody registers the name meanwhile.
         let sources = self.shared.sources.read();
@@ -288,8 +286,8 @@ impl Engine for TantivyEngine {
             )));
         }
         let known = self.shared.job_index(&place)?;
-        let created = JobIndex::prepare(&place, known, job, self.shared.options.writer_memory)?;
-        self.shared.rollups.lock().insert(place.key().clone(), created);
+        let created = JobIndex::prepare(&*self.shared.storage, &place, known, job, self.shared.options.writer_memory)?;
+        self.shared.rollups.lock().insert(place, created);
         Ok(())
     }
 
@@ -309,7 +307,7 @@ impl Engine for TantivyEngine {
     }
 
     fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        let index = self.shared.job_index(&self.shared.place(job)?)?;
+        let index = self.shared.job_index(&place(job))?;
         Ok(CommittedCheckpoint::Kept(index.map(|index| index.checkpoint()).transpose()?.flatten()))
     }
 
@@ -318,20 +316,25 @@ impl Engine for TantivyEngine {
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        let place = self.shared.place(job)?;
-        let known = self.shared.rollups.lock().remove(place.key());
+        let place = place(job);
+        let known = self.shared.rollups.lock().remove(&place);
         drop(known);
-        place.remove()
+        let removed = self.shared.storage.remove(&place);
+        removed.map_err(|error| failed(&self.shared.storage.describe(&place), error.into()))
     }
 }
 
 impl fmt::Debug for TantivyEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TantivyEngine")
-            .field("root", &self.shared.root)
+            .field("storage", &self.shared.storage)
             .field("options", &self.shared.options)
             .finish_non_exhaustive()
     }
+}
+
+fn place(job: &JobContext) -> RollupPlace {
+    RollupPlace { rollup_index: job.config().rollup_index().to_owned(), job_id: job.id().to_owned() }
 }
 
 /// `error` while doing something at `place`: what may pass is transient.
@@ -362,6 +365,10 @@ fn is_passing(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     !matches!(
         error.kind(),
-        ErrorKind::PermissionDenied | ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::ReadOnlyFilesystem
+        ErrorKind::PermissionDenied
+            | ErrorKind::NotFound
+            | ErrorKind::InvalidData
+            | ErrorKind::InvalidFilename
+            | ErrorKind::ReadOnlyFilesystem
     )
 }

@@ -1,11 +1,5 @@
 //! The rollup side: one tantivy index per job, whose commits carry the job's definition and checkpoint.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
-
-use ::tantivy::directory::{MmapDirectory, RamDirectory};
 use ::tantivy::indexer::{LogMergePolicy, MergePolicy, NoMergePolicy};
 use ::tantivy::{Index, IndexSettings, IndexWriter, TantivyDocument, TantivyError};
 use serde::{Deserialize, Serialize};
@@ -14,6 +8,7 @@ use serde_json::Value;
 use super::directory::RollupDirectory;
 use super::failed;
 use super::schema::{RollupFields, rollup_schema};
+use super::storage::{RollupPlace, RollupStorage};
 use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocument, RollupWriter, StopSignal, WriteReport};
 use crate::job::Checkpoint;
 use crate::sync::Arc;
@@ -22,82 +17,6 @@ use crate::sync::Arc;
 const LEAST_WRITER_MEMORY: usize = 15_000_000;
 /// How many documents are handed over between two looks at the stop signal.
 const BLOCK: usize = 256;
-/// The longest name that common file systems take.
-const LONGEST_NAME: usize = 255;
-
-/// Where a job's index is.
-pub(super) struct Place {
-    key: (String, String),
-    /// The rollup index's folder and the job's in it; `None` in memory.
-    folders: Option<(PathBuf, PathBuf)>,
-}
-
-impl Place {
-    pub(super) fn new(root: Option<&Path>, rollup_index: &str, job_id: &str) -> Result<Self, EngineError> {
-        let folders = root.map(|root| -> Result<_, EngineError> {
-            let index = root.join(folder_name(rollup_index)?);
-            let job = index.join(folder_name(job_id)?);
-            Ok((index, job))
-        });
-        Ok(Self { key: (rollup_index.to_owned(), job_id.to_owned()), folders: folders.transpose()? })
-    }
-
-    pub(super) fn key(&self) -> &(String, String) {
-        &self.key
-    }
-
-    /// Whether there is a rollup index of this name.
-    pub(super) fn is_rollup_index(root: &Path, name: &str) -> bool {
-        folder_name(name).is_ok_and(|folder| root.join(folder).is_dir())
-    }
-
-    /// Removes the job's folder, and the rollup index's if it was the last job in it. The file that makes it an index goes
-    /// first, so that a crash leaves no half of one.
-    pub(super) fn remove(&self) -> Result<(), EngineError> {
-        let Some((index, job)) = &self.folders else { return Ok(()) };
-        let gone = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.io(error)),
-            _ => Ok(()),
-        };
-        gone(fs::remove_file(job.join("meta.json")))?;
-        gone(fs::remove_dir_all(job))?;
-        // Unless other jobs share it.
-        let _ = fs::remove_dir(index);
-        // Gone has to mean gone, over a power cut too.
-        let parent = if index.is_dir() { Some(&**index) } else { index.parent() };
-        gone(parent.map_or(Ok(()), |folder| File::open(folder)?.sync_all()))
-    }
-
-    fn io(&self, error: io::Error) -> EngineError {
-        failed(&self.describe(), TantivyError::from(error))
-    }
-
-    fn describe(&self) -> String {
-        let (rollup_index, job_id) = &self.key;
-        let folder = self.folders.as_ref().map_or_else(|| "in memory".to_owned(), |(_, job)| job.display().to_string());
-        format!("rollup index [{rollup_index}] of rollup job [{job_id}], {folder}")
-    }
-}
-
-/// A file name that every file system takes, different for different names: other bytes than letters, digits, `_`, `-` and
-/// inner `.` become `%XX`; so do capital letters, since some file systems do not tell them from small ones.
-fn folder_name(name: &str) -> Result<String, EngineError> {
-    let mut folder = String::with_capacity(name.len());
-    for (at, byte) in name.bytes().enumerate() {
-        match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => folder.push(char::from(byte)),
-            b'.' if at > 0 => folder.push('.'),
-            other => {
-                // Writing into a string cannot fail.
-                let _ = write!(folder, "%{other:02X}");
-            }
-        }
-    }
-    if folder.len() > LONGEST_NAME {
-        return Err(EngineError::rejected(format!("[{name}] is too long for the name of a folder")));
-    }
-    Ok(folder)
-}
 
 /// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
 #[derive(Serialize, Deserialize)]
@@ -106,37 +25,34 @@ struct Payload {
     checkpoint: Option<Checkpoint>,
 }
 
+fn describe(storage: &dyn RollupStorage, place: &RollupPlace) -> String {
+    let RollupPlace { rollup_index, job_id } = place;
+    format!("rollup index [{rollup_index}] of rollup job [{job_id}], {}", storage.describe(place))
+}
+
 /// A job's index, open.
 pub(super) struct JobIndex {
     index: Index,
     directory: RollupDirectory,
-    folder: Option<PathBuf>,
     described: String,
 }
 
 impl JobIndex {
-    /// Opens the index if it is there.
-    pub(super) fn open(place: &Place) -> Result<Option<Self>, EngineError> {
-        let Some((_, folder)) = &place.folders else { return Ok(None) };
-        if !folder.join("meta.json").is_file() {
-            return Ok(None);
-        }
-        let open = || -> Result<Self, TantivyError> {
-            let directory = RollupDirectory::new(MmapDirectory::open(folder)?);
-            let index = Index::open(directory.clone())?;
-            Ok(Self { index, directory, folder: Some(folder.clone()), described: place.describe() })
+    /// Opens an index that exists.
+    pub(super) fn open(storage: &dyn RollupStorage, place: &RollupPlace) -> Result<Self, EngineError> {
+        let described = describe(storage, place);
+        let open = || -> Result<(Index, RollupDirectory), TantivyError> {
+            let directory = RollupDirectory::new(storage.open(place)?);
+            Ok((Index::open(directory.clone())?, directory))
         };
-        open().map(Some).map_err(|error| failed(&place.describe(), error))
-    }
-
-    /// Whether nobody has removed it from outside.
-    pub(super) fn exists(&self) -> bool {
-        self.folder.as_ref().is_none_or(|folder| folder.join("meta.json").is_file())
+        let (index, directory) = open().map_err(|error| failed(&described, error))?;
+        Ok(Self { index, directory, described })
     }
 
     /// Creates the index, or checks the `known` one, for `job`.
     pub(super) fn prepare(
-        place: &Place,
+        storage: &dyn RollupStorage,
+        place: &RollupPlace,
         known: Option<Arc<Self>>,
         job: &JobContext,
         writer_memory: usize,
@@ -157,24 +73,15 @@ impl JobIndex {
                 return Ok(known);
             }
         }
-        // Whatever is there is empty, or what a crash left of an earlier try.
-        place.remove()?;
-        let create = || -> Result<Self, TantivyError> {
-            let (directory, folder) = match &place.folders {
-                Some((index, job)) => {
-                    fs::create_dir_all(job)?;
-                    // The new folders themselves have to survive a power cut too.
-                    for folder in [Some(&**index), index.parent()].into_iter().flatten() {
-                        File::open(folder)?.sync_all()?;
-                    }
-                    (RollupDirectory::new(MmapDirectory::open(job)?), Some(job.clone()))
-                }
-                None => (RollupDirectory::new(RamDirectory::create()), None),
-            };
-            let index = Index::create(directory.clone(), schema, IndexSettings::default())?;
-            Ok(Self { index, directory, folder, described: place.describe() })
+        let described = describe(storage, place);
+        let create = || -> Result<(Index, RollupDirectory), TantivyError> {
+            // Whatever is there is empty, or what a crash left of an earlier try.
+            storage.remove(place)?;
+            let directory = RollupDirectory::new(storage.create(place)?);
+            Ok((Index::create(directory.clone(), schema, IndexSettings::default())?, directory))
         };
-        let created = Arc::new(create().map_err(|error| failed(&place.describe(), error))?);
+        let (index, directory) = create().map_err(|error| failed(&described, error))?;
+        let created = Arc::new(Self { index, directory, described });
         created.record(job, writer_memory)?;
         Ok(created)
     }
@@ -289,8 +196,10 @@ impl RollupWriter for TantivyWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufWriter, Write};
+    use std::io::{self, BufWriter, Write};
+    use std::path::Path;
 
+    use ::tantivy::directory::RamDirectory;
     use ::tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
     use ::tantivy::directory::{
         AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, TerminatingWrite, WatchCallback, WatchHandle,
@@ -380,10 +289,10 @@ mod tests {
             .metric("temperature", [Metric::Min]);
         let job = JobContext::new(Arc::new(config.build().unwrap()), &[]);
         let full = Arc::new(AtomicBool::new(false));
-        let directory = RollupDirectory::new(Disk { inner: RamDirectory::create(), full: Arc::clone(&full) });
+        let directory = RollupDirectory::new(Box::new(Disk { inner: RamDirectory::create(), full: Arc::clone(&full) }));
         let schema = rollup_schema(job.layout()).unwrap();
         let index = Index::create(directory.clone(), schema, IndexSettings::default()).unwrap();
-        let index = Arc::new(JobIndex { index, directory, folder: None, described: "the rollup index".to_owned() });
+        let index = Arc::new(JobIndex { index, directory, described: "the rollup index".to_owned() });
         index.record(&job, 0).unwrap();
         let bucket = Bucket { key: vec![KeyPart::Date(0)], doc_count: 1, metrics: vec![MetricValues::default()] };
         let values = job.layout().fields().iter().map(|_| None).collect();
@@ -403,20 +312,5 @@ mod tests {
         full.store(false, Ordering::SeqCst);
         commit().unwrap();
         assert!(index.checkpoint().unwrap().is_some());
-    }
-
-    #[test]
-    fn folder_names_are_different_for_different_names() {
-        for (name, expected) in [
-            ("sensor_rollup", "sensor_rollup"),
-            ("a/b", "a%2Fb"),
-            ("A", "%41"),
-            ("..", "%2E."),
-            (".", "%2E"),
-            ("é", "%C3%A9"),
-        ] {
-            assert_eq!(folder_name(name).unwrap(), expected);
-        }
-        assert!(folder_name(&"x".repeat(256)).is_err());
     }
 }

@@ -1,0 +1,200 @@
+//! Where the tantivy indices of rolled-up documents are kept: one per job and rollup index.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ::tantivy::directory::error::OpenDirectoryError;
+use ::tantivy::directory::{Directory, MmapDirectory, RamDirectory};
+
+use crate::sync::Mutex;
+
+/// The longest name that common file systems take.
+const LONGEST_NAME: usize = 255;
+
+/// Which of them: that of a job in a rollup index.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RollupPlace {
+    /// The rollup index.
+    pub rollup_index: String,
+    /// The job.
+    pub job_id: String,
+}
+
+/// Keeps the tantivy directories of rolled-up documents. The engine has one in folders and one in memory; a host can bring
+/// its own, and a test one that fails.
+///
+/// What a call that returned has done has to survive a power cut, as far as the storage survives anything.
+pub trait RollupStorage: Send + Sync + fmt::Debug {
+    /// Whether there is anything of this rollup index.
+    fn holds(&self, rollup_index: &str) -> bool;
+
+    /// Whether there is an index at `place`: it has a `meta.json`.
+    fn exists(&self, place: &RollupPlace) -> bool;
+
+    /// The directory of an index that exists.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>>;
+
+    /// A new, empty directory; what a crash left there of an earlier one was removed before.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn create(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>>;
+
+    /// Removes the directory and all that is in it. Nothing there is no error. A crash in the middle leaves no index.
+    ///
+    /// # Errors
+    /// What the storage says; the call can be repeated.
+    fn remove(&self, place: &RollupPlace) -> io::Result<()>;
+
+    /// For messages: where that is.
+    fn describe(&self, place: &RollupPlace) -> String;
+}
+
+/// In folders: one per rollup index, one per job in it.
+#[derive(Debug)]
+pub(super) struct Folders(pub(super) PathBuf);
+
+impl Folders {
+    fn of(&self, place: &RollupPlace) -> io::Result<(PathBuf, PathBuf)> {
+        let index = self.0.join(folder_name(&place.rollup_index)?);
+        let job = index.join(folder_name(&place.job_id)?);
+        Ok((index, job))
+    }
+}
+
+impl RollupStorage for Folders {
+    fn holds(&self, rollup_index: &str) -> bool {
+        folder_name(rollup_index).is_ok_and(|folder| self.0.join(folder).is_dir())
+    }
+
+    fn exists(&self, place: &RollupPlace) -> bool {
+        self.of(place).is_ok_and(|(_, job)| job.join("meta.json").is_file())
+    }
+
+    fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        open_folder(&self.of(place)?.1)
+    }
+
+    fn create(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        let (index, job) = self.of(place)?;
+        fs::create_dir_all(&job)?;
+        // The new folders themselves have to survive a power cut too.
+        for folder in [Some(&*index), index.parent()].into_iter().flatten() {
+            File::open(folder)?.sync_all()?;
+        }
+        open_folder(&job)
+    }
+
+    /// The rollup index's folder goes too if it was the last job in it. The file that makes it an index goes first.
+    fn remove(&self, place: &RollupPlace) -> io::Result<()> {
+        let (index, job) = self.of(place)?;
+        gone(fs::remove_file(job.join("meta.json")))?;
+        gone(fs::remove_dir_all(&job))?;
+        // Unless other jobs share it.
+        let _ = fs::remove_dir(&index);
+        // Gone has to mean gone, over a power cut too.
+        let parent = if index.is_dir() { Some(&*index) } else { index.parent() };
+        gone(parent.map_or(Ok(()), |folder| File::open(folder)?.sync_all()))
+    }
+
+    fn describe(&self, place: &RollupPlace) -> String {
+        self.of(place).map_or_else(|error| error.to_string(), |(_, job)| job.display().to_string())
+    }
+}
+
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+fn open_folder(folder: &Path) -> io::Result<Box<dyn Directory>> {
+    match MmapDirectory::open(folder) {
+        Ok(directory) => Ok(Box::new(directory)),
+        Err(OpenDirectoryError::IoError { io_error, .. }) => Err(io::Error::new(io_error.kind(), io_error)),
+        Err(OpenDirectoryError::DoesNotExist(path)) => {
+            Err(io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
+        }
+        Err(other) => Err(io::Error::other(other)),
+    }
+}
+
+/// In memory.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Mutex<BTreeMap<RollupPlace, RamDirectory>>);
+
+impl RollupStorage for Memory {
+    fn holds(&self, rollup_index: &str) -> bool {
+        self.0.lock().keys().any(|place| place.rollup_index == rollup_index)
+    }
+
+    fn exists(&self, place: &RollupPlace) -> bool {
+        self.0.lock().get(place).is_some_and(|directory| directory.exists(Path::new("meta.json")).unwrap_or(false))
+    }
+
+    fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        let directory = self.0.lock().get(place).cloned();
+        directory.map(|directory| -> Box<dyn Directory> { Box::new(directory) }).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn create(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        let directory = RamDirectory::create();
+        self.0.lock().insert(place.clone(), directory.clone());
+        Ok(Box::new(directory))
+    }
+
+    fn remove(&self, place: &RollupPlace) -> io::Result<()> {
+        let removed = self.0.lock().remove(place);
+        drop(removed);
+        Ok(())
+    }
+
+    fn describe(&self, _place: &RollupPlace) -> String {
+        "in memory".to_owned()
+    }
+}
+
+/// A file name that every file system takes, different for different names: other bytes than letters, digits, `_`, `-` and
+/// inner `.` become `%XX`; so do capital letters, since some file systems do not tell them from small ones.
+fn folder_name(name: &str) -> io::Result<String> {
+    let mut folder = String::with_capacity(name.len());
+    for (at, byte) in name.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' => folder.push(char::from(byte)),
+            b'.' if at > 0 => folder.push('.'),
+            other => {
+                // Writing into a string cannot fail.
+                let _ = write!(folder, "%{other:02X}");
+            }
+        }
+    }
+    if folder.len() > LONGEST_NAME {
+        let text = format!("[{name}] is too long for the name of a folder");
+        return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
+    }
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_names_are_different_for_different_names() {
+        for (name, expected) in [
+            ("sensor_rollup", "sensor_rollup"),
+            ("a/b", "a%2Fb"),
+            ("A", "%41"),
+            ("..", "%2E."),
+            (".", "%2E"),
+            ("é", "%C3%A9"),
+        ] {
+            assert_eq!(folder_name(name).unwrap(), expected);
+        }
+        assert!(folder_name(&"x".repeat(256)).is_err());
+    }
+}
