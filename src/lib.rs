@@ -66,6 +66,8 @@
 struct ReadmeIsTested;
 
 mod clock;
+#[cfg(any(feature = "tantivy", feature = "redb"))]
+mod durable;
 pub mod engine;
 mod error;
 mod indexer;

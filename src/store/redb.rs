@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use ::redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
@@ -6,6 +7,7 @@ use ::redb::{
 };
 
 use super::{JobStore, LoadedRecord, Ownership, StoreError, owned, supersedes};
+use crate::durable::sync_folder;
 use crate::job::JobRecord;
 
 /// Job id to record, as JSON.
@@ -74,17 +76,45 @@ pub enum OpenRedbError {
 }
 
 impl RedbStore {
-    /// Opens the file, or creates it.
+    /// Opens the file, or creates it: whole or, after a crash in the middle, not at all.
     ///
     /// # Errors
     /// [`OpenRedbError`]; the file is as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenRedbError> {
         let path = path.as_ref();
+        if !path.exists() {
+            Self::create(path)?;
+        }
         let database = Database::create(path).map_err(|error| open_error(path, error))?;
         Self::check(database, path)
     }
 
-    /// Opens the store on a backend of the caller's own, for tests that play a failing disk.
+    /// Creates the file under another name first: redb takes what a crash left of a creation for a damaged file.
+    fn create(path: &Path) -> Result<(), OpenRedbError> {
+        let io = |error: io::Error| OpenRedbError::Io { path: path.to_owned(), source: StorageError::Io(error).into() };
+        let mut new = path.as_os_str().to_owned();
+        new.push(".new");
+        let new = Path::new(&new);
+        match fs::remove_file(new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let database = Database::create(new).map_err(|error| open_error(path, error))?;
+        drop(Self::check(database, path)?);
+        // A link, unlike a new name, never takes the place of a file that somebody else has created meanwhile.
+        match fs::hard_link(new, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => fs::rename(new, path).map_err(io)?,
+            other => other.map_err(io)?,
+        }
+        // It may stay: the next creation would remove it.
+        let _ = fs::remove_file(new);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        sync_folder(folder.unwrap_or(Path::new("."))).map_err(io)
+    }
+
+    /// Opens the store on a backend of the caller's own, for tests that play a failing disk. An empty one becomes a store; a
+    /// crash in the middle of that leaves a damaged one.
     ///
     /// # Errors
     /// [`OpenRedbError`], with an empty path.

@@ -11,7 +11,7 @@ const LEVELS: [&[&str]; 6] = [
     &["indexer"],
     &["schedule", "lifecycle", "engine", "store"],
     &["job", "observer", "clock", "stop_signal"],
-    &["sync"],
+    &["sync", "durable"],
 ];
 
 /// Imports on one level that the map allows.

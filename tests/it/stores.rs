@@ -22,6 +22,19 @@ fn a_file_that_is_open_already_is_refused() {
     RedbStore::open(&path).unwrap();
 }
 
+/// A crash while the file was created left what redb takes for a damaged one, and the host could not open its store any more.
+/// Now the file gets its name when it is whole.
+#[test]
+fn a_crash_while_the_file_is_created_leaves_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jobs.redb");
+    fs::write(folder.path().join("jobs.redb.new"), vec![0; 100_000]).unwrap();
+    drop(RedbStore::open(&path).unwrap());
+    let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["jobs.redb"]);
+    RedbStore::open(&path).unwrap();
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

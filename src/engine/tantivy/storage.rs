@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use ::tantivy::directory::error::OpenDirectoryError;
 use ::tantivy::directory::{Directory, MmapDirectory, RamDirectory};
 
+use crate::durable::sync_folder;
 use crate::sync::Mutex;
 
 /// The longest name that common file systems take.
@@ -86,7 +87,7 @@ impl RollupStorage for Folders {
         fs::create_dir_all(&job)?;
         // The new folders themselves have to survive a power cut too.
         for folder in [Some(&*index), index.parent()].into_iter().flatten() {
-            File::open(folder)?.sync_all()?;
+            sync_folder(folder)?;
         }
         open_folder(&job)
     }
@@ -100,7 +101,7 @@ impl RollupStorage for Folders {
         let _ = fs::remove_dir(&index);
         // Gone has to mean gone, over a power cut too.
         let parent = if index.is_dir() { Some(&*index) } else { index.parent() };
-        gone(parent.map_or(Ok(()), |folder| File::open(folder)?.sync_all()))
+        gone(parent.map_or(Ok(()), sync_folder))
     }
 
     fn describe(&self, place: &RollupPlace) -> String {

@@ -1,0 +1,224 @@
+//! The power goes at every change of the disk, and comes back: what had been answered still holds, and the job goes on to
+//! the results of an undisturbed one. On tantivy and redb. The same disk plays full, short and unreadable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollup_jobs::engine::tantivy::tantivy::Index;
+use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
+use rollup_jobs::engine::{FieldType, SourceDocument};
+use rollup_jobs::{JobState, Position, RetryOptions, RollupJobManager, StopError, Stopped};
+use serde_json::Value;
+
+use crate::disk::{Disk, Left};
+use crate::support::{HOUR, Watcher, config, waiting};
+use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
+
+/// Two nodes over six hours: twelve buckets, four a page, a page a turn.
+fn source() -> Index {
+    let fields = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+    let index = Index::create_in_ram(source_schema(&fields));
+    let readings = (0..24_u32).map(|n| {
+        let reading = SourceDocument::new().date("timestamp", i64::from(n) * HOUR / 4);
+        reading.keyword("node", ["a", "b"][n as usize % 2]).double("temperature", f64::from(n))
+    });
+    add_to_index(&index, &readings.collect::<Vec<_>>());
+    index
+}
+
+struct Machine {
+    manager: RollupJobManager,
+    engine: Arc<TantivyEngine>,
+    watcher: Arc<Watcher>,
+}
+
+impl Machine {
+    /// Everything opened on the disk; an error if the power goes meanwhile.
+    fn open(disk: &Disk, source: &Index) -> Result<Self, String> {
+        let engine = Arc::new(TantivyEngine::on(Arc::new(disk.clone()), TantivyOptions::new()));
+        engine.register("sensor-1", source).unwrap();
+        let store = disk.store().map_err(|error| error.to_string())?;
+        let watcher: Arc<Watcher> = Arc::default();
+        let manager = RollupJobManager::builder(engine.clone(), Arc::new(store))
+            .indexer_threads(1)
+            .turn_time(Duration::ZERO)
+            .retry(RetryOptions::new().attempts(1))
+            .observer(watcher.clone())
+            .open()
+            .map_err(|error| error.to_string())?;
+        Ok(Self { manager, engine, watcher })
+    }
+
+    /// Waits until the job has rolled `pages` up, or its run is over.
+    fn pages(&self, pages: u64) {
+        self.watcher.wait_for(&self.manager, "pages", || {
+            let status = self.manager.get("sensor").unwrap();
+            let over = status.state() == JobState::Started && status.phase() == rollup_jobs::Phase::Idle;
+            (over || status.stats().pages_processed() >= pages).then_some(())
+        });
+    }
+
+    fn stop(&self) -> Result<Stopped, StopError> {
+        self.manager.stop("sensor", waiting())
+    }
+
+    fn position(&self) -> Option<Position> {
+        self.manager.get("sensor").unwrap().position().cloned()
+    }
+
+    fn documents(&self) -> BTreeMap<String, Value> {
+        self.engine.rollup_index("rolled", "sensor").unwrap().map(|index| read_rollup(&index)).unwrap_or_default()
+    }
+}
+
+/// What had been answered last when the power went.
+#[derive(Debug, Clone, Default, PartialEq)]
+enum Answered {
+    #[default]
+    Nothing,
+    Put,
+    /// A call was under way that changes the state: either is right.
+    Either,
+    Started,
+    Stopped(Option<Position>),
+}
+
+/// Put, a run that is stopped in the middle, a run to the end, a stop. Ends at the first failure.
+fn script(disk: &Disk, source: &Index, answered: &mut Answered) -> Result<(), String> {
+    let text = |error: &dyn std::error::Error| error.to_string();
+    let machine = Machine::open(disk, source)?;
+    machine.manager.put(config("sensor").build().unwrap()).map_err(|error| text(&error))?;
+    *answered = Answered::Put;
+    for pages in [2, u64::MAX] {
+        *answered = Answered::Either;
+        machine.manager.start("sensor").map_err(|error| text(&error))?;
+        *answered = Answered::Started;
+        let _ = machine.manager.trigger("sensor");
+        machine.pages(pages);
+        *answered = Answered::Either;
+        assert!(machine.stop().map_err(|error| text(&error))?.is_at_rest());
+        *answered = Answered::Stopped(machine.position());
+    }
+    Ok(())
+}
+
+fn check(disk: &Disk, source: &Index, answered: &Answered, expected: &BTreeMap<String, Value>, what: &str) {
+    let machine = Machine::open(disk, source).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let status = machine.manager.get("sensor");
+    match answered {
+        Answered::Nothing => {}
+        Answered::Put => assert_eq!(status.as_ref().unwrap().state(), JobState::Stopped, "{what}"),
+        Answered::Either => assert!(status.is_some(), "{what}"),
+        Answered::Started => {
+            assert!(matches!(status.as_ref().unwrap().state(), JobState::Started | JobState::Indexing), "{what}");
+        }
+        Answered::Stopped(position) => {
+            let status = status.as_ref().unwrap();
+            assert_eq!((status.state(), status.position()), (JobState::Stopped, position.as_ref()), "{what}");
+            let documents = machine.documents().len() as u64;
+            assert_eq!(documents, status.stats().rollups_indexed(), "{what}");
+        }
+    }
+    if status.is_none() {
+        machine.manager.put(config("sensor").build().unwrap()).unwrap_or_else(|error| panic!("{what}: {error}"));
+    }
+    machine.manager.start("sensor").unwrap_or_else(|error| panic!("{what}: {error}"));
+    let _ = machine.manager.trigger("sensor");
+    machine.pages(u64::MAX);
+    let status = machine.manager.get("sensor").unwrap();
+    assert!(status.last_errors().is_empty(), "{what}: {:?}", status.last_errors());
+    assert!(machine.stop().unwrap().is_at_rest());
+    assert_eq!(&machine.documents(), expected, "{what}");
+}
+
+fn undisturbed(source: &Index) -> (BTreeMap<String, Value>, u64) {
+    let disk = Disk::default();
+    script(&disk, source, &mut Answered::default()).unwrap();
+    let documents = Machine::open(&disk.after_cut(Left::Nothing), source).unwrap().documents();
+    assert_eq!(documents.len(), 12);
+    (documents, disk.changes())
+}
+
+/// Every change in turn, and whatever may be left of the unsynced ones.
+fn cut_at_every_change(part: u64, parts: u64) {
+    let source = source();
+    let (expected, changes) = undisturbed(&source);
+    assert!(changes > 100, "{changes} changes");
+    for cut in (1..=changes).filter(|cut| cut % parts == part) {
+        let disk = Disk::default();
+        disk.cut_at(cut);
+        let mut answered = Answered::default();
+        let ended = script(&disk, &source, &mut answered);
+        if !disk.is_cut() {
+            ended.unwrap();
+            continue;
+        }
+        for left in [Left::Nothing, Left::Everything, Left::Removals, Left::Additions] {
+            let what = format!("cut at change {cut} of {changes}, {left:?} left, after {answered:?}");
+            check(&disk.after_cut(left), &source, &answered, &expected, &what);
+        }
+    }
+}
+
+#[test]
+fn what_was_answered_survives_a_power_cut_at_every_first_change() {
+    cut_at_every_change(0, 2);
+}
+
+#[test]
+fn what_was_answered_survives_a_power_cut_at_every_second_change() {
+    cut_at_every_change(1, 2);
+}
+
+/// A disk that writes only part of what it is given is no failure.
+#[test]
+fn short_writes_are_written_to_the_end() {
+    let source = source();
+    let (expected, _) = undisturbed(&source);
+    let disk = Disk::default();
+    disk.write_short();
+    script(&disk, &source, &mut Answered::default()).unwrap();
+    assert_eq!(Machine::open(&disk.after_cut(Left::Nothing), &source).unwrap().documents(), expected);
+}
+
+/// The disk is full from some change on: a run fails, and says why; a stop that cannot be saved says so. When there is room
+/// again and everything is opened anew (redb does not write any more after a failure), the job goes on.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let source = source();
+    let (expected, changes) = undisturbed(&source);
+    for full in (1..=changes).step_by(7) {
+        let disk = Disk::default();
+        disk.full_from(full);
+        let mut answered = Answered::default();
+        let ended = script(&disk, &source, &mut answered);
+        assert!(ended.is_ok() || disk.is_full(), "{ended:?}");
+        disk.make_room();
+        check(
+            &disk,
+            &source,
+            &answered,
+            &expected,
+            &format!("full from change {full} of {changes}, after {answered:?}"),
+        );
+    }
+}
+
+/// A read that fails costs a run, or a call, and no more than that.
+#[test]
+fn a_read_error_loses_nothing() {
+    let source = source();
+    let (expected, _) = undisturbed(&source);
+    let disk = Disk::default();
+    script(&disk, &source, &mut Answered::default()).unwrap();
+    let reads = disk.reads();
+    assert!(reads > 20, "{reads} reads");
+    for unreadable in 1..=reads {
+        let disk = Disk::default();
+        disk.unreadable_at(unreadable);
+        let mut answered = Answered::default();
+        let _ = script(&disk, &source, &mut answered);
+        check(&disk, &source, &answered, &expected, &format!("read {unreadable} of {reads} fails, after {answered:?}"));
+    }
+}
