@@ -1,15 +1,12 @@
 //! Kill the process at fifty moments of a run, reopen, resume: the final documents are those of an undisturbed run, none
 //! missing, none double. On tantivy and redb, over more than a million rows.
 //!
-//! The child is this very binary, started again for its test `child`. It reports the turns of its run on
-//! standard output; the parent kills it with SIGKILL right after a report, or a little after one, inside the next turn.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+//! The child reports the turns of its run; the parent kills it right after a report, or a little after one, inside the next
+//! turn.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -19,9 +16,10 @@ use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexW
 use rollup_jobs::store::RedbStore;
 use rollup_jobs::{DateHistogram, JobState, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, TurnEnded};
 
+use crate::child_process::{self, report, start};
+
 const ROWS: i64 = 1_050_000;
 const KILLS: usize = 50;
-const FOLDER: &str = "ROLLUP_JOBS_KILL_TEST_FOLDER";
 
 /// Rows a second apart of fifty nodes: 24,000 buckets or so.
 fn build_source(folder: &Path) {
@@ -71,17 +69,11 @@ impl Observer for Reporter {
     }
 }
 
-fn report(line: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "@{line}").unwrap();
-    out.flush().unwrap();
-}
-
 /// What the child does: opens everything that is on disk, and runs the job to its end. Does nothing in a test run of its own.
 #[test]
 fn child() {
-    let Ok(folder) = std::env::var(FOLDER) else { return };
-    let folder = Path::new(&folder);
+    let Some((folder, _)) = child_process::task() else { return };
+    let folder = &*folder;
     let source = Index::open_in_dir(folder.join("source")).unwrap();
     let engine = Arc::new(TantivyEngine::open(folder.join("rollups")).unwrap());
     engine.register("sensor", &source).unwrap();
@@ -104,54 +96,6 @@ fn child() {
     assert_eq!(manager.get("sensor").unwrap().state(), JobState::Started);
     assert!(manager.get("sensor").unwrap().last_errors().is_empty());
     report("end");
-}
-
-struct Running {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-fn start(folder: &Path) -> Running {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["child", "--exact", "--nocapture"])
-        .env(FOLDER, folder)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (sender, lines) = channel();
-    let output = BufReader::new(child.stdout.take().unwrap());
-    std::thread::Builder::new()
-        .spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if let Some((_, report)) = line.split_once('@') {
-                    let _ = sender.send(report.to_owned());
-                }
-            }
-        })
-        .unwrap();
-    Running { child, lines }
-}
-
-impl Running {
-    fn next(&self) -> String {
-        self.lines.recv_timeout(Duration::from_mins(2)).expect("the child reports")
-    }
-
-    /// Lets the child go on with its next turn.
-    fn go_on(&mut self) {
-        self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn finish(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
 }
 
 /// Passes without a sleep: the kill falls somewhere inside the turn that is under way.
@@ -204,7 +148,7 @@ fn killed_at_fifty_moments_nothing_is_missing_and_nothing_is_double() {
     };
 
     let undisturbed = place("undisturbed");
-    let mut running = start(&undisturbed);
+    let mut running = start("fifty::child", &undisturbed, "");
     while running.next() != "begin" {}
     #[expect(clippy::disallowed_methods, reason = "how long a turn takes decides when to kill")]
     let began = Instant::now();
@@ -226,7 +170,7 @@ fn killed_at_fifty_moments_nothing_is_missing_and_nothing_is_double() {
         round += 1;
         let killed = place(&format!("killed-{round}"));
         loop {
-            let mut running = start(&killed);
+            let mut running = start("fifty::child", &killed, "");
             let mut reports = 1 + kills % 4;
             let ended = loop {
                 match running.next().as_str() {
