@@ -25,13 +25,13 @@ pub struct MemoryEngine {
     shared: Arc<Mutex<Shared>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Shared {
     sources: BTreeMap<String, Arc<Vec<SourceDocument>>>,
     rollups: BTreeMap<(String, String), Rollup>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Rollup {
     config: Arc<RollupJobConfig>,
     checkpoint: Option<Checkpoint>,
@@ -179,6 +179,13 @@ impl MemoryEngine {
         let mut shared = self.shared.lock();
         let source = shared.sources.entry(index.to_owned()).or_default();
         Arc::make_mut(source).extend(documents);
+    }
+
+    /// Another engine that holds what this one holds now: what a restart would find, had it been on disk.
+    #[must_use]
+    pub fn snapshot(&self) -> Self {
+        let copy = self.shared.lock().clone();
+        Self { keeps_checkpoints: self.keeps_checkpoints, shared: Arc::new(Mutex::new(copy)) }
     }
 
     /// Removes a source index or a rollup index with everything in it. Says whether there was one.

@@ -65,6 +65,12 @@ impl Gate {
         self.lock().arrived
     }
 
+    /// How many calls stand at the gate.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting
+    }
+
     /// Waits until `count` calls stand at the closed gate.
     ///
     /// # Panics

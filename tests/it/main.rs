@@ -15,6 +15,7 @@ mod lost_threads;
 mod meddling;
 mod power_cut;
 mod put;
+mod random_sequences;
 mod restart_table;
 mod runs;
 mod state_table;
