@@ -9,7 +9,8 @@ use super::pool::Pulse;
 use super::run::{Run, Stage};
 use super::{Job, Settings, guarded};
 use crate::engine::{
-    Bucket, CommittedCheckpoint, EngineError, EngineErrorKind, RolledUpDocument, RollupWriter, ScanRequest, WriteReport,
+    Bucket, CommittedCheckpoint, EngineError, EngineErrorKind, PageStream, RolledUpDocument, RollupWriter, ScanRequest,
+    WriteReport,
 };
 use crate::job::{Checkpoint, JobError, KeyPart, Notice, Phase, Position};
 use crate::lifecycle::{EndOfTurn, Published};
@@ -25,8 +26,11 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
         Ok(Err(failure)) => turn.fail(failure),
         Err(panic) => turn.panicked(&panic),
     };
+    let unneeded = std::mem::take(&mut turn.unneeded);
     turn.finish(end);
     job.deliver(pulse);
+    // Foreign code may panic as it is dropped.
+    let _ = guarded(|| drop(unneeded));
 }
 
 struct Turn<'a> {
@@ -37,6 +41,15 @@ struct Turn<'a> {
     progress: Checkpoint,
     writer: Option<Box<dyn RollupWriter>>,
     phase: Phase,
+    unneeded: Unneeded,
+}
+
+/// What a turn has no use for any more. Freeing it can take milliseconds, which nobody who waits for a stop should wait for:
+/// it is dropped after the turn's end was published.
+#[derive(Default)]
+struct Unneeded {
+    page: (Vec<Bucket>, Vec<RolledUpDocument>),
+    stream: Option<Box<dyn PageStream>>,
 }
 
 /// Why a turn cannot go on.
@@ -63,7 +76,7 @@ impl<'a> Turn<'a> {
             run.committed = job.lifecycle.view().checkpoint;
         }
         let progress = run.committed.clone();
-        Self { job, pulse, run, progress, writer: None, phase: Phase::Searching }
+        Self { job, pulse, run, progress, writer: None, phase: Phase::Searching, unneeded: Unneeded::default() }
     }
 
     fn work(&mut self) -> Result<EndOfTurn, Failure> {
@@ -158,7 +171,9 @@ impl<'a> Turn<'a> {
                 return Ok(Pages::Exhausted);
             }
             let documents = self.convert(&buckets)?;
-            if !self.write(&buckets, &documents)? || self.run.signal.is_stopped() || clock.monotonic() >= time_up {
+            let is_whole = documents.len() == buckets.len() && self.write(&buckets, &documents)?;
+            if !is_whole || self.run.signal.is_stopped() || clock.monotonic() >= time_up {
+                self.unneeded.page = (buckets, documents);
                 return Ok(Pages::Interrupted);
             }
         }
@@ -204,11 +219,13 @@ impl<'a> Turn<'a> {
         stream.next_page(&self.run.signal)
     }
 
+    /// The documents of a page: fewer than buckets if a stop made them unwanted.
     fn convert(&mut self, buckets: &[Bucket]) -> Result<Vec<RolledUpDocument>, Failure> {
         let began = self.job.indexer.clock.monotonic();
         let converted = self.check_order(buckets).and_then(|()| {
             buckets
                 .iter()
+                .take_while(|_| !self.run.signal.is_stopped())
                 .map(|bucket| roll_up(bucket, self.job.context.layout()).map_err(|error| error.to_string()))
                 .collect::<Result<Vec<_>, _>>()
         });
@@ -268,7 +285,7 @@ impl<'a> Turn<'a> {
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.
-            self.run.stream = None;
+            self.unneeded.stream = self.run.stream.take();
         }
         let worst = report.rejected.iter().max_by_key(|item| !item.error.is_transient());
         match worst {

@@ -15,8 +15,6 @@ use crate::sync::Arc;
 
 /// The least that tantivy gives a writer.
 const LEAST_WRITER_MEMORY: usize = 15_000_000;
-/// How many documents are handed over between two looks at the stop signal.
-const BLOCK: usize = 256;
 
 /// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
 #[derive(Serialize, Deserialize)]
@@ -175,17 +173,14 @@ pub(super) struct TantivyWriter {
 
 impl RollupWriter for TantivyWriter {
     fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        let mut taken = 0;
-        for block in documents.chunks(BLOCK) {
+        for (taken, document) in documents.iter().enumerate() {
+            // When tantivy's queue is full every document waits for its turn: a look at the signal is nothing beside that.
             if stop.is_stopped() {
-                break;
+                return Ok(WriteReport::accepted(taken));
             }
-            for document in block {
-                self.writer.add_document(self.fields.document(document)).map_err(|error| self.index.failed(error))?;
-            }
-            taken += block.len();
+            self.writer.add_document(self.fields.document(document)).map_err(|error| self.index.failed(error))?;
         }
-        Ok(WriteReport::accepted(taken))
+        Ok(WriteReport::accepted(documents.len()))
     }
 
     fn commit(mut self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {

@@ -1,0 +1,381 @@
+//! How long a stop that waits takes beyond what has to be waited for.
+
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use criterion::Criterion;
+use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::{
+    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine,
+    PageStream, RolledUpDocument, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+};
+use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, Ownership, StoreError};
+use rollup_jobs::{Checkpoint, DateHistogram, IndexPattern, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
+
+use crate::common::{hourly, sensor_index};
+use crate::latencies::{Latencies, spin};
+
+pub(crate) fn waiting() -> StopOptions {
+    StopOptions::new().wait_for_completion(true).timeout(Duration::MAX)
+}
+
+/// Notes when an indexer thread's save returned.
+#[derive(Debug, Default)]
+struct TimedStore {
+    inner: MemoryStore,
+    saved: Mutex<Option<Instant>>,
+}
+
+impl JobStore for TimedStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        self.inner.load()
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.inner.insert(record)
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        let updated = self.inner.update(records);
+        if std::thread::current().name().is_some_and(|name| name.starts_with("rollup-indexer")) {
+            *self.saved.lock().unwrap() = Some(Instant::now());
+        }
+        updated
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        self.inner.remove(id)
+    }
+
+    fn acquire(&self) -> Result<Ownership, StoreError> {
+        self.inner.acquire()
+    }
+}
+
+/// A manager with one job, whose run is parked in a page until it is stopped, and then busy for a while.
+pub(crate) struct Parked {
+    pub(crate) manager: RollupJobManager,
+    store: Arc<TimedStore>,
+    engine: Arc<ParkingEngine>,
+    searching: Mutex<Receiver<()>>,
+}
+
+struct ParkingEngine {
+    data: MemoryEngine,
+    searching: Mutex<Sender<()>>,
+    /// How long the engine goes on after a stop.
+    busy: Mutex<Duration>,
+}
+
+impl fmt::Debug for ParkingEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ParkingEngine")
+    }
+}
+
+impl Engine for ParkingEngine {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.data.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.data.prepare(job)
+    }
+
+    fn scan(&self, _: &JobContext, _: ScanRequest, _: &StopSignal) -> Result<Box<dyn PageStream>, EngineError> {
+        let stream =
+            ParkingStream { searching: self.searching.lock().unwrap().clone(), busy: *self.busy.lock().unwrap() };
+        Ok(Box::new(stream))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        self.data.begin(job)
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.data.committed_checkpoint(job)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.data.remove(job)
+    }
+}
+
+struct ParkingStream {
+    searching: Sender<()>,
+    busy: Duration,
+}
+
+impl PageStream for ParkingStream {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+        if self.busy.is_zero() {
+            // Nobody has to wake it, which would be part of what the call costs.
+            self.searching.send(()).unwrap();
+            while !stop.is_stopped() {
+                std::hint::spin_loop();
+            }
+            return Err(EngineError::cancelled());
+        }
+        let (raised, wait) = channel();
+        let _woken = stop.on_stop(move || {
+            let _ = raised.send(());
+        });
+        self.searching.send(()).unwrap();
+        wait.recv().unwrap();
+        // Long pauses are slept through, so that the other threads have the machine.
+        if self.busy > Duration::from_millis(1) {
+            std::thread::sleep(self.busy)
+        } else {
+            spin(self.busy)
+        }
+        Err(EngineError::cancelled())
+    }
+}
+
+impl Parked {
+    pub(crate) fn new(busy: Duration) -> Self {
+        let data = MemoryEngine::new();
+        data.add("source", SourceDocument::new().date("timestamp", 0));
+        let (searching, arrived) = channel();
+        let engine = Arc::new(ParkingEngine { data, searching: Mutex::new(searching), busy: Mutex::new(busy) });
+        let store = Arc::<TimedStore>::default();
+        let manager = RollupJobManager::builder(engine.clone(), store.clone()).indexer_threads(1).open().unwrap();
+        let config = RollupJobConfig::builder("sensor").index_pattern("source").rollup_index("rolled").page_size(10);
+        let config = config.cron("0 0 0 1 1 ? 2090").date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
+        manager.put(config.build().unwrap()).unwrap();
+        Self { manager, store, engine, searching: Mutex::new(arrived) }
+    }
+
+    pub(crate) fn busy(&self, busy: Duration) {
+        *self.engine.busy.lock().unwrap() = busy;
+    }
+
+    /// Starts the job, and waits until its run is parked.
+    pub(crate) fn begin(&self) {
+        self.manager.start("sensor").unwrap();
+        self.manager.trigger("sensor").unwrap();
+        self.searching.lock().unwrap().recv().unwrap();
+    }
+
+    /// How long ago the run's end was saved.
+    pub(crate) fn since_saved(&self) -> Duration {
+        self.store.saved.lock().unwrap().unwrap().elapsed()
+    }
+}
+
+/// From the return of the save on the indexer thread to the return of the stop, beside the bare hand-over between two threads.
+pub(crate) fn hand_over(criterion: &mut Criterion) {
+    const BUSY: Duration = Duration::from_micros(200);
+    let mut group = criterion.benchmark_group("waiting, hand-over");
+    group.sample_size(50).measurement_time(Duration::from_secs(5));
+
+    let cell = Arc::new((parking_lot::Mutex::new(None::<Instant>), parking_lot::Condvar::new()));
+    let (go, went) = channel::<()>();
+    let other = {
+        let cell = cell.clone();
+        std::thread::spawn(move || {
+            while went.recv().is_ok() {
+                spin(BUSY);
+                let now = Instant::now();
+                *cell.0.lock() = Some(now);
+                cell.1.notify_all();
+            }
+        })
+    };
+    let mut bare = Latencies::default();
+    group.bench_function("baseline: condvar between two threads", |b| {
+        b.iter_custom(|rounds| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..rounds {
+                go.send(()).unwrap();
+                let mut notified = cell.0.lock();
+                cell.1.wait_while(&mut notified, |notified| notified.is_none());
+                let latency = notified.take().unwrap().elapsed();
+                drop(notified);
+                bare.push(latency);
+                spent += latency;
+            }
+            spent
+        });
+    });
+    drop(go);
+    other.join().unwrap();
+
+    let parked = Parked::new(BUSY);
+    let mut ours = Latencies::default();
+    group.bench_function("stop: from the save to the return", |b| {
+        b.iter_custom(|rounds| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..rounds {
+                parked.begin();
+                let stopped = parked.manager.stop("sensor", waiting()).unwrap();
+                let latency = parked.since_saved();
+                assert!(stopped.is_at_rest());
+                ours.push(latency);
+                spent += latency;
+            }
+            spent
+        });
+    });
+    group.finish();
+    bare.print("bare condvar");
+    ours.print("stop");
+    if let (Some(ours), Some(bare)) = (ours.quantile(50), bare.quantile(50)) {
+        println!("    ratio of the medians: {:.2}", ours.as_secs_f64() / bare.as_secs_f64());
+    }
+}
+
+/// From the call to the return, while ten million documents are scanned: no document is written yet, so none is committed.
+pub(crate) fn during_a_scan(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = TantivyEngine::in_ram();
+    engine.register("sensor", &sensor_index(folder.path(), 10_000_000)).unwrap();
+    let manager =
+        RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new())).indexer_threads(1).open().unwrap();
+    manager.put(hourly("sensor").build().unwrap()).unwrap();
+    let mut latencies = Latencies::default();
+    let mut group = criterion.benchmark_group("waiting, scan of 10 M documents");
+    group.sample_size(50).measurement_time(Duration::from_secs(10));
+    group.bench_function("stop", |b| {
+        b.iter_custom(|rounds| {
+            let mut spent = Duration::ZERO;
+            for round in 0..rounds {
+                manager.start("sensor").unwrap();
+                manager.trigger("sensor").unwrap();
+                // Somewhere in the scan's first tenth of a second.
+                spin(Duration::from_micros(2_000 + round * 997 % 80_000));
+                let began = Instant::now();
+                assert!(manager.stop("sensor", waiting()).unwrap().is_at_rest());
+                let latency = began.elapsed();
+                latencies.push(latency);
+                spent += latency;
+            }
+            spent
+        });
+    });
+    group.finish();
+    latencies.print("stop during a scan");
+}
+
+/// Says when a page is being written, and how long the commits take.
+#[derive(Debug)]
+struct TimedEngine {
+    inner: TantivyEngine,
+    writing: Mutex<Sender<()>>,
+    commits: Arc<Mutex<Duration>>,
+}
+
+struct TimedWriter {
+    inner: Box<dyn RollupWriter>,
+    writing: Sender<()>,
+    commits: Arc<Mutex<Duration>>,
+}
+
+impl RollupWriter for TimedWriter {
+    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let _ = self.writing.send(());
+        self.inner.write(documents, stop)
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        let began = Instant::now();
+        let report = self.inner.commit(checkpoint);
+        *self.commits.lock().unwrap() = began.elapsed();
+        report
+    }
+}
+
+impl Engine for TimedEngine {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.inner.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.inner.prepare(job)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        self.inner.scan(job, request, stop)
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let writing = self.writing.lock().unwrap().clone();
+        Ok(Box::new(TimedWriter { inner: self.inner.begin(job)?, writing, commits: Arc::clone(&self.commits) }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.inner.committed_checkpoint(job)
+    }
+
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        self.inner.merge(job, stop)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.inner.remove(job)
+    }
+}
+
+/// From the call to the return while a page is written, the commit of what was written apart.
+pub(crate) fn during_a_write(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let source = sensor_index(folder.path(), 400_000);
+    let mut group = criterion.benchmark_group("waiting, write of a page");
+    group.sample_size(20).measurement_time(Duration::from_secs(5));
+    for page in [1_000_u32, 65_536] {
+        let inner = TantivyEngine::in_ram();
+        inner.register("sensor", &source).unwrap();
+        let (writing, written) = channel();
+        let commits = Arc::<Mutex<Duration>>::default();
+        let engine = TimedEngine { inner, writing: Mutex::new(writing), commits: Arc::clone(&commits) };
+        let store = Arc::new(MemoryStore::new());
+        let manager = RollupJobManager::builder(Arc::new(engine), store).indexer_threads(1).open().unwrap();
+        let (mut latencies, mut commit_times, mut job) = (Latencies::default(), Latencies::default(), 0);
+        group.bench_function(format!("stop, page of {page} documents"), |b| {
+            b.iter_custom(|rounds| {
+                let mut spent = Duration::ZERO;
+                for round in 0..rounds {
+                    // Each round writes the same first page: a job of its own, deleted again.
+                    job += 1;
+                    let id = format!("job-{job}");
+                    manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
+                    manager.start(&id).unwrap();
+                    while written.try_recv().is_ok() {}
+                    manager.trigger(&id).unwrap();
+                    written.recv().unwrap();
+                    // Somewhere in the write.
+                    spin(Duration::from_nanos(round * 7_919 % 10 * u64::from(page) * 20));
+                    *commits.lock().unwrap() = Duration::ZERO;
+                    let began = Instant::now();
+                    assert!(manager.stop(&id, waiting()).unwrap().is_at_rest());
+                    let (latency, commit) = (began.elapsed(), *commits.lock().unwrap());
+                    latencies.push(latency.saturating_sub(commit));
+                    commit_times.push(commit);
+                    spent += latency.saturating_sub(commit);
+                    manager.delete_with(&id, rollup_jobs::DeleteOptions::new().delete_data(true)).unwrap();
+                }
+                spent
+            });
+        });
+        latencies.print(&format!("stop while a page of {page} is written, without the commit"));
+        commit_times.print("    the commit");
+    }
+    group.finish();
+}
