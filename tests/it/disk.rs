@@ -42,6 +42,7 @@ struct State {
     cut_at: Option<u64>,
     reads: u64,
     unreadable_at: Option<u64>,
+    failed_to_read: bool,
     full_from: Option<u64>,
     short_writes: bool,
 }
@@ -167,6 +168,15 @@ impl Disk {
     /// Fails the `n`-th read.
     pub fn unreadable_at(&self, n: u64) {
         self.lock().unreadable_at = Some(n);
+    }
+
+    pub fn never_unreadable(&self) {
+        let mut state = self.lock();
+        state.failed_to_read = state.unreadable_at.take().is_some_and(|at| state.reads >= at);
+    }
+
+    pub fn has_failed_to_read(&self) -> bool {
+        self.lock().failed_to_read
     }
 
     /// The disk as it is found when the power is back.

@@ -116,8 +116,12 @@ fn check(disk: &Disk, source: &Index, answered: &Answered, expected: &BTreeMap<S
         Answered::Stopped(position) => {
             let status = status.as_ref().unwrap();
             assert_eq!((status.state(), status.position()), (JobState::Stopped, position.as_ref()), "{what}");
-            let documents = machine.documents().len() as u64;
-            assert_eq!(documents, status.stats().rollups_indexed(), "{what}");
+            let (documents, saved) = (machine.documents().len() as u64, status.stats().rollups_indexed());
+            // Tantivy may report a read that failed after a commit was durable: the run has failed then, and the next one asks.
+            assert!(
+                documents == saved || disk.has_failed_to_read() && documents > saved,
+                "{what}: {documents}, {saved}"
+            );
         }
     }
     if status.is_none() {
@@ -220,7 +224,7 @@ fn a_read_error_loses_nothing() {
         let mut answered = Answered::default();
         let _ = script(&disk, &source, &mut answered);
         // Should the script have come to its end before that read, it must not hit the check.
-        let disk = disk.after_cut(Left::Everything);
+        disk.never_unreadable();
         check(&disk, &source, &answered, &expected, &format!("read {unreadable} of {reads} fails, after {answered:?}"));
     }
 }
