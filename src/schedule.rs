@@ -74,7 +74,12 @@ impl Timer {
         agenda.arms += 1;
         let arm = agenda.arms;
         agenda.insert(key, arm, next.as_millisecond(), job);
-        self.shared.agenda.notify_all();
+        // The thread looks again by itself when what was first is due.
+        let is_first = agenda.ticks.first_key_value().is_some_and(|((_, first), _)| *first == key);
+        drop(agenda);
+        if is_first {
+            self.shared.agenda.notify_all();
+        }
     }
 
     /// Never ticks the job again.
@@ -89,8 +94,11 @@ impl Timer {
         agenda.alarms_set += 1;
         let number = agenda.alarms_set;
         agenda.alarms.insert((at, number), Box::new(alarm));
+        let is_first = agenda.alarms.first_key_value().is_some_and(|((_, first), _)| *first == number);
         drop(agenda);
-        self.shared.agenda.notify_all();
+        if is_first {
+            self.shared.agenda.notify_all();
+        }
     }
 
     /// Wakes nobody any more. The thread ends soon.

@@ -18,9 +18,10 @@ type Callback = Box<dyn FnOnce() + Send>;
 /// let signal = StopSignal::never();
 /// assert!(!signal.is_stopped());
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct StopSignal {
-    shared: Arc<Shared>,
+    /// None if nobody can raise it.
+    shared: Option<Arc<Shared>>,
 }
 
 #[derive(Default)]
@@ -39,13 +40,18 @@ impl StopSignal {
     /// A signal that nobody will raise, for calls outside a run.
     #[must_use]
     pub fn never() -> Self {
-        Self::default()
+        Self { shared: None }
+    }
+
+    /// One that is not raised yet.
+    pub(crate) fn new() -> Self {
+        Self { shared: Some(Arc::default()) }
     }
 
     /// A signal that is raised already, for tests of engines.
     #[must_use]
     pub fn raised() -> Self {
-        let signal = Self::default();
+        let signal = Self::new();
         signal.raise();
         signal
     }
@@ -53,30 +59,32 @@ impl StopSignal {
     /// Whether the work should end. Costs one relaxed load.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.shared.raised.load(Ordering::Relaxed)
+        self.shared.as_ref().is_some_and(|shared| shared.raised.load(Ordering::Relaxed))
     }
 
     /// Runs `callback` when the signal is raised, at once if it is already. It runs in the thread that raises the
     /// signal and must not block. Dropping the returned guard takes it back.
     pub fn on_stop(&self, callback: impl FnOnce() + Send + 'static) -> OnStopGuard {
-        let mut callbacks = self.shared.callbacks.lock();
+        let Some(shared) = &self.shared else { return OnStopGuard { registered: None } };
+        let mut callbacks = shared.callbacks.lock();
         if self.is_stopped() {
             drop(callbacks);
             callback();
-            return OnStopGuard { signal: self.clone(), id: None };
+            return OnStopGuard { registered: None };
         }
         let id = callbacks.next_id;
         callbacks.next_id += 1;
         callbacks.waiting.push((id, Box::new(callback)));
-        OnStopGuard { signal: self.clone(), id: Some(id) }
+        OnStopGuard { registered: Some((Arc::clone(shared), id)) }
     }
 
     /// Raises the signal and wakes whoever asked for it, outside the lock. A callback that panics must keep neither the others
     /// nor the stop itself from what is next.
     pub(crate) fn raise(&self) {
+        let Some(shared) = &self.shared else { return };
         let waiting = {
-            let mut callbacks = self.shared.callbacks.lock();
-            self.shared.raised.store(true, Ordering::Relaxed);
+            let mut callbacks = shared.callbacks.lock();
+            shared.raised.store(true, Ordering::Relaxed);
             std::mem::take(&mut callbacks.waiting)
         };
         for (_, callback) in waiting {
@@ -92,17 +100,21 @@ impl fmt::Debug for StopSignal {
 }
 
 /// Keeps a callback of [`StopSignal::on_stop`] registered.
-#[derive(Debug)]
 #[must_use = "dropping the guard takes the callback back"]
 pub struct OnStopGuard {
-    signal: StopSignal,
-    id: Option<u64>,
+    registered: Option<(Arc<Shared>, u64)>,
+}
+
+impl fmt::Debug for OnStopGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnStopGuard").field("registered", &self.registered.is_some()).finish()
+    }
 }
 
 impl Drop for OnStopGuard {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            self.signal.shared.callbacks.lock().waiting.retain(|(waiting, _)| *waiting != id);
+        if let Some((shared, id)) = &self.registered {
+            shared.callbacks.lock().waiting.retain(|(waiting, _)| waiting != id);
         }
     }
 }
@@ -114,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_panicking_callback_keeps_nobody_from_being_woken() {
-        let signal = StopSignal::never();
+        let signal = StopSignal::new();
         let woken = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&woken);
         let _first = signal.on_stop(|| panic!("planned panic"));
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn callbacks_run_once_when_raised_and_at_once_afterwards() {
-        let signal = StopSignal::never();
+        let signal = StopSignal::new();
         let count = Arc::new(AtomicU64::new(0));
         let bump = |count: &Arc<AtomicU64>| {
             let count = Arc::clone(count);

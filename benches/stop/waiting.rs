@@ -131,9 +131,9 @@ impl PageStream for ParkingStream {
         wait.recv().unwrap();
         // Long pauses are slept through, so that the other threads have the machine.
         if self.busy > Duration::from_millis(1) {
-            std::thread::sleep(self.busy)
+            std::thread::sleep(self.busy);
         } else {
-            spin(self.busy)
+            spin(self.busy);
         }
         Err(EngineError::cancelled())
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::OnceLock;
 
 use super::document::DocumentLayout;
 use crate::job::{RollupJobConfig, RunAs, TermsType};
@@ -8,7 +9,8 @@ use crate::sync::Arc;
 #[derive(Clone)]
 pub struct JobContext {
     config: Arc<RollupJobConfig>,
-    layout: Arc<DocumentLayout>,
+    /// Made when it is first asked for: most of a hundred thousand jobs are idle.
+    layout: OnceLock<Arc<DocumentLayout>>,
     terms_types: Arc<[TermsType]>,
     run_as: Option<RunAs>,
     epoch: u64,
@@ -19,8 +21,7 @@ impl JobContext {
     /// own tests need it too.
     #[must_use]
     pub fn new(config: Arc<RollupJobConfig>, terms_types: &[TermsType]) -> Self {
-        let layout = Arc::new(DocumentLayout::new(&config, terms_types));
-        Self { config, layout, terms_types: terms_types.into(), run_as: None, epoch: 0 }
+        Self { config, layout: OnceLock::new(), terms_types: terms_types.into(), run_as: None, epoch: 0 }
     }
 
     /// For the user that the job acts for. Default: nobody.
@@ -52,7 +53,7 @@ impl JobContext {
     /// The fields of the job's rolled-up documents.
     #[must_use]
     pub fn layout(&self) -> &Arc<DocumentLayout> {
-        &self.layout
+        self.layout.get_or_init(|| Arc::new(DocumentLayout::new(&self.config, &self.terms_types)))
     }
 
     /// The kinds of values of the terms fields, in configured order.

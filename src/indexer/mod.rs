@@ -61,8 +61,6 @@ pub(crate) struct Job {
     pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
     /// Tells this job from an earlier one of the same id.
     pub(crate) key: u64,
-    terms_types: Vec<TermsType>,
-    run_as: Option<RunAs>,
     indexer: Arc<Indexer>,
     this: Weak<Job>,
 }
@@ -108,8 +106,6 @@ impl Indexer {
             context,
             lifecycle: Arc::new(lifecycle),
             key: self.next_key.fetch_add(1, Ordering::Relaxed),
-            terms_types: record.terms_types.clone(),
-            run_as: record.run_as.clone(),
             indexer: Arc::clone(self),
             this: Weak::clone(this),
         })
@@ -158,8 +154,8 @@ impl Job {
     pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
         JobRecord {
             config: Arc::clone(self.context.config()),
-            terms_types: self.terms_types.clone(),
-            run_as: self.run_as.clone(),
+            terms_types: self.context.terms_types().to_vec(),
+            run_as: self.context.identity().cloned(),
             state: snapshot.state,
             checkpoint: snapshot.checkpoint,
             run: snapshot.run,

@@ -1,6 +1,5 @@
 //! What a job's lock guards.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::transition::{Event as Transition, next};
@@ -29,7 +28,7 @@ pub(super) struct Cell<R> {
     /// How often the store refused the save that would have completed a stop.
     pub(super) saves_refused: u64,
     /// The last refusal, until a save gets through.
-    pub(super) unsaved: Option<StoreError>,
+    pub(super) unsaved: Option<Box<StoreError>>,
     /// The stop under way is durable already: a crash would not forget it.
     pub(super) stop_is_durable: bool,
     /// The start under way, or the last one, is durable.
@@ -44,12 +43,13 @@ pub(super) struct Cell<R> {
     pub(super) shutting_down: bool,
     /// The manager's threads are gone, or given up.
     pub(super) closed: bool,
-    pub(super) errors: VecDeque<JobError>,
-    pub(super) notice: Option<Notice>,
+    pub(super) errors: Vec<JobError>,
+    /// In a box: most jobs have none.
+    pub(super) notice: Option<Box<Notice>>,
     pub(super) failed_runs: u32,
     pub(super) retrying: bool,
     /// What observers were not told yet; nothing is kept if there are none.
-    pub(super) outbox: Option<VecDeque<Event>>,
+    pub(super) outbox: Option<Vec<Event>>,
     pub(super) delivering: bool,
     pub(super) wakers: Wakers,
 }
@@ -106,16 +106,16 @@ impl<R> Cell<R> {
 
     pub(super) fn tell(&mut self, event: Event) {
         if let Some(outbox) = &mut self.outbox {
-            outbox.push_back(event);
+            outbox.push(event);
         }
     }
 
     pub(super) fn note_error(&mut self, error: JobError) {
         if self.errors.len() == JobStatus::ERRORS_KEPT {
-            self.errors.pop_front();
+            self.errors.remove(0);
         }
         self.tell(Event::Error(Box::new(error.clone())));
-        self.errors.push_back(error);
+        self.errors.push(error);
     }
 
     /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
@@ -138,7 +138,7 @@ impl<R> Cell<R> {
     pub(super) fn refuse_stop(&mut self, error: StoreError, now: Duration) {
         self.token = Token::None;
         self.saves_refused += 1;
-        self.unsaved = Some(error);
+        self.unsaved = Some(Box::new(error));
         self.enter(Phase::Saving, now);
     }
 }

@@ -9,7 +9,6 @@ mod transition;
 mod turn;
 mod wakers;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use cell::{Cell, Token};
@@ -102,11 +101,11 @@ impl<R: Send + 'static> Lifecycle<R> {
             deletes_waiting: 0,
             shutting_down: false,
             closed: false,
-            errors: VecDeque::new(),
+            errors: Vec::new(),
             notice: None,
             failed_runs: 0,
             retrying: false,
-            outbox: observed.then(VecDeque::new),
+            outbox: observed.then(Vec::new),
             delivering: false,
             wakers: Wakers::default(),
         };
@@ -167,7 +166,7 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
         cell.run += 1;
         cell.checkpoint.stats.trigger_count += 1;
-        cell.signal = StopSignal::never();
+        cell.signal = StopSignal::new();
         let run = make(cell.run, cell.signal.clone());
         let push = cell.queue(run, now);
         TriggerDecision::Queued { run: cell.run, push }
@@ -254,11 +253,11 @@ impl<R: Send + 'static> Lifecycle<R> {
             phase_since: cell.phase_since,
             run: cell.run,
             checkpoint: cell.checkpoint.clone(),
-            errors: cell.errors.iter().cloned().collect(),
-            notice: cell.notice.clone(),
+            errors: cell.errors.clone(),
+            notice: cell.notice.as_deref().cloned(),
             failed_runs: cell.failed_runs,
             retrying: cell.retrying,
-            unsaved: cell.unsaved.clone(),
+            unsaved: cell.unsaved.as_deref().cloned(),
         }
     }
 
@@ -271,14 +270,15 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     pub(crate) fn note(&self, notice: Notice) {
-        self.cell.lock().notice = Some(notice);
+        let former = self.cell.lock().notice.replace(Box::new(notice));
+        drop(former);
     }
 
     /// Takes what observers were not told yet, unless somebody else is telling them. An empty answer ends the telling.
-    pub(crate) fn next_events(&self, continuing: bool) -> VecDeque<Event> {
+    pub(crate) fn next_events(&self, continuing: bool) -> Vec<Event> {
         let mut cell = self.cell.lock();
         if cell.delivering && !continuing {
-            return VecDeque::new();
+            return Vec::new();
         }
         let events = cell.outbox.as_mut().map(std::mem::take).unwrap_or_default();
         cell.delivering = !events.is_empty();

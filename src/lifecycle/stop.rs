@@ -129,7 +129,7 @@ impl<R> Cell<R> {
         if self.saves_refused > ticket.refusals_seen
             && let Some(error) = &self.unsaved
         {
-            return Some(WaitOutcome::Refused(error.clone()));
+            return Some(WaitOutcome::Refused(StoreError::clone(error)));
         }
         self.closed.then_some(WaitOutcome::ShutDown)
     }

@@ -121,7 +121,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             // What the engine has is committed, so nothing is lost; but a run that cannot be saved does not go on.
             (Err(error), _) => {
                 cell.lost_ownership |= error.kind() == StoreErrorKind::LostOwnership;
-                cell.unsaved = Some(error);
+                cell.unsaved = Some(Box::new(error));
                 cell.end_run(RunOutcome::Failed);
                 cell.go(Transition::RunEnded);
                 cell.token = Token::None;

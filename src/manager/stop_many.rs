@@ -105,16 +105,16 @@ impl RollupJobManager {
             })
             .collect();
         let mut requested = jobs.iter().zip(self.request_stops(&jobs));
-        let outcomes = entries.iter().map(|(id, entry)| {
+        let outcomes = entries.into_iter().map(|(id, entry)| {
             let outcome = match entry {
                 Some(Entry::Job(_)) => match requested.next() {
                     Some((job, requested)) => self.answer(job, requested, wait),
-                    None => Err(Missing::NotFound.refuses_stop(id)),
+                    None => Err(Missing::NotFound.refuses_stop(&id)),
                 },
-                Some(Entry::Broken(broken)) => Err(Missing::Unreadable(broken.reason.clone()).refuses_stop(id)),
-                Some(Entry::Reserved) | None => Err(Missing::NotFound.refuses_stop(id)),
+                Some(Entry::Broken(broken)) => Err(Missing::Unreadable(broken.reason.clone()).refuses_stop(&id)),
+                Some(Entry::Reserved) | None => Err(Missing::NotFound.refuses_stop(&id)),
             };
-            (id.clone(), outcome)
+            (id, outcome)
         });
         Ok(StopReport { outcomes: outcomes.collect() })
     }
