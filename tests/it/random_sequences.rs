@@ -12,7 +12,7 @@ use rollup_jobs::engine::{
     CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupWriter,
     ScanRequest, StopSignal,
 };
-use rollup_jobs::testing::{GatedEngine, ManualClock, documents_of};
+use rollup_jobs::testing::{EngineFault, FaultyEngine, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
     DeleteError, DeleteOptions, IndexPattern, JobState, PutError, RollupJobManager, StartError, StopCompletion,
     StopError, StopOptions, StoredState, TriggerError,
@@ -60,6 +60,8 @@ enum Step {
     Trigger(usize),
     /// Lets a held search deliver its page.
     Page(usize),
+    /// Lets a held search fail, for good.
+    FailPage(usize),
     /// Lets a held commit through.
     Commit(usize),
     Stop(usize),
@@ -160,6 +162,13 @@ impl JobModel {
                 }
                 Answer::Ok
             }
+            Step::FailPage(_) => {
+                if self.doing == Doing::Searching {
+                    self.doing = Doing::Started;
+                    self.save(refuses, StoredState::Started);
+                }
+                Answer::Ok
+            }
             Step::Commit(_) => {
                 match self.doing {
                     Doing::Committing => {
@@ -236,6 +245,7 @@ impl Step {
             | Self::Start(n)
             | Self::Trigger(n)
             | Self::Page(n)
+            | Self::FailPage(n)
             | Self::Commit(n)
             | Self::Stop(n)
             | Self::StopAndLook(n)
@@ -261,6 +271,7 @@ impl ReferenceStateMachine for Model {
             4 => job.clone().prop_map(Step::Start),
             4 => job.clone().prop_map(Step::Trigger),
             6 => job.clone().prop_map(Step::Page),
+            1 => job.clone().prop_map(Step::FailPage),
             6 => job.clone().prop_map(Step::Commit),
             2 => job.clone().prop_map(Step::Stop),
             2 => job.clone().prop_map(Step::StopAndLook),
@@ -295,9 +306,9 @@ impl ReferenceStateMachine for Model {
 
 const IDS: [&str; 2] = ["a", "b"];
 
-/// Gates for each job.
+/// Gates for each job, before an engine that can fail.
 #[derive(Debug, Clone)]
-struct PerJob([GatedEngine; 2]);
+struct PerJob([GatedEngine; 2], [FaultyEngine; 2]);
 
 impl PerJob {
     fn of(&self, job: &JobContext) -> &GatedEngine {
@@ -361,7 +372,8 @@ struct Sut {
 
 impl Sut {
     fn open(data: MemoryEngine, store: Arc<SpyStore>, refuses: bool) -> Self {
-        let gates = PerJob([(); 2].map(|()| GatedEngine::new(Arc::new(data.clone()))));
+        let faulty = [(); 2].map(|()| FaultyEngine::new(Arc::new(data.clone()), EngineFault::Rejected));
+        let gates = PerJob(faulty.clone().map(|faulty| GatedEngine::new(Arc::new(faulty))), faulty);
         for gates in &gates.0 {
             gates.search().close();
             gates.commit().close();
@@ -501,7 +513,11 @@ impl StateMachineTest for Sequences {
             Step::Crash | Step::Reopen => sut = reopen(sut, matches!(step, Step::Crash), refuses),
             Step::Page(n) if sut.gates.0[n].search().waiting() > 0 => sut.gates.0[n].search().let_through(1),
             Step::Commit(n) if sut.gates.0[n].commit().waiting() > 0 => sut.gates.0[n].commit().let_through(1),
-            Step::Page(_) | Step::Commit(_) => {}
+            Step::FailPage(n) if sut.gates.0[n].search().waiting() > 0 => {
+                sut.gates.1[n].fail_at(1);
+                sut.gates.0[n].search().let_through(1);
+            }
+            Step::Page(_) | Step::FailPage(_) | Step::Commit(_) => {}
             _ => {
                 for n in step.jobs() {
                     assert_eq!(sut.perform(step, n), expected[&n], "{step:?} of {}", IDS[n]);
