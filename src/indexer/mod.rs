@@ -270,9 +270,9 @@ impl Job {
     }
 
     /// A thread that was at this job has shown no sign of life for too long.
-    fn note_lost_thread(&self, now: Duration, not_replaced: Option<std::io::Error>) {
+    fn note_lost_thread(&self, silence: Duration, not_replaced: Option<std::io::Error>) {
         let view = self.lifecycle.view();
-        let people = humantime::format_duration(Duration::from_secs(view.in_phase_for(now).as_secs()));
+        let people = humantime::format_duration(Duration::from_secs(silence.as_secs()));
         let mut chain = vec![match &not_replaced {
             None => {
                 format!("a call has not returned for {people}: its indexer thread is lost, another one was started")

@@ -12,6 +12,9 @@ use crate::schedule::Timer;
 use crate::sync::queue::{self, Receiver, Sender};
 use crate::sync::{Arc, Crew, JoinHandle, Monitor, Mutex, ThreadId, Weak, current_thread};
 
+/// An engine that hangs in every call must not cost a thread for every job.
+const MOST_LOST: usize = 64;
+
 /// Something for an indexer thread to do.
 pub(super) enum Task {
     /// A turn of the job's run, if it still wants one.
@@ -130,6 +133,12 @@ impl Shared {
         let worker =
             Worker { thread: None, id: None, job: None, last_sign: self.clock.monotonic(), lost: false, ended: false };
         let mut roster = self.roster.lock();
+        if roster.closed {
+            return Err(io::Error::other("the pool is closed"));
+        }
+        if roster.workers.iter().filter(|worker| worker.lost && !worker.ended).count() >= MOST_LOST {
+            return Err(io::Error::other(format!("{MOST_LOST} threads are lost already")));
+        }
         let number = roster.workers.len();
         roster.workers.push(worker);
         drop(roster);
@@ -205,12 +214,12 @@ impl Shared {
     fn replace_lost(&self) {
         let now = self.clock.monotonic();
         let silent = self.roster.lock().silent(now, self.lost_after);
-        for (number, job) in silent {
+        for (number, job, silence) in silent {
             let replaced = self.start_worker();
             if replaced.is_ok() {
                 self.roster.lock().workers[number].lost = true;
             }
-            job.note_lost_thread(now, replaced.err());
+            job.note_lost_thread(silence, replaced.err());
         }
         let mut roster = self.roster.lock();
         let next = roster.next_silence(now, self.lost_after);
@@ -229,9 +238,10 @@ impl Roster {
         candidates.filter_map(|(number, worker)| worker.job.as_ref().map(|job| (number, worker, job)))
     }
 
-    fn silent(&self, now: Duration, lost_after: Duration) -> Vec<(usize, Arc<Job>)> {
-        let silent = self.busy().filter(|(_, worker, _)| now.saturating_sub(worker.last_sign) >= lost_after);
-        silent.map(|(number, _, job)| (number, Arc::clone(job))).collect()
+    fn silent(&self, now: Duration, lost_after: Duration) -> Vec<(usize, Arc<Job>, Duration)> {
+        let silence = |worker: &Worker| now.saturating_sub(worker.last_sign);
+        let silent = self.busy().filter(|(_, worker, _)| silence(worker) >= lost_after);
+        silent.map(|(number, worker, job)| (number, Arc::clone(job), silence(worker))).collect()
     }
 
     /// When the next worker may have been silent for too long; one that could not be replaced is looked at again then too.

@@ -28,9 +28,9 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
     };
     let unneeded = std::mem::take(&mut turn.unneeded);
     turn.finish(end);
-    job.deliver(pulse);
-    // Foreign code may panic as it is dropped.
+    // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it is dropped.
     let _ = guarded(|| drop(unneeded));
+    job.deliver(pulse);
 }
 
 struct Turn<'a> {
@@ -358,7 +358,7 @@ impl<'a> Turn<'a> {
 
     /// Saves and publishes: first on disk, then for everybody to see.
     fn finish(self, end: EndOfTurn) {
-        let Self { job, mut run, progress, .. } = self;
+        let Self { job, pulse, mut run, progress, .. } = self;
         let (indexer, number) = (&job.indexer, run.number);
         run.committed = progress.clone();
         let turn = TurnEnded {
@@ -372,6 +372,7 @@ impl<'a> Turn<'a> {
         loop {
             let (snapshot, is_stop) =
                 job.lifecycle.end_of_turn(end, &progress, indexer.clock.monotonic(), &indexer.revisions);
+            pulse.beat(indexer.clock.monotonic());
             let saved = job.save(snapshot);
             match &saved {
                 Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),

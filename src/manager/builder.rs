@@ -118,7 +118,9 @@ impl RollupJobManagerBuilder {
         self
     }
 
-    /// After how long an engine call that has not returned makes its job's health red. Default: 5 minutes.
+    /// After how long an engine call that has not returned makes its job's health red, and its indexer thread counts as lost:
+    /// another one is started in its place, up to 64 of them. A call that is well should not take that long. Default: 5 minutes;
+    /// zero is refused.
     pub fn wedged_after(mut self, wedged_after: Duration) -> Self {
         self.settings.wedged_after = wedged_after;
         self
@@ -157,6 +159,10 @@ impl RollupJobManagerBuilder {
         if self.settings.indexer_threads == 0 {
             let message = "at least one thread is needed to run jobs";
             return Err(OpenError::Option { option: "indexer_threads", message });
+        }
+        if self.settings.wedged_after.is_zero() {
+            let message = "every call would count as wedged at once";
+            return Err(OpenError::Option { option: "wedged_after", message });
         }
         let ownership = self.store.acquire().map_err(OpenError::Owned)?;
         let store = Arc::clone(&self.store);

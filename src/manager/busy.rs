@@ -59,7 +59,7 @@ impl BusyJob {
         self.run
     }
 
-    /// How far it was, durably.
+    /// How far it was: what the engine has committed, though the job store may still have to hear of it.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()

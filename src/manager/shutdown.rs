@@ -21,7 +21,7 @@ pub enum ShutdownError {
     Timeout {
         /// How long was waited: the `timeout` of the call.
         waited: Duration,
-        /// The jobs that still had a thread, sorted by id.
+        /// The jobs that a thread was still at, or whose stop could not be saved, sorted by id.
         left: Vec<BusyJob>,
     },
 }

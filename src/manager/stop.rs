@@ -271,7 +271,12 @@ impl RollupJobManager {
                 StopDecision::ShutDown => Decided::refused(StopError::ShutDown { job_id: job.id().to_owned() }),
             })
             .collect();
-        let mut saves = records.chunks(SAVED_TOGETHER).flat_map(|records| indexer.save(records));
+        let mut saves = records.chunks(SAVED_TOGETHER).flat_map(|records| {
+            // A store that gives too few answers, or too many, must not have the next job take them for its own.
+            let missing = || Some(Err(StoreError::rejected("the job store gave no answer")));
+            let answers = indexer.save(records).into_iter().map(Some).chain(std::iter::repeat_with(missing));
+            answers.take(records.len()).flatten()
+        });
         let mut next_save =
             || saves.next().unwrap_or_else(|| Err(StoreError::rejected("the job store gave no answer")));
         let requested = jobs.iter().zip(decided).map(|(job, decided)| match decided {
@@ -317,7 +322,9 @@ impl RollupJobManager {
         {
             match pending.wait(timeout, deadline) {
                 // The run's end may yet be saved where the request was not; but nobody can promise it.
-                Err(timeout @ StopError::Timeout { .. }) => return unsaved().and(Err(timeout)),
+                Err(error @ (StopError::Timeout { .. } | StopError::ShutDown { .. })) => {
+                    return unsaved().and(Err(error));
+                }
                 other => other?,
             }
         }

@@ -93,7 +93,8 @@ impl RedbStore {
     fn create(path: &Path) -> Result<(), OpenRedbError> {
         let io = |error: io::Error| OpenRedbError::Io { path: path.to_owned(), source: StorageError::Io(error).into() };
         let mut new = path.as_os_str().to_owned();
-        new.push(".new");
+        // A name of this process: another one may be creating the store at this moment.
+        new.push(format!(".new-{}", std::process::id()));
         let new = Path::new(&new);
         match fs::remove_file(new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
@@ -103,11 +104,12 @@ impl RedbStore {
         drop(Self::check(database, path)?);
         // A link, unlike a new name, never takes the place of a file that somebody else has created meanwhile.
         match fs::hard_link(new, path) {
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => fs::rename(new, path).map_err(io)?,
-            other => other.map_err(io)?,
+            // Not every file system has links.
+            Err(_) => fs::rename(new, path).map_err(io)?,
         }
-        // It may stay: the next creation would remove it.
+        // It may stay.
         let _ = fs::remove_file(new);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         sync_folder(folder.unwrap_or(Path::new("."))).map_err(io)

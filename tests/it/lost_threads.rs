@@ -130,3 +130,13 @@ fn an_observer_that_never_returns_costs_no_thread_either() {
     assert_eq!(left.iter().map(rollup_jobs::BusyJob::job_id).collect::<Vec<_>>(), ["stuck"]);
     drop(release);
 }
+
+#[test]
+fn a_limit_under_which_everything_would_be_lost_is_refused() {
+    let builder = rollup_jobs::RollupJobManager::builder(
+        std::sync::Arc::new(rollup_jobs::engine::MemoryEngine::new()),
+        std::sync::Arc::new(rollup_jobs::store::MemoryStore::new()),
+    );
+    let error = builder.wedged_after(Duration::ZERO).open().unwrap_err();
+    assert!(error.to_string().starts_with("invalid option [wedged_after]"), "{error}");
+}

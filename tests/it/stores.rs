@@ -28,7 +28,8 @@ fn a_file_that_is_open_already_is_refused() {
 fn a_crash_while_the_file_is_created_leaves_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("jobs.redb");
-    fs::write(folder.path().join("jobs.redb.new"), vec![0; 100_000]).unwrap();
+    let left = format!("jobs.redb.new-{}", std::process::id());
+    fs::write(folder.path().join(left), vec![0; 100_000]).unwrap();
     drop(RedbStore::open(&path).unwrap());
     let names: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["jobs.redb"]);

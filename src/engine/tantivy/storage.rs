@@ -27,6 +27,8 @@ pub struct RollupPlace {
 /// Keeps the tantivy directories of rolled-up documents. The engine has one in folders and one in memory; a host can bring
 /// its own, and a test one that fails.
 ///
+/// The engine holds locks of its own while it calls: a storage must not call the engine, and should answer quickly.
+///
 /// What a call that returned has done has to survive a power cut, as far as the storage survives anything.
 pub trait RollupStorage: Send + Sync + fmt::Debug {
     /// Whether there is anything of this rollup index.
