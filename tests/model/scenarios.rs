@@ -352,6 +352,19 @@ fn a_task_that_awaits_a_stop_is_woken() {
 }
 
 #[test]
+fn a_task_looks_while_the_stop_is_being_completed() {
+    check(|| {
+        let world = World::new(1);
+        world.start_and_trigger();
+        let completion = world.manager.stop(ID, StopOptions::new()).unwrap().completion();
+        super::world::pause();
+        shuttle::future::block_on(completion).unwrap();
+        world.check_stopped();
+        world.end();
+    });
+}
+
+#[test]
 fn a_task_that_awaits_a_refused_stop_is_woken() {
     check(|| {
         let world = World::new(1);
