@@ -16,6 +16,7 @@ use production as chosen;
 
 pub(crate) use chosen::{
     AtomicBool, AtomicU64, JoinHandle, Monitor, MonitorGuard, Mutex, Ordering, RwLock, ThreadId, current_thread, queue,
+    yield_now,
 };
 pub(crate) use crew::Crew;
 pub(crate) use std::sync::{Arc, Weak};

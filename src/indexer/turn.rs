@@ -15,7 +15,7 @@ use crate::engine::{
 use crate::job::{Checkpoint, JobError, KeyPart, Notice, Phase, Position};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
-use crate::sync::Arc;
+use crate::sync::{Arc, yield_now};
 
 /// Takes the job's next turn, if it still wants one.
 pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
@@ -29,6 +29,8 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
     let unneeded = std::mem::take(&mut turn.unneeded);
     turn.finish(end);
     // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it is dropped.
+    // And after those whom the turn's end has woken: the kernel may have queued them behind this very thread.
+    yield_now();
     let _ = guarded(|| drop(unneeded));
     job.deliver(pulse);
 }

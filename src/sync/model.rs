@@ -12,7 +12,7 @@ use loom as checker;
 use shuttle as checker;
 
 pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-pub(crate) use checker::thread::{JoinHandle, ThreadId};
+pub(crate) use checker::thread::{JoinHandle, ThreadId, yield_now};
 
 use checker::sync as model;
 

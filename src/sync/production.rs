@@ -5,7 +5,7 @@ use std::time::Duration;
 
 pub(crate) use parking_lot::{Mutex, RwLock};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-pub(crate) use std::thread::{JoinHandle, ThreadId};
+pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 
 /// A value behind a mutex, with the condition variable that announces its changes.
 #[derive(Debug, Default)]
