@@ -7,6 +7,7 @@ mod turn;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -129,10 +130,20 @@ impl Indexer {
             .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
     }
 
-    /// Saves records, one answer each.
+    /// Saves records: one answer each, however many the store gives.
     pub(crate) fn save(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        self.store_call(|store| Ok(store.update(records)))
-            .unwrap_or_else(|error| records.iter().map(|_| Err(error.clone())).collect())
+        if records.is_empty() {
+            return Vec::new();
+        }
+        let answers = self.store_call(|store| Ok(store.update(records)));
+        let mut answers = answers.unwrap_or_else(|error| vec![Err(error); records.len()]);
+        // The next job must not take an answer for its own.
+        answers.resize_with(records.len(), || Err(StoreError::rejected("the job store gave no answer")));
+        answers
+    }
+
+    pub(crate) fn save_one(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.save(slice::from_ref(record)).into_iter().collect()
     }
 }
 
@@ -165,8 +176,7 @@ impl Job {
     }
 
     pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), StoreError> {
-        let missing = || Err(StoreError::rejected("the job store gave no answer"));
-        self.indexer.save(&[self.record(snapshot)]).pop().unwrap_or_else(missing)
+        self.indexer.save_one(&self.record(snapshot))
     }
 
     /// Begins a run, as of `instant`, unless one is under way.

@@ -235,8 +235,7 @@ impl RollupJobManager {
                 record.state = StoredState::Stopped;
                 record.revision = self.indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
                 record.epoch = self.indexer.epoch;
-                let saved = self.indexer.save(std::slice::from_ref(&record)).pop();
-                saved.unwrap_or(Ok(())).map_err(|error| text(&error))?;
+                self.indexer.save_one(&record).map_err(|error| text(&error))?;
                 Ok(Some(Entry::Job(self.indexer.job(&record))))
             }
             Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {

@@ -186,8 +186,7 @@ impl<'a> Put<'a> {
         }
         record.state = StoredState::Stopped;
         record.revision = indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-        let saved = indexer.save(std::slice::from_ref(&record)).pop().unwrap_or(Ok(()));
-        if let Err(source) = saved {
+        if let Err(source) = indexer.save_one(&record) {
             // Nothing was in the rollup index, or preparing it would have been refused.
             self.engine(|engine| engine.remove(&context))?;
             self.remove_record()?;

@@ -88,10 +88,8 @@ impl RollupJobManager {
             let _ = guarded(|| drop(shut_down.parked));
             interrupted.extend(shut_down.save.map(|snapshot| job.record(snapshot)));
         }
-        if !interrupted.is_empty() {
-            // Were it refused, the jobs would come back as they were saved last: started, and a little behind.
-            drop(indexer.save(&interrupted));
-        }
+        // Were it refused, the jobs would come back as they were saved last: started, and a little behind.
+        drop(indexer.save(&interrupted));
         indexer.pool.close();
         let ended = indexer.pool.join(deadline) & indexer.timer.join(deadline);
         let left = (!ended).then(|| self.left_jobs());

@@ -1,9 +1,8 @@
 //! Start: a stopped job waits for its time from now on.
 
 use super::{Missing, RollupJobManager};
-use crate::indexer::guarded;
 use crate::job::JobState;
-use crate::lifecycle::{StartDecision, StopDecision};
+use crate::lifecycle::StartDecision;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// A job could not be started.
@@ -106,16 +105,9 @@ impl RollupJobManager {
                 Ok(())
             }
             Err(source) => {
-                match job.lifecycle.start_refused(revision, indexer.clock.monotonic(), &indexer.revisions) {
-                    Some(StopDecision::Finish { snapshot, parked, signal, .. }) => {
-                        signal.raise();
-                        let _ = guarded(|| drop(parked));
-                        job.lifecycle.stop_saved(job.save(snapshot), indexer.clock.monotonic());
-                    }
-                    // Its thread ends the run, and saves that.
-                    Some(StopDecision::Join { signal, .. }) => signal.raise(),
-                    _ => {}
-                }
+                let stop = job.lifecycle.start_refused(revision, indexer.clock.monotonic(), &indexer.revisions);
+                // The job's state says how that went.
+                drop(stop.map(|decision| self.request_stop(&job, decision)));
                 job.deliver_later();
                 Err(match source.kind() {
                     StoreErrorKind::Gone => StartError::NotFound { job_id: id() },

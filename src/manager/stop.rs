@@ -7,14 +7,14 @@ use super::busy::{BusyJob, people};
 use super::completion::{Pending, StopCompletion};
 use super::{Missing, RollupJobManager};
 use crate::clock::Deadline;
-use crate::indexer::{Job, guarded};
-use crate::job::RollupJobConfig;
+use crate::indexer::{Job, Run, guarded};
+use crate::job::{JobRecord, RollupJobConfig};
 use crate::lifecycle::{StopDecision, Ticket};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
-/// How many records go to the store at once.
-const SAVED_TOGETHER: usize = 1_000;
+/// How many jobs are asked, and their records saved, at once.
+const ASKED_TOGETHER: usize = 1_000;
 
 /// How a job is stopped.
 #[derive(Debug, Clone)]
@@ -164,15 +164,10 @@ pub enum StopError {
 
 /// A stop that was asked for, as far as that goes without waiting.
 pub(super) enum Requested {
-    AtRest {
-        run: u64,
-    },
+    /// There is nothing to wait for.
+    Answered(Result<Stopped, StopError>),
     /// Somebody else finishes it; the store may have refused to save the request.
-    Pending {
-        ticket: Ticket,
-        refused: Option<StoreError>,
-    },
-    Refused(StopError),
+    Pending { ticket: Ticket, refused: Option<StoreError> },
 }
 
 /// For how long an answer is waited for.
@@ -237,76 +232,46 @@ impl RollupJobManager {
         if let Some(run) = job.lifecycle.run_if_at_rest() {
             return Ok(Stopped::at_rest(job, run));
         }
-        let mut requested = self.request_stops(std::slice::from_ref(job));
-        // There is one answer to one request.
-        requested.pop().map_or_else(|| Ok(Stopped::at_rest(job, 0)), |requested| self.answer(job, requested, wait))
+        let decision = job.lifecycle.stop(self.indexer.clock.monotonic(), &self.indexer.revisions);
+        self.answer(job, self.request_stop(job, decision), wait)
     }
 
-    /// Stops all of these jobs as far as that goes without waiting: one answer each, in their order. Whatever has to be saved
-    /// is saved together.
+    /// Does what was decided about a job, as far as that goes without waiting.
+    pub(super) fn request_stop(&self, job: &Job, decision: StopDecision<Box<Run>>) -> Requested {
+        let (begun, record) = Begun::new(job, decision);
+        let saved = record.map_or(Ok(()), |record| self.indexer.save_one(&record));
+        begun.end(job, saved, self.indexer.clock.monotonic())
+    }
+
+    /// The same for many: one answer each, in their order.
     pub(super) fn request_stops(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
+        jobs.chunks(ASKED_TOGETHER).flat_map(|jobs| self.request_together(jobs)).collect()
+    }
+
+    /// What has to be saved is saved in one call.
+    fn request_together(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
         let indexer = &self.indexer;
         let now = indexer.clock.monotonic();
-        let mut records = Vec::new();
-        // What is asked for, and whether a record of it is to be saved.
-        let decided: Vec<_> = jobs
-            .iter()
-            .map(|job| match job.lifecycle.stop(now, &indexer.revisions) {
-                StopDecision::Finish { ticket, snapshot, parked, signal } => {
-                    signal.raise();
-                    // A stream that panics as it is dropped must not keep the stop from being finished.
-                    let _ = guarded(|| drop(parked));
-                    records.push(job.record(snapshot));
-                    Decided::Finish(ticket)
-                }
-                StopDecision::Join { ticket, save, signal } => {
-                    signal.raise();
-                    let is_saved = save.is_some();
-                    records.extend(save.map(|snapshot| job.record(snapshot)));
-                    Decided::Join { ticket, is_saved }
-                }
-                StopDecision::AtRest { run } => Decided::Answered(Requested::AtRest { run }),
-                StopDecision::Aborting => Decided::refused(StopError::Aborting { job_id: job.id().to_owned() }),
-                StopDecision::Gone => Decided::refused(StopError::NotFound { job_id: job.id().to_owned() }),
-                StopDecision::ShutDown => Decided::refused(StopError::ShutDown { job_id: job.id().to_owned() }),
-            })
-            .collect();
-        let mut saves = records.chunks(SAVED_TOGETHER).flat_map(|records| {
-            // A store that gives too few answers, or too many, must not have the next job take them for its own.
-            let missing = || Some(Err(StoreError::rejected("the job store gave no answer")));
-            let answers = indexer.save(records).into_iter().map(Some).chain(std::iter::repeat_with(missing));
-            answers.take(records.len()).flatten()
-        });
-        let mut next_save =
-            || saves.next().unwrap_or_else(|| Err(StoreError::rejected("the job store gave no answer")));
-        let requested = jobs.iter().zip(decided).map(|(job, decided)| match decided {
-            Decided::Answered(requested) => requested,
-            Decided::Finish(ticket) => {
-                let answer = next_save();
-                job.lifecycle.stop_saved(answer.clone(), indexer.clock.monotonic());
-                job.deliver_later();
-                match answer {
-                    Ok(()) => Requested::AtRest { run: ticket.run },
-                    Err(source) => Requested::Refused(refused(job.id(), source)),
-                }
-            }
-            Decided::Join { ticket, is_saved } => {
-                let refused = is_saved.then(&mut next_save).and_then(Result::err);
-                if refused.is_none() {
-                    job.lifecycle.stop_request_saved(ticket);
-                }
-                job.deliver_later();
-                Requested::Pending { ticket, refused }
-            }
-        });
-        requested.collect()
+        let mut records = Vec::with_capacity(jobs.len());
+        let mut ask = |job: &Arc<Job>| {
+            let (begun, record) = Begun::new(job, job.lifecycle.stop(now, &indexer.revisions));
+            let is_saved = record.is_some();
+            records.extend(record);
+            (begun, is_saved)
+        };
+        let begun: Vec<_> = jobs.iter().map(&mut ask).collect();
+        let mut answers = indexer.save(&records).into_iter();
+        let end = |(job, (begun, is_saved)): (&Arc<Job>, (Begun, bool))| {
+            let saved = answers.by_ref().take(usize::from(is_saved)).collect();
+            begun.end(job, saved, indexer.clock.monotonic())
+        };
+        jobs.iter().zip(begun).map(end).collect()
     }
 
     /// Waits, if that is wanted and possible, and says how the stop went.
     pub(super) fn answer(&self, job: &Job, requested: Requested, wait: Option<Wait>) -> Result<Stopped, StopError> {
         let (ticket, unsaved) = match requested {
-            Requested::AtRest { run } => return Ok(Stopped::at_rest(job, run)),
-            Requested::Refused(error) => return Err(error),
+            Requested::Answered(answer) => return answer,
             Requested::Pending { ticket, refused } => (ticket, refused),
         };
         let unsaved = || unsaved.clone().map_or(Ok(()), |source| Err(refused(job.id(), source)));
@@ -337,16 +302,54 @@ impl RollupJobManager {
     }
 }
 
-/// What a stop has led to before anything is saved.
-enum Decided {
+/// A stop on its way, before anything is saved.
+enum Begun {
     Finish(Ticket),
-    Join { ticket: Ticket, is_saved: bool },
-    Answered(Requested),
+    Join(Ticket),
+    Answered(Result<Stopped, StopError>),
 }
 
-impl Decided {
-    fn refused(error: StopError) -> Self {
-        Self::Answered(Requested::Refused(error))
+impl Begun {
+    /// Does the caller's part of it, and says what has to be saved.
+    fn new(job: &Job, decision: StopDecision<Box<Run>>) -> (Self, Option<JobRecord>) {
+        let id = || job.id().to_owned();
+        let answer = match decision {
+            StopDecision::Finish { ticket, snapshot, parked, signal } => {
+                signal.raise();
+                // A stream that panics as it is dropped must not keep the stop from being finished.
+                let _ = guarded(|| drop(parked));
+                return (Self::Finish(ticket), Some(job.record(snapshot)));
+            }
+            StopDecision::Join { ticket, save, signal } => {
+                signal.raise();
+                return (Self::Join(ticket), save.map(|snapshot| job.record(snapshot)));
+            }
+            StopDecision::AtRest { run } => Ok(Stopped::at_rest(job, run)),
+            StopDecision::Aborting => Err(StopError::Aborting { job_id: id() }),
+            StopDecision::Gone => Err(StopError::NotFound { job_id: id() }),
+            StopDecision::ShutDown => Err(StopError::ShutDown { job_id: id() }),
+        };
+        (Self::Answered(answer), None)
+    }
+
+    /// Publishes how the save went; where there was nothing to save, well.
+    fn end(self, job: &Job, saved: Result<(), StoreError>, now: Duration) -> Requested {
+        let requested = match self {
+            Self::Answered(answer) => return Requested::Answered(answer),
+            Self::Finish(ticket) => {
+                job.lifecycle.stop_saved(saved.clone(), now);
+                let stopped = saved.map(|()| Stopped::at_rest(job, ticket.run));
+                Requested::Answered(stopped.map_err(|source| refused(job.id(), source)))
+            }
+            Self::Join(ticket) => {
+                if saved.is_ok() {
+                    job.lifecycle.stop_request_saved(ticket);
+                }
+                Requested::Pending { ticket, refused: saved.err() }
+            }
+        };
+        job.deliver_later();
+        requested
     }
 }
 

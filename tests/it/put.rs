@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument, SourceValue};
-use rollup_jobs::store::MemoryStore;
+use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::testing::EngineHarness;
 use rollup_jobs::{
     DateHistogram, Histogram, Metric, PutError, PutOptions, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager,
     RunAs,
 };
 
+use crate::support::{TerseStore, config, loaded};
 use crate::tantivy_harness::TantivyHarness;
 
 fn base() -> RollupJobConfigBuilder {
@@ -201,4 +202,16 @@ fn an_identity_is_handed_to_the_engine_and_never_shown() {
 fn a_type_that_a_strangers_engine_reports_is_known_by_its_name() {
     assert!(FieldType::Other("scaled_float".to_owned()).is_numeric());
     assert!(!FieldType::Other("unsigned_long".to_owned()).is_numeric());
+}
+
+#[test]
+fn a_put_whose_save_gets_no_answer_fails_and_leaves_nothing_behind() {
+    let store = Arc::new(TerseStore::default());
+    let manager = RollupJobManager::builder(Arc::new(loaded()), store.clone()).open().unwrap();
+    store.answer_at_most(0);
+    let error = manager.put(config("sensor").build().unwrap()).unwrap_err();
+    assert!(matches!(error, PutError::Store { .. }), "{error:?}");
+    assert!(manager.list().is_empty() && store.load().unwrap().is_empty());
+    store.answer_at_most(1);
+    manager.put(config("sensor").build().unwrap()).unwrap();
 }

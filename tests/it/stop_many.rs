@@ -1,13 +1,15 @@
 //! Stop many: requests first, then waits, one deadline, one report.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rollup_jobs::{
-    JobSelector, JobState, Observer, Phase, StopError, StopManyError, StopOptions, StoredState, TurnEnded,
+    JobSelector, JobState, Observer, Phase, RollupJobManager, StopError, StopManyError, StopOptions, StoredState,
+    TurnEnded,
 };
 
-use crate::support::{JoinInTime, World, in_thread, waiting};
+use crate::support::{JoinInTime, TerseStore, World, config, in_thread, loaded, waiting};
 
 fn ids<'a>(outcomes: impl Iterator<Item = (&'a str, &'a Result<rollup_jobs::Stopped, StopError>)>) -> Vec<&'a str> {
     outcomes.map(|(id, _)| id).collect()
@@ -148,35 +150,15 @@ fn from_an_observer_it_does_not_wait() {
     }
 }
 
-/// A store that gives one answer too few for many records.
 #[test]
 fn a_store_that_gives_too_few_answers_is_not_believed() {
-    #[derive(Debug, Default)]
-    struct Terse(rollup_jobs::store::MemoryStore);
-    impl rollup_jobs::store::JobStore for Terse {
-        fn load(&self) -> Result<Vec<rollup_jobs::store::LoadedRecord>, rollup_jobs::store::StoreError> {
-            self.0.load()
-        }
-        fn insert(&self, record: &rollup_jobs::JobRecord) -> Result<(), rollup_jobs::store::StoreError> {
-            self.0.insert(record)
-        }
-        fn update(&self, records: &[rollup_jobs::JobRecord]) -> Vec<Result<(), rollup_jobs::store::StoreError>> {
-            let mut answers = self.0.update(records);
-            if answers.len() > 1 {
-                answers.pop();
-            }
-            answers
-        }
-        fn remove(&self, id: &str) -> Result<(), rollup_jobs::store::StoreError> {
-            self.0.remove(id)
-        }
-    }
-    let engine = std::sync::Arc::new(crate::support::loaded());
-    let manager = rollup_jobs::RollupJobManager::builder(engine, std::sync::Arc::<Terse>::default()).open().unwrap();
+    let store = Arc::new(TerseStore::default());
+    let manager = RollupJobManager::builder(Arc::new(loaded()), store.clone()).open().unwrap();
     for id in ["a", "b"] {
-        manager.put(crate::support::config(id).build().unwrap()).unwrap();
+        manager.put(config(id).build().unwrap()).unwrap();
         manager.start(id).unwrap();
     }
+    store.answer_at_most(1);
     let report = manager.stop_many("_all", waiting()).unwrap();
     assert_eq!(report.failures().map(|(id, _)| id).collect::<Vec<_>>(), ["b"]);
 }

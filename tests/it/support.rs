@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -95,7 +96,7 @@ pub struct SpyStore {
     pub before_update: Hook<JobRecord>,
     pub before_remove: Hook<str>,
     pub refuse_updates: std::sync::atomic::AtomicBool,
-    pub updates: std::sync::atomic::AtomicUsize,
+    pub updates: AtomicUsize,
 }
 
 impl SpyStore {
@@ -108,7 +109,7 @@ impl SpyStore {
     }
 
     pub fn refuse_updates(&self, refuse: bool) {
-        self.refuse_updates.store(refuse, std::sync::atomic::Ordering::SeqCst);
+        self.refuse_updates.store(refuse, Ordering::SeqCst);
     }
 
     /// The stored records, as a restart would find them now.
@@ -145,14 +146,14 @@ impl JobStore for SpyStore {
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        self.updates.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.updates.fetch_add(1, Ordering::SeqCst);
         let hook = self.before_update.lock().unwrap().clone();
         for record in records {
             if let Some(hook) = &hook {
                 hook(record);
             }
         }
-        if self.refuse_updates.load(std::sync::atomic::Ordering::SeqCst) {
+        if self.refuse_updates.load(Ordering::SeqCst) {
             return records.iter().map(|_| Err(StoreError::unavailable("planned refusal"))).collect();
         }
         self.inner.update(records)
@@ -163,6 +164,46 @@ impl JobStore for SpyStore {
         if let Some(hook) = hook {
             hook(id);
         }
+        self.inner.remove(id)
+    }
+}
+
+/// A store that forgets to answer.
+#[derive(Debug)]
+pub struct TerseStore {
+    inner: MemoryStore,
+    answers: AtomicUsize,
+}
+
+impl Default for TerseStore {
+    fn default() -> Self {
+        Self { inner: MemoryStore::new(), answers: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl TerseStore {
+    /// How many answers it gives to an update.
+    pub fn answer_at_most(&self, answers: usize) {
+        self.answers.store(answers, Ordering::SeqCst);
+    }
+}
+
+impl JobStore for TerseStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        self.inner.load()
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.inner.insert(record)
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        let mut answers = self.inner.update(records);
+        answers.truncate(self.answers.load(Ordering::SeqCst));
+        answers
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
         self.inner.remove(id)
     }
 }
