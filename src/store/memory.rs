@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::btree_map::{Entry, RangeMut};
+use std::ops::Bound;
 
 use super::{JobStore, LoadedRecord, Ownership, StoreError, owned, supersedes};
 use crate::job::JobRecord;
@@ -43,19 +44,21 @@ impl JobStore for MemoryStore {
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        let mut shared = self.shared.lock();
-        let update = |record: &JobRecord| {
-            owned(record, shared.epoch)?;
-            let place = shared
-                .records
-                .get_mut(record.id())
-                .ok_or_else(|| StoreError::gone(format!("job [{}] is not stored", record.id())))?;
-            if supersedes(record, place)? {
-                place.clone_from(record);
+        let Shared { records: stored, epoch } = &mut *self.shared.lock();
+        // Records that come together mostly come in the order of their ids: the next one's place is the one after the last.
+        let mut places: Option<RangeMut<'_, _, _>> = None;
+        let mut answers = Vec::with_capacity(records.len());
+        for record in records {
+            let is_its = |(id, _): &(&String, &mut JobRecord)| *id == record.id();
+            let mut place = places.as_mut().and_then(Iterator::next).filter(is_its);
+            if place.is_none() {
+                let from_it = (Bound::Included(record.id()), Bound::Unbounded);
+                places = Some(stored.range_mut::<str, _>(from_it));
+                place = places.as_mut().and_then(Iterator::next).filter(is_its);
             }
-            Ok(())
-        };
-        records.iter().map(update).collect()
+            answers.push(update(record, place.map(|(_, place)| place), *epoch));
+        }
+        answers
     }
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {
@@ -68,4 +71,13 @@ impl JobStore for MemoryStore {
         shared.epoch += 1;
         Ok(Ownership::new(shared.epoch))
     }
+}
+
+fn update(record: &JobRecord, place: Option<&mut JobRecord>, epoch: u64) -> Result<(), StoreError> {
+    owned(record, epoch)?;
+    let place = place.ok_or_else(|| StoreError::gone(format!("job [{}] is not stored", record.id())))?;
+    if supersedes(record, place)? {
+        place.clone_from(record);
+    }
+    Ok(())
 }
