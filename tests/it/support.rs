@@ -17,7 +17,7 @@ use rollup_jobs::{
 use serde_json::Value;
 
 /// How long a test waits for anything before it fails: a hang is a failure.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The time at which a test's clock stands.
 pub const NOW: &str = "2026-11-23T12:00:00Z";
