@@ -61,6 +61,11 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.cell.lock().stop(now, revisions)
     }
 
+    /// The answer to a stop that has nothing to save and to change; `None` if there is something to do.
+    pub(crate) fn stop_at_hand(&self) -> Option<StopDecision<R>> {
+        self.cell.lock().stop_at_hand()
+    }
+
     /// The save of a start was refused: the job is stopped again, unless another start was saved, or has come since.
     pub(crate) fn start_refused(&self, revision: u64, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
         let mut cell = self.cell.lock();
@@ -134,26 +139,43 @@ impl<R> Cell<R> {
         self.closed.then_some(WaitOutcome::ShutDown)
     }
 
-    fn stop(&mut self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+    fn stop_at_hand(&self) -> Option<StopDecision<R>> {
         if self.gone {
-            return StopDecision::Gone;
+            return Some(StopDecision::Gone);
+        }
+        match self.state {
+            JobState::Stopped => Some(StopDecision::AtRest { run: self.run }),
+            _ if self.closed => Some(StopDecision::ShutDown),
+            JobState::Aborting => Some(StopDecision::Aborting),
+            JobState::Stopping if self.stop_is_durable && self.is_finished_elsewhere() => {
+                Some(StopDecision::Join { ticket: self.ticket(), save: None, signal: self.signal.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    fn is_finished_elsewhere(&self) -> bool {
+        matches!(self.token, Token::OnThread | Token::Finishing)
+    }
+
+    fn ticket(&self) -> Ticket {
+        Ticket { completes_as: self.stops_completed + 1, refusals_seen: self.saves_refused, run: self.run }
+    }
+
+    fn stop(&mut self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+        if let Some(decision) = self.stop_at_hand() {
+            return decision;
         }
         let before = self.state;
-        if self.closed && before != JobState::Stopped {
-            return StopDecision::ShutDown;
-        }
-        match self.go(Transition::Stop) {
-            None => return StopDecision::Aborting,
-            Some(JobState::Stopped) => return StopDecision::AtRest { run: self.run },
-            Some(_) => {}
+        if self.go(Transition::Stop).is_none() {
+            return StopDecision::Aborting;
         }
         if before != JobState::Stopping {
             self.stop_is_durable = false;
         }
-        let ticket =
-            Ticket { completes_as: self.stops_completed + 1, refusals_seen: self.saves_refused, run: self.run };
+        let ticket = self.ticket();
         let signal = self.signal.clone();
-        if matches!(self.token, Token::OnThread | Token::Finishing) {
+        if self.is_finished_elsewhere() {
             let save = (!self.stop_is_durable).then(|| self.snapshot(StoredState::Stopped, revisions));
             return StopDecision::Join { ticket, save, signal };
         }

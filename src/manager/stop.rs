@@ -222,6 +222,38 @@ impl RollupJobManager {
         self.stop_job(&job, wait)
     }
 
+    /// What [`stop`](Self::stop) answers without waiting, if that takes no more than a lock: the job is stopped already, its
+    /// stop is under way and durable, or there is no such job. `None` if the stop has something to do, which reaches the store:
+    /// call `stop` for that, where a call may block. For async hosts, which thus hand only real work to another thread.
+    ///
+    /// # Errors
+    /// [`StopError`], inside the `Some`; the state is as it was.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::MemoryEngine;
+    /// # use rollup_jobs::store::MemoryStore;
+    /// use rollup_jobs::{RollupJobManager, StopError, StopOptions};
+    ///
+    /// # let manager = RollupJobManager::builder(Arc::new(MemoryEngine::new()), Arc::new(MemoryStore::new())).open()?;
+    /// let answer = manager.stop_at_hand("sensor").unwrap_or_else(|| manager.stop("sensor", StopOptions::new()));
+    /// assert!(matches!(answer, Err(StopError::NotFound { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "a stop that is not at hand is not asked for"]
+    pub fn stop_at_hand(&self, job_id: &str) -> Option<Result<Stopped, StopError>> {
+        let job = match self.find(job_id) {
+            Ok(job) => job,
+            Err(missing) => return Some(Err(missing.refuses_stop(job_id))),
+        };
+        if let Some(run) = job.lifecycle.run_if_at_rest() {
+            return Some(Ok(Stopped::at_rest(&job, run)));
+        }
+        let (begun, _nothing_to_save) = Begun::new(&job, job.lifecycle.stop_at_hand()?);
+        Some(self.answer(&job, begun.end(&job, Ok(()), self.indexer.clock.monotonic()), None))
+    }
+
     /// What the options mean from now on; `None` is not to wait. Only a call that waits needs the time of its entry.
     pub(super) fn wait(&self, options: &StopOptions) -> Option<Wait> {
         let timeout = options.timeout;

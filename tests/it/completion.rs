@@ -118,3 +118,26 @@ fn a_refused_save_a_shutdown_and_a_delete_end_the_wait() {
     world.manager.delete("sensor").unwrap();
     block_on(completion).unwrap();
 }
+
+#[test]
+fn an_answer_that_needs_only_a_lock_is_at_hand_and_any_other_is_not_and_asks_for_nothing() {
+    let world = World::new();
+    assert!(matches!(world.manager.stop_at_hand("sensor"), Some(Err(StopError::NotFound { .. }))));
+    world.put_started("sensor");
+    assert!(world.manager.stop_at_hand("sensor").is_none(), "the stop of an idle job has to be saved");
+    world.gates.commit().close();
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let saved = world.store.records();
+    assert!(world.manager.stop_at_hand("sensor").is_none(), "a first stop has to be saved");
+    assert_eq!((world.state("sensor"), world.store.records()), (JobState::Indexing, saved));
+
+    assert!(!world.manager.stop("sensor", StopOptions::new()).unwrap().is_at_rest());
+    let joined = world.manager.stop_at_hand("sensor").unwrap().unwrap();
+    assert!(!joined.is_at_rest());
+    world.gates.commit().open();
+    block_on(joined.completion()).unwrap();
+    assert!(world.manager.stop_at_hand("sensor").unwrap().unwrap().is_at_rest());
+    world.manager.delete("sensor").unwrap();
+    assert!(matches!(world.manager.stop_at_hand("sensor"), Some(Err(StopError::NotFound { .. }))));
+}
