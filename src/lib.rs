@@ -57,6 +57,7 @@
 //!
 //! * **tantivy**: `TantivyEngine` in [`engine`], the embedded engine. The dependency is re-exported beside it.
 //! * **redb**: `RedbStore` in [`store`], jobs in one ACID file.
+//! * **rest**: the module `rest`, Elasticsearch's rollup job APIs as an axum router.
 //! * **tracing**: `TracingObserver`, an [`Observer`] that reports through `tracing`.
 //! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
 //!   command, a clock that stands still.
@@ -78,6 +79,8 @@ mod manager;
 #[path = "../tests/model/mod.rs"]
 mod model;
 mod observer;
+#[cfg(feature = "rest")]
+pub mod rest;
 mod schedule;
 mod stop_signal;
 pub mod store;

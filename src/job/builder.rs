@@ -38,7 +38,7 @@ impl RollupJobConfigBuilder {
                 // Serde's words for what Elasticsearch calls `unknown field [name]`.
                 let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
                 let message = unknown.map_or(message.clone(), |name| format!("unknown field [{name}]"));
-                ConfigError::new("", vec![ConfigProblem::new(field, message)])
+                ConfigError::new("", vec![ConfigProblem::syntax(field, message)])
             })
     }
 

@@ -44,11 +44,22 @@ pub struct ConfigProblem {
     field: String,
     message: String,
     detail: Option<String>,
+    is_syntax: bool,
 }
 
 impl ConfigProblem {
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into(), detail: None }
+        Self { field: field.into(), message: message.into(), detail: None, is_syntax: false }
+    }
+
+    pub(super) fn syntax(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { is_syntax: true, ..Self::new(field, message) }
+    }
+
+    /// Whether the text is not JSON of the right shape, so that nothing else was looked at.
+    #[must_use]
+    pub fn is_syntax(&self) -> bool {
+        self.is_syntax
     }
 
     /// The member it is about, such as `groups.date_histogram.delay`; empty if it is about the JSON text itself.

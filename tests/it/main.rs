@@ -16,6 +16,7 @@ mod meddling;
 mod power_cut;
 mod put;
 mod random_sequences;
+mod rest;
 mod restart_table;
 mod runs;
 mod state_table;

@@ -1,0 +1,100 @@
+use std::fmt;
+
+/// What a request wants to do, with Elasticsearch's name for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Action {
+    /// `PUT _rollup/job/{id}`
+    Put,
+    /// `POST _rollup/job/{id}/_start`
+    Start,
+    /// `POST _rollup/job/{id}/_stop`
+    Stop,
+    /// `POST _rollup/job/{id}/_trigger`, which Elasticsearch has not.
+    Trigger,
+    /// `DELETE _rollup/job/{id}`
+    Delete,
+    /// `GET _rollup/job/{id}`
+    Get,
+}
+
+impl Action {
+    /// All actions.
+    pub const ALL: [Self; 6] = [Self::Put, Self::Start, Self::Stop, Self::Trigger, Self::Delete, Self::Get];
+
+    /// Elasticsearch's name, such as `cluster:admin/xpack/rollup/stop`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Put => "cluster:admin/xpack/rollup/put",
+            Self::Start => "cluster:admin/xpack/rollup/start",
+            Self::Stop => "cluster:admin/xpack/rollup/stop",
+            Self::Trigger => "cluster:admin/xpack/rollup/trigger",
+            Self::Delete => "cluster:admin/xpack/rollup/delete",
+            Self::Get => "cluster:monitor/xpack/rollup/get",
+        }
+    }
+
+    /// The privileges of which any one grants it, the narrowest first.
+    #[must_use]
+    pub const fn granted_by(self) -> &'static [Privilege] {
+        match self {
+            Self::Get => &[Privilege::MonitorRollup, Privilege::ManageRollup, Privilege::Monitor, Privilege::Manage],
+            _ => &[Privilege::ManageRollup, Privilege::Manage],
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// A cluster privilege of Elasticsearch that has to do with rollup jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Privilege {
+    /// Everything about the cluster.
+    Manage,
+    /// Everything about rollup jobs.
+    ManageRollup,
+    /// Looking at the cluster.
+    Monitor,
+    /// Looking at rollup jobs.
+    MonitorRollup,
+}
+
+impl Privilege {
+    /// Elasticsearch's name, such as `manage_rollup`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manage => "manage",
+            Self::ManageRollup => "manage_rollup",
+            Self::Monitor => "monitor",
+            Self::MonitorRollup => "monitor_rollup",
+        }
+    }
+}
+
+impl fmt::Display for Privilege {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// No privilege of this name has to do with rollup jobs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown privilege [{0}]: the ones for rollup jobs are manage, manage_rollup, monitor and monitor_rollup")]
+pub struct UnknownPrivilege(String);
+
+impl std::str::FromStr for Privilege {
+    type Err = UnknownPrivilege;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        [Self::Manage, Self::ManageRollup, Self::Monitor, Self::MonitorRollup]
+            .into_iter()
+            .find(|privilege| privilege.as_str() == name)
+            .ok_or_else(|| UnknownPrivilege(name.to_owned()))
+    }
+}

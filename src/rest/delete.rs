@@ -1,0 +1,67 @@
+//! `DELETE _rollup/job/{id}`.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Face;
+use super::failure::{Cause, Failure};
+use super::parameters::Parameters;
+use super::stop::{self, Patience};
+use crate::{DeleteError, DeleteOptions, StopError, StopOptions};
+
+/// Elasticsearch has none of these.
+pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "delete_data"];
+
+pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, Failure> {
+    let stop_first = parameters.switch("wait_for_completion")?;
+    let patience = Patience::new(parameters)?;
+    let options = DeleteOptions::new().delete_data(parameters.switch("delete_data")?);
+    loop {
+        let options = if stop_first { options.clone().stop(look_once()) } else { options.clone() };
+        let (manager, id) = (face.manager.clone(), job_id.to_owned());
+        match face.gate.call(move || manager.delete_with(&id, options)).await? {
+            Ok(()) => return Ok(json!({ "acknowledged": true })),
+            // The stop is in force. It is waited for without a thread; then the delete stops and looks once more, for somebody
+            // may have started the job in between.
+            Err(DeleteError::Stop { source: StopError::Timeout { .. }, .. }) => {
+                stop::rest(face, job_id, patience).await?;
+            }
+            Err(error) => return Err(failure(&error, job_id, patience)),
+        }
+    }
+}
+
+fn look_once() -> StopOptions {
+    StopOptions::new().timeout(std::time::Duration::ZERO)
+}
+
+fn failure(error: &DeleteError, job_id: &str, patience: Patience) -> Failure {
+    match error {
+        DeleteError::NotFound { .. } => {
+            let reason = format!("the task with id [{job_id}] doesn't exist");
+            Failure::new(StatusCode::NOT_FOUND, Cause::new("resource_not_found_exception", reason))
+        }
+        DeleteError::NotStopped { state, .. } => {
+            let state = state.as_str().to_uppercase();
+            let reason = format!(
+                "Could not delete job [{job_id}] because indexer state is [{state}].  Job must be [STOPPED] before deletion."
+            );
+            not_stopped(&reason)
+        }
+        DeleteError::Stop { source, .. } => stop::failure(source, job_id, patience.timeout),
+        DeleteError::Engine { .. } | DeleteError::Store { .. } => Failure::internal(Cause::of(error)),
+        DeleteError::LostOwnership { .. } | DeleteError::ShutDown { .. } => Failure::unavailable(error),
+    }
+}
+
+/// Elasticsearch has a body of its own for this one. There is no task and no node here: their members are there for clients.
+fn not_stopped(reason: &str) -> Failure {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let task_failure = json!({
+        "task_id": 0,
+        "node_id": "_local",
+        "status": "INTERNAL_SERVER_ERROR",
+        "reason": { "type": "illegal_state_exception", "reason": reason },
+    });
+    Failure::with_body(status, json!({ "task_failures": [task_failure], "acknowledged": false }))
+}

@@ -1,0 +1,119 @@
+//! What goes wrong, as Elasticsearch says it: a status, a type, a reason, and what it was caused by.
+
+use std::error::Error;
+
+use axum::http::StatusCode;
+use axum::http::header::{HeaderName, HeaderValue};
+use serde_json::{Map, Value, json};
+
+const PARSE: &str = "x_content_parse_exception";
+
+/// An answer that is not what was asked for.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) status: StatusCode,
+    pub(super) body: Box<Value>,
+    pub(super) header: Option<Box<(HeaderName, HeaderValue)>>,
+}
+
+/// An exception of Elasticsearch.
+#[derive(Debug)]
+pub(super) struct Cause {
+    kind: &'static str,
+    reason: String,
+    caused_by: Option<Box<Cause>>,
+}
+
+impl Cause {
+    pub(super) fn new(kind: &'static str, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), caused_by: None }
+    }
+
+    pub(super) fn illegal_argument(reason: impl Into<String>) -> Self {
+        Self::new("illegal_argument_exception", reason)
+    }
+
+    pub(super) fn parse(reason: impl Into<String>) -> Self {
+        Self::new(PARSE, reason)
+    }
+
+    pub(super) fn caused_by(self, cause: Self) -> Self {
+        Self { caused_by: Some(Box::new(cause)), ..self }
+    }
+
+    /// An error of ours, with all its causes.
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let cause = Self::new("exception", error.to_string());
+        match error.source() {
+            Some(source) => cause.caused_by(Self::of(source)),
+            None => cause,
+        }
+    }
+
+    /// The innermost of nested parse errors, which is the one that Elasticsearch takes for the root.
+    fn root(&self) -> &Self {
+        match &self.caused_by {
+            Some(inner) if self.kind == PARSE && inner.kind == PARSE => inner.root(),
+            _ => self,
+        }
+    }
+
+    fn members(&self) -> Map<String, Value> {
+        let mut members = self.own_members();
+        if let Some(cause) = &self.caused_by {
+            members.insert("caused_by".to_owned(), Value::Object(cause.members()));
+        }
+        members
+    }
+
+    fn own_members(&self) -> Map<String, Value> {
+        Map::from_iter([("type".to_owned(), self.kind.into()), ("reason".to_owned(), self.reason.as_str().into())])
+    }
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, cause: Cause) -> Self {
+        Self::with_more(status, cause, Map::new())
+    }
+
+    /// `more` is what Elasticsearch does not say.
+    pub(super) fn with_more(status: StatusCode, cause: Cause, more: Map<String, Value>) -> Self {
+        let mut error = Map::from_iter([("root_cause".to_owned(), json!([cause.root().own_members()]))]);
+        error.extend(cause.members());
+        error.extend(more);
+        Self::with_body(status, json!({ "error": error, "status": status.as_u16() }))
+    }
+
+    pub(super) fn with_body(status: StatusCode, body: Value) -> Self {
+        Self { status, body: Box::new(body), header: None }
+    }
+
+    /// The short form, for requests that no handler has seen.
+    pub(super) fn short(status: StatusCode, text: impl Into<String>) -> Self {
+        Self::with_body(status, json!({ "error": text.into(), "status": status.as_u16() }))
+    }
+
+    pub(super) fn bad_request(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Cause::illegal_argument(reason))
+    }
+
+    pub(super) fn job_not_found(job_id: &str) -> Self {
+        let reason = format!("Task for Rollup Job [{job_id}] not found");
+        Self::new(StatusCode::NOT_FOUND, Cause::new("resource_not_found_exception", reason))
+    }
+
+    /// The host's fault, or the machine's: the documented 500.
+    pub(super) fn internal(cause: Cause) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, cause)
+    }
+
+    /// This process does not own the jobs, or not any more: another one may answer.
+    pub(super) fn unavailable(error: &(dyn Error + 'static)) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, Cause::of(error))
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
+        self.header = HeaderValue::from_str(value).ok().map(|value| Box::new((name, value)));
+        self
+    }
+}

@@ -1,0 +1,94 @@
+//! `filter_path`: which members of an answer a caller wants to see.
+
+use serde_json::{Map, Value};
+
+/// Comma-separated paths: `*` stands for any part of a name, `**` for any number of names, and a `-` in front takes away.
+pub(super) fn apply(filter: &str, answer: Value) -> Value {
+    let paths = filter.split(',').map(str::trim).filter(|path| !path.is_empty());
+    let (excluded, included): (Vec<_>, Vec<_>) = paths.partition(|path| path.starts_with('-'));
+    let included: Vec<Vec<_>> = included.iter().map(|path| path.split('.').collect()).collect();
+    let excluded: Vec<Vec<_>> = excluded.iter().map(|path| path[1..].split('.').collect()).collect();
+    let kept = if included.is_empty() { Some(answer) } else { keep(&views(&included), answer) };
+    let left = kept.and_then(|kept| take_away(&views(&excluded), kept));
+    left.unwrap_or_else(|| Value::Object(Map::new()))
+}
+
+type Path<'a> = &'a [&'a str];
+
+fn views<'a>(paths: &'a [Vec<&'a str>]) -> Vec<Path<'a>> {
+    paths.iter().map(Vec::as_slice).collect()
+}
+
+/// What is left of the paths below the member `name`.
+fn below<'a>(paths: &[Path<'a>], name: &str) -> Vec<Path<'a>> {
+    let mut left = Vec::new();
+    for path in paths {
+        match path {
+            ["**", rest @ ..] => {
+                left.push(*path);
+                left.extend(below(&[rest], name));
+            }
+            [first, rest @ ..] if is_match(first, name) => left.push(rest),
+            _ => {}
+        }
+    }
+    left
+}
+
+/// Nothing is left of a path, or nothing but `**`: it means this very value.
+fn is_reached(paths: &[Path<'_>]) -> bool {
+    paths.iter().any(|path| matches!(path, [] | ["**"]))
+}
+
+fn keep(paths: &[Path<'_>], value: Value) -> Option<Value> {
+    if is_reached(paths) {
+        return Some(value);
+    }
+    within(paths, value, keep).filter(|kept| !is_empty(kept))
+}
+
+fn take_away(paths: &[Path<'_>], value: Value) -> Option<Value> {
+    if is_reached(paths) {
+        return None;
+    }
+    let was_empty = is_empty(&value);
+    match value {
+        value @ (Value::Object(_) | Value::Array(_)) => {
+            within(paths, value, take_away).filter(|left| was_empty || !is_empty(left))
+        }
+        value => Some(value),
+    }
+}
+
+/// The members of an object, each by the paths below it; arrays are looked through.
+fn within(paths: &[Path<'_>], value: Value, filter: fn(&[Path<'_>], Value) -> Option<Value>) -> Option<Value> {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter();
+            let kept = members.filter_map(|(name, value)| Some((name.clone(), filter(&below(paths, &name), value)?)));
+            Some(Value::Object(kept.collect()))
+        }
+        Value::Array(values) => {
+            Some(Value::Array(values.into_iter().filter_map(|value| filter(paths, value)).collect()))
+        }
+        _ => None,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        _ => false,
+    }
+}
+
+/// `*` stands for any text.
+fn is_match(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
+            tail.char_indices().map(|(at, _)| at).chain([tail.len()]).any(|at| is_match(rest, &tail[at..]))
+        }),
+    }
+}

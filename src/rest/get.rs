@@ -1,0 +1,51 @@
+//! `GET _rollup/job/{id}`.
+
+use serde_json::{Map, Value, json};
+
+use super::Face;
+use crate::{JobError, JobStatus};
+
+pub(super) fn serve(face: &Face, job_id: &str) -> Value {
+    let jobs: Vec<_> = match job_id {
+        "" | "*" | "_all" => face.manager.list().iter().map(job).collect(),
+        id => face.manager.get(id).iter().map(job).collect(),
+    };
+    json!({ "jobs": jobs })
+}
+
+fn job(status: &JobStatus) -> Value {
+    // A record that cannot be read has at least an id.
+    let config = status.config().map_or_else(|| json!({ "id": status.id() }), |config| config.to_json());
+    let mut state = json!({ "job_state": status.state().as_str() });
+    if let Some(position) = status.position() {
+        state["current_position"] = position.to_json();
+    }
+    // The last three are not Elasticsearch's.
+    json!({
+        "config": config,
+        "status": state,
+        "stats": status.stats().to_json(),
+        "health": health(status),
+        "last_errors": status.last_errors().iter().map(error).collect::<Vec<_>>(),
+        "next_run": status.next_run().map(|time| time.to_string()),
+    })
+}
+
+fn health(status: &JobStatus) -> Value {
+    let mut health = Map::from_iter([("color".to_owned(), status.health().color().to_string().into())]);
+    if let Some(reason) = status.health().reason() {
+        health.insert("reason".to_owned(), reason.into());
+    }
+    Value::Object(health)
+}
+
+fn error(error: &JobError) -> Value {
+    json!({
+        "at": error.at().to_string(),
+        "run": error.run(),
+        "phase": error.phase().to_string(),
+        "transient": error.is_transient(),
+        "reason": error.message(),
+        "causes": error.causes(),
+    })
+}

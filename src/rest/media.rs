@@ -1,0 +1,68 @@
+//! Which forms a body may have, and the headers that official clients look at.
+
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::failure::{Cause, Failure};
+
+/// Official clients refuse to talk to a server that does not say so.
+const PRODUCT: (HeaderName, HeaderValue) =
+    (HeaderName::from_static("x-elastic-product"), HeaderValue::from_static("Elasticsearch"));
+const OPAQUE_ID: HeaderName = HeaderName::from_static("x-opaque-id");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The header's text, if there is one; one that is not text is none that we know.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// `application/json`, or the same in the compatible form of a client of the 7.x, 8.x or 9.x line.
+fn is_json(media_type: &str) -> bool {
+    let mut parts = media_type.split(';').map(|part| part.trim().to_ascii_lowercase());
+    match parts.next().as_deref() {
+        Some("application/json") => true,
+        Some("application/vnd.elasticsearch+json") => parts.all(|parameter| {
+            parameter.strip_prefix("compatible-with=").is_none_or(|version| matches!(version, "7" | "8" | "9"))
+        }),
+        _ => false,
+    }
+}
+
+/// A body has to be JSON.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
+    match text(headers, CONTENT_TYPE) {
+        Some(given) if is_json(given) => Ok(()),
+        Some(given) => {
+            let text = format!("Content-Type header [{given}] is not supported");
+            Err(Failure::short(StatusCode::NOT_ACCEPTABLE, text))
+        }
+        None => Err(Failure::short(StatusCode::NOT_ACCEPTABLE, "Content-Type header is missing")),
+    }
+}
+
+/// An answer is JSON, in the form that was asked for.
+pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), Failure> {
+    match text(headers, ACCEPT).map(str::trim) {
+        // A list is what browsers send; Elasticsearch does not look into it.
+        None | Some("" | "*/*" | "application/*") => Ok(()),
+        Some(given) if given.contains(',') || is_json(given) => Ok(()),
+        Some(given) => {
+            let known = "application/json and application/vnd.elasticsearch+json;compatible-with=8";
+            let reason = Cause::illegal_argument(format!("unsupported media type [{given}]: ask for {known}"));
+            let cause = Cause::new("media_type_header_exception", "Invalid media-type value on headers [Accept]");
+            Err(Failure::new(StatusCode::BAD_REQUEST, cause.caused_by(reason)))
+        }
+    }
+}
+
+/// The headers of an answer to a request with these.
+pub(super) fn answer(request: &HeaderMap) -> HeaderMap {
+    let asked = request.get(ACCEPT).filter(|accept| accept.to_str().is_ok_and(is_json));
+    let mut headers = HeaderMap::with_capacity(4);
+    headers.insert(CONTENT_TYPE, asked.cloned().unwrap_or(JSON));
+    headers.insert(PRODUCT.0, PRODUCT.1);
+    if let Some(id) = request.get(OPAQUE_ID) {
+        headers.insert(OPAQUE_ID, id.clone());
+    }
+    headers
+}

@@ -1,0 +1,210 @@
+//! Elasticsearch's REST face: the rollup job APIs, for a host to add to its own axum server.
+//!
+//! [`router`] serves put, start, stop, delete and get of rollup jobs as Elasticsearch 8 does, so that its clients work as they
+//! are. Paths, methods, parameters, statuses and bodies are Elasticsearch's; what its answers lack is beside them:
+//!
+//! * stop says in what `state` the job is when it answers;
+//! * get has `health`, `last_errors` and `next_run`;
+//! * a configuration that is not valid is answered with all its `problems`, and a stop that timed out with a `detail`;
+//! * `POST _rollup/job/{id}/_trigger` begins a run; a job that is not started is a 409;
+//! * delete takes `wait_for_completion` and `timeout`, which stop the job first, and `delete_data`;
+//! * a manager that is shut down, or whose jobs another process owns, answers 503, so that clients try elsewhere.
+//!
+//! Calls that reach the engine or the store are made on the runtime's blocking threads, a few at once. Waiting for a stop holds
+//! no thread.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use rollup_jobs::engine::MemoryEngine;
+//! # use rollup_jobs::store::MemoryStore;
+//! # use rollup_jobs::RollupJobManager;
+//! use rollup_jobs::rest::{self, AllowAll};
+//!
+//! # let manager = RollupJobManager::builder(Arc::new(MemoryEngine::new()), Arc::new(MemoryStore::new())).open()?;
+//! // Everybody may do everything: this has to be written out.
+//! let app = axum::Router::new().merge(rest::router(Arc::new(manager), AllowAll));
+//! # let _: axum::Router = app;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod action;
+mod authorizer;
+mod blocking;
+mod delete;
+mod failure;
+mod filter_path;
+mod get;
+mod media;
+mod parameters;
+mod percent;
+mod put;
+mod route;
+mod start;
+mod stop;
+mod trigger;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{OriginalUri, Request, State};
+use axum::http::StatusCode;
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use serde_json::{Map, Value, json};
+
+pub use action::{Action, Privilege, UnknownPrivilege};
+pub use authorizer::{AllowAll, AuthenticatedUser, Authorizer, Caller, PrivilegeAuthorizer, Refusal};
+
+use authorizer::RefusalKind;
+use blocking::Gate;
+use failure::{Cause, Failure};
+use parameters::Parameters;
+use route::Route;
+
+use crate::RollupJobManager;
+
+/// How many calls reach engine and store at once.
+const CALLS_AT_ONCE: usize = 8;
+
+/// How a [router](router_with) behaves.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct RouterOptions {
+    body_limit: usize,
+}
+
+impl Default for RouterOptions {
+    fn default() -> Self {
+        Self { body_limit: 1 << 20 }
+    }
+}
+
+impl RouterOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most bytes a body may have. Default: 1 MiB. More is answered with 413.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+}
+
+/// Elasticsearch's rollup job APIs, below `/_rollup`. See the [module](self), and [`router_with`] for options.
+pub fn router(manager: Arc<RollupJobManager>, authorizer: impl Authorizer) -> Router {
+    router_with(manager, authorizer, RouterOptions::new())
+}
+
+/// Elasticsearch's rollup job APIs, below `/_rollup`, for a host to merge into its own router or to nest under any prefix.
+///
+/// It needs a tokio runtime with its time driver. The authorizer is asked first of all.
+pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, options: RouterOptions) -> Router {
+    let face = Face { manager, authorizer: Box::new(authorizer), gate: Gate::new(CALLS_AT_ONCE), options };
+    let serve = any(serve);
+    Router::new()
+        .route("/_rollup", serve.clone())
+        .route("/_rollup/", serve.clone())
+        .route("/_rollup/{*path}", serve)
+        .with_state(Arc::new(face))
+}
+
+struct Face {
+    manager: Arc<RollupJobManager>,
+    authorizer: Box<dyn Authorizer>,
+    gate: Gate,
+    options: RouterOptions,
+}
+
+async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
+    let (request, body) = request.into_parts();
+    let parameters = Parameters::parse(request.uri.query().unwrap_or_default());
+    let pretty = parameters.as_ref().is_ok_and(|parameters| parameters.switch("pretty").unwrap_or(false));
+    let mut headers = media::answer(&request.headers);
+    let (status, answer) = match face.answer(&request, body, parameters).await {
+        Ok(answer) => (StatusCode::OK, answer),
+        Err(Failure { status, body, header }) => {
+            headers.extend(header.map(|header| *header));
+            (status, *body)
+        }
+    };
+    let text = if pretty { format!("{answer:#}\n") } else { answer.to_string() };
+    (status, headers, text).into_response()
+}
+
+impl Face {
+    async fn answer(
+        &self,
+        request: &Parts,
+        body: Body,
+        parameters: Result<Parameters, Failure>,
+    ) -> Result<Value, Failure> {
+        let original = request.extensions.get::<OriginalUri>().map_or(&request.uri, |uri| &uri.0);
+        let shown = original.path_and_query().map_or(original.path(), |whole| whole.as_str());
+        let Route { action, id } = Route::find(&request.method, request.uri.path(), shown)?;
+        let caller = self.authorizer.authorize(request, action).map_err(|refusal| refused(refusal, action, shown))?;
+        media::check_accept(&request.headers)?;
+        let parameters = parameters?;
+        for switch in ["pretty", "human", "error_trace"] {
+            parameters.switch(switch)?;
+        }
+        let known: &[&str] = match action {
+            Action::Stop => &stop::PARAMETERS,
+            Action::Delete => &delete::PARAMETERS,
+            _ => &[],
+        };
+        parameters.only(known, original.path())?;
+        let body = self.read(request, body).await?;
+        if action != Action::Put && !body.is_empty() {
+            let (method, path) = (&request.method, original.path());
+            return Err(Failure::bad_request(format!("request [{method} {path}] does not support having a body")));
+        }
+        let answer = match action {
+            Action::Put => put::serve(self, &id, caller.run_as, &body).await,
+            Action::Start => start::serve(self, &id).await,
+            Action::Stop => stop::serve(self, &id, &parameters).await,
+            Action::Trigger => trigger::serve(self, &id),
+            Action::Delete => delete::serve(self, &id, &parameters).await,
+            Action::Get => Ok(get::serve(self, &id)),
+        }?;
+        Ok(match parameters.text("filter_path") {
+            Some(filter) => filter_path::apply(filter, answer),
+            None => answer,
+        })
+    }
+
+    async fn read(&self, request: &Parts, body: Body) -> Result<Bytes, Failure> {
+        let limit = self.options.body_limit;
+        let read = to_bytes(body, limit).await.map_err(|error| {
+            let reason = format!("could not read the body, which may have at most [{limit}] bytes: {error}");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Cause::new("content_too_long_exception", reason))
+        })?;
+        if !read.is_empty() {
+            media::check_content_type(&request.headers)?;
+        }
+        Ok(read)
+    }
+}
+
+fn refused(refusal: Refusal, action: Action, shown: &str) -> Failure {
+    let security = |reason| Cause::new("security_exception", reason);
+    match refusal.kind {
+        RefusalKind::Unauthenticated { challenge } => {
+            let reason = format!("missing authentication credentials for REST request [{shown}]");
+            let header = Map::from_iter([("header".to_owned(), json!({ "WWW-Authenticate": [challenge] }))]);
+            Failure::with_more(StatusCode::UNAUTHORIZED, security(reason), header).header(WWW_AUTHENTICATE, &challenge)
+        }
+        RefusalKind::Forbidden { user } => {
+            let granting: Vec<_> = action.granted_by().iter().map(|privilege| privilege.as_str()).collect();
+            let reason = format!(
+                "action [{action}] is unauthorized for user [{user}], this action is granted by the cluster privileges [{}]",
+                granting.join(",")
+            );
+            Failure::new(StatusCode::FORBIDDEN, security(reason))
+        }
+    }
+}

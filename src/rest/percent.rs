@@ -1,0 +1,41 @@
+//! Percent-decoding with Elasticsearch's refusals, where libraries let a stray `%` stand for itself.
+
+use super::failure::Failure;
+
+/// What a `+` stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plus {
+    IsPlus,
+    IsSpace,
+}
+
+pub(super) fn decode(text: &str, plus: Plus) -> Result<String, Failure> {
+    if !text.contains(['%', '+']) {
+        return Ok(text.to_owned());
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        match byte {
+            b'+' if plus == Plus::IsSpace => decoded.push(b' '),
+            b'%' => {
+                let (Some((_, high)), Some((_, low))) = (bytes.next(), bytes.next()) else {
+                    return Err(Failure::bad_request(format!("partial escape sequence at end of string: {text}")));
+                };
+                let Some(value) = hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low) else {
+                    let sequence = String::from_utf8_lossy(&[high, low]).into_owned();
+                    let reason = format!("invalid escape sequence `%{sequence}' at index {at} of: {text}");
+                    return Err(Failure::bad_request(reason));
+                };
+                decoded.push(value);
+            }
+            other => decoded.push(other),
+        }
+    }
+    String::from_utf8(decoded)
+        .map_err(|_| Failure::bad_request(format!("the escape sequences are not valid UTF-8: {text}")))
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}

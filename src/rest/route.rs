@@ -1,0 +1,42 @@
+//! Which operation a path and a method mean.
+
+use axum::http::header::ALLOW;
+use axum::http::{Method, StatusCode};
+
+use super::action::Action;
+use super::failure::Failure;
+use super::percent::{self, Plus};
+
+/// An action on the job, or the jobs, that a path names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) action: Action,
+    pub(super) id: String,
+}
+
+impl Route {
+    /// `path` is what the router sees, `shown` what the caller sent: a host may have mounted the router deeper.
+    pub(super) fn find(method: &Method, path: &str, shown: &str) -> Result<Self, Failure> {
+        // Elasticsearch ignores slashes at the end, however many, and takes two in the middle for an empty name.
+        let names: Vec<_> = path.trim_end_matches('/').split('/').collect();
+        let (id, actions): (&str, &[(Method, Action)]) = match names.as_slice() {
+            ["", "_rollup", "job"] => ("", &[(Method::GET, Action::Get)]),
+            ["", "_rollup", "job", id] => {
+                (id, &[(Method::GET, Action::Get), (Method::PUT, Action::Put), (Method::DELETE, Action::Delete)])
+            }
+            ["", "_rollup", "job", id, "_start"] => (id, &[(Method::POST, Action::Start)]),
+            ["", "_rollup", "job", id, "_stop"] => (id, &[(Method::POST, Action::Stop)]),
+            ["", "_rollup", "job", id, "_trigger"] => (id, &[(Method::POST, Action::Trigger)]),
+            _ => {
+                let text = format!("no handler found for uri [{shown}] and method [{method}]");
+                return Err(Failure::short(StatusCode::BAD_REQUEST, text));
+            }
+        };
+        let Some((_, action)) = actions.iter().find(|(allowed, _)| allowed == method) else {
+            let allowed = actions.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+            let text = format!("Incorrect HTTP method for uri [{shown}] and method [{method}], allowed: [{allowed}]");
+            return Err(Failure::short(StatusCode::METHOD_NOT_ALLOWED, text).header(ALLOW, &allowed));
+        };
+        Ok(Self { action: *action, id: percent::decode(id, Plus::IsPlus)? })
+    }
+}

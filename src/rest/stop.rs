@@ -1,0 +1,99 @@
+//! `POST _rollup/job/{id}/_stop`: waiting holds no thread.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::Face;
+use super::failure::{Cause, Failure};
+use super::parameters::Parameters;
+use crate::{JobState, StopError, StopOptions, Stopped, TimeUnit, TimeValue};
+
+pub(super) const PARAMETERS: [&str; 2] = ["wait_for_completion", "timeout"];
+
+/// As long as a caller waits who does not say how long.
+const DEFAULT_TIMEOUT: TimeValue = TimeValue::new(30, TimeUnit::Seconds);
+
+/// How long to wait, and how the caller put it.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) timeout: TimeValue,
+    since: Instant,
+}
+
+impl Patience {
+    /// It begins now.
+    pub(super) fn new(parameters: &Parameters) -> Result<Self, Failure> {
+        Ok(Self { timeout: parameters.time("timeout", DEFAULT_TIMEOUT)?, since: Instant::now() })
+    }
+
+    /// A negative time looks once, like none at all.
+    pub(super) fn left(&self) -> Duration {
+        self.timeout.to_duration().unwrap_or_default().saturating_sub(self.since.elapsed())
+    }
+}
+
+pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, Failure> {
+    let wait = parameters.switch("wait_for_completion")?;
+    let patience = Patience::new(parameters)?;
+    let stopped = request(face, job_id, patience).await?;
+    if wait {
+        wait_for(&stopped, patience).await?;
+    }
+    let state = if wait || stopped.is_at_rest() { JobState::Stopped } else { JobState::Stopping };
+    Ok(json!({ "stopped": true, "state": state.as_str() }))
+}
+
+/// The job is at rest, or the time is over.
+pub(super) async fn rest(face: &Face, job_id: &str, patience: Patience) -> Result<(), Failure> {
+    wait_for(&request(face, job_id, patience).await?, patience).await
+}
+
+/// The stop is in force. Only one that has something to save takes a thread, for just that.
+async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stopped, Failure> {
+    let answer = match face.manager.stop_at_hand(job_id) {
+        Some(answer) => answer,
+        None => {
+            let (manager, id) = (face.manager.clone(), job_id.to_owned());
+            face.gate.call(move || manager.stop(&id, StopOptions::new())).await?
+        }
+    };
+    answer.map_err(|error| failure(&error, job_id, patience.timeout))
+}
+
+async fn wait_for(stopped: &Stopped, patience: Patience) -> Result<(), Failure> {
+    if stopped.is_at_rest() {
+        return Ok(());
+    }
+    let in_time = tokio::time::timeout(patience.left(), stopped.completion()).await;
+    // After the time one more look decides, and says where the job is.
+    let outcome = in_time.unwrap_or_else(|_| stopped.completion().wait(Duration::ZERO));
+    outcome.map_err(|error| failure(&error, stopped.job_id(), patience.timeout))
+}
+
+pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> Failure {
+    match error {
+        StopError::NotFound { .. } => Failure::job_not_found(job_id),
+        StopError::Timeout { job, .. } => {
+            let state = job.state().as_str().to_uppercase();
+            let reason = format!(
+                "Timed out after [{timeout}] while waiting for rollup job [{job_id}] to stop. State was [{state}]"
+            );
+            let detail = Map::from_iter([("detail".to_owned(), job.to_string().into())]);
+            let cause = Cause::new("timeout_exception", reason);
+            Failure::with_more(StatusCode::INTERNAL_SERVER_ERROR, cause, detail)
+        }
+        StopError::Store { source, .. } => {
+            let reason = format!("Error while updating state for rollup job [{job_id}] to [STOPPED].");
+            Failure::internal(Cause::new("exception", reason).caused_by(Cause::of(source)))
+        }
+        StopError::Aborting { .. } => {
+            let reason = format!("Cannot stop task for Rollup Job [{job_id}] because state was [ABORTING]");
+            Failure::internal(Cause::new("exception", reason))
+        }
+        StopError::Unreadable { .. } => Failure::internal(Cause::of(error)),
+        StopError::LostOwnership { .. } | StopError::ShutDown { .. } => Failure::unavailable(error),
+    }
+}

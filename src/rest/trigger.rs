@@ -1,0 +1,26 @@
+//! `POST _rollup/job/{id}/_trigger`: a verb of our own, in Elasticsearch's style.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Face;
+use super::failure::{Cause, Failure};
+use crate::TriggerError;
+
+pub(super) fn serve(face: &Face, job_id: &str) -> Result<Value, Failure> {
+    let triggered = face.manager.trigger(job_id).map_err(|error| failure(&error, job_id))?;
+    Ok(json!({ "triggered": true, "run": triggered.run(), "new": triggered.is_new() }))
+}
+
+fn failure(error: &TriggerError, job_id: &str) -> Failure {
+    match error {
+        TriggerError::NotFound { .. } => Failure::job_not_found(job_id),
+        TriggerError::NotStarted { state, .. } => {
+            let state = state.as_str().to_uppercase();
+            let reason = format!("Cannot trigger task for Rollup Job [{job_id}] because state was [{state}]");
+            Failure::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
+        }
+        TriggerError::Unreadable { .. } => Failure::internal(Cause::of(error)),
+        TriggerError::LostOwnership { .. } | TriggerError::ShutDown { .. } => Failure::unavailable(error),
+    }
+}
