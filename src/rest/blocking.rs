@@ -1,36 +1,119 @@
 //! The gate before calls that can block: a few at once, on threads that the runtime keeps for that.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use axum::http::StatusCode;
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 use super::failure::{Cause, Failure};
 
+/// How long a runner waits for one more call. The runtime's own end may have to wait for that.
+const LINGER: Duration = Duration::from_millis(100);
+
 /// Lets a few calls at a time through to engine and store, so that however many requests come, few threads are held.
+///
+/// The calls queue up for a few runners, each of which keeps its thread until there have been no more for a while. A permit for
+/// each call would not do: tokio begins a new thread for whoever gets the permit before its last holder's thread counts as idle.
 pub(super) struct Gate {
-    places: Arc<Semaphore>,
+    places: usize,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    has_call: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    calls: VecDeque<Box<dyn FnOnce() + Send>>,
+    runners: usize,
+    /// Those of them that wait for a call.
+    idle: usize,
 }
 
 impl Gate {
     pub(super) fn new(places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(places)) }
+        Self { places, shared: Arc::default() }
     }
 
-    /// Makes the call. A request that goes away while it waits here has asked for nothing; once made, a call is made to its end,
-    /// and holds its place until then.
+    /// Makes the call. A request that goes away while it queues here has asked for nothing; once begun, a call is made to its end.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
-        let called = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            call()
-        });
-        called.await.map_err(|error| {
-            let reason = if error.is_panic() { "the call panicked" } else { "the runtime is shutting down" };
-            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, Cause::new("exception", reason))
-        })
+        let (answer, answered) = oneshot::channel();
+        self.queue_up(Box::new(move || {
+            if !answer.is_closed() {
+                // Whoever has gone meanwhile misses the answer only.
+                drop(answer.send(call()));
+            }
+        }));
+        answered
+            .await
+            .map_err(|_| Failure::internal(Cause::new("exception", "the call panicked, or the host is going down")))
+    }
+
+    fn queue_up(&self, call: Box<dyn FnOnce() + Send>) {
+        let mut queue = self.shared.lock();
+        queue.calls.push_back(call);
+        if queue.idle >= queue.calls.len() {
+            self.shared.has_call.notify_one();
+        } else if queue.runners < self.places {
+            queue.runners += 1;
+            drop(queue);
+            let runner = Runner { shared: Arc::clone(&self.shared), is_retired: false };
+            tokio::task::spawn_blocking(move || runner.run());
+        }
+    }
+}
+
+/// One of the places, from the moment it is taken: a runtime that goes down drops a runner that has not begun.
+struct Runner {
+    shared: Arc<Shared>,
+    is_retired: bool,
+}
+
+impl Runner {
+    fn run(mut self) {
+        while let Some(call) = self.next() {
+            // Its request is told by the answer that never comes.
+            let _ = catch_unwind(AssertUnwindSafe(call));
+        }
+    }
+
+    /// The next call; if there is none, the place is given back in the same step, so that no call is left without a runner.
+    fn next(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        let mut queue = self.shared.lock();
+        if queue.calls.is_empty() {
+            queue.idle += 1;
+            let nothing = |queue: &mut Queue| queue.calls.is_empty();
+            let waited = self.shared.has_call.wait_timeout_while(queue, LINGER, nothing);
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            queue.idle -= 1;
+        }
+        let call = queue.calls.pop_front();
+        if call.is_none() {
+            queue.runners -= 1;
+            self.is_retired = true;
+        }
+        call
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        if !self.is_retired {
+            self.shared.lock().runners -= 1;
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,6 +7,8 @@
 //! * get has `health`, `last_errors` and `next_run`;
 //! * a configuration that is not valid is answered with all its `problems`, and a stop that timed out with a `detail`;
 //! * `POST _rollup/job/{id}/_trigger` begins a run; a job that is not started is a 409;
+//! * stop takes `allow_no_match`, and then ids, wildcards and `_all` separated by commas, as Elasticsearch's other stop APIs do;
+//!   it answers for each of the `jobs`. Without it an id is an id, as there;
 //! * delete takes `wait_for_completion` and `timeout`, which stop the job first, and `delete_data`;
 //! * a manager that is shut down, or whose jobs another process owns, answers 503, so that clients try elsewhere.
 //!

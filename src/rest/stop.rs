@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::Face;
 use super::failure::{Cause, Failure};
 use super::parameters::Parameters;
-use crate::{JobState, StopError, StopOptions, Stopped, TimeUnit, TimeValue};
+use crate::{JobSelector, JobState, StopError, StopManyError, StopOptions, Stopped, TimeUnit, TimeValue};
 
-pub(super) const PARAMETERS: [&str; 2] = ["wait_for_completion", "timeout"];
+pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "allow_no_match"];
 
 /// As long as a caller waits who does not say how long.
 const DEFAULT_TIMEOUT: TimeValue = TimeValue::new(30, TimeUnit::Seconds);
@@ -38,12 +38,51 @@ impl Patience {
 pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, Failure> {
     let wait = parameters.switch("wait_for_completion")?;
     let patience = Patience::new(parameters)?;
+    if let Some(allow_no_match) = parameters.boolean("allow_no_match")? {
+        let selector = JobSelector::from(job_id).allow_no_match(allow_no_match);
+        return many(face, selector, wait, patience).await;
+    }
     let stopped = request(face, job_id, patience).await?;
     if wait {
         wait_for(&stopped, patience).await?;
     }
-    let state = if wait || stopped.is_at_rest() { JobState::Stopped } else { JobState::Stopping };
-    Ok(json!({ "stopped": true, "state": state.as_str() }))
+    Ok(json!({ "stopped": true, "state": state(&stopped, wait) }))
+}
+
+fn state(stopped: &Stopped, has_waited: bool) -> &'static str {
+    if has_waited || stopped.is_at_rest() { JobState::Stopped.as_str() } else { JobState::Stopping.as_str() }
+}
+
+/// All are asked before any is waited for, and one that fails keeps no other from being stopped. The status is then that of the
+/// first failure.
+async fn many(face: &Face, selector: JobSelector, wait: bool, patience: Patience) -> Result<Value, Failure> {
+    let manager = face.manager.clone();
+    let report = face.gate.call(move || manager.stop_many(selector, StopOptions::new())).await?;
+    let report = report.map_err(|error| match error {
+        StopManyError::NoMatch { .. } => {
+            Failure::new(StatusCode::NOT_FOUND, Cause::new("resource_not_found_exception", error.to_string()))
+        }
+        StopManyError::EmptySelector => Failure::bad_request(error.to_string()),
+    })?;
+    let (mut jobs, mut first_failure) = (Vec::with_capacity(report.len()), None);
+    for (id, outcome) in report.outcomes() {
+        let outcome = match outcome {
+            Ok(stopped) if wait => wait_for(stopped, patience).await.map(|()| state(stopped, wait)),
+            Ok(stopped) => Ok(state(stopped, wait)),
+            // Whoever allows that says so.
+            Err(StopError::NotFound { .. }) => continue,
+            Err(error) => Err(failure(error, id, patience.timeout)),
+        };
+        jobs.push(match outcome {
+            Ok(state) => json!({ "id": id, "state": state }),
+            Err(failure) => {
+                first_failure.get_or_insert(failure.status);
+                json!({ "id": id, "error": failure.body["error"] })
+            }
+        });
+    }
+    let answer = json!({ "stopped": first_failure.is_none(), "jobs": jobs });
+    first_failure.map_or(Ok(answer.clone()), |status| Err(Failure::with_body(status, answer)))
 }
 
 /// The job is at rest, or the time is over.

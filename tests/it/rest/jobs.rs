@@ -116,6 +116,35 @@ fn of_an_indexing_job_and_then_a_stopping_one() {
 }
 
 #[test]
+fn many_jobs_are_stopped_with_one_request_that_says_so() {
+    let (world, client) = world();
+    world.put_stopping("sensor-1");
+    world.put_started("sensor-2");
+    world.put_started("gateway");
+    client.send("POST /_rollup/job/sensor-*/_stop").is_error(
+        404,
+        NOT_FOUND,
+        "Task for Rollup Job [sensor-*] not found",
+    );
+    let states = |one: &str| json!({ "stopped": true, "jobs": [{ "id": "sensor-1", "state": one }, { "id": "sensor-2", "state": "stopped" }] });
+    client.send("POST /_rollup/job/sensor-*,nobody/_stop?allow_no_match").is(200, &states("stopping"));
+    assert_eq!(world.state("gateway"), JobState::Started);
+
+    let line = "POST /_rollup/job/_all/_stop?allow_no_match&wait_for_completion&timeout=0";
+    let answer = client.send(line);
+    assert_eq!((answer.status.as_u16(), &answer.json()["stopped"]), (500, &json!(false)));
+    assert_eq!(answer.json()["jobs"][0], json!({ "id": "gateway", "state": "stopped" }));
+    assert_eq!(answer.json()["jobs"][1]["error"]["type"], "timeout_exception");
+
+    world.gates.commit().open();
+    let line = "POST /_rollup/job/sensor-*/_stop?allow_no_match=true&wait_for_completion=true";
+    client.send(line).is(200, &states("stopped"));
+    let none = client.send("POST /_rollup/job/sensor-1,nobody/_stop?allow_no_match=false");
+    none.is_error(404, NOT_FOUND, "no rollup job matches [nobody]");
+    client.send("POST /_rollup/job/none-*/_stop?allow_no_match").is(200, &json!({ "stopped": true, "jobs": [] }));
+}
+
+#[test]
 fn get_shows_the_config_the_state_the_statistics_and_how_the_job_is() {
     let (world, client) = world();
     world.put("sensor");
