@@ -38,7 +38,8 @@ impl RollupJobConfigBuilder {
                 // Serde's words for what Elasticsearch calls `unknown field [name]`.
                 let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
                 let message = unknown.map_or(message.clone(), |name| format!("unknown field [{name}]"));
-                ConfigError::new("", vec![ConfigProblem::syntax(field, message)])
+                let problem = ConfigProblem::new(field, message).at(error.line(), error.column());
+                ConfigError::new("", vec![problem])
             })
     }
 

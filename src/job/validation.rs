@@ -44,22 +44,22 @@ pub struct ConfigProblem {
     field: String,
     message: String,
     detail: Option<String>,
-    is_syntax: bool,
+    location: Option<(usize, usize)>,
 }
 
 impl ConfigProblem {
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into(), detail: None, is_syntax: false }
+        Self { field: field.into(), message: message.into(), detail: None, location: None }
     }
 
-    pub(super) fn syntax(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { is_syntax: true, ..Self::new(field, message) }
+    pub(super) fn at(self, line: usize, column: usize) -> Self {
+        Self { location: Some((line, column)), ..self }
     }
 
-    /// Whether the text is not JSON of the right shape, so that nothing else was looked at.
+    /// Line and column in the JSON text, if it is not JSON of the right shape, so that nothing else was looked at.
     #[must_use]
-    pub fn is_syntax(&self) -> bool {
-        self.is_syntax
+    pub fn location(&self) -> Option<(usize, usize)> {
+        self.location
     }
 
     /// The member it is about, such as `groups.date_histogram.delay`; empty if it is about the JSON text itself.

@@ -39,6 +39,7 @@ mod get;
 mod media;
 mod parameters;
 mod percent;
+mod place;
 mod put;
 mod route;
 mod start;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Face;
 use super::failure::{Cause, Failure};
+use super::place;
 use crate::engine::EngineErrorKind;
 use crate::{ConfigError, ConfigProblem, PutError, PutOptions, RollupJobConfig, RunAs};
 
@@ -18,7 +19,7 @@ pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body
     let text = std::str::from_utf8(body).map_err(|error| {
         Failure::new(StatusCode::BAD_REQUEST, Cause::parse(format!("the body is not UTF-8: {error}")))
     })?;
-    let config = RollupJobConfig::from_json_with_id(job_id, text).map_err(|error| invalid(&error))?;
+    let config = RollupJobConfig::from_json_with_id(job_id, text).map_err(|error| invalid(&error, text))?;
     let options = run_as.into_iter().fold(PutOptions::new(), PutOptions::run_as);
     let (manager, put) = (face.manager.clone(), config.clone());
     let outcome = face.gate.call(move || manager.put_with(put, options)).await?;
@@ -27,8 +28,8 @@ pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body
 }
 
 /// A configuration that cannot be right, wrapped as Elasticsearch's parsers wrap it. All problems are beside it, in the open.
-fn invalid(error: &ConfigError) -> Failure {
-    let nested = |problem: &&ConfigProblem| layer(problem).is_some();
+fn invalid(error: &ConfigError, json: &str) -> Failure {
+    let nested = |problem: &&ConfigProblem| !layers(problem).is_empty();
     // What is inside an object is met before the whole is looked at.
     let Some(first) = error.problems().iter().find(nested).or(error.problems().first()) else {
         return Failure::internal(Cause::of(error));
@@ -42,40 +43,58 @@ fn invalid(error: &ConfigError) -> Failure {
         Value::Object(members)
     });
     let more = Map::from_iter([("problems".to_owned(), problems.collect())]);
-    Failure::with_more(StatusCode::BAD_REQUEST, wrapped(first), more)
+    Failure::with_more(StatusCode::BAD_REQUEST, wrapped(first, json), more)
 }
 
-/// The member of `groups`, or `metrics`, that a problem is in.
-fn layer(problem: &ConfigProblem) -> Option<&str> {
-    match problem.field().strip_prefix("groups.") {
-        Some(inner) => inner.split(['.', '[']).next(),
-        None => problem.field().starts_with("metrics[").then_some("metrics"),
+const JOB: &str = "xpack/rollup/jobconfig";
+
+/// The members that a problem is inside of and that have a parser of their own, from the outside in.
+fn layers(problem: &ConfigProblem) -> Vec<&str> {
+    let field = problem.field();
+    if field.starts_with("metrics[") {
+        return vec!["metrics"];
+    }
+    match field.strip_prefix("groups.").map(|inner| inner.split(['.', '[']).next().unwrap_or(inner)) {
+        Some(group @ ("date_histogram" | "histogram" | "terms")) => vec!["groups", group],
+        Some(_) => vec!["groups"],
+        None => Vec::new(),
     }
 }
 
-fn wrapped(problem: &ConfigProblem) -> Cause {
-    let message = problem.message();
-    if problem.is_syntax() {
-        return Cause::parse(message);
-    }
-    let mut real = Cause::illegal_argument(message);
-    if let Some(detail) = problem.detail() {
-        let reason = format!("illegal cron expression format [java.lang.IllegalArgumentException: {detail}]");
-        real = real.caused_by(Cause::illegal_argument(reason));
-    }
-    let failed = |parser: &str, field: &str| Cause::parse(format!("[{parser}] failed to parse field [{field}]"));
-    let unbuilt = |what: &str| Cause::parse(format!("Failed to build [{what}] after last required field arrived"));
-    let (job, is_missing) = ("xpack/rollup/jobconfig", message.starts_with("Required ["));
-    match (layer(problem), problem.field()) {
-        (Some("metrics"), _) => failed(job, "metrics").caused_by(unbuilt("metrics").caused_by(real)),
-        (Some(_), "groups.date_histogram") if is_missing => failed(job, "groups").caused_by(real),
-        (Some(group), _) => {
-            let group = failed("groups", group).caused_by(unbuilt(group).caused_by(real));
-            failed(job, "groups").caused_by(group)
+fn wrapped(problem: &ConfigProblem, json: &str) -> Cause {
+    let (message, mut layers) = (problem.message(), layers(problem));
+    let core = if let Some((line, column)) = problem.location() {
+        let text = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
+        Cause::parse(format!("[{line}:{column}] [{}] {text}", layers.last().unwrap_or(&JOB)))
+    } else {
+        let real = illegal(problem);
+        if message.starts_with("Required [") {
+            // It is the parser of the object around it that misses it.
+            layers.truncate(1);
+            real
+        } else if problem.field() == "timeout" {
+            layers.push("timeout");
+            real
+        } else {
+            let unbuilt = layers.last().unwrap_or(&JOB);
+            Cause::parse(format!("Failed to build [{unbuilt}] after last required field arrived")).caused_by(real)
         }
-        (None, "timeout") => failed(job, "timeout").caused_by(real),
-        (None, _) if is_missing => real,
-        (None, _) => unbuilt(job).caused_by(real),
+    };
+    (0..layers.len()).rev().fold(core, |core, at| {
+        let parser = at.checked_sub(1).map_or(JOB, |above| layers[above]);
+        let place = place::end_of(&layers[..=at], json).map(|(line, column)| format!("[{line}:{column}] "));
+        let place = place.unwrap_or_default();
+        Cause::parse(format!("{place}[{parser}] failed to parse field [{}]", layers[at])).caused_by(core)
+    })
+}
+
+fn illegal(problem: &ConfigProblem) -> Cause {
+    let cause = Cause::illegal_argument(problem.message());
+    match problem.detail() {
+        Some(detail) => cause.caused_by(Cause::illegal_argument(format!(
+            "illegal cron expression format [java.lang.IllegalArgumentException: {detail}]"
+        ))),
+        None => cause,
     }
 }
 

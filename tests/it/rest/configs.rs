@@ -8,6 +8,14 @@ use crate::support::{World, config};
 const PARSE: &str = "x_content_parse_exception";
 const ILLEGAL: &str = "illegal_argument_exception";
 
+/// Where the member that `pointer` names ends in the text of `body`, which is one line.
+fn end_of(body: &Value, pointer: &str) -> String {
+    let name = pointer.rsplit_once('/').unwrap().1;
+    let member = format!("\"{name}\":{}", body.pointer(pointer).unwrap());
+    let text = body.to_string();
+    format!("[1:{}] ", text.find(&member).unwrap() + member.len())
+}
+
 /// Types and reasons, from the outermost to the real one.
 fn chain(answer: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -20,7 +28,12 @@ fn the_real_reason_is_as_deep_as_elasticsearch_has_it_and_in_the_open_too() {
     let world = World::new();
     let client = Client::of(&world.manager);
     let unbuilt = |what: &str| (PARSE, format!("Failed to build [{what}] after last required field arrived"));
+    // Each in front of it has the place where its field ends.
     let failed = |parser: &str, field: &str| (PARSE, format!("[{parser}] failed to parse field [{field}]"));
+    let pointer_of = |field: &str| match field {
+        "date_histogram" | "terms" => format!("/groups/{field}"),
+        top => format!("/{top}"),
+    };
     let job = "xpack/rollup/jobconfig";
     let illegal = |reason: &str| (ILLEGAL, reason.to_owned());
     let page_size = "Page size is mandatory and  must be a positive long";
@@ -82,7 +95,11 @@ fn the_real_reason_is_as_deep_as_elasticsearch_has_it_and_in_the_open_too() {
         let answer = client.put("/_rollup/job/sensor", &body);
         assert_eq!(answer.status.as_u16(), 400);
         let answer = answer.json();
-        let expected: Vec<_> = expected.into_iter().map(|(kind, reason)| (kind.to_owned(), reason)).collect();
+        let placed = |reason: String| match reason.split_once("failed to parse field [") {
+            Some((_, field)) => end_of(&body, &pointer_of(field.trim_end_matches(']'))) + &reason,
+            None => reason,
+        };
+        let expected: Vec<_> = expected.into_iter().map(|(kind, reason)| (kind.to_owned(), placed(reason))).collect();
         assert_eq!(chain(&answer), expected, "{pointer}");
         let inner = expected.iter().take_while(|(kind, _)| kind == PARSE).last().unwrap_or(&expected[0]);
         assert_eq!(answer["error"]["root_cause"], json!([{ "type": inner.0, "reason": inner.1 }]));
@@ -90,6 +107,33 @@ fn the_real_reason_is_as_deep_as_elasticsearch_has_it_and_in_the_open_too() {
         assert_eq!(answer["error"]["problems"][0]["message"], real.1.as_str());
     }
     assert!(world.manager.list().is_empty());
+}
+
+#[test]
+fn what_is_not_json_of_the_right_shape_is_said_with_its_place() {
+    let world = World::new();
+    let client = Client::of(&world.manager);
+    for (text, expected) in [
+        (r#"{"colour": 1}"#, vec!["[1:9] [xpack/rollup/jobconfig] unknown field [colour]"]),
+        (
+            "{\"groups\": {\"terms\":\n  {\"size\": 1}}}",
+            vec![
+                "[2:14] [xpack/rollup/jobconfig] failed to parse field [groups]",
+                "[2:13] [groups] failed to parse field [terms]",
+                "[2:9] [terms] unknown field [size]",
+            ],
+        ),
+        ("{", vec!["[1:1] [xpack/rollup/jobconfig] EOF while parsing an object"]),
+        (r#""sensor""#, vec!["[1:8] [xpack/rollup/jobconfig] invalid type: string"]),
+    ] {
+        let answer = client.request("PUT /_rollup/job/a", &[("content-type", "application/json")], text);
+        assert_eq!(answer.status.as_u16(), 400);
+        let chain = chain(&answer.json());
+        assert!(chain.iter().all(|(kind, _)| kind == PARSE));
+        let reasons: Vec<_> = chain.iter().map(|(_, reason)| reason.as_str()).collect();
+        assert_eq!(reasons.len(), expected.len());
+        assert!(reasons.iter().zip(&expected).all(|(reason, expected)| reason.contains(expected)), "{reasons:?}");
+    }
 }
 
 #[test]
