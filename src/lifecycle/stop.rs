@@ -167,9 +167,7 @@ impl<R> Cell<R> {
             return decision;
         }
         let before = self.state;
-        if self.go(Transition::Stop).is_none() {
-            return StopDecision::Aborting;
-        }
+        self.go(Transition::Stop);
         if before != JobState::Stopping {
             self.stop_is_durable = false;
         }

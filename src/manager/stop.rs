@@ -247,9 +247,6 @@ impl RollupJobManager {
             Ok(job) => job,
             Err(missing) => return Some(Err(missing.refuses_stop(job_id))),
         };
-        if let Some(run) = job.lifecycle.run_if_at_rest() {
-            return Some(Ok(Stopped::at_rest(&job, run)));
-        }
         let (begun, _nothing_to_save) = Begun::new(&job, job.lifecycle.stop_at_hand()?);
         Some(self.answer(&job, begun.end(&job, Ok(()), self.indexer.clock.monotonic()), None))
     }

@@ -1,10 +1,12 @@
 //! `DELETE _rollup/job/{id}`.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Face;
-use super::failure::{Cause, Failure};
+use super::failure::{Cause, Failure, upper_case};
 use super::parameters::Parameters;
 use super::stop::{self, Patience};
 use crate::{DeleteError, DeleteOptions, StopError, StopOptions};
@@ -15,11 +17,13 @@ pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "del
 pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, Failure> {
     let stop_first = parameters.switch("wait_for_completion")?;
     let patience = Patience::new(parameters)?;
-    let options = DeleteOptions::new().delete_data(parameters.switch("delete_data")?);
+    let mut options = DeleteOptions::new().delete_data(parameters.switch("delete_data")?);
+    if stop_first {
+        options = options.stop(StopOptions::new().timeout(Duration::ZERO));
+    }
     loop {
-        let options = if stop_first { options.clone().stop(look_once()) } else { options.clone() };
-        let (manager, id) = (face.manager.clone(), job_id.to_owned());
-        match face.gate.call(move || manager.delete_with(&id, options)).await? {
+        let (id, options) = (job_id.to_owned(), options.clone());
+        match face.call(move |manager| manager.delete_with(&id, options)).await? {
             Ok(()) => return Ok(json!({ "acknowledged": true })),
             // The stop is in force. It is waited for without a thread; then the delete stops and looks once more, for somebody
             // may have started the job in between.
@@ -31,18 +35,11 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
     }
 }
 
-fn look_once() -> StopOptions {
-    StopOptions::new().timeout(std::time::Duration::ZERO)
-}
-
 fn failure(error: &DeleteError, job_id: &str, patience: Patience) -> Failure {
     match error {
-        DeleteError::NotFound { .. } => {
-            let reason = format!("the task with id [{job_id}] doesn't exist");
-            Failure::new(StatusCode::NOT_FOUND, Cause::new("resource_not_found_exception", reason))
-        }
+        DeleteError::NotFound { .. } => Failure::not_found(format!("the task with id [{job_id}] doesn't exist")),
         DeleteError::NotStopped { state, .. } => {
-            let state = state.as_str().to_uppercase();
+            let state = upper_case(*state);
             let reason = format!(
                 "Could not delete job [{job_id}] because indexer state is [{state}].  Job must be [STOPPED] before deletion."
             );

@@ -6,6 +6,9 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
+use crate::JobState;
+use crate::store::StoreError;
+
 const PARSE: &str = "x_content_parse_exception";
 
 /// An answer that is not what was asked for.
@@ -71,6 +74,11 @@ impl Cause {
     }
 }
 
+/// A state as Elasticsearch's messages spell it.
+pub(super) fn upper_case(state: JobState) -> String {
+    state.as_str().to_uppercase()
+}
+
 impl Failure {
     pub(super) fn new(status: StatusCode, cause: Cause) -> Self {
         Self::with_more(status, cause, Map::new())
@@ -97,9 +105,18 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, Cause::illegal_argument(reason))
     }
 
-    pub(super) fn job_not_found(job_id: &str) -> Self {
-        let reason = format!("Task for Rollup Job [{job_id}] not found");
+    pub(super) fn not_found(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, Cause::new("resource_not_found_exception", reason))
+    }
+
+    pub(super) fn job_not_found(job_id: &str) -> Self {
+        Self::not_found(format!("Task for Rollup Job [{job_id}] not found"))
+    }
+
+    /// The store refused to save that the job is in this state.
+    pub(super) fn not_saved(job_id: &str, state: JobState, error: &StoreError) -> Self {
+        let reason = format!("Error while updating state for rollup job [{job_id}] to [{}].", upper_case(state));
+        Self::internal(Cause::new("exception", reason).caused_by(Cause::of(error)))
     }
 
     /// The host's fault, or the machine's: the documented 500.

@@ -2,18 +2,27 @@
 
 use serde_json::{Map, Value};
 
+use crate::job::wildcard_match;
+
 /// Comma-separated paths: `*` stands for any part of a name, `**` for any number of names, and a `-` in front takes away.
 pub(super) fn apply(filter: &str, answer: Value) -> Value {
     let paths = filter.split(',').map(str::trim).filter(|path| !path.is_empty());
     let (excluded, included): (Vec<_>, Vec<_>) = paths.partition(|path| path.starts_with('-'));
-    let included: Vec<Vec<_>> = included.iter().map(|path| path.split('.').collect()).collect();
-    let excluded: Vec<Vec<_>> = excluded.iter().map(|path| path[1..].split('.').collect()).collect();
+    let included: Vec<_> = included.iter().map(|path| names(path)).collect();
+    let excluded: Vec<_> = excluded.iter().map(|path| names(&path[1..])).collect();
     let kept = if included.is_empty() { Some(answer) } else { keep(&views(&included), answer) };
     let left = kept.and_then(|kept| take_away(&views(&excluded), kept));
     left.unwrap_or_else(|| Value::Object(Map::new()))
 }
 
 type Path<'a> = &'a [&'a str];
+
+/// Several `**` in a row mean no more than one, and would only multiply the ways to go on.
+fn names(path: &str) -> Vec<&str> {
+    let mut names: Vec<_> = path.split('.').collect();
+    names.dedup_by(|name, before| *name == "**" && *before == "**");
+    names
+}
 
 fn views<'a>(paths: &'a [Vec<&'a str>]) -> Vec<Path<'a>> {
     paths.iter().map(Vec::as_slice).collect()
@@ -28,7 +37,7 @@ fn below<'a>(paths: &[Path<'a>], name: &str) -> Vec<Path<'a>> {
                 left.push(*path);
                 left.extend(below(&[rest], name));
             }
-            [first, rest @ ..] if is_match(first, name) => left.push(rest),
+            [first, rest @ ..] if wildcard_match(first, name) => left.push(rest),
             _ => {}
         }
     }
@@ -80,15 +89,5 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(members) => members.is_empty(),
         Value::Array(values) => values.is_empty(),
         _ => false,
-    }
-}
-
-/// `*` stands for any text.
-fn is_match(pattern: &str, name: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == name,
-        Some((start, rest)) => name.strip_prefix(start).is_some_and(|tail| {
-            tail.char_indices().map(|(at, _)| at).chain([tail.len()]).any(|at| is_match(rest, &tail[at..]))
-        }),
     }
 }

@@ -140,6 +140,15 @@ async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
 }
 
 impl Face {
+    /// A call of the manager that reaches engine or store.
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&RollupJobManager) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let manager = Arc::clone(&self.manager);
+        self.gate.call(move || call(&manager)).await
+    }
+
     async fn answer(
         &self,
         request: &Parts,

@@ -21,8 +21,8 @@ pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body
     })?;
     let config = RollupJobConfig::from_json_with_id(job_id, text).map_err(|error| invalid(&error, text))?;
     let options = run_as.into_iter().fold(PutOptions::new(), PutOptions::run_as);
-    let (manager, put) = (face.manager.clone(), config.clone());
-    let outcome = face.gate.call(move || manager.put_with(put, options)).await?;
+    let put = config.clone();
+    let outcome = face.call(move |manager| manager.put_with(put, options)).await?;
     outcome.map_err(|error| failure(face, &error, &config))?;
     Ok(json!({ "acknowledged": true }))
 }

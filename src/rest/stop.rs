@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::Face;
-use super::failure::{Cause, Failure};
+use super::failure::{Cause, Failure, upper_case};
 use super::parameters::Parameters;
 use crate::{JobSelector, JobState, StopError, StopManyError, StopOptions, Stopped, TimeUnit, TimeValue};
 
@@ -43,32 +43,30 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
         return many(face, selector, wait, patience).await;
     }
     let stopped = request(face, job_id, patience).await?;
-    if wait {
-        wait_for(&stopped, patience).await?;
-    }
-    Ok(json!({ "stopped": true, "state": state(&stopped, wait) }))
+    Ok(json!({ "stopped": true, "state": settle(&stopped, wait, patience).await? }))
 }
 
-fn state(stopped: &Stopped, has_waited: bool) -> &'static str {
-    if has_waited || stopped.is_at_rest() { JobState::Stopped.as_str() } else { JobState::Stopping.as_str() }
+/// The state that the job is in, after waiting if that is wanted.
+async fn settle(stopped: &Stopped, wait: bool, patience: Patience) -> Result<&'static str, Failure> {
+    if wait {
+        wait_for(stopped, patience).await?;
+    }
+    let state = if wait || stopped.is_at_rest() { JobState::Stopped } else { JobState::Stopping };
+    Ok(state.as_str())
 }
 
 /// All are asked before any is waited for, and one that fails keeps no other from being stopped. The status is then that of the
 /// first failure.
 async fn many(face: &Face, selector: JobSelector, wait: bool, patience: Patience) -> Result<Value, Failure> {
-    let manager = face.manager.clone();
-    let report = face.gate.call(move || manager.stop_many(selector, StopOptions::new())).await?;
+    let report = face.call(move |manager| manager.stop_many(selector, StopOptions::new())).await?;
     let report = report.map_err(|error| match error {
-        StopManyError::NoMatch { .. } => {
-            Failure::new(StatusCode::NOT_FOUND, Cause::new("resource_not_found_exception", error.to_string()))
-        }
+        StopManyError::NoMatch { .. } => Failure::not_found(error.to_string()),
         StopManyError::EmptySelector => Failure::bad_request(error.to_string()),
     })?;
     let (mut jobs, mut first_failure) = (Vec::with_capacity(report.len()), None);
     for (id, outcome) in report.outcomes() {
         let outcome = match outcome {
-            Ok(stopped) if wait => wait_for(stopped, patience).await.map(|()| state(stopped, wait)),
-            Ok(stopped) => Ok(state(stopped, wait)),
+            Ok(stopped) => settle(stopped, wait, patience).await,
             // Whoever allows that says so.
             Err(StopError::NotFound { .. }) => continue,
             Err(error) => Err(failure(error, id, patience.timeout)),
@@ -82,7 +80,10 @@ async fn many(face: &Face, selector: JobSelector, wait: bool, patience: Patience
         });
     }
     let answer = json!({ "stopped": first_failure.is_none(), "jobs": jobs });
-    first_failure.map_or(Ok(answer.clone()), |status| Err(Failure::with_body(status, answer)))
+    match first_failure {
+        None => Ok(answer),
+        Some(status) => Err(Failure::with_body(status, answer)),
+    }
 }
 
 /// The job is at rest, or the time is over.
@@ -95,8 +96,8 @@ async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stoppe
     let answer = match face.manager.stop_at_hand(job_id) {
         Some(answer) => answer,
         None => {
-            let (manager, id) = (face.manager.clone(), job_id.to_owned());
-            face.gate.call(move || manager.stop(&id, StopOptions::new())).await?
+            let id = job_id.to_owned();
+            face.call(move |manager| manager.stop(&id, StopOptions::new())).await?
         }
     };
     answer.map_err(|error| failure(&error, job_id, patience.timeout))
@@ -116,7 +117,7 @@ pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> Fa
     match error {
         StopError::NotFound { .. } => Failure::job_not_found(job_id),
         StopError::Timeout { job, .. } => {
-            let state = job.state().as_str().to_uppercase();
+            let state = upper_case(job.state());
             let reason = format!(
                 "Timed out after [{timeout}] while waiting for rollup job [{job_id}] to stop. State was [{state}]"
             );
@@ -124,10 +125,7 @@ pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> Fa
             let cause = Cause::new("timeout_exception", reason);
             Failure::with_more(StatusCode::INTERNAL_SERVER_ERROR, cause, detail)
         }
-        StopError::Store { source, .. } => {
-            let reason = format!("Error while updating state for rollup job [{job_id}] to [STOPPED].");
-            Failure::internal(Cause::new("exception", reason).caused_by(Cause::of(source)))
-        }
+        StopError::Store { source, .. } => Failure::not_saved(job_id, JobState::Stopped, source),
         StopError::Aborting { .. } => {
             let reason = format!("Cannot stop task for Rollup Job [{job_id}] because state was [ABORTING]");
             Failure::internal(Cause::new("exception", reason))

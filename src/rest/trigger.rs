@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Face;
-use super::failure::{Cause, Failure};
+use super::failure::{Cause, Failure, upper_case};
 use crate::TriggerError;
 
 pub(super) fn serve(face: &Face, job_id: &str) -> Result<Value, Failure> {
@@ -16,7 +16,7 @@ fn failure(error: &TriggerError, job_id: &str) -> Failure {
     match error {
         TriggerError::NotFound { .. } => Failure::job_not_found(job_id),
         TriggerError::NotStarted { state, .. } => {
-            let state = state.as_str().to_uppercase();
+            let state = upper_case(*state);
             let reason = format!("Cannot trigger task for Rollup Job [{job_id}] because state was [{state}]");
             Failure::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
         }
