@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::config::RollupJobConfig;
 use super::groups::{DateHistogram, Histogram, RawGroups, Terms};
 use super::metrics::{Metric, RawMetricField};
+use super::object::{self, Object};
 use super::pattern::IndexPattern;
 use super::time_value::TimeValue;
 use super::validation::{
@@ -23,13 +24,16 @@ pub struct RollupJobConfigBuilder {
     pub(super) cron: Option<String>,
     pub(super) page_size: Option<Value>,
     pub(super) timeout: Option<String>,
+    #[serde(default, deserialize_with = "object::optional")]
     pub(super) groups: Option<RawGroups>,
+    #[serde(default, deserialize_with = "object::list")]
     pub(super) metrics: Option<Vec<RawMetricField>>,
 }
 impl RollupJobConfigBuilder {
     pub(super) fn from_json(json: &str) -> Result<Self, ConfigError> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         serde_path_to_error::deserialize(&mut deserializer)
+            .map(|Object(builder)| builder)
             .map_err(|error| (error.path().to_string(), error.into_inner()))
             .and_then(|builder| deserializer.end().map(|()| builder).map_err(|error| (String::new(), error)))
             .map_err(|(path, error)| {
@@ -38,7 +42,8 @@ impl RollupJobConfigBuilder {
                 // Serde's words for what Elasticsearch calls `unknown field [name]`.
                 let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
                 let message = unknown.map_or(message.clone(), |name| format!("unknown field [{name}]"));
-                let problem = ConfigProblem::new(field, message).at(error.line(), error.column());
+                // What is wrong from the start has no column yet.
+                let problem = ConfigProblem::new(field, message).at(error.line(), error.column().max(1));
                 ConfigError::new("", vec![problem])
             })
     }

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::object;
+
 /// Groups documents by time: one bucket per interval. Every rollup job has one.
 ///
 /// The texts are Elasticsearch's and are checked when the configuration is built.
@@ -32,6 +34,13 @@ pub struct DateHistogram {
 #[expect(clippy::option_option, reason = "null, absent and given are three things in Elasticsearch's JSON")]
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
+}
+
+#[expect(clippy::option_option, reason = "null, absent and given are three things in Elasticsearch's JSON")]
+fn given_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    object::optional(deserializer).map(Some)
 }
 
 impl DateHistogram {
@@ -202,8 +211,10 @@ impl Groups {
 #[serde(deny_unknown_fields)]
 #[expect(clippy::option_option, reason = "null, absent and given are three things in Elasticsearch's JSON")]
 pub(super) struct RawGroups {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given_object")]
     pub(super) date_histogram: Option<Option<DateHistogram>>,
+    #[serde(default, deserialize_with = "object::optional")]
     pub(super) histogram: Option<Histogram>,
+    #[serde(default, deserialize_with = "object::optional")]
     pub(super) terms: Option<Terms>,
 }

@@ -6,6 +6,7 @@ mod cron;
 mod groups;
 mod interval;
 mod metrics;
+mod object;
 mod pattern;
 mod position;
 mod record;
