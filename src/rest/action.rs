@@ -16,11 +16,14 @@ pub enum Action {
     Delete,
     /// `GET _rollup/job/{id}`
     Get,
+    /// `GET _rollup/openapi.json`, which Elasticsearch has not.
+    Describe,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 6] = [Self::Put, Self::Start, Self::Stop, Self::Trigger, Self::Delete, Self::Get];
+    pub const ALL: [Self; 7] =
+        [Self::Put, Self::Start, Self::Stop, Self::Trigger, Self::Delete, Self::Get, Self::Describe];
 
     /// Elasticsearch's name, such as `cluster:admin/xpack/rollup/stop`.
     #[must_use]
@@ -32,6 +35,7 @@ impl Action {
             Self::Trigger => "cluster:admin/xpack/rollup/trigger",
             Self::Delete => "cluster:admin/xpack/rollup/delete",
             Self::Get => "cluster:monitor/xpack/rollup/get",
+            Self::Describe => "cluster:monitor/xpack/rollup/describe",
         }
     }
 
@@ -39,7 +43,9 @@ impl Action {
     #[must_use]
     pub const fn granted_by(self) -> &'static [Privilege] {
         match self {
-            Self::Get => &[Privilege::MonitorRollup, Privilege::ManageRollup, Privilege::Monitor, Privilege::Manage],
+            Self::Get | Self::Describe => {
+                &[Privilege::MonitorRollup, Privilege::ManageRollup, Privilege::Monitor, Privilege::Manage]
+            }
             _ => &[Privilege::ManageRollup, Privilege::Manage],
         }
     }
@@ -65,6 +71,9 @@ pub enum Privilege {
 }
 
 impl Privilege {
+    /// All privileges.
+    pub const ALL: [Self; 4] = [Self::Manage, Self::ManageRollup, Self::Monitor, Self::MonitorRollup];
+
     /// Elasticsearch's name, such as `manage_rollup`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -85,14 +94,14 @@ impl fmt::Display for Privilege {
 
 /// No privilege of this name has to do with rollup jobs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown privilege [{0}]: the ones for rollup jobs are manage, manage_rollup, monitor and monitor_rollup")]
+#[error("unknown privilege [{0}]: the ones for rollup jobs are {names}", names = Privilege::ALL.map(Privilege::as_str).join(", "))]
 pub struct UnknownPrivilege(String);
 
 impl std::str::FromStr for Privilege {
     type Err = UnknownPrivilege;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        [Self::Manage, Self::ManageRollup, Self::Monitor, Self::MonitorRollup]
+        Self::ALL
             .into_iter()
             .find(|privilege| privilege.as_str() == name)
             .ok_or_else(|| UnknownPrivilege(name.to_owned()))

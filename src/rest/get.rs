@@ -3,14 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::Face;
+use super::failure::Failure;
 use crate::{JobError, JobStatus};
 
-pub(super) fn serve(face: &Face, job_id: &str) -> Value {
-    let jobs: Vec<_> = match job_id {
-        "" | "*" | "_all" => face.manager.list().iter().map(job).collect(),
+pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Value, Failure> {
+    let jobs = match job_id {
+        "" | "*" | "_all" => face.list(job).await?,
         id => face.manager.get(id).iter().map(job).collect(),
     };
-    json!({ "jobs": jobs })
+    Ok(json!({ "jobs": jobs }))
 }
 
 fn job(status: &JobStatus) -> Value {

@@ -37,6 +37,7 @@ mod failure;
 mod filter_path;
 mod get;
 mod media;
+mod openapi;
 mod parameters;
 mod percent;
 mod place;
@@ -67,21 +68,25 @@ use failure::{Cause, Failure};
 use parameters::Parameters;
 use route::Route;
 
-use crate::RollupJobManager;
+use crate::{JobStatus, RollupJobManager};
 
 /// How many calls reach engine and store at once.
 const CALLS_AT_ONCE: usize = 8;
+
+/// How many lists of all jobs are written at once.
+const LISTS_AT_ONCE: usize = 2;
 
 /// How a [router](router_with) behaves.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct RouterOptions {
     body_limit: usize,
+    openapi: bool,
 }
 
 impl Default for RouterOptions {
     fn default() -> Self {
-        Self { body_limit: 1 << 20 }
+        Self { body_limit: 1 << 20, openapi: false }
     }
 }
 
@@ -96,6 +101,13 @@ impl RouterOptions {
         self.body_limit = bytes;
         self
     }
+
+    /// Whether to serve an OpenAPI 3.1 description of the routes at `/_rollup/openapi.json`, to those who may
+    /// [`Action::Describe`]. Default: no.
+    pub fn openapi(mut self, openapi: bool) -> Self {
+        self.openapi = openapi;
+        self
+    }
 }
 
 /// Elasticsearch's rollup job APIs, below `/_rollup`. See the [module](self), and [`router_with`] for options.
@@ -107,7 +119,13 @@ pub fn router(manager: Arc<RollupJobManager>, authorizer: impl Authorizer) -> Ro
 ///
 /// It needs a tokio runtime with its time driver. The authorizer is asked first of all.
 pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, options: RouterOptions) -> Router {
-    let face = Face { manager, authorizer: Box::new(authorizer), gate: Gate::new(CALLS_AT_ONCE), options };
+    let face = Face {
+        manager,
+        authorizer: Box::new(authorizer),
+        calls: Gate::new(CALLS_AT_ONCE),
+        lists: Gate::new(LISTS_AT_ONCE),
+        options,
+    };
     let serve = any(serve);
     Router::new()
         .route("/_rollup", serve.clone())
@@ -119,7 +137,9 @@ pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, 
 struct Face {
     manager: Arc<RollupJobManager>,
     authorizer: Box<dyn Authorizer>,
-    gate: Gate,
+    calls: Gate,
+    /// A list of many jobs keeps a thread busy, though it waits for nothing; and it is wanted most when calls hang.
+    lists: Gate,
     options: RouterOptions,
 }
 
@@ -146,7 +166,13 @@ impl Face {
         call: impl FnOnce(&RollupJobManager) -> T + Send + 'static,
     ) -> Result<T, Failure> {
         let manager = Arc::clone(&self.manager);
-        self.gate.call(move || call(&manager)).await
+        self.calls.call(move || call(&manager)).await
+    }
+
+    /// All jobs, in the form that `write` gives them.
+    async fn list<T: Send + 'static>(&self, write: fn(&JobStatus) -> T) -> Result<Vec<T>, Failure> {
+        let manager = Arc::clone(&self.manager);
+        self.lists.call(move || manager.list().iter().map(write).collect()).await
     }
 
     async fn answer(
@@ -157,7 +183,7 @@ impl Face {
     ) -> Result<Value, Failure> {
         let original = request.extensions.get::<OriginalUri>().map_or(&request.uri, |uri| &uri.0);
         let shown = original.path_and_query().map_or(original.path(), |whole| whole.as_str());
-        let Route { action, id } = Route::find(&request.method, request.uri.path(), shown)?;
+        let Route { action, id } = Route::find(&request.method, request.uri.path(), shown, self.options.openapi)?;
         let caller = self.authorizer.authorize(request, action).map_err(|refusal| refused(refusal, action, shown))?;
         media::check_accept(&request.headers)?;
         let parameters = parameters?;
@@ -181,7 +207,8 @@ impl Face {
             Action::Stop => stop::serve(self, &id, &parameters).await,
             Action::Trigger => trigger::serve(self, &id),
             Action::Delete => delete::serve(self, &id, &parameters).await,
-            Action::Get => Ok(get::serve(self, &id)),
+            Action::Get => get::serve(self, &id).await,
+            Action::Describe => openapi::serve(original.path()),
         }?;
         Ok(match parameters.text("filter_path") {
             Some(filter) => filter_path::apply(filter, answer),

@@ -16,7 +16,8 @@ pub(super) struct Route {
 
 impl Route {
     /// `path` is what the router sees, `shown` what the caller sent: a host may have mounted the router deeper.
-    pub(super) fn find(method: &Method, path: &str, shown: &str) -> Result<Self, Failure> {
+    /// The description has a path of its own if the host wants it.
+    pub(super) fn find(method: &Method, path: &str, shown: &str, described: bool) -> Result<Self, Failure> {
         // Elasticsearch ignores slashes at the end, however many, and takes two in the middle for an empty name.
         let names: Vec<_> = path.trim_end_matches('/').split('/').collect();
         let (id, actions): (&str, &[(Method, Action)]) = match names.as_slice() {
@@ -27,6 +28,7 @@ impl Route {
             ["", "_rollup", "job", id, "_start"] => (id, &[(Method::POST, Action::Start)]),
             ["", "_rollup", "job", id, "_stop"] => (id, &[(Method::POST, Action::Stop)]),
             ["", "_rollup", "job", id, "_trigger"] => (id, &[(Method::POST, Action::Trigger)]),
+            ["", "_rollup", "openapi.json"] if described => ("", &[(Method::GET, Action::Describe)]),
             _ => {
                 let text = format!("no handler found for uri [{shown}] and method [{method}]");
                 return Err(Failure::short(StatusCode::BAD_REQUEST, text));
