@@ -1,6 +1,7 @@
 //! The REST face, as a client sees it: what comes back for what is sent.
 
 mod configs;
+mod fuzz;
 mod jobs;
 mod openapi;
 mod privileges;
