@@ -62,7 +62,7 @@
 //! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
 //!   command, a clock that stands still.
 
-#[cfg(all(doctest, feature = "tantivy", feature = "redb"))]
+#[cfg(all(doctest, feature = "rest", feature = "tantivy", feature = "redb"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeIsTested;
 
