@@ -4,14 +4,14 @@
 //! there after a position, and where do documents go. An engine for real use should pass `rollup_jobs::testing::check_engine`.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::IntoIter;
 use std::error::Error;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::vec::IntoIter;
 
 use rollup_jobs::engine::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext,
-    MetricValues, PageStream, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MetricValues,
+    Page, PageStream, RolledUpDocument, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
@@ -74,9 +74,7 @@ impl Engine for House {
                 watts.add(reading.watts);
             }
         }
-        let bucket = |(key, (doc_count, watts))| Bucket { key, doc_count, metrics: vec![watts] };
-        let buckets: Vec<Bucket> = groups.into_iter().map(bucket).collect();
-        Ok(Box::new(Pages { buckets: buckets.into_iter(), size: job.config().page_size() }))
+        Ok(Box::new(Pages { groups: groups.into_iter(), job: job.clone() }))
     }
 
     fn begin(&self, _job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -95,16 +93,20 @@ impl Engine for House {
 }
 
 struct Pages {
-    buckets: IntoIter<Bucket>,
-    size: usize,
+    groups: IntoIter<GroupKey, (u64, MetricValues)>,
+    job: JobContext,
 }
 
 impl PageStream for Pages {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if stop.is_stopped() {
             return Err(EngineError::cancelled());
         }
-        Ok(self.buckets.by_ref().take(self.size).collect())
+        let mut page = Page::new(&self.job);
+        for (key, (doc_count, watts)) in self.groups.by_ref().take(self.job.config().page_size()) {
+            page.push(key, doc_count, [watts]);
+        }
+        Ok(page)
     }
 }
 
@@ -114,8 +116,8 @@ struct Batch {
 }
 
 impl RollupWriter for Batch {
-    fn write(&mut self, documents: &[RolledUpDocument], _stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        self.documents.extend_from_slice(documents);
+    fn write(&mut self, documents: RolledUpDocuments<'_>, _stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        self.documents.extend(documents.iter());
         Ok(WriteReport::accepted(documents.len()))
     }
 

@@ -90,7 +90,7 @@ pub mod testing;
 
 pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
-pub use indexer::{MisfitBucket, roll_up};
+pub use indexer::{MisfitPage, roll_up};
 pub use job::{
     BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, CronError, CronSchedule, DateBucket,
     DateHistogram, DateInterval, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError, JobRecord,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine,
-    PageStream, RolledUpDocument, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page,
+    PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
 };
 use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, Ownership, StoreError};
 use rollup_jobs::{Checkpoint, DateHistogram, IndexPattern, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
@@ -114,7 +114,7 @@ struct ParkingStream {
 }
 
 impl PageStream for ParkingStream {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if self.busy.is_zero() {
             // Nobody has to wake it, which would be part of what the call costs.
             self.searching.send(()).unwrap();
@@ -279,7 +279,7 @@ struct TimedWriter {
 }
 
 impl RollupWriter for TimedWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let _ = self.writing.send(());
         self.inner.write(documents, stop)
     }

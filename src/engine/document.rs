@@ -1,6 +1,8 @@
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::job::{Metric, RollupJobConfig, TermsType, number_json};
+use super::metric::MetricValues;
+use super::page::Bucket;
+use crate::job::{KeyPart, Metric, RollupJobConfig, TermsType};
 use crate::sync::Arc;
 
 /// The type of a field of a rolled-up document.
@@ -36,6 +38,18 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
+    fn of_key(part: &KeyPart) -> Self {
+        match part {
+            KeyPart::Null => Self::Null,
+            KeyPart::Date(millis) => Self::Date(*millis),
+            KeyPart::Histogram { number, interval } => Self::Double(number * interval),
+            KeyPart::Integer(value) => Self::Integer(*value),
+            KeyPart::Unsigned(value) => Self::Unsigned(*value),
+            KeyPart::Double(value) => Self::Double(*value),
+            KeyPart::Text(text) => Self::Text(Arc::clone(text)),
+        }
+    }
+
     /// The value in Elasticsearch's JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -62,6 +76,20 @@ pub enum FieldSource {
     Metric(usize, MetricPart),
 }
 
+impl FieldSource {
+    /// The value that a bucket has for the field; `None` if it is left out.
+    pub(crate) fn value(&self, bucket: &Bucket<'_>) -> Option<FieldValue> {
+        match self {
+            Self::Constant(value) => Some(value.clone()),
+            Self::Key(at) => bucket.key.get(*at).map(FieldValue::of_key),
+            Self::DocCount => Some(FieldValue::Integer(i64::try_from(bucket.doc_count).unwrap_or(i64::MAX))),
+            Self::Metric(at, part) => {
+                bucket.metrics.get(*at).and_then(|values| part.of(values)).map(FieldValue::Double)
+            }
+        }
+    }
+}
+
 /// What of a metric field's values a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MetricPart {
@@ -77,6 +105,25 @@ pub enum MetricPart {
     AvgCount,
     /// The count; 0 if there are no values.
     ValueCount,
+}
+
+impl MetricPart {
+    /// The value, if it is finite: the extremes of nothing and a sum beyond the doubles are left out, as in Elasticsearch.
+    #[inline]
+    pub(crate) fn of(self, values: &MetricValues) -> Option<f64> {
+        #[expect(clippy::cast_precision_loss, reason = "counts are stored as doubles, as in Elasticsearch")]
+        let count = values.count() as f64;
+        let value = match self {
+            Self::Min => values.min(),
+            Self::Max => values.max(),
+            Self::Sum => values.sum(),
+            Self::ValueCount => count,
+            Self::AvgSum | Self::AvgCount if values.count() == 0 => return None,
+            Self::AvgSum => values.sum(),
+            Self::AvgCount => count,
+        };
+        value.is_finite().then_some(value)
+    }
 }
 
 /// One field of a job's rolled-up documents.
@@ -172,59 +219,5 @@ impl DocumentLayout {
     /// The parts of a key in the order of their names, in which ids are made.
     pub(crate) fn key_order(&self) -> &[usize] {
         &self.key_order
-    }
-}
-
-/// A bucket in the form in which it is stored, with an id that is the same whenever the same bucket is rolled up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RolledUpDocument {
-    id: String,
-    layout: Arc<DocumentLayout>,
-    values: Vec<Option<FieldValue>>,
-}
-
-impl RolledUpDocument {
-    /// `values` has a place for each field of `layout`; those of constant fields are ignored, `None` is left out.
-    pub(crate) fn new(id: String, layout: Arc<DocumentLayout>, values: Vec<Option<FieldValue>>) -> Self {
-        Self { id, layout, values }
-    }
-
-    /// The id: job id, `$`, and a hash of the key.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// The fields that it is made of.
-    #[must_use]
-    pub fn layout(&self) -> &Arc<DocumentLayout> {
-        &self.layout
-    }
-
-    /// A value for each field of the layout, `None` where it is left out.
-    pub fn values(&self) -> impl Iterator<Item = Option<&FieldValue>> {
-        self.layout.fields.iter().zip(&self.values).map(|(field, value)| match &field.source {
-            FieldSource::Constant(value) => Some(value),
-            _ => value.as_ref(),
-        })
-    }
-
-    /// Fields and values in the order of the layout; what is left out is not among them.
-    pub fn fields(&self) -> impl Iterator<Item = (&LayoutField, &FieldValue)> {
-        self.layout.fields.iter().zip(self.values()).filter_map(|(field, value)| Some((field, value?)))
-    }
-
-    /// Elasticsearch's JSON: one flat object.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        let fields = self.fields().map(|(field, value)| {
-            let json = match (value, &field.source) {
-                // The histogram's interval is printed as it was configured: whole numbers without a fraction.
-                (FieldValue::Double(interval), FieldSource::Constant(_)) => Value::Number(number_json(*interval)),
-                _ => value.to_json(),
-            };
-            (field.name.clone(), json)
-        });
-        Value::Object(fields.collect::<Map<_, _>>())
     }
 }

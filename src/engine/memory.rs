@@ -2,8 +2,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext,
-    MetricValues, PageStream, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MetricValues,
+    Page, PageStream, RolledUpDocument, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, RollupJobConfig};
 use crate::sync::{Arc, Mutex};
@@ -309,18 +309,18 @@ struct MemoryStream {
 }
 
 impl PageStream for MemoryStream {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if stop.is_stopped() {
             return Err(EngineError::cancelled());
         }
         if self.buckets.is_none() {
             self.buckets = Some(self.group(stop)?.into_iter());
         }
-        let rest = self.buckets.iter_mut().flatten();
-        Ok(rest
-            .take(self.config.page_size())
-            .map(|(key, (doc_count, metrics))| Bucket { key, doc_count, metrics })
-            .collect())
+        let mut page = Page::of_width(self.config.key_names().len(), self.config.metrics().len());
+        for (key, (doc_count, metrics)) in self.buckets.iter_mut().flatten().take(self.config.page_size()) {
+            page.push(key, doc_count, metrics);
+        }
+        Ok(page)
     }
 
     fn documents_skipped(&self) -> u64 {
@@ -402,10 +402,13 @@ struct MemoryWriter {
 }
 
 impl RollupWriter for MemoryWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        let blocks = documents.chunks(BLOCK).take_while(|_| !stop.is_stopped());
-        let taken = blocks.map(<[_]>::len).sum();
-        self.pending.extend_from_slice(&documents[..taken]);
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let mut taken = 0;
+        while taken < documents.len() && !stop.is_stopped() {
+            let end = (taken + BLOCK).min(documents.len());
+            self.pending.extend(documents.slice(taken..end).iter());
+            taken = end;
+        }
         Ok(WriteReport::accepted(taken))
     }
 

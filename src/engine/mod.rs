@@ -14,16 +14,20 @@ mod document;
 mod error;
 mod memory;
 mod metric;
+mod page;
+mod rolled_up;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
 pub use context::JobContext;
-pub use document::{DocumentLayout, FieldSource, FieldValue, LayoutField, MetricPart, RolledUpDocument, ValueKind};
+pub use document::{DocumentLayout, FieldSource, FieldValue, LayoutField, MetricPart, ValueKind};
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::{MemoryEngine, SourceDocument, SourceValue};
 pub use metric::MetricValues;
+pub use page::{Bucket, Page};
+pub use rolled_up::{RolledUpDocument, RolledUpDocuments, RolledUpPage};
 
 /// A search engine that holds source indices and rollup indices.
 ///
@@ -102,26 +106,15 @@ pub struct ScanRequest {
     pub before: i64,
 }
 
-/// One group with what was found in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Bucket {
-    /// The date, the histogram parts and the terms parts, in configured order.
-    pub key: GroupKey,
-    /// How many documents are in it. A multi-valued document counts once in each bucket that it falls into.
-    pub doc_count: u64,
-    /// The values of each metric field, in configured order.
-    pub metrics: Vec<MetricValues>,
-}
-
 /// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one
 /// consistent snapshot of the source.
 pub trait PageStream: Send {
-    /// The next buckets, at most `page_size` of the job's configuration; none at all means the end.
+    /// The next buckets, at most `page_size` of the job's configuration; an empty page means the end.
     ///
     /// # Errors
     /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is dropped,
     /// and a run that goes on opens a new one.
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError>;
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError>;
 
     /// How many source documents had no date and were left out, as far as the stream has seen.
     fn documents_skipped(&self) -> u64 {
@@ -142,7 +135,7 @@ pub trait RollupWriter: Send {
     ///
     /// # Errors
     /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError>;
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError>;
 
     /// Makes everything that was written durable, with `checkpoint` in the same step if the engine keeps checkpoints.
     /// It is always awaited.
@@ -180,7 +173,7 @@ impl WriteReport {
 /// A document that the engine did not accept.
 #[derive(Debug)]
 pub struct RejectedItem {
-    /// Its place in the slice that was written.
+    /// Its place among the documents that were written.
     pub index: usize,
     /// Why. A transient one is tried again, any other ends the run.
     pub error: EngineError,

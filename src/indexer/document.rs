@@ -1,11 +1,8 @@
-//! From a bucket to its rolled-up document: pure, and the same for every engine.
+//! From buckets to rolled-up documents: pure, and the same for every engine.
 
 use std::io::Cursor;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
-use crate::engine::{Bucket, DocumentLayout, FieldSource, FieldValue, MetricPart, MetricValues, RolledUpDocument};
+use crate::engine::{DocumentLayout, JobContext, Page, RolledUpPage, StopSignal};
 use crate::job::KeyPart;
 use crate::sync::Arc;
 
@@ -25,69 +22,48 @@ const NULL: [u8; 90] = {
     bytes
 };
 
-/// A bucket does not fit the layout of its job: the engine that delivered it has a bug.
+/// A page does not fit the layout of its job: the engine that delivered it has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the engine delivered a bucket with {found} {parts}, expected {expected}")]
-pub struct MisfitBucket {
-    parts: &'static str,
-    found: usize,
-    expected: usize,
+#[error(
+    "the engine delivered a page whose buckets do not have {key_parts} key parts and {metric_fields} metric fields each"
+)]
+pub struct MisfitPage {
+    key_parts: usize,
+    metric_fields: usize,
 }
 
-/// The rolled-up document of a bucket: what a run writes, for hosts that preview and for tests of engines.
+/// The rolled-up documents of a page: what a run writes, for hosts that preview and for tests of engines.
 ///
 /// # Errors
-/// [`MisfitBucket`] if the key or the metrics do not fit the layout.
-pub fn roll_up(bucket: &Bucket, layout: &Arc<DocumentLayout>) -> Result<RolledUpDocument, MisfitBucket> {
-    let keys = layout.key_order().len();
-    if bucket.key.len() != keys {
-        return Err(MisfitBucket { parts: "key parts", found: bucket.key.len(), expected: keys });
+/// [`MisfitPage`] if keys or metrics do not fit the job.
+pub fn roll_up(buckets: Page, job: &JobContext) -> Result<RolledUpPage, MisfitPage> {
+    roll_up_until(buckets, job, &StopSignal::never())
+}
+
+/// How many documents are made between two looks at the stop signal.
+const BLOCK: usize = 256;
+
+/// The same for as many buckets, from the first on, as can be had before a stop.
+pub(super) fn roll_up_until(buckets: Page, job: &JobContext, stop: &StopSignal) -> Result<RolledUpPage, MisfitPage> {
+    let (key_parts, metric_fields) = (job.config().key_names().len(), job.config().metrics().len());
+    if !buckets.is_empty() && buckets.width() != Some((key_parts, metric_fields)) {
+        return Err(MisfitPage { key_parts, metric_fields });
     }
-    let value = |source: &FieldSource| match source {
-        FieldSource::Constant(_) => Ok(None),
-        FieldSource::Key(at) => Ok(Some(key_value(&bucket.key[*at]))),
-        FieldSource::DocCount => Ok(Some(FieldValue::Integer(i64::try_from(bucket.doc_count).unwrap_or(i64::MAX)))),
-        FieldSource::Metric(at, part) => match bucket.metrics.get(*at) {
-            Some(values) => Ok(metric_value(values, *part)),
-            None => Err(MisfitBucket { parts: "metric fields", found: bucket.metrics.len(), expected: at + 1 }),
-        },
-    };
-    let values = layout.fields().iter().map(|field| value(&field.source)).collect::<Result<_, _>>()?;
-    Ok(RolledUpDocument::new(document_id(&bucket.key, layout), Arc::clone(layout), values))
-}
-
-fn key_value(part: &KeyPart) -> FieldValue {
-    match part {
-        KeyPart::Null => FieldValue::Null,
-        KeyPart::Date(millis) => FieldValue::Date(*millis),
-        KeyPart::Histogram { number, interval } => FieldValue::Double(number * interval),
-        KeyPart::Integer(value) => FieldValue::Integer(*value),
-        KeyPart::Unsigned(value) => FieldValue::Unsigned(*value),
-        KeyPart::Double(value) => FieldValue::Double(*value),
-        KeyPart::Text(text) => FieldValue::Text(Arc::clone(text)),
+    let layout = job.layout();
+    let (mut hashes, mut input) = (Vec::with_capacity(buckets.len()), Vec::with_capacity(64));
+    for (at, bucket) in buckets.iter().enumerate() {
+        if at.is_multiple_of(BLOCK) && stop.is_stopped() {
+            break;
+        }
+        hashes.push(id_hash(bucket.key, layout, &mut input));
     }
+    Ok(RolledUpPage::new(Arc::clone(layout), buckets, hashes))
 }
 
-/// A metric that is infinite (the extremes of nothing, a sum beyond the doubles) is left out, as in Elasticsearch.
-fn metric_value(values: &MetricValues, part: MetricPart) -> Option<FieldValue> {
-    #[expect(clippy::cast_precision_loss, reason = "counts are stored as doubles, as in Elasticsearch")]
-    let count = values.count() as f64;
-    let value = match part {
-        MetricPart::Min => values.min(),
-        MetricPart::Max => values.max(),
-        MetricPart::Sum => values.sum(),
-        MetricPart::ValueCount => count,
-        MetricPart::AvgSum | MetricPart::AvgCount if values.count() == 0 => return None,
-        MetricPart::AvgSum => values.sum(),
-        MetricPart::AvgCount => count,
-    };
-    value.is_finite().then_some(FieldValue::Double(value))
-}
-
-/// Elasticsearch's id, bit for bit: the parts in the order of their names and the job's id, each followed by `$`, hashed by
-/// 128-bit `MurmurHash3`.
-fn document_id(key: &[KeyPart], layout: &DocumentLayout) -> String {
-    let mut input = Vec::with_capacity(64);
+/// The hash in Elasticsearch's id, bit for bit: of the parts in the order of their names and the job's id, each followed by `$`,
+/// by 128-bit `MurmurHash3`.
+fn id_hash(key: &[KeyPart], layout: &DocumentLayout, input: &mut Vec<u8>) -> u128 {
+    input.clear();
     for at in layout.key_order() {
         match &key[*at] {
             KeyPart::Null => input.extend_from_slice(&NULL),
@@ -105,41 +81,42 @@ fn document_id(key: &[KeyPart], layout: &DocumentLayout) -> String {
     // Reading from memory cannot fail.
     let hash = murmur3::murmur3_x64_128(&mut Cursor::new(&input), SEED).unwrap_or_default();
     // The crate has the first word in the low half.
-    let hash = hash.rotate_left(64).to_be_bytes();
-    let mut id = String::with_capacity(layout.job_id().len() + 23);
-    id.push_str(layout.job_id());
-    id.push('$');
-    URL_SAFE_NO_PAD.encode_string(hash, &mut id);
-    id
+    hash.rotate_left(64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{DateHistogram, Histogram, Metric, RollupJobConfig, TermsType};
+    use crate::engine::MetricValues;
+    use crate::job::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobConfigBuilder, TermsType};
 
-    fn layout(config: &RollupJobConfig) -> Arc<DocumentLayout> {
-        Arc::new(DocumentLayout::new(config, &[TermsType::Keyword]))
+    fn job(config: RollupJobConfigBuilder) -> JobContext {
+        JobContext::new(Arc::new(config.build().unwrap()), &[TermsType::Keyword])
     }
 
-    fn config(id: &str) -> crate::job::RollupJobConfigBuilder {
+    fn config(id: &str) -> RollupJobConfigBuilder {
         RollupJobConfig::builder(id).index_pattern("in").rollup_index("out").cron("0 0 * * * ?").page_size(10)
+    }
+
+    fn document_id(key: impl IntoIterator<Item = KeyPart>, job: &JobContext) -> String {
+        let mut page = Page::new(job);
+        page.push(key, 1, []);
+        roll_up(page, job).unwrap().documents().ids().next().unwrap()
     }
 
     #[test]
     fn ids_are_elasticsearchs_bit_for_bit() {
-        let one = config("foo").date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build().unwrap();
-        assert_eq!(document_id(&[KeyPart::Date(0)], &layout(&one)), "foo$VxMkzTqILshClbtbFi4-rQ");
+        let one = job(config("foo").date_histogram(DateHistogram::fixed_interval("timestamp", "1h")));
+        assert_eq!(document_id([KeyPart::Date(0)], &one), "foo$VxMkzTqILshClbtbFi4-rQ");
 
         let three = config("foo")
             .date_histogram(DateHistogram::fixed_interval("foo", "1ms"))
             .histogram(Histogram::new(1.9, ["abc"]))
-            .terms(["bar"])
-            .build()
-            .unwrap();
+            .terms(["bar"]);
+        let three = job(three);
         let key = |term: &str| [KeyPart::Date(123), KeyPart::histogram(1.9, 1.9), KeyPart::Text(term.into())];
-        assert_eq!(document_id(&key("baz"), &layout(&three)), "foo$c9LcrFqeFW92uN_Z7sv1hA");
-        assert_eq!(document_id(&key(&"a".repeat(32_766)), &layout(&three)), "foo$VAFKZpyaEqYRPLyic57_qw");
+        assert_eq!(document_id(key("baz"), &three), "foo$c9LcrFqeFW92uN_Z7sv1hA");
+        assert_eq!(document_id(key(&"a".repeat(32_766)), &three), "foo$VAFKZpyaEqYRPLyic57_qw");
     }
 
     #[test]
@@ -149,19 +126,17 @@ mod tests {
             .histogram(Histogram::new(5.0, ["load"]))
             .terms(["node"])
             .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount])
-            .metric("voltage", [Metric::Min, Metric::Sum, Metric::Avg, Metric::ValueCount])
-            .build()
-            .unwrap();
+            .metric("voltage", [Metric::Min, Metric::Sum, Metric::Avg, Metric::ValueCount]);
+        let job = job(config);
         let mut temperature = MetricValues::default();
         for value in [198.0, 200.0, 202.0] {
             temperature.add(value);
         }
-        let bucket = Bucket {
-            key: vec![KeyPart::Date(1_516_640_400_000), KeyPart::histogram(7.0, 5.0), KeyPart::Null],
-            doc_count: 3,
-            metrics: vec![temperature, MetricValues::default()],
-        };
-        let document = roll_up(&bucket, &layout(&config)).unwrap();
+        let mut page = Page::new(&job);
+        let key = [KeyPart::Date(1_516_640_400_000), KeyPart::histogram(7.0, 5.0), KeyPart::Null];
+        page.push(key, 3, [temperature, MetricValues::default()]);
+        let page = roll_up(page, &job).unwrap();
+        let document = page.documents().iter().next().unwrap();
         let expected = serde_json::json!({
             "timestamp.date_histogram.timestamp": 1_516_640_400_000_i64,
             "timestamp.date_histogram.interval": "1h",
@@ -179,14 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_does_not_fit_is_refused() {
-        let config = config("a")
-            .date_histogram(DateHistogram::fixed_interval("t", "1h"))
-            .metric("m", [Metric::Min])
-            .build()
-            .unwrap();
-        let bucket = |key: Vec<KeyPart>, metrics| Bucket { key, doc_count: 1, metrics };
-        assert!(roll_up(&bucket(vec![], vec![MetricValues::default()]), &layout(&config)).is_err());
-        assert!(roll_up(&bucket(vec![KeyPart::Date(0)], vec![]), &layout(&config)).is_err());
+    fn a_page_that_does_not_fit_is_refused() {
+        let job = job(config("a").date_histogram(DateHistogram::fixed_interval("t", "1h")).metric("m", [Metric::Min]));
+        let page = |keys: &[KeyPart], metrics: &[MetricValues]| {
+            let mut page = Page::new(&job);
+            page.push(keys.to_vec(), 1, metrics.to_vec());
+            roll_up(page, &job)
+        };
+        assert!(page(&[], &[MetricValues::default()]).is_err());
+        assert!(page(&[KeyPart::Date(0)], &[]).is_err());
+        assert!(page(&[KeyPart::Date(0)], &[MetricValues::default()]).is_ok());
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use document::{MisfitBucket, roll_up};
+pub use document::{MisfitPage, roll_up};
 pub(crate) use run::Run;
 
 use crate::clock::Clock;

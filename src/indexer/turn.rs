@@ -4,12 +4,12 @@ use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::document::roll_up;
+use super::document::roll_up_until;
 use super::pool::Pulse;
 use super::run::{Run, Stage};
 use super::{Job, Settings, guarded};
 use crate::engine::{
-    Bucket, CommittedCheckpoint, EngineError, EngineErrorKind, PageStream, RolledUpDocument, RollupWriter, ScanRequest,
+    CommittedCheckpoint, EngineError, EngineErrorKind, Page, PageStream, RolledUpPage, RollupWriter, ScanRequest,
     WriteReport,
 };
 use crate::job::{Checkpoint, JobError, KeyPart, Notice, Phase, Position};
@@ -50,7 +50,7 @@ struct Turn<'a> {
 /// it is dropped after the turn's end was published.
 #[derive(Default)]
 struct Unneeded {
-    page: (Vec<Bucket>, Vec<RolledUpDocument>),
+    page: Option<RolledUpPage>,
     stream: Option<Box<dyn PageStream>>,
 }
 
@@ -172,17 +172,17 @@ impl<'a> Turn<'a> {
             if buckets.is_empty() {
                 return Ok(Pages::Exhausted);
             }
-            let documents = self.convert(&buckets)?;
-            let is_whole = documents.len() == buckets.len() && self.write(&buckets, &documents)?;
+            let page = self.convert(buckets)?;
+            let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
             if !is_whole || self.run.signal.is_stopped() || clock.monotonic() >= time_up {
-                self.unneeded.page = (buckets, documents);
+                self.unneeded.page = Some(page);
                 return Ok(Pages::Interrupted);
             }
         }
     }
 
     /// The next page, or `None` if a stop made it unwanted.
-    fn search(&mut self) -> Result<Option<Vec<Bucket>>, Failure> {
+    fn search(&mut self) -> Result<Option<Page>, Failure> {
         self.enter(Phase::Searching);
         let began = self.job.indexer.clock.monotonic();
         let page = self.next_page();
@@ -205,7 +205,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn next_page(&mut self) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self) -> Result<Page, EngineError> {
         let stream = match &mut self.run.stream {
             Some(stream) => stream,
             empty => {
@@ -222,16 +222,13 @@ impl<'a> Turn<'a> {
     }
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.
-    fn convert(&mut self, buckets: &[Bucket]) -> Result<Vec<RolledUpDocument>, Failure> {
+    fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, Failure> {
         let began = self.job.indexer.clock.monotonic();
-        let converted = self.check_order(buckets).and_then(|()| {
-            buckets
-                .iter()
-                .take_while(|_| !self.run.signal.is_stopped())
-                .map(|bucket| roll_up(bucket, self.job.context.layout()).map_err(|error| error.to_string()))
-                .collect::<Result<Vec<_>, _>>()
+        let converted = self.check_order(&buckets).and_then(|()| {
+            let converted = roll_up_until(buckets, &self.job.context, &self.run.signal);
+            converted.map_err(|error| error.to_string())
         });
-        let documents = converted.map_err(|text| {
+        let page = converted.map_err(|text| {
             self.progress.stats.search_failures += 1;
             self.run.stream = None;
             Failure { transient: false, keep: true, chain: vec![text], phase: Phase::Searching }
@@ -239,30 +236,34 @@ impl<'a> Turn<'a> {
         let stats = &mut self.progress.stats;
         stats.processing_time += self.job.indexer.clock.monotonic().saturating_sub(began);
         stats.processing_total += 1;
-        Ok(documents)
+        Ok(page)
     }
 
     /// An engine that does not keep to the order, or to the range, would lose or repeat buckets.
-    fn check_order(&self, buckets: &[Bucket]) -> Result<(), String> {
+    fn check_order(&self, buckets: &Page) -> Result<(), String> {
         let position = self.progress.position.as_ref().map(Position::key);
-        let mut previous = position.as_ref();
-        for bucket in buckets {
-            if previous.is_some_and(|previous| bucket.key <= *previous) {
+        let mut previous = position.as_deref();
+        if buckets.width().is_none() {
+            // Whoever converts the page says what does not fit.
+            return Ok(());
+        }
+        for bucket in buckets.iter() {
+            if previous.is_some_and(|previous| bucket.key <= previous) {
                 return Err(format!("the engine delivered a bucket out of order: {:?}", bucket.key));
             }
             if !matches!(bucket.key.first(), Some(KeyPart::Date(start)) if *start < self.run.boundary) {
                 return Err(format!("the engine delivered a bucket that is not complete: {:?}", bucket.key));
             }
-            previous = Some(&bucket.key);
+            previous = Some(bucket.key);
         }
         Ok(())
     }
 
     /// Writes a page. `false` if a stop made the engine end early.
-    fn write(&mut self, buckets: &[Bucket], documents: &[RolledUpDocument]) -> Result<bool, Failure> {
+    fn write(&mut self, page: &RolledUpPage) -> Result<bool, Failure> {
         self.enter(Phase::Writing);
-        let began = self.job.indexer.clock.monotonic();
-        let report = self.write_page(documents).map_err(|error| {
+        let (began, documents) = (self.job.indexer.clock.monotonic(), page.documents());
+        let report = self.write_page(page).map_err(|error| {
             self.progress.stats.index_failures += 1;
             // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
             self.run.stream = None;
@@ -280,10 +281,10 @@ impl<'a> Turn<'a> {
         stats.index_time += self.job.indexer.clock.monotonic().saturating_sub(began);
         stats.index_total += 1;
         stats.rollups_indexed += accepted as u64;
-        stats.documents_processed += buckets[..accepted].iter().map(|bucket| bucket.doc_count).sum::<u64>();
+        stats.documents_processed += documents.buckets().take(accepted).map(|bucket| bucket.doc_count).sum::<u64>();
         stats.index_failures += report.rejected.len() as u64;
-        if let Some(last) = buckets[..accepted].last() {
-            self.progress.position = Some(Position::of(self.job.context.config(), &last.key));
+        if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {
+            self.progress.position = Some(Position::of(self.job.context.config(), last.key));
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.
@@ -296,12 +297,12 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn write_page(&mut self, documents: &[RolledUpDocument]) -> Result<WriteReport, EngineError> {
+    fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             empty => empty.insert(self.job.indexer.engine.begin(&self.job.context)?),
         };
-        writer.write(documents, &self.run.signal)
+        writer.write(page.documents(), &self.run.signal)
     }
 
     /// Makes durable what was written. Says whether the engine wants to merge.

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
+    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 use crate::{Checkpoint, IndexPattern};
 
@@ -124,7 +124,7 @@ struct CountingStream {
 }
 
 impl PageStream for CountingStream {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let page = self.counts.busy(|| self.stream.next_page(stop))?;
         self.counts.pages.fetch_add(1, Ordering::SeqCst);
         Ok(page)
@@ -141,7 +141,7 @@ struct CountingWriter {
 }
 
 impl RollupWriter for CountingWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let report = self.counts.busy(|| self.writer.write(documents, stop))?;
         self.counts.writes.fetch_add(1, Ordering::SeqCst);
         self.counts.documents.fetch_add((report.taken - report.rejected.len()) as u64, Ordering::SeqCst);

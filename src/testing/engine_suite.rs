@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::harness::{EngineHarness, MemoryHarness};
 use crate::engine::{
-    Bucket, CommittedCheckpoint, EngineErrorKind, FieldType, JobContext, MemoryEngine, PageStream, RolledUpDocument,
+    Bucket, CommittedCheckpoint, EngineErrorKind, FieldType, JobContext, MemoryEngine, Page, PageStream, RolledUpPage,
     ScanRequest, SourceDocument, SourceValue, StopSignal,
 };
 use crate::{
@@ -166,13 +166,13 @@ fn without_level(document: &SourceDocument) -> SourceDocument {
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
-fn open(harness: &dyn EngineHarness, job: &JobContext, after: Option<&Bucket>, before: i64) -> Box<dyn PageStream> {
-    let request = ScanRequest { after: after.map(|bucket| bucket.key.clone()), before };
+fn open(harness: &dyn EngineHarness, job: &JobContext, after: Option<Bucket<'_>>, before: i64) -> Box<dyn PageStream> {
+    let request = ScanRequest { after: after.map(|bucket| bucket.key.to_vec()), before };
     harness.engine().scan(job, request, &StopSignal::never()).expect("the scan opens")
 }
 
-fn drain(mut stream: Box<dyn PageStream>, page_size: usize) -> (Vec<Bucket>, u64) {
-    let mut buckets = Vec::new();
+fn drain(mut stream: Box<dyn PageStream>, page_size: usize) -> (Page, u64) {
+    let mut buckets = Page::default();
     loop {
         #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
         let page = stream.next_page(&StopSignal::never()).expect("a page");
@@ -180,20 +180,20 @@ fn drain(mut stream: Box<dyn PageStream>, page_size: usize) -> (Vec<Bucket>, u64
         if page.is_empty() {
             return (buckets, stream.documents_skipped());
         }
-        buckets.extend(page);
+        buckets.append(page);
     }
 }
 
-fn scan(harness: &dyn EngineHarness, job: &JobContext, after: Option<&Bucket>, before: i64) -> (Vec<Bucket>, u64) {
+fn scan(harness: &dyn EngineHarness, job: &JobContext, after: Option<Bucket<'_>>, before: i64) -> (Page, u64) {
     drain(open(harness, job, after, before), job.config().page_size())
 }
 
-fn assert_same(found: &[Bucket], expected: &[Bucket]) {
-    assert!(found.is_sorted_by(|a, b| a.key < b.key), "keys ascend");
-    for (found, expected) in found.iter().zip(expected) {
+fn assert_same(found: &Page, expected: &Page) {
+    assert!(found.iter().is_sorted_by(|a, b| a.key < b.key), "keys ascend");
+    for (found, expected) in found.iter().zip(expected.iter()) {
         assert_eq!(found.key, expected.key);
         assert_eq!(found.doc_count, expected.doc_count, "{:?}", expected.key);
-        for (found, expected) in found.metrics.iter().zip(&expected.metrics) {
+        for (found, expected) in found.metrics.iter().zip(expected.metrics) {
             let exact = |m: &crate::engine::MetricValues| (m.count(), m.min().to_bits(), m.max().to_bits());
             assert_eq!(exact(found), exact(expected));
             assert!(
@@ -290,8 +290,8 @@ fn a_scan_resumes_after_every_key(harness: &dyn EngineHarness) {
     let job = wide("a");
     let (all, _) = scan(harness, &job, None, END);
     for at in (0..all.len()).step_by(37).chain([0, all.len() - 1]) {
-        let (rest, _) = scan(harness, &job, Some(&all[at]), END);
-        assert_same(&rest, &all[at + 1..]);
+        let (rest, _) = scan(harness, &job, all.get(at), END);
+        assert_same(&rest, &all.slice(at + 1..all.len()));
     }
 }
 
@@ -313,21 +313,24 @@ fn a_scan_gives_up_on_stop(harness: &dyn EngineHarness) {
 
 fn an_index_without_documents(harness: &dyn EngineHarness) {
     harness.create_index("sensor-1", &fields());
-    assert_eq!(scan(harness, &wide("a"), None, END), (vec![], 0));
+    let (found, skipped) = scan(harness, &wide("a"), None, END);
+    assert_eq!((found.len(), skipped), (0, 0));
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
-fn rolled(job: &JobContext, buckets: &[Bucket]) -> (Vec<RolledUpDocument>, Checkpoint) {
-    let documents = buckets.iter().map(|bucket| roll_up(bucket, job.layout()).expect("it fits")).collect();
-    let position = buckets.last().map(|last| Position::of(job.config(), &last.key));
-    (documents, Checkpoint { position, ..Checkpoint::default() })
+fn rolled(job: &JobContext, buckets: &Page) -> (RolledUpPage, Checkpoint) {
+    let position = buckets.last().map(|last| Position::of(job.config(), last.key));
+    let page = roll_up(buckets.clone(), job).expect("it fits");
+    (page, Checkpoint { position, ..Checkpoint::default() })
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
-fn write(harness: &dyn EngineHarness, job: &JobContext, buckets: &[Bucket]) -> Checkpoint {
-    let (documents, checkpoint) = rolled(job, buckets);
+fn write(harness: &dyn EngineHarness, job: &JobContext, buckets: &Page) -> Checkpoint {
+    let (page, checkpoint) = rolled(job, buckets);
+    let documents = page.documents();
     let mut writer = harness.engine().begin(job).expect("a writer");
-    for part in documents.chunks(100) {
+    for from in (0..documents.len()).step_by(100) {
+        let part = documents.slice(from..(from + 100).min(documents.len()));
         let report = writer.write(part, &StopSignal::never()).expect("a write");
         assert_eq!((report.taken, report.rejected.len()), (part.len(), 0));
     }
@@ -348,8 +351,15 @@ fn bare(documents: BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     documents.into_iter().map(|(id, document)| (id, strip(document))).collect()
 }
 
-fn expected(job: &JobContext, buckets: &[Bucket]) -> BTreeMap<String, Value> {
-    bare(rolled(job, buckets).0.iter().map(|document| (document.id().to_owned(), document.to_json())).collect())
+fn expected(job: &JobContext, buckets: &Page) -> BTreeMap<String, Value> {
+    bare(
+        rolled(job, buckets)
+            .0
+            .documents()
+            .iter()
+            .map(|document| (document.id().to_owned(), document.to_json()))
+            .collect(),
+    )
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
@@ -360,8 +370,9 @@ fn commit(harness: &dyn EngineHarness) {
     let before = engine.committed_checkpoint(&job).expect("a checkpoint");
     assert!(matches!(before, CommittedCheckpoint::NotKept | CommittedCheckpoint::Kept(None)));
     let (buckets, _) = scan(&reference, &job, None, END);
-    let (first, second) = buckets.split_at(buckets.len() / 2);
-    for (part, sum) in [(first, first), (second, &buckets)] {
+    let middle = buckets.len() / 2;
+    let (first, second) = (buckets.slice(0..middle), buckets.slice(middle..buckets.len()));
+    for (part, sum) in [(&first, &first), (&second, &buckets)] {
         let checkpoint = write(harness, &job, part);
         match engine.committed_checkpoint(&job).expect("a checkpoint") {
             CommittedCheckpoint::NotKept => {
@@ -386,7 +397,7 @@ fn a_dropped_writer(harness: &dyn EngineHarness) {
     engine.prepare(&job).expect("prepared");
     let (buckets, _) = scan(&reference, &job, None, END);
     let mut writer = engine.begin(&job).expect("a writer");
-    writer.write(&rolled(&job, &buckets[..50]).0, &StopSignal::never()).expect("a write");
+    writer.write(rolled(&job, &buckets.slice(0..50)).0.documents(), &StopSignal::never()).expect("a write");
     drop(writer);
     write(harness, &job, &buckets);
     assert_eq!(bare(harness.rolled_up(&job)), expected(&job, &buckets), "none missing, none double");

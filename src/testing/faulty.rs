@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::fault_plan::FaultPlan;
 use crate::engine::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    RejectedItem, RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
+    RejectedItem, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 use crate::{Checkpoint, IndexPattern};
 
@@ -143,7 +143,7 @@ struct FaultyStream {
 }
 
 impl PageStream for FaultyStream {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         self.plan.check()?;
         self.stream.next_page(stop)
     }
@@ -159,7 +159,7 @@ struct FaultyWriter {
 }
 
 impl RollupWriter for FaultyWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         if !self.plan.calls.is_due() {
             return self.writer.write(documents, stop);
         }
@@ -168,7 +168,7 @@ impl RollupWriter for FaultyWriter {
             return self.writer.write(documents, stop);
         }
         let middle = documents.len() / 2;
-        for part in [&documents[..middle], &documents[middle + 1..]] {
+        for part in [documents.slice(0..middle), documents.slice(middle + 1..documents.len())] {
             self.writer.write(part, &StopSignal::never())?;
         }
         let rejected = RejectedItem { index: middle, error: EngineError::unavailable("planned fault") };

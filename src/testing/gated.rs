@@ -4,8 +4,8 @@ use std::time::Duration;
 use crate::Checkpoint;
 use crate::IndexPattern;
 use crate::engine::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
+    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 
 /// How long a test waits for a gate before it fails: a hang is a failure.
@@ -190,7 +190,7 @@ struct GatedStream {
 }
 
 impl PageStream for GatedStream {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if self.gate.pass(Some(stop)) { self.stream.next_page(stop) } else { Err(EngineError::cancelled()) }
     }
 
@@ -205,7 +205,7 @@ struct GatedWriter {
 }
 
 impl RollupWriter for GatedWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         self.gates.write.pass(None);
         self.writer.write(documents, stop)
     }

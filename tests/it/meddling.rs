@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RejectedItem,
-    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 use rollup_jobs::{Checkpoint, IndexPattern, RollupJobManager};
 
@@ -77,7 +77,7 @@ impl MeddlingWriter {
 }
 
 impl RollupWriter for MeddlingWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         match self.act {
             Act::StopInWrite => {}
             Act::StopInCommit => return self.writer.write(documents, stop),
@@ -87,7 +87,7 @@ impl RollupWriter for MeddlingWriter {
             }
         }
         let half = documents.len() / 2;
-        self.writer.write(&documents[..half], stop)?;
+        self.writer.write(documents.slice(0..half), stop)?;
         self.stop();
         assert!(stop.is_stopped());
         Ok(WriteReport::accepted(half))

@@ -9,7 +9,9 @@ use rollup_jobs::engine::tantivy::tantivy::query::{AllQuery, TermQuery};
 use rollup_jobs::engine::tantivy::tantivy::schema::IndexRecordOption;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOptions};
-use rollup_jobs::engine::{Engine, EngineErrorKind, FieldType, JobContext, ScanRequest, SourceDocument, StopSignal};
+use rollup_jobs::engine::{
+    Engine, EngineErrorKind, FieldType, JobContext, Page, ScanRequest, SourceDocument, StopSignal,
+};
 use rollup_jobs::store::{MemoryStore, RedbStore};
 use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};
 
@@ -123,13 +125,13 @@ fn deleted_documents_are_not_rolled_up() {
     let job = context("sensor");
     let request = ScanRequest { after: None, before: 100 * HOUR };
     let mut stream = harness.engine.scan(&job, request, &StopSignal::never()).unwrap();
-    let mut buckets = Vec::new();
+    let mut buckets = Page::default();
     loop {
         let page = stream.next_page(&StopSignal::never()).unwrap();
         if page.is_empty() {
             break;
         }
-        buckets.extend(page);
+        buckets.append(page);
     }
     assert_eq!(buckets.len(), 20);
     assert_eq!(buckets.iter().map(|bucket| bucket.doc_count).sum::<u64>(), 40);
@@ -249,7 +251,7 @@ fn a_hundred_open_scans_share_one_memory_budget() {
         for (scan, found) in scans.iter_mut().zip(&mut found) {
             let page = scan.next_page(&StopSignal::never()).unwrap();
             open -= usize::from(page.is_empty() && !found.is_empty());
-            found.extend(page.into_iter().map(|bucket| (bucket.key, bucket.doc_count)));
+            found.extend(page.iter().map(|bucket| (bucket.key.to_vec(), bucket.doc_count)));
         }
         // A scan that has ended goes on saying so.
         if found.iter().all(|found| found.len() == 40_000) {

@@ -13,7 +13,7 @@ use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecisi
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, doc};
 use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    RolledUpDocument, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
 use rollup_jobs::store::{JobStore, LoadedRecord, Ownership, RedbStore, StoreError};
 use rollup_jobs::{
@@ -202,7 +202,7 @@ impl Engine for HaltingEngine {
 struct HaltingWriter(Box<dyn RollupWriter>, Arc<Halt>);
 
 impl RollupWriter for HaltingWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let written = self.0.write(documents, stop);
         if self.1.writes.fetch_add(1, Ordering::SeqCst) == 1
             && let Some(manager) = self.1.stops.get().and_then(Weak::upgrade)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{
-    Bucket, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
+    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page, PageStream,
     RollupWriter, ScanRequest, SourceDocument, StopSignal,
 };
 use rollup_jobs::store::MemoryStore;
@@ -23,7 +23,7 @@ struct Wedged(MemoryEngine);
 struct Never;
 
 impl PageStream for Never {
-    fn next_page(&mut self, _: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, _: &StopSignal) -> Result<Page, EngineError> {
         loop {
             std::thread::park();
         }

@@ -12,8 +12,8 @@ use shuttle::thread::{JoinHandle, yield_now};
 use shuttle::{Config, Runner};
 
 use crate::engine::{
-    Bucket, CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine,
-    PageStream, RolledUpDocument, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page,
+    PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
 };
 use crate::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
 use crate::testing::ManualClock;
@@ -279,7 +279,7 @@ struct ModelStream {
 }
 
 impl PageStream for ModelStream {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let _at_work = self.plan.enter();
         self.stream.next_page(stop)
     }
@@ -291,7 +291,7 @@ struct ModelWriter {
 }
 
 impl RollupWriter for ModelWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let _at_work = self.plan.enter();
         if self.plan.fail_in_write.load(Ordering::SeqCst) {
             return Err(EngineError::rejected("planned"));

@@ -9,7 +9,7 @@ use super::directory::RollupDirectory;
 use super::failed;
 use super::schema::{RollupFields, rollup_schema};
 use super::storage::{RollupPlace, RollupStorage};
-use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocument, RollupWriter, StopSignal, WriteReport};
+use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport};
 use crate::job::Checkpoint;
 use crate::sync::Arc;
 
@@ -172,13 +172,13 @@ pub(super) struct TantivyWriter {
 }
 
 impl RollupWriter for TantivyWriter {
-    fn write(&mut self, documents: &[RolledUpDocument], stop: &StopSignal) -> Result<WriteReport, EngineError> {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         for (taken, document) in documents.iter().enumerate() {
             // When tantivy's queue is full every document waits for its turn: a look at the signal is nothing beside that.
             if stop.is_stopped() {
                 return Ok(WriteReport::accepted(taken));
             }
-            self.writer.add_document(self.fields.document(document)).map_err(|error| self.index.failed(error))?;
+            self.writer.add_document(self.fields.document(&document)).map_err(|error| self.index.failed(error))?;
         }
         Ok(WriteReport::accepted(documents.len()))
     }
@@ -203,7 +203,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::engine::{Bucket, MetricValues};
+    use crate::engine::{MetricValues, Page, RolledUpPage};
     use crate::job::{DateHistogram, KeyPart, Metric, RollupJobConfig};
     use crate::sync::{AtomicBool, Ordering};
 
@@ -290,13 +290,13 @@ mod tests {
         let index = Index::create(directory.clone(), schema, IndexSettings::default()).unwrap();
         let index = Arc::new(JobIndex { index, directory, described: "the rollup index".to_owned() });
         index.record(&job, 0).unwrap();
-        let bucket = Bucket { key: vec![KeyPart::Date(0)], doc_count: 1, metrics: vec![MetricValues::default()] };
-        let values = job.layout().fields().iter().map(|_| None).collect();
-        let document = RolledUpDocument::new("id".to_owned(), Arc::clone(job.layout()), values);
+        let mut page = Page::new(&job);
+        page.push([KeyPart::Date(0)], 1, [MetricValues::default()]);
+        let page = RolledUpPage::new(Arc::clone(job.layout()), page, vec![0]);
         let commit = || {
             let mut writer = Box::new(Arc::clone(&index).begin(&job, 0)?);
-            writer.write(std::slice::from_ref(&document), &StopSignal::never())?;
-            let position = Some(crate::job::Position::of(job.config(), &bucket.key));
+            writer.write(page.documents(), &StopSignal::never())?;
+            let position = Some(crate::job::Position::of(job.config(), &[KeyPart::Date(0)]));
             writer.commit(&Checkpoint { position, ..Checkpoint::default() })
         };
         full.store(true, Ordering::SeqCst);

@@ -14,7 +14,7 @@ use super::groups::{Groups, KeyRange, SortedGroups};
 use super::keys::{KeyShape, NULL, PartKind};
 use super::schema::{check_source, fits_terms};
 use super::terms::KeywordTerms;
-use crate::engine::{Bucket, EngineError, FieldType, JobContext, PageStream, ScanRequest, StopSignal};
+use crate::engine::{EngineError, FieldType, JobContext, Page, PageStream, ScanRequest, StopSignal};
 use crate::job::{BucketCursor, KeyPart};
 use crate::sync::{Arc, Mutex};
 
@@ -126,7 +126,7 @@ impl Scan {
         Ok(groups)
     }
 
-    fn page(&self, groups: &mut SortedGroups) -> Result<(Vec<Bucket>, Option<Vec<u64>>), EngineError> {
+    fn page(&self, groups: &mut SortedGroups) -> Result<(Page, Option<Vec<u64>>), EngineError> {
         let taken = groups.take(self.page_size);
         let mut texts: Vec<HashMap<u64, Arc<str>>> = Vec::with_capacity(self.terms.len());
         for ((_, at), terms) in self.shape.parts().iter().zip(&self.terms) {
@@ -137,18 +137,20 @@ impl Scan {
             PartKind::Keyword => texts.get(&key[at]).map_or(KeyPart::Null, |text| KeyPart::Text(Arc::clone(text))),
             kind => KeyShape::decode(kind, &key[at..]),
         };
-        let bucket = |group: super::groups::Group<'_>| Bucket {
-            key: self.shape.parts().iter().zip(&texts).map(|(shape, texts)| part(group.key, *shape, texts)).collect(),
-            doc_count: group.doc_count,
-            metrics: group.values.to_vec(),
-        };
         let last = taken.clone().last().map(|group| group.key.to_vec());
-        Ok((taken.map(bucket).collect(), last))
+        let metrics = self.segments.first().map_or(0, |segment| segment.metrics.len());
+        let mut page = Page::of_width(self.shape.parts().len(), metrics);
+        page.reserve(taken.clone().count());
+        for group in taken {
+            let key = self.shape.parts().iter().zip(&texts).map(|(shape, texts)| part(group.key, *shape, texts));
+            page.push(key, group.doc_count, group.values.iter().copied());
+        }
+        Ok((page, last))
     }
 }
 
 impl PageStream for Scan {
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Vec<Bucket>, EngineError> {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let held = Arc::clone(&self.held);
         // While this is locked nobody takes the groups away.
         let mut groups = held.groups.lock();
@@ -173,7 +175,7 @@ impl PageStream for Scan {
                 self.budget.give_back(finished.bytes());
             }
         }
-        Ok(Vec::new())
+        Ok(Page::default())
     }
 
     fn documents_skipped(&self) -> u64 {

@@ -1,0 +1,146 @@
+use std::ops::Range;
+
+use super::context::JobContext;
+use super::metric::MetricValues;
+use crate::job::KeyPart;
+
+/// Buckets in ascending key order, as a [`PageStream`](super::PageStream) delivers them.
+///
+/// They lie side by side in a few long vectors: a page of ten thousand costs no more allocations than one of ten.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use rollup_jobs::engine::{JobContext, MetricValues, Page};
+/// # use rollup_jobs::{DateHistogram, KeyPart, RollupJobConfig};
+/// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?")
+/// #     .page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).terms(["node"]).build()?;
+/// # let job = JobContext::new(Arc::new(config), &[]);
+/// let mut page = Page::new(&job);
+/// page.push([KeyPart::Date(0), KeyPart::Text("a".into())], 3, []);
+/// assert_eq!(page.last().unwrap().doc_count, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Page {
+    key_parts: usize,
+    metric_fields: usize,
+    keys: Vec<KeyPart>,
+    doc_counts: Vec<u64>,
+    metrics: Vec<MetricValues>,
+}
+
+/// One group with what was found in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bucket<'a> {
+    /// The date, the histogram parts and the terms parts, in configured order.
+    pub key: &'a [KeyPart],
+    /// How many documents are in it. A multi-valued document counts once in each bucket that it falls into.
+    pub doc_count: u64,
+    /// The values of each metric field, in configured order.
+    pub metrics: &'a [MetricValues],
+}
+
+impl Page {
+    /// An empty page for buckets of this job.
+    #[must_use]
+    pub fn new(job: &JobContext) -> Self {
+        Self::of_width(job.config().key_names().len(), job.config().metrics().len())
+    }
+
+    pub(crate) fn of_width(key_parts: usize, metric_fields: usize) -> Self {
+        Self { key_parts, metric_fields, ..Self::default() }
+    }
+
+    /// Room for so many more buckets.
+    pub(crate) fn reserve(&mut self, buckets: usize) {
+        self.keys.reserve(buckets * self.key_parts);
+        self.doc_counts.reserve(buckets);
+        self.metrics.reserve(buckets * self.metric_fields);
+    }
+
+    /// Appends a bucket, whose key comes after all others: the date, the histogram parts and the terms parts, and the values
+    /// of each metric field, each in configured order. One that does not fit the job ends the run with an error.
+    pub fn push(
+        &mut self,
+        key: impl IntoIterator<Item = KeyPart>,
+        doc_count: u64,
+        metrics: impl IntoIterator<Item = MetricValues>,
+    ) {
+        self.keys.extend(key);
+        self.doc_counts.push(doc_count);
+        self.metrics.extend(metrics);
+    }
+
+    /// Appends the buckets of another page.
+    pub fn append(&mut self, other: Self) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        self.keys.extend(other.keys);
+        self.doc_counts.extend(other.doc_counts);
+        self.metrics.extend(other.metrics);
+    }
+
+    /// How many buckets there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.doc_counts.len()
+    }
+
+    /// Whether there are none: the end of a stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.doc_counts.is_empty()
+    }
+
+    /// The bucket at a place.
+    #[must_use]
+    pub fn get(&self, at: usize) -> Option<Bucket<'_>> {
+        let place = |width: usize| at * width..(at + 1) * width;
+        Some(Bucket {
+            doc_count: *self.doc_counts.get(at)?,
+            key: self.keys.get(place(self.key_parts))?,
+            metrics: self.metrics.get(place(self.metric_fields))?,
+        })
+    }
+
+    /// The last bucket.
+    #[must_use]
+    pub fn last(&self) -> Option<Bucket<'_>> {
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// All buckets, from the lowest key on.
+    #[must_use]
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Bucket<'_>> + Clone {
+        self.range(0..self.len())
+    }
+
+    /// The buckets at these places.
+    pub(crate) fn range(&self, range: Range<usize>) -> impl ExactSizeIterator<Item = Bucket<'_>> + Clone {
+        let (key_parts, metric_fields) = (self.key_parts, self.metric_fields);
+        range.map(move |at| Bucket {
+            key: &self.keys[at * key_parts..(at + 1) * key_parts],
+            doc_count: self.doc_counts[at],
+            metrics: &self.metrics[at * metric_fields..(at + 1) * metric_fields],
+        })
+    }
+
+    /// A page of the buckets at these places.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let mut slice = Self::of_width(self.key_parts, self.metric_fields);
+        for bucket in self.range(range) {
+            slice.push(bucket.key.iter().cloned(), bucket.doc_count, bucket.metrics.iter().copied());
+        }
+        slice
+    }
+
+    /// How many parts each key has and how many metric fields there are, if that is so for all buckets.
+    pub(crate) fn width(&self) -> Option<(usize, usize)> {
+        let fits =
+            self.keys.len() == self.len() * self.key_parts && self.metrics.len() == self.len() * self.metric_fields;
+        fits.then_some((self.key_parts, self.metric_fields))
+    }
+}
