@@ -35,15 +35,40 @@ impl MetricValues {
         Self { count, sum, compensation: 0.0, min, max }
     }
 
+    /// The same with what the sum is too large by.
+    #[must_use]
+    pub fn compensated_by(mut self, compensation: f64) -> Self {
+        self.compensation = compensation;
+        self
+    }
+
     /// Takes one more value.
     #[inline]
     pub fn add(&mut self, value: f64) {
-        if !value.is_finite() {
-            return;
+        if value.is_finite() {
+            self.count += 1;
+            self.extend_range(value, value);
+            self.add_to_sum(value);
         }
-        self.count += 1;
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
+    }
+
+    /// Takes the values of another part of the bucket. The sum is as exact as if they had been added one by one.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.extend_range(other.min, other.max);
+        self.add_to_sum(other.sum);
+        self.add_to_sum(-other.compensation);
+    }
+
+    /// As Java has it, -0.0 is less than 0.0.
+    #[inline]
+    fn extend_range(&mut self, min: f64, max: f64) {
+        self.min = if min.total_cmp(&self.min).is_lt() { min } else { self.min };
+        self.max = if max.total_cmp(&self.max).is_gt() { max } else { self.max };
+    }
+
+    #[inline]
+    fn add_to_sum(&mut self, value: f64) {
         let corrected = value - self.compensation;
         let sum = self.sum + corrected;
         // Once the sum has overflowed there is nothing to compensate any more.

@@ -116,6 +116,12 @@ pub trait PageStream: Send {
     /// and a run that goes on opens a new one.
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError>;
 
+    /// Lends the stream threads for its next page: the caller's own, and as many as are idle in the manager's pool. A stream that
+    /// uses more than one begins them itself, and ends them before the page is there. Default: they are not used.
+    fn lend_threads(&mut self, threads: usize) {
+        let _ = threads;
+    }
+
     /// How many source documents had no date and were left out, as far as the stream has seen.
     fn documents_skipped(&self) -> u64 {
         0

@@ -71,6 +71,29 @@ impl Page {
         self.metrics.extend(metrics);
     }
 
+    /// The same for a bucket whose parts behind the date are at hand: they are copied together.
+    pub fn push_parts(
+        &mut self,
+        date: KeyPart,
+        rest: &[KeyPart],
+        doc_count: u64,
+        metrics: impl IntoIterator<Item = MetricValues>,
+    ) {
+        self.keys.push(date);
+        self.keys.extend_from_slice(rest);
+        self.doc_counts.push(doc_count);
+        self.metrics.extend(metrics);
+    }
+
+    /// Adds more documents to the last bucket, for engines that find a bucket in parts.
+    pub fn add_to_last(&mut self, doc_count: u64, metrics: impl IntoIterator<Item = MetricValues>) {
+        if let Some(last) = self.doc_counts.last_mut() {
+            *last += doc_count;
+        }
+        let first = self.metrics.len().saturating_sub(self.metric_fields);
+        self.metrics[first..].iter_mut().zip(metrics).for_each(|(sum, values)| sum.merge(&values));
+    }
+
     /// Appends the buckets of another page.
     pub fn append(&mut self, other: Self) {
         if self.is_empty() {
@@ -131,6 +154,7 @@ impl Page {
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
         let mut slice = Self::of_width(self.key_parts, self.metric_fields);
+        slice.reserve(range.len());
         for bucket in self.range(range) {
             slice.push(bucket.key.iter().cloned(), bucket.doc_count, bucket.metrics.iter().copied());
         }

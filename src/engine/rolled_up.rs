@@ -87,7 +87,7 @@ impl<'a> RolledUpDocuments<'a> {
     /// Their ids: job id, `$`, and a hash of the key, which are the same whenever the same bucket is rolled up.
     #[must_use]
     pub fn ids(&self) -> impl ExactSizeIterator<Item = String> + use<'a> {
-        let (layout, hashes) = (&self.page.layout, &self.page.id_hashes[self.from..self.to]);
+        let (layout, hashes) = (&self.page.layout, self.id_hashes());
         hashes.iter().map(|hash| {
             let mut id = String::with_capacity(layout.job_id().len() + ID_LENGTH);
             id.push_str(layout.job_id());
@@ -95,6 +95,11 @@ impl<'a> RolledUpDocuments<'a> {
             URL_SAFE_NO_PAD.encode_string(hash.to_be_bytes(), &mut id);
             id
         })
+    }
+
+    /// The hashes in their ids.
+    pub(crate) fn id_hashes(&self) -> &'a [u128] {
+        &self.page.id_hashes[self.from..self.to]
     }
 
     /// Each as a document of its own.

@@ -121,6 +121,13 @@ impl Pool {
         ended
     }
 
+    /// How many threads have nothing to do.
+    pub(super) fn idle(&self) -> usize {
+        let roster = self.shared.roster.lock();
+        let idle = |worker: &&Worker| worker.job.is_none() && !worker.lost && !worker.ended;
+        roster.workers.iter().filter(idle).count()
+    }
+
     /// The jobs that threads are at.
     pub(crate) fn jobs(&self) -> Vec<Arc<Job>> {
         let roster = self.shared.roster.lock();

@@ -218,6 +218,7 @@ impl<'a> Turn<'a> {
                 empty.insert(stream)
             }
         };
+        stream.lend_threads(1 + self.job.indexer.pool.idle());
         stream.next_page(&self.run.signal)
     }
 

@@ -130,6 +130,10 @@ impl PageStream for CountingStream {
         Ok(page)
     }
 
+    fn lend_threads(&mut self, threads: usize) {
+        self.stream.lend_threads(threads);
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.stream.documents_skipped()
     }

@@ -148,6 +148,10 @@ impl PageStream for FaultyStream {
         self.stream.next_page(stop)
     }
 
+    fn lend_threads(&mut self, threads: usize) {
+        self.stream.lend_threads(threads);
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.stream.documents_skipped()
     }

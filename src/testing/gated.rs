@@ -194,6 +194,10 @@ impl PageStream for GatedStream {
         if self.gate.pass(Some(stop)) { self.stream.next_page(stop) } else { Err(EngineError::cancelled()) }
     }
 
+    fn lend_threads(&mut self, threads: usize) {
+        self.stream.lend_threads(threads);
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.stream.documents_skipped()
     }

@@ -27,5 +27,6 @@ mod stores;
 mod support;
 mod tantivy_engine;
 mod tantivy_harness;
+mod tantivy_scan;
 mod values;
 mod weaknesses;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ::tantivy::columnar::{Cardinality, Column, ColumnType, MonotonicallyMappableToU64, StrColumn};
+use ::tantivy::columnar::{Column, ColumnIndex, ColumnType, MonotonicallyMappableToU64, StrColumn};
 use ::tantivy::fastfield::AliveBitSet;
 use ::tantivy::{DocId, SegmentReader, TantivyError};
 
@@ -25,7 +25,9 @@ pub(super) struct Segment {
     /// For each part of the key after the date.
     pub(super) keys: Vec<Option<KeyColumn>>,
     pub(super) metrics: Vec<Option<NumberColumn>>,
-    /// The least and the greatest date bucket in each chunk that a pass has read.
+    /// The least and the greatest date bucket.
+    bounds: Option<(u64, u64)>,
+    /// The same in each chunk that a pass has read.
     chunks: Vec<Option<(u64, u64)>>,
 }
 
@@ -71,6 +73,22 @@ pub(super) fn millis(raw: u64) -> i64 {
 pub(super) struct NumberColumn {
     pub(super) column: Column<u64>,
     pub(super) number: Number,
+    /// All values are finite, and no sum of any of them overflows.
+    pub(super) is_small: bool,
+}
+
+impl NumberColumn {
+    fn new(column: Column<u64>, number: Number) -> Self {
+        let values = [column.min_value(), column.max_value()].map(|raw| number.to_double(raw).abs());
+        // All segments together have fewer than 2^64 values.
+        let is_small = values.into_iter().all(|value| value < f64::MAX / 2_f64.powi(64));
+        Self { column, number, is_small }
+    }
+
+    /// Whether every document has exactly one value, which is a number.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_small && matches!(self.column.index, ColumnIndex::Full)
+    }
 }
 
 /// A column whose values become words of the key.
@@ -79,7 +97,7 @@ pub(super) struct KeyColumn {
     coder: Coder,
 }
 
-enum Coder {
+pub(super) enum Coder {
     Histogram { interval: f64, number: Number },
     Keyword(Option<Arc<[u32]>>),
     Integer,
@@ -88,6 +106,10 @@ enum Coder {
 }
 
 impl KeyColumn {
+    pub(super) fn coder(&self) -> &Coder {
+        &self.coder
+    }
+
     /// The words of a value; the second one is not used by all kinds.
     #[inline]
     pub(super) fn words(&self, raw: u64) -> [u64; 2] {
@@ -142,18 +164,16 @@ impl Segment {
         let mut metrics = Vec::new();
         for metric in job.config().metrics() {
             let found = column(metric.field())?;
-            metrics.push(found.and_then(|(column, kind)| Some(NumberColumn { column, number: Number::of(kind)? })));
+            metrics.push(found.and_then(|(column, kind)| Some(NumberColumn::new(column, Number::of(kind)?))));
         }
         let documents = reader.max_doc();
+        let date = date.map(|(column, _)| column);
+        let rounding = job.config().rounding();
+        let bucket = |raw: u64| rounding.round_down(millis(raw)).to_u64();
+        let bounds = date.as_ref().filter(|date| date.values.num_vals() > 0);
+        let bounds = bounds.map(|date| (bucket(date.min_value()), bucket(date.max_value())));
         let chunks = vec![None; (documents as usize).div_ceil(BLOCK * BLOCKS_PER_CHUNK)];
-        let segment = Self {
-            documents,
-            alive: reader.alive_bitset().cloned(),
-            date: date.map(|(column, _)| column),
-            keys,
-            metrics,
-            chunks,
-        };
+        let segment = Self { documents, alive: reader.alive_bitset().cloned(), date, keys, metrics, bounds, chunks };
         Ok((segment, keywords))
     }
 
@@ -164,32 +184,30 @@ impl Segment {
         }
     }
 
-    /// The blocks in which a pass over keys whose first words are not missed by `misses` may find something.
-    pub(super) fn blocks(&self, misses: impl Fn(u64, u64) -> bool) -> Vec<Range<DocId>> {
-        let (size, end) = (u32::try_from(BLOCK).unwrap_or(1), self.documents);
-        let blocks = (0..end.div_ceil(size)).filter(|block| {
-            let chunk = self.chunks[*block as usize / BLOCKS_PER_CHUNK];
-            chunk.is_none_or(|(first, last)| !misses(first, last))
-        });
-        blocks.map(|block| block * size..(block * size + size).min(end)).collect()
+    /// The chunks in which a pass over keys whose first words are not missed by `misses` may find something.
+    pub(super) fn chunks(&self, misses: impl Fn(u64, u64) -> bool) -> impl Iterator<Item = u32> {
+        // Documents without a date have to be counted, once.
+        let bounds = self.date.as_ref().filter(|date| matches!(date.index, ColumnIndex::Full)).and(self.bounds);
+        let misses_all = bounds.is_some_and(|(first, last)| misses(first, last));
+        let wanted = move |(_, chunk): &(u32, &Option<(u64, u64)>)| {
+            !misses_all && chunk.is_none_or(|(first, last)| !misses(first, last))
+        };
+        (0..).zip(&self.chunks).filter(wanted).map(|(chunk, _)| chunk)
     }
 
-    /// Notes the date buckets in a block. A chunk is known once its last block is.
-    pub(super) fn note_dates(
-        &mut self,
-        block: &Range<DocId>,
-        seen: &mut Option<(u64, u64)>,
-        dates: Option<(u64, u64)>,
-    ) {
-        *seen = match (*seen, dates) {
-            (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),
-            (a, b) => a.or(b),
-        };
-        let number = block.start as usize / BLOCK;
-        if (number + 1).is_multiple_of(BLOCKS_PER_CHUNK) || block.end == self.documents {
-            // A chunk without any date is never of interest.
-            self.chunks[number / BLOCKS_PER_CHUNK] = Some(seen.take().unwrap_or((u64::MAX, 0)));
-        }
+    /// The blocks of a chunk.
+    pub(super) fn blocks(&self, chunk: u32) -> impl Iterator<Item = Range<DocId>> + use<> {
+        let size = DocId::try_from(BLOCK).unwrap_or(1);
+        let per_chunk = DocId::try_from(BLOCKS_PER_CHUNK).unwrap_or(1);
+        let documents = self.documents;
+        let begin = chunk * per_chunk * size;
+        (0..per_chunk)
+            .map(move |block| (begin + block * size).min(documents)..(begin + (block + 1) * size).min(documents))
+    }
+
+    /// The least and the greatest date bucket in a chunk; none if it has no dates, and is never of interest again.
+    pub(super) fn note_dates(&mut self, chunk: u32, buckets: Option<(u64, u64)>) {
+        self.chunks[chunk as usize] = Some(buckets.unwrap_or((u64::MAX, 0)));
     }
 }
 
@@ -216,28 +234,35 @@ pub(super) fn read_block(
     mut many: impl FnMut(usize),
 ) {
     let len = block.len();
-    match column.get_cardinality() {
-        Cardinality::Full => {
-            let raw = &mut buffers.raw[..len];
-            column.values.get_range(u64::from(block.start), raw);
-            for (at, raw) in raw.iter().enumerate() {
+    match &column.index {
+        ColumnIndex::Full => {
+            for (at, raw) in buffers.full(column, block).iter().enumerate() {
                 one(at, *raw);
             }
         }
-        Cardinality::Optional => {
-            buffers.ids.clear();
-            buffers.ids.extend(block.clone());
-            let optional = &mut buffers.optional[..len];
-            optional.fill(None);
-            column.first_vals(&buffers.ids, optional);
-            for (at, value) in optional.iter().enumerate() {
-                match value {
-                    Some(raw) => one(at, *raw),
-                    None => none(at),
-                }
+        ColumnIndex::Empty { .. } => (0..len).for_each(none),
+        ColumnIndex::Optional(index) => {
+            let Buffers { raw, ids, with_value, rows } = buffers;
+            ids.clear();
+            with_value.clear();
+            rows.clear();
+            ids.extend(block.clone());
+            index.rank_if_exists_batch(ids, with_value, rows);
+            // Those with a value have their rows side by side.
+            let raw = &mut raw[..rows.len()];
+            if let Some(first) = rows.first() {
+                column.values.get_range(u64::from(*first), raw);
             }
+            let mut next = 0;
+            for (id, raw) in with_value.iter().zip(raw) {
+                let at = (id - block.start) as usize;
+                (next..at).for_each(&mut none);
+                one(at, *raw);
+                next = at + 1;
+            }
+            (next..len).for_each(none);
         }
-        Cardinality::Multivalued => {
+        ColumnIndex::Multivalued(_) => {
             for (at, id) in block.clone().enumerate() {
                 let mut values = column.values_for_doc(id);
                 match (values.next(), values.next()) {
@@ -253,12 +278,21 @@ pub(super) fn read_block(
 /// Memory that block after block is read into.
 pub(super) struct Buffers {
     raw: Vec<u64>,
-    optional: Vec<Option<u64>>,
     ids: Vec<DocId>,
+    with_value: Vec<DocId>,
+    rows: Vec<DocId>,
 }
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { raw: vec![0; BLOCK], optional: vec![None; BLOCK], ids: Vec::with_capacity(BLOCK) }
+        let ids = || Vec::with_capacity(BLOCK);
+        Self { raw: vec![0; BLOCK], ids: ids(), with_value: ids(), rows: ids() }
+    }
+
+    /// A block of a column in which every document has one value.
+    pub(super) fn full(&mut self, column: &Column<u64>, block: &Range<DocId>) -> &[u64] {
+        let raw = &mut self.raw[..block.len()];
+        column.values.get_range(u64::from(block.start), raw);
+        raw
     }
 }

@@ -1,9 +1,15 @@
 //! The groups of one pass: a hash table of keys in words, with the values of each.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 
 use super::columns::BLOCK;
-use crate::engine::MetricValues;
+use super::keys::{KeyShape, NULL, PartKind};
+use super::terms::KeywordTerms;
+use crate::engine::{EngineError, MetricValues, Page};
+use crate::job::KeyPart;
+use crate::sync::Arc;
 
 /// Groups are kept in pieces of so many, so that growing copies nothing.
 const PIECE: usize = 256;
@@ -109,10 +115,6 @@ impl Groups {
         }
     }
 
-    pub(super) fn range(&self) -> &KeyRange {
-        &self.range
-    }
-
     /// Counts one document in the group of `key`; `None` if the key is not in the range.
     #[inline]
     pub(super) fn count(&mut self, key: &[u64]) -> Option<u32> {
@@ -194,40 +196,99 @@ impl Groups {
     }
 }
 
-/// Finished groups, handed out from the lowest on.
+/// The finished groups that one thread has found, from the lowest on.
 pub(super) struct SortedGroups {
     groups: Groups,
     order: Vec<u32>,
     next: usize,
 }
 
-/// One of them.
-pub(super) struct Group<'a> {
-    pub(super) key: &'a [u64],
-    pub(super) doc_count: u64,
-    pub(super) values: &'a [MetricValues],
-}
-
 impl SortedGroups {
-    /// The next groups, at most `count`.
-    pub(super) fn take(&mut self, count: usize) -> impl Iterator<Item = Group<'_>> + Clone {
-        let from = self.next;
-        self.next = (from + count).min(self.order.len());
-        let groups = &self.groups;
-        self.order[from..self.next].iter().map(|slot| {
-            let slot = *slot as usize;
-            Group { key: groups.keys.get(slot), doc_count: groups.counts.get(slot)[0], values: groups.values.get(slot) }
-        })
+    /// The lowest group that has not been taken.
+    fn first(&self) -> Option<(&[u64], usize)> {
+        let slot = *self.order.get(self.next)? as usize;
+        Some((self.groups.keys.get(slot), slot))
     }
 
-    /// Where the range that they are of ends; `None` if there is nothing behind them.
-    pub(super) fn end(&self) -> Option<&[u64]> {
-        self.groups.range.to.as_deref()
+    fn bytes(&self) -> usize {
+        let (words, metrics) = (self.groups.keys.width, self.groups.values.width);
+        self.groups.keys.pieces.len() * PIECE * kept_per_group(words, metrics) + self.order.len() * 4
+    }
+}
+
+/// The finished groups of a pass, of all its threads, merged as they are handed out.
+pub(super) struct HashedPages {
+    parts: Vec<SortedGroups>,
+    /// Where the range that all threads have kept ends.
+    end: Option<Vec<u64>>,
+}
+
+/// A group with what all threads have found of it.
+struct Merged {
+    key: Vec<u64>,
+    doc_count: u64,
+    values: Vec<MetricValues>,
+}
+
+impl HashedPages {
+    pub(super) fn new(parts: Vec<SortedGroups>) -> Self {
+        let end = parts.iter().filter_map(|part| part.groups.range.to.clone()).min();
+        Self { parts, end }
+    }
+
+    fn next(&mut self) -> Option<Merged> {
+        let lowest = self.parts.iter().filter_map(SortedGroups::first).map(|(key, _)| key).min()?;
+        if self.end.as_deref().is_some_and(|end| lowest >= end) {
+            return None;
+        }
+        let mut merged = Merged { key: lowest.to_vec(), doc_count: 0, values: Vec::new() };
+        for part in &mut self.parts {
+            let Some((_, slot)) = part.first().filter(|(key, _)| *key == merged.key) else { continue };
+            merged.doc_count += part.groups.counts.get(slot)[0];
+            let values = part.groups.values.get(slot);
+            if merged.values.is_empty() {
+                merged.values.extend_from_slice(values);
+            } else {
+                merged.values.iter_mut().zip(values).for_each(|(sum, values)| sum.merge(values));
+            }
+            part.next += 1;
+        }
+        Some(merged)
+    }
+
+    /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are no more.
+    pub(super) fn take(
+        &mut self,
+        count: usize,
+        shape: &KeyShape,
+        terms: &[Option<KeywordTerms>],
+        page: &mut Page,
+    ) -> Result<Option<Vec<u64>>, EngineError> {
+        let taken: Vec<Merged> = std::iter::from_fn(|| self.next()).take(count).collect();
+        let mut texts: Vec<HashMap<u64, Arc<str>>> = Vec::with_capacity(terms.len());
+        for ((_, at), terms) in shape.parts().iter().zip(terms) {
+            let words = || taken.iter().map(|group| group.key[*at]).filter(|word| *word != NULL).collect();
+            texts.push(terms.as_ref().map(|terms| terms.texts(words())).transpose()?.unwrap_or_default());
+        }
+        let part = |key: &[u64], (kind, at): (PartKind, usize), texts: &HashMap<u64, Arc<str>>| match kind {
+            PartKind::Keyword => texts.get(&key[at]).map_or(KeyPart::Null, |text| KeyPart::Text(Arc::clone(text))),
+            kind => KeyShape::decode(kind, &key[at..]),
+        };
+        page.reserve(taken.len());
+        for group in &taken {
+            let key = shape.parts().iter().zip(&texts).map(|(shape, texts)| part(&group.key, *shape, texts));
+            page.push(key, group.doc_count, group.values.iter().copied());
+        }
+        Ok(taken.into_iter().last().map(|group| group.key))
+    }
+
+    /// Where a later pass has to begin, if there may be more groups.
+    pub(super) fn end(&self) -> Option<Vec<u64>> {
+        self.end.clone()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let (words, metrics) = (self.groups.keys.width, self.groups.values.width);
-        self.groups.keys.pieces.len() * PIECE * kept_per_group(words, metrics) + self.order.len() * 4
+        self.parts.iter().map(SortedGroups::bytes).sum()
     }
 }
 
@@ -242,37 +303,36 @@ fn hash(key: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
-    fn keys(groups: &mut SortedGroups) -> Vec<u64> {
-        groups.take(usize::MAX / 2).map(|group| group.key[0] * 10 + group.key[1]).collect()
-    }
-
     #[test]
     fn shedding_keeps_the_lowest_whole_and_later_passes_have_the_rest() {
         let all: Vec<[u64; 2]> = (0..500_u64).map(|n| [n * 7919 % 53, n % 10]).collect();
-        let mut expected: Vec<u64> = all.iter().map(|key| key[0] * 10 + key[1]).collect();
+        let mut expected = all.clone();
         expected.sort_unstable();
         expected.dedup();
         let (mut found, mut range, mut passes) = (Vec::new(), KeyRange::default(), 0);
         loop {
-            let mut groups = Groups::new(2, 1, range.clone(), 40 * bytes_per_group(2, 1));
-            for block in all.chunks(16) {
-                for key in block {
-                    if let Some(slot) = groups.count(key) {
-                        groups.values(slot, 0).add(1.0);
+            // Two threads, each with half of the documents.
+            let part = |documents: &[[u64; 2]]| {
+                let mut groups = Groups::new(2, 1, range.clone(), 40 * bytes_per_group(2, 1));
+                for block in documents.chunks(16) {
+                    for key in block {
+                        if let Some(slot) = groups.count(key) {
+                            groups.values(slot, 0).add(1.0);
+                        }
                     }
+                    groups.shed();
                 }
-                groups.shed();
-            }
-            let mut sorted = groups.finish();
-            for group in sorted.take(usize::MAX / 2) {
+                groups.finish()
+            };
+            let mut pages = HashedPages::new(all.chunks(250).map(part).collect());
+            while let Some(group) = pages.next() {
                 assert_eq!(group.doc_count, group.values[0].count());
-                assert_eq!(group.doc_count, all.iter().filter(|key| *key == group.key).count() as u64);
+                assert_eq!(group.doc_count, all.iter().filter(|key| **key == *group.key).count() as u64);
+                found.push([group.key[0], group.key[1]]);
             }
-            sorted.next = 0;
-            found.extend(keys(&mut sorted));
             passes += 1;
-            match sorted.end() {
-                Some(end) => range = KeyRange { from: Some((end.to_vec(), true)), to: None },
+            match pages.end() {
+                Some(end) => range = KeyRange { from: Some((end, true)), to: None },
                 None => break,
             }
         }

@@ -12,15 +12,21 @@
 //! for each further part. Several streams share the budget: more streams get smaller parts, never more memory.
 
 mod budget;
+mod codes;
 mod columns;
+mod dense;
+mod dense_pass;
 mod directory;
 mod groups;
+mod hash_pass;
 mod keys;
+mod pass;
 mod rollup;
 mod scan;
 mod schema;
 mod storage;
 mod terms;
+mod timeline;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -78,12 +84,13 @@ struct Shared {
 #[must_use]
 pub struct TantivyOptions {
     memory_budget: usize,
+    scan_threads: usize,
     writer_memory: usize,
 }
 
 impl Default for TantivyOptions {
     fn default() -> Self {
-        Self { memory_budget: 256 << 20, writer_memory: 32 << 20 }
+        Self { memory_budget: 256 << 20, scan_threads: 1, writer_memory: 32 << 20 }
     }
 }
 
@@ -99,8 +106,14 @@ impl TantivyOptions {
         self
     }
 
-    /// How much memory a turn's writer may use before it writes a segment, in bytes; tantivy wants at least 15 MB, and gets
-    /// them. Default: 32 MiB.
+    /// How many threads one scan may use in any case. Default: 1, and beside it as many as are idle in the manager's pool.
+    pub fn scan_threads(mut self, scan_threads: usize) -> Self {
+        self.scan_threads = scan_threads;
+        self
+    }
+
+    /// How much memory a turn's writer may use for documents that are not yet written, in bytes, and about half as much again
+    /// while it writes them. Default: 64 MiB.
     pub fn writer_memory(mut self, writer_memory: usize) -> Self {
         self.writer_memory = writer_memory;
         self
@@ -298,7 +311,14 @@ impl Engine for TantivyEngine {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let sources = self.shared.resolve(job.config().index_pattern())?;
-        Ok(Box::new(Scan::open(job, &request, &sources, Arc::clone(&self.shared.budget), stop)?))
+        Ok(Box::new(Scan::open(
+            job,
+            &request,
+            &sources,
+            Arc::clone(&self.shared.budget),
+            self.shared.options.scan_threads,
+            stop,
+        )?))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

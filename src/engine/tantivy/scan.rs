@@ -1,22 +1,34 @@
 //! A scan: passes over the columns, each grouping as much of the key range as fits into memory, handed out as sorted pages.
 
-use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Weak;
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
-use ::tantivy::{DocId, Index, ReloadPolicy, TantivyError};
+use ::tantivy::{Index, ReloadPolicy, TantivyError};
 
 use super::budget::{Budget, Holder};
-use super::columns::{BLOCK, Buffers, Segment, millis, read_block};
+use super::codes::Codes;
+use super::columns::{Segment, millis};
+use super::dense::{CellShape, DenseGroups, DensePages};
+use super::dense_pass::DensePass;
 use super::failed;
-use super::groups::{Groups, KeyRange, SortedGroups};
-use super::keys::{KeyShape, NULL, PartKind};
+use super::groups::{Groups, HashedPages, KeyRange};
+use super::hash_pass::HashPass;
+use super::keys::{KeyShape, PartKind};
+use super::pass::{self, ChunkDates, Grouping};
 use super::schema::{check_source, fits_terms};
 use super::terms::KeywordTerms;
+use super::timeline::Timeline;
 use crate::engine::{EngineError, FieldType, JobContext, Page, PageStream, ScanRequest, StopSignal};
-use crate::job::{BucketCursor, KeyPart};
+use crate::job::Rounding;
 use crate::sync::{Arc, Mutex};
+
+/// A table may have so many places for each document, or so many in any case.
+const PLACES_PER_DOCUMENT: u64 = 2;
+const FEW_PLACES: u64 = 1 << 16;
+/// Which part of a pass's memory the table may have.
+const TABLE_PART: usize = 4;
+/// A day that begins daylight saving time, in milliseconds.
+const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
 pub(super) struct Scan {
     shape: KeyShape,
@@ -28,7 +40,15 @@ pub(super) struct Scan {
     rest: KeyRange,
     /// The date bucket in which the scan ends.
     before: u64,
-    cursor: BucketCursor,
+    rounding: Rounding,
+    /// How many metric fields there are.
+    metrics: usize,
+    /// How to number keys, if they are few.
+    codes: Option<Arc<Codes>>,
+    cells: CellShape,
+    /// How many threads a pass has in any case, and how many the next one has.
+    own_threads: usize,
+    threads: usize,
     skipped: Option<u64>,
     done: bool,
     held: Arc<Held>,
@@ -40,12 +60,12 @@ pub(super) struct Scan {
 /// The finished groups of a scan, which others may take away while it is parked.
 #[derive(Default)]
 struct Held {
-    groups: Mutex<Option<SortedGroups>>,
+    groups: Mutex<Option<Finished>>,
 }
 
 impl Holder for Held {
     fn held(&self) -> Option<usize> {
-        Some(self.groups.try_lock()?.as_ref().map_or(0, SortedGroups::bytes))
+        Some(self.groups.try_lock()?.as_ref().map_or(0, Finished::bytes))
     }
 
     fn release(&self) -> usize {
@@ -60,6 +80,7 @@ impl Scan {
         request: &ScanRequest,
         sources: &[(String, Index)],
         budget: Arc<Budget>,
+        threads: usize,
         stop: &StopSignal,
     ) -> Result<Self, EngineError> {
         let shape = KeyShape::of(job);
@@ -91,15 +112,20 @@ impl Scan {
         budget.join(holder);
         let mut scan = Self {
             page_size: job.config().page_size(),
-            segments,
             rest: KeyRange::default(),
             before: request.before.to_u64(),
-            cursor: job.config().rounding().cursor(),
+            rounding: job.config().rounding().clone(),
+            metrics: job.config().metrics().len(),
+            codes: Codes::of(&shape, &segments, &terms).map(Arc::new),
+            cells: CellShape::of(&segments, job.config().metrics().len()),
+            own_threads: threads.max(1),
+            threads: threads.max(1),
             skipped: None,
             done: false,
             held,
             budget,
             charged,
+            segments,
             shape,
             terms,
         };
@@ -110,42 +136,134 @@ impl Scan {
     }
 
     /// Groups the first part of the rest that fits.
-    fn pass(&mut self, stop: &StopSignal) -> Result<SortedGroups, EngineError> {
+    fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
         let share = self.budget.take_share();
-        let metrics = self.segments.first().map_or(0, |segment| segment.metrics.len());
-        let mut groups = Groups::new(self.shape.stride(), metrics, self.rest.clone(), share.bytes());
-        let mut pass = Pass::new(&self.shape, &mut self.cursor, self.before);
-        for segment in &mut self.segments {
-            if !pass.segment(segment, &mut groups, stop) {
-                return Err(EngineError::cancelled());
-            }
-        }
-        self.skipped.get_or_insert(pass.skipped);
-        let groups = groups.finish();
-        share.settle(groups.bytes());
-        Ok(groups)
+        let finished = match self.plan(share.bytes() / self.threads) {
+            Some(plan) => self.dense_pass(&plan, share.bytes() / self.threads, stop),
+            None => self.hash_pass(share.bytes() / self.threads, stop),
+        }?;
+        share.settle(finished.bytes());
+        Ok(finished)
     }
 
-    fn page(&self, groups: &mut SortedGroups) -> Result<(Page, Option<Vec<u64>>), EngineError> {
-        let taken = groups.take(self.page_size);
-        let mut texts: Vec<HashMap<u64, Arc<str>>> = Vec::with_capacity(self.terms.len());
-        for ((_, at), terms) in self.shape.parts().iter().zip(&self.terms) {
-            let words = || taken.clone().map(|group| group.key[*at]).filter(|word| *word != NULL).collect();
-            texts.push(terms.as_ref().map(|terms| terms.texts(words())).transpose()?.unwrap_or_default());
+    /// How to group by place, if the keys are few enough: a stretch of time, and whether there is more behind it.
+    fn plan(&self, bytes: usize) -> Option<Plan> {
+        let codes = self.codes.as_ref()?;
+        let dates = self.segments.iter().filter_map(|segment| segment.date.as_ref());
+        let dates = dates.filter(|date| date.values.num_vals() > 0);
+        let (first, last) =
+            dates.fold((u64::MAX, 0), |(first, last), date| (first.min(date.min_value()), last.max(date.max_value())));
+        let from = self.rest.from.as_ref().map_or(i64::MIN, |(words, _)| i64::from_u64(words[0]));
+        let (first, last) = (millis(first).max(from), millis(last).min(i64::from_u64(self.before) - 1));
+        if first > last {
+            return None;
         }
-        let part = |key: &[u64], (kind, at): (PartKind, usize), texts: &HashMap<u64, Arc<str>>| match kind {
-            PartKind::Keyword => texts.get(&key[at]).map_or(KeyPart::Null, |text| KeyPart::Text(Arc::clone(text))),
-            kind => KeyShape::decode(kind, &key[at..]),
+        // In a table with few groups the hash would be faster.
+        let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
+        let length = self.rounding.fixed_millis().unwrap_or(LEAST_CALENDAR_BUCKET).max(1);
+        let buckets = u64::try_from((last.saturating_sub(first)) / length).unwrap_or(u64::MAX);
+        let places = buckets.saturating_add(1).saturating_mul(codes.len() as u64);
+        if places > documents.saturating_mul(PLACES_PER_DOCUMENT).max(FEW_PLACES) {
+            return None;
+        }
+        let rows = bytes / TABLE_PART / (codes.len() * 4);
+        let one_row = codes.len() * self.cells.bytes();
+        if rows == 0 || one_row > bytes / 2 {
+            return None;
+        }
+        let timeline = Arc::new(Timeline::new(&self.rounding, first, last, rows));
+        let is_cut = timeline.start(timeline.len()) <= last;
+        // The position may be in the middle of the first row.
+        let first_code = self.rest.from.as_ref().filter(|(words, _)| i64::from_u64(words[0]) == timeline.start(0));
+        let first_code = first_code.map_or(0, |(words, included)| codes.first_from(&words[1..], *included));
+        Some(Plan { codes: Arc::clone(codes), timeline, first_code, is_cut })
+    }
+
+    fn dense_pass(&mut self, plan: &Plan, bytes: usize, stop: &StopSignal) -> Result<Finished, EngineError> {
+        let Plan { codes, timeline, first_code, is_cut } = plan;
+        let groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes);
+        let mut passes: Vec<_> = (0..self.threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
+        let from = timeline.start(0).to_u64();
+        let to = timeline.start(timeline.len()).to_u64();
+        let dates = self.read(&mut passes, |first, last| last < from || first >= to, stop)?;
+        let skipped = passes.iter().map(|pass| pass.skipped).sum();
+        let groups = passes.into_iter().map(DensePass::into_groups).collect();
+        let pages = DensePages::new(Arc::clone(codes), Arc::clone(timeline), groups, *first_code, *is_cut);
+        self.note(dates, skipped);
+        Ok(Finished::Dense(pages))
+    }
+
+    fn hash_pass(&mut self, bytes: usize, stop: &StopSignal) -> Result<Finished, EngineError> {
+        let pass = |_| {
+            let groups = Groups::new(self.shape.stride(), self.metrics, self.rest.clone(), bytes);
+            HashPass::new(&self.shape, self.rounding.cursor(), self.before, groups)
         };
-        let last = taken.clone().last().map(|group| group.key.to_vec());
-        let metrics = self.segments.first().map_or(0, |segment| segment.metrics.len());
-        let mut page = Page::of_width(self.shape.parts().len(), metrics);
-        page.reserve(taken.clone().count());
-        for group in taken {
-            let key = self.shape.parts().iter().zip(&texts).map(|(shape, texts)| part(group.key, *shape, texts));
-            page.push(key, group.doc_count, group.values.iter().copied());
+        let mut passes: Vec<_> = (0..self.threads).map(pass).collect();
+        let misses = |first, last| first >= self.before || self.rest.misses(first, last);
+        let dates = self.read(&mut passes, misses, stop)?;
+        let skipped = passes.iter().map(|pass| pass.skipped).sum();
+        let pages = HashedPages::new(passes.into_iter().map(|pass| pass.into_groups().finish()).collect());
+        self.note(dates, skipped);
+        Ok(Finished::Hashed(pages))
+    }
+
+    /// Reads all chunks in which there may be something.
+    fn read<G: Grouping>(
+        &self,
+        passes: &mut [G],
+        misses: impl Fn(u64, u64) -> bool,
+        stop: &StopSignal,
+    ) -> Result<Vec<ChunkDates>, EngineError> {
+        let segments = self.segments.iter().enumerate();
+        let chunks: Vec<(usize, u32)> = segments
+            .flat_map(|(number, segment)| segment.chunks(&misses).map(move |chunk| (number, chunk)).collect::<Vec<_>>())
+            .collect();
+        let read = pass::read(&self.segments, &chunks, passes, stop).map_err(EngineError::unavailable)?;
+        read.ok_or_else(EngineError::cancelled)
+    }
+
+    /// What a pass has found out beside the groups.
+    fn note(&mut self, dates: Vec<ChunkDates>, skipped: u64) {
+        let mut cursor = self.rounding.cursor();
+        let mut bucket = |raw: u64| cursor.round_down(millis(raw)).to_u64();
+        for ChunkDates { segment, chunk, dates } in dates {
+            self.segments[segment].note_dates(chunk, dates.map(|(first, last)| (bucket(first), bucket(last))));
         }
-        Ok((page, last))
+        // The first pass has read all documents that may have no date.
+        self.skipped.get_or_insert(skipped);
+    }
+}
+
+/// What a dense pass groups.
+struct Plan {
+    codes: Arc<Codes>,
+    timeline: Arc<Timeline>,
+    /// Where to begin in the first row.
+    first_code: usize,
+    /// Whether there are date buckets behind the timeline.
+    is_cut: bool,
+}
+
+/// The finished groups of a pass.
+enum Finished {
+    Dense(DensePages),
+    Hashed(HashedPages),
+}
+
+impl Finished {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(pages) => pages.bytes(),
+            Self::Hashed(pages) => pages.bytes(),
+        }
+    }
+
+    /// Where a later pass has to begin, if there may be more groups.
+    fn end(&self, shape: &KeyShape) -> Option<Vec<u64>> {
+        match self {
+            Self::Dense(pages) => pages.end(shape.stride()),
+            Self::Hashed(pages) => pages.end(),
+        }
     }
 }
 
@@ -162,13 +280,17 @@ impl PageStream for Scan {
                 Some(current) => current,
                 none => none.insert(self.pass(stop)?),
             };
-            let (page, last) = self.page(current)?;
+            let mut page = Page::of_width(self.shape.parts().len(), self.metrics);
+            let last = match current {
+                Finished::Dense(pages) => pages.take(self.page_size, &self.terms, &mut page),
+                Finished::Hashed(pages) => pages.take(self.page_size, &self.shape, &self.terms, &mut page),
+            }?;
             if let Some(last) = last {
                 self.rest.from = Some((last, false));
                 return Ok(page);
             }
-            match current.end() {
-                Some(end) => self.rest.from = Some((end.to_vec(), true)),
+            match current.end(&self.shape) {
+                Some(end) => self.rest.from = Some((end, true)),
                 None => self.done = true,
             }
             if let Some(finished) = groups.take() {
@@ -176,6 +298,10 @@ impl PageStream for Scan {
             }
         }
         Ok(Page::default())
+    }
+
+    fn lend_threads(&mut self, threads: usize) {
+        self.threads = threads.max(self.own_threads);
     }
 
     fn documents_skipped(&self) -> u64 {
@@ -244,212 +370,4 @@ fn number_terms(
         numbered.push(Some(terms));
     }
     Ok(numbered)
-}
-
-/// What becomes of a document of a block.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Deleted, without a date, or out of range.
-    Out,
-    /// In one group.
-    One,
-    /// A field has several values: in several groups, perhaps.
-    Many,
-}
-
-/// One pass over all segments.
-struct Pass<'a> {
-    shape: &'a KeyShape,
-    cursor: &'a mut BucketCursor,
-    before: u64,
-    buffers: Buffers,
-    keys: Vec<u64>,
-    fates: Vec<Fate>,
-    slots: Vec<Option<u32>>,
-    skipped: u64,
-}
-
-impl<'a> Pass<'a> {
-    fn new(shape: &'a KeyShape, cursor: &'a mut BucketCursor, before: u64) -> Self {
-        let keys = vec![NULL; BLOCK * shape.stride()];
-        let (fates, slots) = (vec![Fate::Out; BLOCK], vec![None; BLOCK]);
-        Self { shape, cursor, before, buffers: Buffers::new(), keys, fates, slots, skipped: 0 }
-    }
-
-    /// `false` if a stop came.
-    fn segment(&mut self, segment: &mut Segment, groups: &mut Groups, stop: &StopSignal) -> bool {
-        let blocks = segment.blocks(|first, last| first >= self.before || groups.range().misses(first, last));
-        let mut seen = None;
-        for block in blocks {
-            if stop.is_stopped() {
-                return false;
-            }
-            let dates = self.dates(segment, &block);
-            segment.note_dates(&block, &mut seen, dates);
-            if self.fates[..block.len()].iter().all(|fate| *fate == Fate::Out) {
-                continue;
-            }
-            self.key_parts(segment, &block);
-            self.group(segment, &block, groups);
-            self.measure(segment, &block, groups);
-            groups.shed();
-        }
-        true
-    }
-
-    /// Puts the date bucket of each document into its key. Says which buckets there are.
-    fn dates(&mut self, segment: &Segment, block: &Range<DocId>) -> Option<(u64, u64)> {
-        let Self { cursor, before, buffers, keys, fates, skipped, shape, .. } = self;
-        let (stride, before) = (shape.stride(), *before);
-        let fates = &mut fates[..block.len()];
-        let is_alive = |at: usize| {
-            let id = block.start + u32::try_from(at).unwrap_or(0);
-            segment.alive.as_ref().is_none_or(|alive| alive.is_alive(id))
-        };
-        let Some(column) = &segment.date else {
-            fates.fill(Fate::Out);
-            *skipped += (0..block.len()).filter(|at| is_alive(*at)).count() as u64;
-            return None;
-        };
-        fates.fill(Fate::One);
-        let (mut several, mut missing) = (Vec::new(), Vec::new());
-        let (mut first, mut last) = (u64::MAX, 0);
-        read_block(
-            column,
-            block,
-            buffers,
-            |at, raw| {
-                let bucket = cursor.round_down(millis(raw)).to_u64();
-                (first, last) = (first.min(bucket), last.max(bucket));
-                keys[at * stride] = bucket;
-                if bucket >= before {
-                    fates[at] = Fate::Out;
-                }
-            },
-            |at| missing.push(at),
-            |at| several.push(at),
-        );
-        for at in several {
-            fates[at] = Fate::Many;
-            for raw in column.values_for_doc(block.start + u32::try_from(at).unwrap_or(0)) {
-                let bucket = cursor.round_down(millis(raw)).to_u64();
-                (first, last) = (first.min(bucket), last.max(bucket));
-            }
-        }
-        for at in missing {
-            fates[at] = Fate::Out;
-            *skipped += u64::from(is_alive(at));
-        }
-        if segment.alive.is_some() {
-            for at in (0..block.len()).filter(|at| !is_alive(*at)) {
-                fates[at] = Fate::Out;
-            }
-        }
-        (first <= last).then_some((first, last))
-    }
-
-    /// Puts the other parts of the key into its words.
-    fn key_parts(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { buffers, keys, fates, shape, .. } = self;
-        let stride = shape.stride();
-        for ((kind, word), column) in shape.parts()[1..].iter().zip(&segment.keys) {
-            let (word, words) = (*word, kind.words());
-            let put = |keys: &mut [u64], at: usize, value: [u64; 2]| {
-                keys[at * stride + word..at * stride + word + words].copy_from_slice(&value[..words]);
-            };
-            let Some(column) = column else {
-                (0..block.len()).for_each(|at| put(keys, at, [NULL; 2]));
-                continue;
-            };
-            let mut missing = Vec::new();
-            read_block(
-                &column.column,
-                block,
-                buffers,
-                |at, raw| put(keys, at, column.words(raw)),
-                |at| missing.push(at),
-                |at| {
-                    if fates[at] == Fate::One {
-                        fates[at] = Fate::Many;
-                    }
-                },
-            );
-            for at in missing {
-                put(keys, at, [NULL; 2]);
-            }
-        }
-    }
-
-    fn group(&mut self, segment: &Segment, block: &Range<DocId>, groups: &mut Groups) {
-        let stride = self.shape.stride();
-        for at in 0..block.len() {
-            self.slots[at] = match self.fates[at] {
-                Fate::One => groups.count(&self.keys[at * stride..(at + 1) * stride]),
-                Fate::Out => None,
-                Fate::Many => {
-                    self.group_many(segment, block.start + u32::try_from(at).unwrap_or(0), groups);
-                    None
-                }
-            };
-        }
-    }
-
-    /// A document with several values in a field counts once in every group that a combination of its values falls into.
-    fn group_many(&mut self, segment: &Segment, id: DocId, groups: &mut Groups) {
-        let distinct = |mut words: Vec<[u64; 2]>| {
-            words.sort_unstable();
-            words.dedup();
-            words
-        };
-        let dates = segment.date.iter().flat_map(|column| column.values_for_doc(id));
-        let dates = dates.map(|raw| [self.cursor.round_down(millis(raw)).to_u64(), NULL]);
-        let dates = distinct(dates.filter(|word| word[0] < self.before).collect());
-        let mut keys: Vec<Vec<u64>> = dates.into_iter().map(|word| vec![word[0]]).collect();
-        for ((kind, _), column) in self.shape.parts()[1..].iter().zip(&segment.keys) {
-            let values = column.iter().flat_map(|column| column.column.values_for_doc(id).map(|raw| column.words(raw)));
-            let mut words = distinct(values.filter(|words| words[0] != NULL).collect());
-            if words.is_empty() {
-                words.push([NULL; 2]);
-            }
-            keys = keys
-                .iter()
-                .flat_map(|key| words.iter().map(|words| [key.as_slice(), &words[..kind.words()]].concat()))
-                .collect();
-        }
-        for slot in keys.iter().filter_map(|key| groups.count(key)).collect::<Vec<_>>() {
-            for (metric, column) in segment.metrics.iter().enumerate() {
-                for (column, raw) in
-                    column.iter().flat_map(|column| column.column.values_for_doc(id).map(move |raw| (column, raw)))
-                {
-                    groups.values(slot, metric).add(column.number.to_double(raw));
-                }
-            }
-        }
-    }
-
-    fn measure(&mut self, segment: &Segment, block: &Range<DocId>, groups: &mut Groups) {
-        let slots = &self.slots;
-        for (metric, column) in segment.metrics.iter().enumerate() {
-            let Some(column) = column else { continue };
-            let mut several = Vec::new();
-            read_block(
-                &column.column,
-                block,
-                &mut self.buffers,
-                |at, raw| {
-                    if let Some(slot) = slots[at] {
-                        groups.values(slot, metric).add(column.number.to_double(raw));
-                    }
-                },
-                |_| {},
-                |at| several.push(at),
-            );
-            for at in several {
-                let Some(slot) = slots[at] else { continue };
-                for raw in column.column.values_for_doc(block.start + u32::try_from(at).unwrap_or(0)) {
-                    groups.values(slot, metric).add(column.number.to_double(raw));
-                }
-            }
-        }
-    }
 }

@@ -29,6 +29,14 @@ impl KeywordTerms {
         Ok(Self { columns, places: merged.0, found_in: merged.1 })
     }
 
+    /// How many terms there are.
+    pub(super) fn len(&self) -> usize {
+        match self.columns.as_slice() {
+            [only] => only.num_terms(),
+            _ => self.found_in.len(),
+        }
+    }
+
     /// The memory that the numbering takes.
     pub(super) fn bytes(&self) -> usize {
         self.places.iter().map(|places| places.len() * 4).sum::<usize>() + self.found_in.len() * 8

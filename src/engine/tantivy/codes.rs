@@ -1,0 +1,193 @@
+//! Codes: all that a key has besides its date as one small number, where there are few such keys.
+
+use ::tantivy::columnar::MonotonicallyMappableToU64;
+
+use super::columns::{Coder, KeyColumn, Number, Segment};
+use super::keys::{KeyShape, NULL, PartKind};
+use super::terms::{self, KeywordTerms};
+
+/// The most codes that there may be.
+const MOST_CODES: usize = 1 << 16;
+/// Beyond it the next whole double is not one more.
+const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+/// The numbering of all that keys have besides the date. Codes are in the order of the keys.
+pub(super) struct Codes {
+    digits: Vec<Digit>,
+    len: usize,
+}
+
+/// The part of a code that stands for a part of the key.
+#[derive(Clone, Copy)]
+struct Digit {
+    part: PartKind,
+    /// What the digit one stands for; zero stands for no value.
+    first: First,
+    count: usize,
+    weight: usize,
+}
+
+#[derive(Clone, Copy)]
+enum First {
+    /// The first term.
+    Term,
+    /// The number of a histogram's bucket.
+    Number(f64),
+    /// An integer as its column holds it.
+    Raw(u64),
+}
+
+impl Codes {
+    /// The numbering, if there are not too many keys.
+    pub(super) fn of(shape: &KeyShape, segments: &[Segment], terms: &[Option<KeywordTerms>]) -> Option<Self> {
+        let (mut digits, mut len) = (Vec::new(), 1_usize);
+        // The last part is what changes fastest.
+        for (at, (part, _)) in shape.parts().iter().enumerate().skip(1).rev() {
+            let columns = segments.iter().filter_map(|segment| segment.keys[at - 1].as_ref());
+            let (first, values) = match part {
+                PartKind::Keyword => (First::Term, terms[at].as_ref()?.len()),
+                PartKind::Histogram { interval } => numbers(columns, *interval)?,
+                PartKind::Integer | PartKind::Unsigned => integers(columns)?,
+                PartKind::Double | PartKind::Date => return None,
+            };
+            let count = values.checked_add(1)?;
+            digits.push(Digit { part: *part, first, count, weight: len });
+            len = len.checked_mul(count).filter(|len| *len <= MOST_CODES)?;
+        }
+        digits.reverse();
+        Some(Self { digits, len })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// What the values of a column contribute to codes.
+    pub(super) fn share<'a>(&self, part: usize, column: &'a KeyColumn) -> Share<'a> {
+        let Digit { first, weight, .. } = self.digits[part];
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        match (first, column.coder()) {
+            (First::Term, Coder::Keyword(Some(places))) => Share::Place { places, weight },
+            (First::Number(first), Coder::Histogram { interval, number }) => {
+                Share::Number { number: *number, interval: *interval, first, weight }
+            }
+            (First::Raw(first), _) => Share::Raw { first, weight },
+            _ => Share::Raw { first: 0, weight },
+        }
+    }
+
+    pub(super) fn part(&self, part: usize) -> PartKind {
+        self.digits[part].part
+    }
+
+    pub(super) fn parts(&self) -> usize {
+        self.digits.len()
+    }
+
+    /// The words of the key of a code, behind the date.
+    pub(super) fn words(&self, code: usize) -> Vec<u64> {
+        let mut words = Vec::new();
+        for digit in &self.digits {
+            let value = code / digit.weight % digit.count;
+            let begin = words.len();
+            words.resize(begin + digit.part.words(), NULL);
+            if value == 0 {
+                continue;
+            }
+            let after_first = value as u64 - 1;
+            match digit.first {
+                First::Term => words[begin] = terms::word(after_first),
+                #[expect(clippy::cast_precision_loss, reason = "there are not so many")]
+                First::Number(first) => words[begin] = (first + after_first as f64).to_u64(),
+                First::Raw(first) => words[begin..begin + 2].copy_from_slice(&[1, first + after_first]),
+            }
+        }
+        words
+    }
+
+    /// How many codes have keys that are lower than these words, or the same if `included` is not set.
+    pub(super) fn first_from(&self, words: &[u64], included: bool) -> usize {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let found = self.words(middle);
+            let is_before = if included { *found < *words } else { *found <= *words };
+            if is_before { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+}
+
+/// What a value contributes to the code of its document.
+#[derive(Clone, Copy)]
+pub(super) enum Share<'a> {
+    Raw { first: u64, weight: u32 },
+    Place { places: &'a [u32], weight: u32 },
+    Number { number: Number, interval: f64, first: f64, weight: u32 },
+}
+
+impl Share<'_> {
+    /// For one value; a loop over many matches once and not for each.
+    pub(super) fn of(self, raw: u64) -> u32 {
+        match self {
+            Self::Raw { first, weight } => raw_share(raw, first, weight),
+            Self::Place { places, weight } => place_share(raw, places, weight),
+            Self::Number { number, interval, first, weight } => {
+                number_share(number.to_double(raw), interval, first, weight)
+            }
+        }
+    }
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "codes are few")]
+pub(super) fn raw_share(raw: u64, first: u64, weight: u32) -> u32 {
+    ((raw - first) as u32 + 1) * weight
+}
+
+#[inline]
+pub(super) fn place_share(raw: u64, places: &[u32], weight: u32) -> u32 {
+    (places[usize::try_from(raw).unwrap_or(usize::MAX)] + 1) * weight
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are few, and none is negative")]
+pub(super) fn number_share(value: f64, interval: f64, first: f64, weight: u32) -> u32 {
+    (((value / interval).floor() - first) as u32 + 1) * weight
+}
+
+/// The numbers of a histogram's buckets that there can be, if all are finite.
+fn numbers<'a>(columns: impl Iterator<Item = &'a KeyColumn>, interval: f64) -> Option<(First, usize)> {
+    let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
+    for column in columns.filter(|column| column.column.values.num_vals() > 0) {
+        let Coder::Histogram { number, .. } = column.coder() else { return None };
+        let values = [column.column.min_value(), column.column.max_value()];
+        for value in values.map(|raw| (number.to_double(raw) / interval).floor()) {
+            if !value.is_finite() {
+                return None;
+            }
+            (first, last) = (first.min(value), last.max(value));
+        }
+    }
+    if first > last {
+        return Some((First::Number(0.0), 0));
+    }
+    if first.abs().max(last.abs()) >= MOST_EXACT {
+        return None;
+    }
+    // Too many are too many, however they are cast.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is not negative")]
+    let count = (last - first) as usize;
+    Some((First::Number(first + 0.0), count.checked_add(1)?))
+}
+
+/// The integers that there can be.
+fn integers<'a>(columns: impl Iterator<Item = &'a KeyColumn>) -> Option<(First, usize)> {
+    let (mut first, mut last) = (u64::MAX, 0);
+    for column in columns.filter(|column| column.column.values.num_vals() > 0) {
+        (first, last) = (first.min(column.column.min_value()), last.max(column.column.max_value()));
+    }
+    if first > last {
+        return Some((First::Raw(0), 0));
+    }
+    Some((First::Raw(first), usize::try_from(last - first).ok()?.checked_add(1)?))
+}
