@@ -15,76 +15,106 @@ use crate::sync::Arc;
 /// How many bytes the keys of codes may take before they are forgotten between two pages.
 const MOST_CODE_KEYS: usize = 1 << 20;
 
-/// What is kept of each group.
+/// What a group's cell holds: the count of documents, the values of each metric field, and counts of values.
 #[derive(Clone)]
 pub(super) struct CellShape {
-    /// For each metric field, the place of its count among those that are kept apart; none if every document has exactly one
-    /// value, so that the count of documents tells.
-    pub(super) counts: Vec<Option<usize>>,
-    /// How many counts are kept apart.
-    apart: usize,
+    /// For each metric field the word that counts its values: that of the documents where each has exactly one.
+    counts: Vec<usize>,
+    words: usize,
 }
+
+/// The word that counts documents. It is the first to be touched, and has the others follow into the cache.
+const DOCUMENTS: usize = 0;
+
+/// What a metric field keeps: the sum, what the sum is too large by (Kahan), both as bits, and the least and the greatest value as
+/// a column of doubles holds them, mapped to integers, which compare faster.
+type Values = [u64; 4];
+
+const NO_VALUES: Values = [0, 0, u64::MAX, 0];
 
 impl CellShape {
     pub(super) fn of(segments: &[Segment], metrics: usize) -> Self {
-        let is_full = |metric: &usize| {
-            segments.iter().all(|segment| segment.metrics[*metric].as_ref().is_some_and(NumberColumn::is_full))
+        let is_full = |metric: usize| {
+            segments.iter().all(|segment| segment.metrics[metric].as_ref().is_some_and(NumberColumn::is_full))
         };
-        let mut apart = 0;
+        let mut words = 1 + metrics * NO_VALUES.len();
         let counts = (0..metrics).map(|metric| {
-            (!is_full(&metric)).then(|| {
-                apart += 1;
-                apart - 1
-            })
+            if is_full(metric) {
+                return DOCUMENTS;
+            }
+            words += 1;
+            words - 1
         });
-        Self { counts: counts.collect(), apart }
+        let counts = counts.collect();
+        Self { counts, words }
     }
 
     /// What a group takes, besides its place in the table.
     pub(super) fn bytes(&self) -> usize {
-        8 + self.counts.len() * size_of::<Cell>() + self.apart * 8
-    }
-}
-
-/// The values of a metric field in a group, besides their number.
-#[derive(Clone, Copy)]
-struct Cell {
-    sum: f64,
-    /// What the sum is too large by (Kahan).
-    compensation: f64,
-    /// The extremes as a column of doubles holds them: mapped to integers, which compare faster.
-    min: u64,
-    max: u64,
-}
-
-impl Cell {
-    const EMPTY: Self = Self { sum: 0.0, compensation: 0.0, min: u64::MAX, max: 0 };
-
-    /// Takes a finite value whose sums do not overflow.
-    #[inline]
-    fn add_small(&mut self, raw: u64, value: f64) {
-        self.min = self.min.min(raw);
-        self.max = self.max.max(raw);
-        let corrected = value - self.compensation;
-        let sum = self.sum + corrected;
-        self.compensation = (sum - self.sum) - corrected;
-        self.sum = sum;
+        self.words * size_of::<u64>()
     }
 
-    fn values(&self, count: u64) -> MetricValues {
-        if count == 0 {
-            return MetricValues::default();
+    /// The cell of a group without documents.
+    fn empty(&self) -> Vec<u64> {
+        let mut cell = vec![0];
+        cell.extend(NO_VALUES.repeat(self.counts.len()));
+        cell.resize(self.words, 0);
+        cell
+    }
+
+    fn values(&self, cell: &[u64], metric: usize) -> MetricValues {
+        let [sum, compensation, min, max] = cell[1..].as_chunks().0[metric];
+        match cell[self.counts[metric]] {
+            0 => MetricValues::default(),
+            count => MetricValues::from_parts(count, f64::from_bits(sum), f64::from_u64(min), f64::from_u64(max))
+                .compensated_by(f64::from_bits(compensation)),
         }
-        let (min, max) = (f64::from_u64(self.min), f64::from_u64(self.max));
-        MetricValues::from_parts(count, self.sum, min, max).compensated_by(self.compensation)
+    }
+}
+
+/// Takes a finite value whose sums do not overflow.
+#[inline]
+fn add_small([sum, compensation, min, max]: &mut Values, raw: u64) {
+    *min = raw.min(*min);
+    *max = raw.max(*max);
+    let before = f64::from_bits(*sum);
+    let corrected = f64::from_u64(raw) - f64::from_bits(*compensation);
+    let after = before + corrected;
+    *compensation = ((after - before) - corrected).to_bits();
+    *sum = after.to_bits();
+}
+
+/// Where the values of a metric field go.
+pub(super) struct MetricCells<'a> {
+    words: &'a mut [u64],
+    width: usize,
+    metric: usize,
+    count: usize,
+}
+
+impl MetricCells<'_> {
+    /// Takes a value of a column of doubles that is finite, and one of those whose sums do not overflow.
+    #[inline]
+    pub(super) fn add_small(&mut self, slot: u32, raw: u64) {
+        let cell = &mut self.words[slot as usize * self.width..][..self.width];
+        add_small(&mut cell[1..].as_chunks_mut().0[self.metric], raw);
+        if self.count != DOCUMENTS {
+            cell[self.count] += 1;
+        }
     }
 
-    /// Takes a finite value.
-    fn add(&mut self, value: f64) {
-        self.add_small(value.to_u64(), value);
+    /// Takes any value.
+    #[inline]
+    pub(super) fn add(&mut self, slot: u32, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        self.add_small(slot, value.to_u64());
+        let [sum, compensation, ..]: &mut Values =
+            &mut self.words[slot as usize * self.width..][1..].as_chunks_mut().0[self.metric];
         // Once the sum has overflowed there is nothing to compensate any more.
-        if !self.sum.is_finite() {
-            self.compensation = 0.0;
+        if !f64::from_bits(*sum).is_finite() {
+            *compensation = 0;
         }
     }
 }
@@ -93,11 +123,11 @@ impl Cell {
 pub(super) struct DenseGroups {
     codes: usize,
     shape: CellShape,
+    empty: Vec<u64>,
     /// For each row and code the group's slot and one more; zero for none.
     table: Vec<u32>,
-    doc_counts: Vec<u64>,
-    values: Vec<Cell>,
-    counts: Vec<u64>,
+    /// The cells of all slots.
+    words: Vec<u64>,
     /// Slots that may be used again.
     free: Vec<u32>,
     /// The rows that are still wanted.
@@ -105,56 +135,13 @@ pub(super) struct DenseGroups {
     most: usize,
 }
 
-/// Where the values of a metric field go.
-pub(super) struct MetricCells<'a> {
-    values: &'a mut [Cell],
-    width: usize,
-    metric: usize,
-    counts: Option<(&'a mut [u64], usize, usize)>,
-}
-
-impl MetricCells<'_> {
-    /// Takes a value of a column of doubles that is finite, and one of those whose sums do not overflow.
-    #[inline]
-    pub(super) fn add_small(&mut self, slot: u32, raw: u64, value: f64) {
-        self.values[slot as usize * self.width + self.metric].add_small(raw, value);
-        self.count(slot);
-    }
-
-    /// Takes any value.
-    #[inline]
-    pub(super) fn add(&mut self, slot: u32, value: f64) {
-        if value.is_finite() {
-            self.values[slot as usize * self.width + self.metric].add(value);
-            self.count(slot);
-        }
-    }
-
-    #[inline]
-    fn count(&mut self, slot: u32) {
-        if let Some((counts, width, place)) = &mut self.counts {
-            counts[slot as usize * *width + *place] += 1;
-        }
-    }
-}
-
 impl DenseGroups {
     /// For `rows` date buckets, and about as many groups as take `bytes` with the table.
     pub(super) fn new(rows: usize, codes: usize, shape: CellShape, bytes: usize) -> Self {
         let most = (bytes.saturating_sub(rows * codes * 4) / shape.bytes()).max(codes);
         // The system gives memory when it is first written to: what no group needs costs nothing.
-        let room = most.min(rows * codes);
-        Self {
-            codes,
-            table: vec![0; rows * codes],
-            doc_counts: Vec::with_capacity(room),
-            values: Vec::with_capacity(room * shape.counts.len()),
-            counts: Vec::with_capacity(room * shape.apart),
-            free: Vec::new(),
-            rows,
-            most,
-            shape,
-        }
+        let (table, words) = (vec![0; rows * codes], Vec::with_capacity(most.min(rows * codes) * shape.words));
+        Self { codes, empty: shape.empty(), table, words, free: Vec::new(), rows, most, shape }
     }
 
     /// How many date buckets are still wanted.
@@ -168,17 +155,15 @@ impl DenseGroups {
         let place = row as usize * self.codes + code as usize;
         let known = self.table[place];
         let slot = if known == 0 { self.add(place) } else { known - 1 };
-        self.doc_counts[slot as usize] += 1;
+        self.words[slot as usize * self.shape.words + DOCUMENTS] += 1;
         slot
     }
 
     #[cold]
     fn add(&mut self, place: usize) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            let slot = self.doc_counts.len();
-            self.doc_counts.push(0);
-            self.values.resize((slot + 1) * self.shape.counts.len(), Cell::EMPTY);
-            self.counts.resize((slot + 1) * self.shape.apart, 0);
+            let slot = self.words.len() / self.shape.words;
+            self.words.extend_from_slice(&self.empty);
             // There are as many as fit into the memory of a pass.
             u32::try_from(slot).unwrap_or(u32::MAX)
         });
@@ -188,34 +173,49 @@ impl DenseGroups {
 
     /// The cells of a metric field.
     pub(super) fn cells(&mut self, metric: usize) -> MetricCells<'_> {
-        let counts = self.shape.counts[metric].map(|place| (self.counts.as_mut_slice(), self.shape.apart, place));
-        MetricCells { values: &mut self.values, width: self.shape.counts.len(), metric, counts }
+        MetricCells { words: &mut self.words, width: self.shape.words, metric, count: self.shape.counts[metric] }
     }
 
     /// Adds to each group's values those of its document in several metric fields. They are in columns of doubles, each document
     /// has one in each, and their sums do not overflow: the most usual kind of all, and the one to be fastest at.
     pub(super) fn add_rows<const N: usize>(&mut self, slots: &[u32], metrics: [usize; N], raw: [&[u64]; N]) {
-        let width = self.shape.counts.len();
+        let words = self.shape.words;
         // Longer than the block they cannot be; told so, the compiler looks once and not for each document.
         let raw = raw.map(|raw| &raw[..slots.len()]);
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            let cells = &mut self.values[*slot as usize * width..][..width];
+            let cell = &mut self.words[*slot as usize * words..][..words];
+            let values = cell[1..].as_chunks_mut().0;
             for (metric, raw) in metrics.iter().zip(&raw) {
-                cells[*metric].add_small(raw[at], f64::from_u64(raw[at]));
+                add_small(&mut values[*metric], raw[at]);
+            }
+        }
+        // In another segment some may be missing.
+        for count in metrics.map(|metric| self.shape.counts[metric]).into_iter().filter(|count| *count != DOCUMENTS) {
+            for slot in slots.iter().filter(|slot| **slot != NONE) {
+                self.words[*slot as usize * words + count] += 1;
             }
         }
     }
 
+    /// Has the cells of these slots on their way to the processor before they are needed: they are far apart, and a look at each
+    /// waits for no other.
+    pub(super) fn fetch(&self, slots: &[u32]) {
+        let words = self.shape.words;
+        let looks = slots.iter().filter(|slot| **slot != NONE).map(|slot| {
+            let cell = &self.words[*slot as usize * words..][..words];
+            cell[words / 2] ^ cell[words - 1]
+        });
+        std::hint::black_box(looks.fold(0, |all, look| all ^ look));
+    }
+
     /// If there are too many groups, forgets those of the later half of the rows: a later pass has them.
     pub(super) fn shed(&mut self) {
-        while self.doc_counts.len() - self.free.len() > self.most && self.rows > 1 {
+        let words = self.shape.words;
+        while self.words.len() / words - self.free.len() > self.most && self.rows > 1 {
             let keep = self.rows / 2;
             for place in &mut self.table[keep * self.codes..self.rows * self.codes] {
                 let Some(slot) = std::mem::take(place).checked_sub(1) else { continue };
-                let (at, width, apart) = (slot as usize, self.shape.counts.len(), self.shape.apart);
-                self.doc_counts[at] = 0;
-                self.values[at * width..(at + 1) * width].fill(Cell::EMPTY);
-                self.counts[at * apart..(at + 1) * apart].fill(0);
+                self.words[slot as usize * words..][..words].copy_from_slice(&self.empty);
                 self.free.push(slot);
             }
             self.rows = keep;
@@ -224,12 +224,8 @@ impl DenseGroups {
 
     fn get(&self, place: usize) -> Option<(u64, impl Iterator<Item = MetricValues>)> {
         let slot = self.table[place].checked_sub(1)? as usize;
-        let (width, apart, doc_count) = (self.shape.counts.len(), self.shape.apart, self.doc_counts[slot]);
-        let (values, counts) =
-            (&self.values[slot * width..(slot + 1) * width], &self.counts[slot * apart..(slot + 1) * apart]);
-        let count = move |place: &Option<usize>| place.map_or(doc_count, |place| counts[place]);
-        let metrics = values.iter().zip(&self.shape.counts);
-        Some((doc_count, metrics.map(move |(values, place)| values.values(count(place)))))
+        let cell = &self.words[slot * self.shape.words..][..self.shape.words];
+        Some((cell[DOCUMENTS], (0..self.shape.counts.len()).map(|metric| self.shape.values(cell, metric))))
     }
 }
 
@@ -352,7 +348,7 @@ impl DensePages {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let part = |part: &DenseGroups| part.table.len() * 4 + part.doc_counts.len() * part.shape.bytes();
+        let part = |part: &DenseGroups| part.table.len() * 4 + part.words.len() * 8;
         self.parts.iter().map(part).sum::<usize>()
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct DensePass<'a> {
     slots: Vec<u32>,
     /// A block of each of a few metric fields.
     raw: [Vec<u64>; 4],
+    /// Whether the block's documents are in several date buckets.
+    is_scattered: bool,
     /// Documents of the block with several values in a part of the key.
     several: Vec<usize>,
     /// Documents without a date.
@@ -41,6 +43,7 @@ impl<'a> DensePass<'a> {
             code_of,
             slots,
             raw,
+            is_scattered: true,
             several: Vec::new(),
             skipped: 0,
         }
@@ -52,7 +55,8 @@ impl<'a> DensePass<'a> {
 
     /// Finds the row of each document. Says the least and the greatest date.
     fn dates(&mut self, segment: &Segment, block: &Range<DocId>) -> Option<(u64, u64)> {
-        let Self { timeline, groups, buffers, rows, several, skipped, .. } = self;
+        let Self { timeline, groups, buffers, rows, several, skipped, is_scattered, .. } = self;
+        *is_scattered = true;
         let alive = |at: usize| {
             let id = block.start + DocId::try_from(at).unwrap_or(0);
             segment.alive.as_ref().is_none_or(|alive| alive.is_alive(id))
@@ -70,6 +74,7 @@ impl<'a> DensePass<'a> {
             let raw = buffers.full(column, block);
             // Dates mostly come in order: more often than not a whole block is in one bucket.
             if let Some((row, begin, end)) = finder.common(raw) {
+                *is_scattered = false;
                 rows.fill(row);
                 [begin, end - 1].into_iter().for_each(&mut see);
             } else {
@@ -134,6 +139,9 @@ impl<'a> DensePass<'a> {
         for ((slot, row), code) in self.slots[..len].iter_mut().zip(&self.rows).zip(&self.code_of) {
             *slot = if *row == NONE { NONE } else { self.groups.count(*row, *code) };
         }
+        if self.is_scattered {
+            self.groups.fetch(&self.slots[..len]);
+        }
     }
 
     fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
@@ -175,7 +183,7 @@ impl<'a> DensePass<'a> {
         if column.is_small && number == Number::Double {
             let one = |at: usize, raw| {
                 if slots[at] != NONE {
-                    cells.add_small(slots[at], raw, Number::Double.to_double(raw));
+                    cells.add_small(slots[at], raw);
                 }
             };
             read_block(&column.column, block, buffers, one, |_| {}, many);
