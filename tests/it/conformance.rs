@@ -32,7 +32,11 @@ fn tantivy_engine_on_disk() {
 /// With next to no memory a scan needs many passes, which must not show.
 #[test]
 fn tantivy_engine_with_a_tiny_budget() {
-    check_engine(|| Box::new(TantivyHarness::with(TantivyEngine::in_ram_with(TantivyOptions::new().memory_budget(1)))));
+    check_engine(|| {
+        Box::new(TantivyHarness::with(TantivyEngine::in_ram_with(
+            TantivyOptions::new().memory_budget(1).writer_memory(1 << 14).writer_threads(2),
+        )))
+    });
 }
 
 #[test]

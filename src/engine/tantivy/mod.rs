@@ -13,6 +13,7 @@
 
 mod budget;
 mod codes;
+mod columnar;
 mod columns;
 mod dense;
 mod dense_pass;
@@ -24,9 +25,11 @@ mod pass;
 mod rollup;
 mod scan;
 mod schema;
+mod segment;
 mod storage;
 mod terms;
 mod timeline;
+mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -46,6 +49,7 @@ use rollup::JobIndex;
 use scan::Scan;
 use storage::{Folders, Memory};
 pub use storage::{RollupPlace, RollupStorage};
+use writer::WriterOptions;
 
 /// The embedded engine, on the search engine library tantivy.
 ///
@@ -86,11 +90,12 @@ pub struct TantivyOptions {
     memory_budget: usize,
     scan_threads: usize,
     writer_memory: usize,
+    writer_threads: usize,
 }
 
 impl Default for TantivyOptions {
     fn default() -> Self {
-        Self { memory_budget: 256 << 20, scan_threads: 1, writer_memory: 32 << 20 }
+        Self { memory_budget: 256 << 20, scan_threads: 1, writer_memory: 64 << 20, writer_threads: 1 }
     }
 }
 
@@ -116,6 +121,12 @@ impl TantivyOptions {
     /// while it writes them. Default: 64 MiB.
     pub fn writer_memory(mut self, writer_memory: usize) -> Self {
         self.writer_memory = writer_memory;
+        self
+    }
+
+    /// How many threads write a turn's documents while the turn goes on. Default: 1.
+    pub fn writer_threads(mut self, writer_threads: usize) -> Self {
+        self.writer_threads = writer_threads;
         self
     }
 }
@@ -299,7 +310,7 @@ impl Engine for TantivyEngine {
             )));
         }
         let known = self.shared.job_index(&place)?;
-        let created = JobIndex::prepare(&*self.shared.storage, &place, known, job, self.shared.options.writer_memory)?;
+        let created = JobIndex::prepare(&*self.shared.storage, &place, known, job)?;
         self.shared.rollups.lock().insert(place, created);
         Ok(())
     }
@@ -323,7 +334,9 @@ impl Engine for TantivyEngine {
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         let index = self.shared.existing(job)?;
-        Ok(Box::new(index.begin(job, self.shared.options.writer_memory)?))
+        let TantivyOptions { writer_threads, writer_memory, .. } = self.shared.options;
+        let options = WriterOptions { threads: writer_threads.max(1), memory: writer_memory };
+        Ok(Box::new(index.begin(job, options)?))
     }
 
     fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
@@ -332,7 +345,7 @@ impl Engine for TantivyEngine {
     }
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.shared.existing(job)?.merge(stop, self.shared.options.writer_memory)
+        self.shared.existing(job)?.merge(stop)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {

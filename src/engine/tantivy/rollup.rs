@@ -1,17 +1,19 @@
 //! The rollup side: one tantivy index per job, whose commits carry the job's definition and checkpoint.
 
 use ::tantivy::indexer::{LogMergePolicy, MergePolicy, NoMergePolicy};
-use ::tantivy::{Index, IndexSettings, IndexWriter, TantivyDocument, TantivyError};
+use ::tantivy::{Index, IndexSettings, IndexWriter, TantivyError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::directory::RollupDirectory;
 use super::failed;
-use super::schema::{RollupFields, rollup_schema};
+use super::schema::rollup_schema;
+use super::segment::EmptyFiles;
 use super::storage::{RollupPlace, RollupStorage};
-use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport};
+use super::writer::{TantivyWriter, WriterOptions};
+use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::Checkpoint;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// The least that tantivy gives a writer.
 const LEAST_WRITER_MEMORY: usize = 15_000_000;
@@ -33,6 +35,13 @@ pub(super) struct JobIndex {
     index: Index,
     directory: RollupDirectory,
     described: String,
+    empty_files: Mutex<Option<Arc<EmptyFiles>>>,
+}
+
+impl JobIndex {
+    fn new(index: Index, directory: RollupDirectory, described: String) -> Self {
+        Self { index, directory, described, empty_files: Mutex::default() }
+    }
 }
 
 impl JobIndex {
@@ -44,7 +53,7 @@ impl JobIndex {
             Ok((Index::open(directory.clone())?, directory))
         };
         let (index, directory) = open().map_err(|error| failed(&described, error))?;
-        Ok(Self { index, directory, described })
+        Ok(Self::new(index, directory, described))
     }
 
     /// Creates the index, or checks the `known` one, for `job`.
@@ -53,7 +62,6 @@ impl JobIndex {
         place: &RollupPlace,
         known: Option<Arc<Self>>,
         job: &JobContext,
-        writer_memory: usize,
     ) -> Result<Arc<Self>, EngineError> {
         let schema = rollup_schema(job.layout())?;
         if let Some(known) = known {
@@ -66,7 +74,7 @@ impl JobIndex {
             }
             if known.index.schema() == schema {
                 if payload.is_none() {
-                    known.record(job, writer_memory)?;
+                    known.record(job)?;
                 }
                 return Ok(known);
             }
@@ -79,8 +87,8 @@ impl JobIndex {
             Ok((Index::create(directory.clone(), schema, IndexSettings::default())?, directory))
         };
         let (index, directory) = create().map_err(|error| failed(&described, error))?;
-        let created = Arc::new(Self { index, directory, described });
-        created.record(job, writer_memory)?;
+        let created = Arc::new(Self::new(index, directory, described));
+        created.record(job)?;
         Ok(created)
     }
 
@@ -88,7 +96,7 @@ impl JobIndex {
         &self.index
     }
 
-    fn failed(&self, error: TantivyError) -> EngineError {
+    pub(super) fn failed(&self, error: TantivyError) -> EngineError {
         match self.directory.take_failure() {
             Some(reason) => failed(&format!("{}: {reason}", self.described), error),
             None => failed(&self.described, error),
@@ -107,33 +115,52 @@ impl JobIndex {
     }
 
     /// Commits the job's definition, and nothing else.
-    fn record(&self, job: &JobContext, writer_memory: usize) -> Result<(), EngineError> {
-        let mut writer = self.writer(writer_memory)?;
+    fn record(&self, job: &JobContext) -> Result<(), EngineError> {
+        let mut writer = self.writer()?;
         commit(&mut writer, job, None).map_err(|error| self.failed(error))
     }
 
-    fn writer(&self, memory: usize) -> Result<IndexWriter, EngineError> {
-        let writer = self.index.writer_with_num_threads(1, memory.max(LEAST_WRITER_MEMORY));
+    /// Of tantivy's writer only the commit is used, and the lock that it holds.
+    fn writer(&self) -> Result<IndexWriter, EngineError> {
+        let writer = self.index.writer_with_num_threads(1, LEAST_WRITER_MEMORY);
         let writer = writer.map_err(|error| self.failed(error))?;
         // Merging is a turn of its own, never in a stop's way.
         writer.set_merge_policy(Box::new(NoMergePolicy));
         Ok(writer)
     }
 
-    pub(super) fn begin(self: Arc<Self>, job: &JobContext, memory: usize) -> Result<TantivyWriter, EngineError> {
-        let writer = self.writer(memory)?;
-        let fields = RollupFields::of(&self.index.schema(), job.layout()).map_err(|error| self.failed(error))?;
-        Ok(TantivyWriter { index: self, writer, fields, job: job.clone() })
+    pub(super) fn begin(
+        self: Arc<Self>,
+        job: &JobContext,
+        options: WriterOptions,
+    ) -> Result<TantivyWriter, EngineError> {
+        if self.index.schema() != rollup_schema(job.layout())? {
+            let text = format!("{}: its fields are not those of the job, or another version made it", self.described);
+            return Err(EngineError::rejected(text));
+        }
+        let writer = self.writer()?;
+        TantivyWriter::new(self, writer, job, options)
     }
 
-    fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
+    /// The files of a segment that are the same in all.
+    pub(super) fn empty_files(&self) -> Result<Arc<EmptyFiles>, EngineError> {
+        let mut known = self.empty_files.lock();
+        if let Some(known) = &*known {
+            return Ok(Arc::clone(known));
+        }
+        let made = Arc::new(EmptyFiles::of(self.index.schema()).map_err(|error| self.failed(error))?);
+        *known = Some(Arc::clone(&made));
+        Ok(made)
+    }
+
+    pub(super) fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
         let segments = self.index.searchable_segment_metas().map_err(|error| self.failed(error))?;
         Ok(LogMergePolicy::default().compute_merge_candidates(&segments))
     }
 
     /// Merges what has become many small segments. Ends soon after `stop` was raised.
-    pub(super) fn merge(&self, stop: &StopSignal, memory: usize) -> Result<(), EngineError> {
-        let (candidates, mut writer) = (self.merge_candidates()?, self.writer(memory)?);
+    pub(super) fn merge(&self, stop: &StopSignal) -> Result<(), EngineError> {
+        let (candidates, mut writer) = (self.merge_candidates()?, self.writer()?);
         let work = self.directory.begin_work();
         let _given_up = stop.on_stop(move || work.give_up());
         let mut merged = Ok(());
@@ -155,39 +182,16 @@ impl JobIndex {
 }
 
 /// Documents and payload in one step; the directory syncs itself.
-fn commit(writer: &mut IndexWriter, job: &JobContext, checkpoint: Option<&Checkpoint>) -> Result<(), TantivyError> {
+pub(super) fn commit(
+    writer: &mut IndexWriter,
+    job: &JobContext,
+    checkpoint: Option<&Checkpoint>,
+) -> Result<(), TantivyError> {
     let payload = Payload { rollup: job.config().to_json(), checkpoint: checkpoint.cloned() };
     let payload = serde_json::to_string(&payload).map_err(|error| TantivyError::SystemError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
     prepared.set_payload(&payload);
     prepared.commit().map(|_| ())
-}
-
-/// A turn's writer. It adds: documents and checkpoint are committed in one step, so nothing is ever there twice.
-pub(super) struct TantivyWriter {
-    index: Arc<JobIndex>,
-    writer: IndexWriter<TantivyDocument>,
-    fields: RollupFields,
-    job: JobContext,
-}
-
-impl RollupWriter for TantivyWriter {
-    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        for (taken, document) in documents.iter().enumerate() {
-            // When tantivy's queue is full every document waits for its turn: a look at the signal is nothing beside that.
-            if stop.is_stopped() {
-                return Ok(WriteReport::accepted(taken));
-            }
-            self.writer.add_document(self.fields.document(&document)).map_err(|error| self.index.failed(error))?;
-        }
-        Ok(WriteReport::accepted(documents.len()))
-    }
-
-    fn commit(mut self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        commit(&mut self.writer, &self.job, Some(checkpoint)).map_err(|error| self.index.failed(error))?;
-        // What is committed is committed, whether or not it can be seen now what could be merged.
-        Ok(CommitReport::new(self.index.merge_candidates().is_ok_and(|candidates| !candidates.is_empty())))
-    }
 }
 
 #[cfg(test)]
@@ -203,7 +207,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::engine::{MetricValues, Page, RolledUpPage};
+    use crate::engine::{MetricValues, Page, RolledUpPage, RollupWriter};
     use crate::job::{DateHistogram, KeyPart, Metric, RollupJobConfig};
     use crate::sync::{AtomicBool, Ordering};
 
@@ -288,13 +292,13 @@ mod tests {
         let directory = RollupDirectory::new(Box::new(Disk { inner: RamDirectory::create(), full: Arc::clone(&full) }));
         let schema = rollup_schema(job.layout()).unwrap();
         let index = Index::create(directory.clone(), schema, IndexSettings::default()).unwrap();
-        let index = Arc::new(JobIndex { index, directory, described: "the rollup index".to_owned() });
-        index.record(&job, 0).unwrap();
+        let index = Arc::new(JobIndex::new(index, directory, "the rollup index".to_owned()));
+        index.record(&job).unwrap();
         let mut page = Page::new(&job);
         page.push([KeyPart::Date(0)], 1, [MetricValues::default()]);
         let page = RolledUpPage::new(Arc::clone(job.layout()), page, vec![0]);
         let commit = || {
-            let mut writer = Box::new(Arc::clone(&index).begin(&job, 0)?);
+            let mut writer = Box::new(Arc::clone(&index).begin(&job, WriterOptions { threads: 1, memory: 1 << 20 })?);
             writer.write(page.documents(), &StopSignal::never())?;
             let position = Some(crate::job::Position::of(job.config(), &[KeyPart::Date(0)]));
             writer.commit(&Checkpoint { position, ..Checkpoint::default() })

@@ -1,14 +1,11 @@
 //! Schemas: what a source index has, and what a rollup index is made of.
 
-use ::tantivy::DateTime;
 use ::tantivy::schema::{
-    DateOptions, DateTimePrecision, FAST, Field, FieldType as TantivyType, NumericOptions, STRING, Schema,
-    TantivyDocument, is_valid_field_name,
+    DateOptions, DateTimePrecision, FAST, FieldType as TantivyType, NumericOptions, Schema, TextOptions,
+    is_valid_field_name,
 };
 
-use crate::engine::{
-    DocumentLayout, EngineError, FieldCapabilities, FieldType, FieldValue, RolledUpDocument, ValueKind,
-};
+use crate::engine::{DocumentLayout, EngineError, FieldCapabilities, FieldType, ValueKind};
 use crate::job::TermsType;
 
 /// The document's id, as Elasticsearch names it.
@@ -76,10 +73,11 @@ pub(super) fn fits_terms(terms: TermsType, field_type: &FieldType) -> bool {
     }
 }
 
-/// The schema of a job's rolled-up documents: an id and keywords that can be searched for, everything as a fast field.
+/// The schema of a job's rolled-up documents: everything is a fast field, and nothing is indexed or stored besides. Term and range
+/// queries find what they look for in fast fields, too.
 pub(super) fn rollup_schema(layout: &DocumentLayout) -> Result<Schema, EngineError> {
     let mut schema = Schema::builder();
-    schema.add_text_field(ID, STRING | FAST);
+    schema.add_text_field(ID, TextOptions::from(FAST));
     for field in layout.fields() {
         if !is_valid_field_name(&field.name) || field.name == ID {
             return Err(EngineError::rejected(format!("[{}] cannot be the name of a tantivy field", field.name)));
@@ -92,43 +90,8 @@ pub(super) fn rollup_schema(layout: &DocumentLayout) -> Result<Schema, EngineErr
             ValueKind::Integer => schema.add_i64_field(&field.name, NumericOptions::from(FAST)),
             ValueKind::Unsigned => schema.add_u64_field(&field.name, NumericOptions::from(FAST)),
             ValueKind::Double => schema.add_f64_field(&field.name, NumericOptions::from(FAST)),
-            ValueKind::Keyword => schema.add_text_field(&field.name, STRING | FAST),
+            ValueKind::Keyword => schema.add_text_field(&field.name, TextOptions::from(FAST)),
         };
     }
     Ok(schema.build())
-}
-
-/// The tantivy fields of a layout: the id, then one per field.
-pub(super) struct RollupFields {
-    id: Field,
-    fields: Vec<Field>,
-}
-
-impl RollupFields {
-    pub(super) fn of(schema: &Schema, layout: &DocumentLayout) -> Result<Self, ::tantivy::TantivyError> {
-        let fields = layout.fields().iter().map(|field| schema.get_field(&field.name)).collect::<Result<_, _>>()?;
-        Ok(Self { id: schema.get_field(ID)?, fields })
-    }
-
-    pub(super) fn document(&self, rolled_up: &RolledUpDocument) -> TantivyDocument {
-        let mut document = TantivyDocument::default();
-        document.add_text(self.id, rolled_up.id());
-        let described = self.fields.iter().zip(rolled_up.layout().fields());
-        for ((field, described), value) in described.zip(rolled_up.values()) {
-            match (value, described.kind) {
-                (None | Some(FieldValue::Null), _) => {}
-                (Some(FieldValue::Date(millis)), _) => {
-                    document.add_date(*field, DateTime::from_timestamp_millis(*millis));
-                }
-                (Some(FieldValue::Integer(value)), ValueKind::Unsigned) => {
-                    document.add_u64(*field, value.unsigned_abs());
-                }
-                (Some(FieldValue::Integer(value)), _) => document.add_i64(*field, *value),
-                (Some(FieldValue::Unsigned(value)), _) => document.add_u64(*field, *value),
-                (Some(FieldValue::Double(value)), _) => document.add_f64(*field, *value),
-                (Some(FieldValue::Text(text)), _) => document.add_text(*field, &**text),
-            }
-        }
-        document
-    }
 }

@@ -1,0 +1,280 @@
+//! Rolled-up documents on their way into a segment: gathered as columns, and written as the files of one.
+
+use std::collections::HashMap;
+use std::io;
+
+use ::tantivy::columnar::{ColumnType, MonotonicallyMappableToU64};
+use ::tantivy::directory::TerminatingWrite;
+use ::tantivy::index::SegmentComponent;
+use ::tantivy::indexer::SegmentWriter;
+use ::tantivy::schema::Schema;
+use ::tantivy::store::StoreWriter;
+use ::tantivy::{Index, Segment, TantivyDocument, TantivyError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::columnar::{ColumnarFile, Presence};
+use super::schema::ID;
+use crate::engine::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
+use crate::job::KeyPart;
+use crate::sync::Arc;
+
+/// The text of a hash in an id.
+type IdText = [u8; 22];
+
+/// Documents that are gathered.
+pub(super) struct Documents {
+    layout: Arc<DocumentLayout>,
+    id_hashes: Vec<u128>,
+    columns: Vec<Column>,
+}
+
+/// One field of all of them.
+struct Column {
+    values: Values,
+    /// Those that have a value, once one has none.
+    rows: Option<Vec<u32>>,
+}
+
+enum Values {
+    /// Mapped to integers that compare alike.
+    Numbers(Vec<u64>),
+    /// The texts in the order in which they came, and for each document the place of its text.
+    Texts { terms: Vec<Arc<str>>, places: HashMap<Arc<str>, u64>, ordinals: Vec<u64> },
+    /// The same in all documents.
+    Constant(FieldValue),
+}
+
+impl Column {
+    fn new(source: &FieldSource, kind: ValueKind) -> Self {
+        let values = match (source, kind) {
+            (FieldSource::Constant(value), _) => Values::Constant(value.clone()),
+            (_, ValueKind::Keyword) => {
+                Values::Texts { terms: Vec::new(), places: HashMap::new(), ordinals: Vec::new() }
+            }
+            _ => Values::Numbers(Vec::new()),
+        };
+        Self { values, rows: None }
+    }
+
+    /// The next documents from the one at place `first` on, each with its value.
+    fn extend(&mut self, first: usize, values: impl Iterator<Item = Option<u64>>) {
+        let Values::Numbers(numbers) = &mut self.values else { return };
+        for (at, value) in values.enumerate() {
+            present(&mut self.rows, first + at, value.is_some());
+            numbers.extend(value);
+        }
+    }
+
+    fn extend_texts<'a>(&mut self, first: usize, texts: impl Iterator<Item = Option<&'a Arc<str>>>) {
+        let Values::Texts { terms, places, ordinals } = &mut self.values else { return };
+        for (at, text) in texts.enumerate() {
+            present(&mut self.rows, first + at, text.is_some());
+            let Some(text) = text else { continue };
+            let place = places.get(text).copied().unwrap_or_else(|| {
+                let place = terms.len() as u64;
+                terms.push(Arc::clone(text));
+                places.insert(Arc::clone(text), place);
+                place
+            });
+            ordinals.push(place);
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let values = match &self.values {
+            Values::Numbers(numbers) => numbers.len() * 8,
+            Values::Texts { terms, ordinals, .. } => {
+                ordinals.len() * 8 + terms.iter().map(|term| term.len() + 64).sum::<usize>()
+            }
+            Values::Constant(_) => 0,
+        };
+        values + self.rows.as_ref().map_or(0, |rows| rows.len() * 4)
+    }
+
+    fn presence(&self) -> Presence<'_> {
+        self.rows.as_deref().map_or(Presence::All, Presence::Some)
+    }
+}
+
+/// Notes whether the document at a place has a value. There are no notes as long as all have.
+fn present(rows: &mut Option<Vec<u32>>, at: usize, has_value: bool) {
+    let row = u32::try_from(at).unwrap_or(u32::MAX);
+    match rows {
+        Some(rows) => rows.extend(has_value.then_some(row)),
+        None if !has_value => *rows = Some((0..row).collect()),
+        None => {}
+    }
+}
+
+impl Documents {
+    pub(super) fn new(layout: &Arc<DocumentLayout>) -> Self {
+        let columns = layout.fields().iter().map(|field| Column::new(&field.source, field.kind)).collect();
+        Self { layout: Arc::clone(layout), id_hashes: Vec::new(), columns }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.id_hashes.is_empty()
+    }
+
+    /// How much memory they take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.id_hashes.len() * size_of::<u128>() + self.columns.iter().map(Column::bytes).sum::<usize>()
+    }
+
+    pub(super) fn extend(&mut self, documents: RolledUpDocuments<'_>) {
+        let first = self.id_hashes.len();
+        self.id_hashes.extend_from_slice(documents.id_hashes());
+        for (column, field) in self.columns.iter_mut().zip(self.layout.fields()) {
+            let buckets = documents.buckets();
+            match (&field.source, field.kind) {
+                (FieldSource::Constant(_), _) => {}
+                (FieldSource::DocCount, _) => {
+                    column.extend(first, buckets.map(|bucket| Some(integer(bucket.doc_count))));
+                }
+                (FieldSource::Metric(at, part), _) => {
+                    let (at, part): (usize, MetricPart) = (*at, *part);
+                    column.extend(first, buckets.map(|bucket| part.of(&bucket.metrics[at]).map(f64::to_u64)));
+                }
+                (FieldSource::Key(at), ValueKind::Keyword) => column.extend_texts(
+                    first,
+                    buckets.map(|bucket| match &bucket.key[*at] {
+                        KeyPart::Text(text) => Some(text),
+                        _ => None,
+                    }),
+                ),
+                (FieldSource::Key(at), kind) => {
+                    column.extend(first, buckets.map(|bucket| number(&bucket.key[*at], kind)));
+                }
+            }
+        }
+    }
+
+    /// Writes the files of a segment.
+    pub(super) fn write(&self, segment: Segment, empty: &EmptyFiles) -> Result<Segment, TantivyError> {
+        let documents = u32::try_from(self.id_hashes.len()).map_err(io::Error::other)?;
+        for (component, content) in &empty.0 {
+            let mut file = segment.open_write(component.clone())?;
+            io::Write::write_all(&mut file, content)?;
+            file.terminate()?;
+        }
+        let file = ColumnarFile::new(segment.open_write(SegmentComponent::FastFields)?, documents)?;
+        self.write_columns(file)?.terminate()?;
+        // Nothing is stored, and tantivy wants to know so of each document.
+        let (settings, schema, nothing) = (segment.index().settings(), segment.schema(), TantivyDocument::default());
+        let file = segment.open_write(SegmentComponent::Store)?;
+        let mut store = StoreWriter::new(file, settings.docstore_compression, settings.docstore_blocksize, false)?;
+        for _ in 0..documents {
+            store.store(&nothing, &schema)?;
+        }
+        store.close()?;
+        let segment = segment.with_max_doc(documents);
+        segment.meta().untrack_temp_docstore();
+        Ok(segment)
+    }
+
+    fn write_columns<W: io::Write>(&self, mut file: ColumnarFile<W>) -> io::Result<W> {
+        let fields =
+            self.layout.fields().iter().zip(&self.columns).map(|(field, column)| (&*field.name, Some((field, column))));
+        let mut fields: Vec<_> = fields.chain([(ID, None)]).collect();
+        fields.sort_unstable_by_key(|(name, _)| *name);
+        let documents = self.id_hashes.len();
+        for (name, field) in fields {
+            let Some((field, column)) = field else {
+                self.write_ids(&mut file)?;
+                continue;
+            };
+            let kind = match field.kind {
+                ValueKind::Date => ColumnType::DateTime,
+                ValueKind::Integer => ColumnType::I64,
+                ValueKind::Unsigned => ColumnType::U64,
+                ValueKind::Double => ColumnType::F64,
+                ValueKind::Keyword => ColumnType::Str,
+            };
+            match &column.values {
+                Values::Numbers(numbers) => file.numbers(name, kind, column.presence(), numbers)?,
+                Values::Texts { terms, ordinals, .. } => {
+                    let mut order: Vec<usize> = (0..terms.len()).collect();
+                    order.sort_unstable_by_key(|place| &terms[*place]);
+                    let mut sorted = vec![0; terms.len()];
+                    (0..).zip(&order).for_each(|(to, from): (u64, _)| sorted[*from] = to);
+                    let ordinals: Vec<u64> = ordinals.iter().map(|ordinal| sorted[index(*ordinal)]).collect();
+                    let terms = order.iter().map(|place| terms[*place].as_bytes());
+                    file.texts(name, column.presence(), terms, &ordinals)?;
+                }
+                Values::Constant(FieldValue::Text(text)) => {
+                    file.texts(name, Presence::All, [text.as_bytes()].into_iter(), &vec![0; documents])?;
+                }
+                Values::Constant(value) => {
+                    let value = match value {
+                        FieldValue::Integer(value) | FieldValue::Date(value) => value.to_u64(),
+                        FieldValue::Unsigned(value) => *value,
+                        FieldValue::Double(value) => value.to_u64(),
+                        FieldValue::Null | FieldValue::Text(_) => continue,
+                    };
+                    file.numbers(name, kind, Presence::All, &vec![value; documents])?;
+                }
+            }
+        }
+        file.finish()
+    }
+
+    fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>) -> io::Result<()> {
+        let mut ids: Vec<(IdText, u32)> = Vec::with_capacity(self.id_hashes.len());
+        for (row, hash) in (0..).zip(&self.id_hashes) {
+            let mut text = IdText::default();
+            URL_SAFE_NO_PAD.encode_slice(hash.to_be_bytes(), &mut text).map_err(io::Error::other)?;
+            ids.push((text, row));
+        }
+        ids.sort_unstable();
+        let mut ordinals = vec![0; ids.len()];
+        (0..).zip(&ids).for_each(|(ordinal, (_, row)): (u64, _)| ordinals[*row as usize] = ordinal);
+        let prefix = format!("{}$", self.layout.job_id());
+        let texts = ids.iter().map(|(text, _)| [prefix.as_bytes(), text].concat());
+        file.texts(ID, Presence::All, texts, &ordinals)
+    }
+}
+
+fn integer(value: u64) -> u64 {
+    i64::try_from(value).unwrap_or(i64::MAX).to_u64()
+}
+
+/// The value of a part of the key in a column of this kind; a date is in nanoseconds there.
+fn number(part: &KeyPart, kind: ValueKind) -> Option<u64> {
+    Some(match part {
+        KeyPart::Date(millis) => millis.saturating_mul(1_000_000).to_u64(),
+        KeyPart::Integer(value) if kind == ValueKind::Unsigned => value.unsigned_abs(),
+        KeyPart::Integer(value) => value.to_u64(),
+        KeyPart::Unsigned(value) => *value,
+        KeyPart::Double(value) => value.to_u64(),
+        KeyPart::Histogram { number, interval } => (number * interval).to_u64(),
+        KeyPart::Null | KeyPart::Text(_) => return None,
+    })
+}
+
+fn index(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// The files of a segment that has no inverted index: the same for all segments of a schema, and made by tantivy.
+pub(super) struct EmptyFiles(Vec<(SegmentComponent, Vec<u8>)>);
+
+impl EmptyFiles {
+    pub(super) fn of(schema: Schema) -> Result<Self, TantivyError> {
+        const MEMORY: usize = 1 << 20;
+        let index = Index::create_in_ram(schema);
+        let segment = index.new_segment();
+        SegmentWriter::for_segment(MEMORY, segment.clone())?.finalize()?;
+        let components = [
+            SegmentComponent::Terms,
+            SegmentComponent::Postings,
+            SegmentComponent::Positions,
+            SegmentComponent::FieldNorms,
+        ];
+        let files = components.into_iter().map(|component| {
+            let content = segment.open_read(component.clone())?.read_bytes()?;
+            Ok((component, content.as_slice().to_vec()))
+        });
+        files.collect::<Result<_, TantivyError>>().map(Self)
+    }
+}

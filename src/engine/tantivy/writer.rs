@@ -1,0 +1,162 @@
+//! A turn's writer: it gathers documents, and threads of its own write them into segments meanwhile.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::{self, JoinHandle};
+
+use ::tantivy::{IndexWriter, Segment, TantivyError};
+
+use super::rollup::{JobIndex, commit};
+use super::segment::{Documents, EmptyFiles};
+use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport};
+use crate::job::Checkpoint;
+use crate::sync::{Arc, Monitor};
+
+/// How many documents are taken between two looks at the stop signal.
+const BLOCK: usize = 1_024;
+
+/// What a writer may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WriterOptions {
+    /// How many threads write segments.
+    pub(super) threads: usize,
+    /// How much memory documents may take that are gathered or being written.
+    pub(super) memory: usize,
+}
+
+/// It adds: documents and checkpoint are committed in one step, so nothing is ever there twice.
+pub(super) struct TantivyWriter {
+    index: Arc<JobIndex>,
+    writer: IndexWriter,
+    job: JobContext,
+    options: WriterOptions,
+    empty: Arc<EmptyFiles>,
+    gathered: Documents,
+    segments: Arc<Monitor<Segments>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What has become of the documents that were handed over.
+#[derive(Default)]
+struct Segments {
+    being_written: usize,
+    /// By the order in which they were handed over.
+    written: Vec<(usize, Result<Segment, TantivyError>)>,
+}
+
+impl TantivyWriter {
+    pub(super) fn new(
+        index: Arc<JobIndex>,
+        writer: IndexWriter,
+        job: &JobContext,
+        options: WriterOptions,
+    ) -> Result<Self, EngineError> {
+        let empty = index.empty_files()?;
+        let gathered = Documents::new(job.layout());
+        let segments = Arc::new(Monitor::new(Segments::default()));
+        Ok(Self { index, writer, job: job.clone(), options, empty, gathered, segments, threads: Vec::new() })
+    }
+
+    /// Whether enough is gathered for a segment.
+    fn is_full(&self) -> bool {
+        self.gathered.bytes() >= self.options.memory / (self.options.threads + 1)
+    }
+
+    /// Hands what is gathered over to a thread, as soon as one may be begun. `false` if a stop came before.
+    fn hand_over(&mut self, stop: &StopSignal) -> Result<bool, EngineError> {
+        let segments = Arc::clone(&self.segments);
+        let _woken = stop.on_stop(move || {
+            // Whoever waits has looked at the signal under this lock, or will.
+            drop(segments.lock());
+            segments.notify_all();
+        });
+        let mut segments = self.segments.lock();
+        while segments.being_written >= self.options.threads {
+            if stop.is_stopped() {
+                return Ok(false);
+            }
+            self.segments.wait(&mut segments);
+        }
+        if let Some(error) = segments.take_error() {
+            return Err(self.index.failed(error));
+        }
+        segments.being_written += 1;
+        drop(segments);
+        let documents = std::mem::replace(&mut self.gathered, Documents::new(self.job.layout()));
+        let (segments, segment, empty) =
+            (Arc::clone(&self.segments), self.writer.new_segment(), Arc::clone(&self.empty));
+        let number = self.threads.len();
+        let spawned = thread::Builder::new().name(format!("rollup-writer-{number}")).spawn(move || {
+            let written = catch_unwind(AssertUnwindSafe(|| documents.write(segment, &empty)));
+            let panicked = |_| Err(TantivyError::ErrorInThread("a segment could not be written".to_owned()));
+            segments.lock().end(number, written.unwrap_or_else(panicked));
+            segments.notify_all();
+        });
+        match spawned {
+            Ok(thread) => {
+                self.threads.push(thread);
+                Ok(true)
+            }
+            Err(error) => {
+                self.segments.lock().being_written -= 1;
+                Err(EngineError::unavailable(error))
+            }
+        }
+    }
+
+    /// Waits for all threads.
+    fn join(&mut self) {
+        for thread in self.threads.drain(..) {
+            // What it has to say is among the segments; it does not panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Segments {
+    fn end(&mut self, number: usize, written: Result<Segment, TantivyError>) {
+        self.being_written -= 1;
+        self.written.push((number, written));
+    }
+
+    fn take_error(&mut self) -> Option<TantivyError> {
+        let at = self.written.iter().position(|(_, written)| written.is_err())?;
+        self.written.swap_remove(at).1.err()
+    }
+}
+
+impl RollupWriter for TantivyWriter {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let mut taken = 0;
+        while taken < documents.len() && !stop.is_stopped() {
+            if self.is_full() && !self.hand_over(stop)? {
+                break;
+            }
+            let end = (taken + BLOCK).min(documents.len());
+            self.gathered.extend(documents.slice(taken..end));
+            taken = end;
+        }
+        Ok(WriteReport::accepted(taken))
+    }
+
+    fn commit(mut self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        let rest = (!self.gathered.is_empty()).then(|| self.gathered.write(self.writer.new_segment(), &self.empty));
+        self.join();
+        let mut written = std::mem::take(&mut self.segments.lock().written);
+        written.sort_unstable_by_key(|(number, _)| *number);
+        let committed = written.into_iter().map(|(_, written)| written).chain(rest).try_for_each(|segment| {
+            let segment = segment?;
+            self.writer.add_segment(segment.meta().clone())
+        });
+        let committed = committed.and_then(|()| commit(&mut self.writer, &self.job, Some(checkpoint)));
+        committed.map_err(|error| self.index.failed(error))?;
+        // What is committed is committed, whether or not it can be seen now what could be merged.
+        Ok(CommitReport::new(self.index.merge_candidates().is_ok_and(|candidates| !candidates.is_empty())))
+    }
+}
+
+impl Drop for TantivyWriter {
+    /// A writer that is given up leaves no thread behind: what they write is nobody's, and goes with the next commit.
+    fn drop(&mut self) {
+        self.join();
+    }
+}
