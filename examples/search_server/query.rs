@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use rollup_jobs::engine::tantivy::tantivy::Term;
 use rollup_jobs::engine::tantivy::tantivy::query::{
-    AllQuery, BooleanQuery, EmptyQuery, Occur, Query, RangeQuery, TermQuery, TermSetQuery,
+    AllQuery, BooleanQuery, EmptyQuery, Occur, Query, RangeQuery, TermQuery,
 };
 use rollup_jobs::engine::tantivy::tantivy::schema::{IndexRecordOption, OwnedValue, Schema};
 use serde_json::Value;
@@ -32,7 +32,9 @@ fn clause(schema: &Schema, query: &Value) -> Answer<Box<dyn Query>> {
             let (field, values) = only_member(body, name)?;
             let values = values.as_array().ok_or_else(|| Problem::bad("[terms] needs an array of values"))?;
             let terms = values.iter().map(|value| term(schema, field, value)).collect::<Result<Vec<_>, _>>()?;
-            Box::new(TermSetQuery::new(terms.into_iter().flatten()))
+            // Not a TermSetQuery: that one finds nothing in fields that are columns alone, as those of rollup indices are.
+            let one = |term| Box::new(TermQuery::new(term, IndexRecordOption::Basic)) as Box<dyn Query>;
+            Box::new(BooleanQuery::union(terms.into_iter().flatten().map(one).collect()))
         }
         "range" => range(schema, body)?,
         // As deep as JSON may be nested, which is not very deep.

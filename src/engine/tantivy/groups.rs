@@ -122,7 +122,9 @@ impl Groups {
             return None;
         }
         let Self { keys, index, .. } = self;
-        let found = index.find(hash(key), |slot| keys.get(*slot as usize) == key).copied();
+        // Words, compared one by one: a comparison of memory would be a call.
+        let is_same = |slot: &u32| keys.get(*slot as usize).iter().zip(key).all(|(a, b)| a == b);
+        let found = index.find(hash(key), is_same).copied();
         let slot = found.unwrap_or_else(|| self.insert(key));
         self.counts.get_mut(slot as usize)[0] += 1;
         Some(slot)
@@ -223,11 +225,11 @@ pub(super) struct HashedPages {
     end: Option<Vec<u64>>,
 }
 
-/// A group with what all threads have found of it.
-struct Merged {
-    key: Vec<u64>,
-    doc_count: u64,
-    values: Vec<MetricValues>,
+/// A group that is handed out, or what another thread has found of the one before it.
+struct Taken {
+    part: usize,
+    slot: usize,
+    is_more_of_last: bool,
 }
 
 impl HashedPages {
@@ -236,24 +238,33 @@ impl HashedPages {
         Self { parts, end }
     }
 
-    fn next(&mut self) -> Option<Merged> {
-        let lowest = self.parts.iter().filter_map(SortedGroups::first).map(|(key, _)| key).min()?;
-        if self.end.as_deref().is_some_and(|end| lowest >= end) {
-            return None;
-        }
-        let mut merged = Merged { key: lowest.to_vec(), doc_count: 0, values: Vec::new() };
-        for part in &mut self.parts {
-            let Some((_, slot)) = part.first().filter(|(key, _)| *key == merged.key) else { continue };
-            merged.doc_count += part.groups.counts.get(slot)[0];
-            let values = part.groups.values.get(slot);
-            if merged.values.is_empty() {
-                merged.values.extend_from_slice(values);
-            } else {
-                merged.values.iter_mut().zip(values).for_each(|(sum, values)| sum.merge(values));
+    /// The next groups, at most `count`.
+    fn next(&mut self, count: usize) -> Vec<Taken> {
+        let mut taken = Vec::new();
+        for _ in 0..count {
+            let lowest = self.parts.iter().filter_map(SortedGroups::first).map(|(key, _)| key).min();
+            let Some(lowest) = lowest.filter(|lowest| self.end.as_deref().is_none_or(|end| *lowest < end)) else {
+                break;
+            };
+            let found = self.parts.iter().enumerate().filter_map(|(part, groups)| Some((part, groups.first()?)));
+            let found = found.filter(|(_, (key, _))| *key == lowest);
+            let first = taken.len();
+            taken.extend(found.map(|(part, (_, slot))| Taken { part, slot, is_more_of_last: true }));
+            taken[first].is_more_of_last = false;
+            for Taken { part, .. } in &taken[first..] {
+                self.parts[*part].next += 1;
             }
-            part.next += 1;
         }
-        Some(merged)
+        taken
+    }
+
+    fn key(&self, taken: &Taken) -> &[u64] {
+        self.parts[taken.part].groups.keys.get(taken.slot)
+    }
+
+    fn found(&self, taken: &Taken) -> (u64, &[MetricValues]) {
+        let groups = &self.parts[taken.part].groups;
+        (groups.counts.get(taken.slot)[0], groups.values.get(taken.slot))
     }
 
     /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are no more.
@@ -264,10 +275,10 @@ impl HashedPages {
         terms: &[Option<KeywordTerms>],
         page: &mut Page,
     ) -> Result<Option<Vec<u64>>, EngineError> {
-        let taken: Vec<Merged> = std::iter::from_fn(|| self.next()).take(count).collect();
+        let taken = self.next(count);
         let mut texts: Vec<HashMap<u64, Arc<str>>> = Vec::with_capacity(terms.len());
         for ((_, at), terms) in shape.parts().iter().zip(terms) {
-            let words = || taken.iter().map(|group| group.key[*at]).filter(|word| *word != NULL).collect();
+            let words = || taken.iter().map(|taken| self.key(taken)[*at]).filter(|word| *word != NULL).collect();
             texts.push(terms.as_ref().map(|terms| terms.texts(words())).transpose()?.unwrap_or_default());
         }
         let part = |key: &[u64], (kind, at): (PartKind, usize), texts: &HashMap<u64, Arc<str>>| match kind {
@@ -275,11 +286,16 @@ impl HashedPages {
             kind => KeyShape::decode(kind, &key[at..]),
         };
         page.reserve(taken.len());
-        for group in &taken {
-            let key = shape.parts().iter().zip(&texts).map(|(shape, texts)| part(&group.key, *shape, texts));
-            page.push(key, group.doc_count, group.values.iter().copied());
+        for taken in &taken {
+            let (key, (doc_count, values)) = (self.key(taken), self.found(taken));
+            if taken.is_more_of_last {
+                page.add_to_last(doc_count, values.iter().copied());
+                continue;
+            }
+            let key = shape.parts().iter().zip(&texts).map(|(shape, texts)| part(key, *shape, texts));
+            page.push(key, doc_count, values.iter().copied());
         }
-        Ok(taken.into_iter().last().map(|group| group.key))
+        Ok(taken.last().map(|taken| self.key(taken).to_vec()))
     }
 
     /// Where a later pass has to begin, if there may be more groups.
@@ -309,7 +325,7 @@ mod tests {
         let mut expected = all.clone();
         expected.sort_unstable();
         expected.dedup();
-        let (mut found, mut range, mut passes) = (Vec::new(), KeyRange::default(), 0);
+        let (mut found_keys, mut range, mut passes) = (Vec::new(), KeyRange::default(), 0);
         loop {
             // Two threads, each with half of the documents.
             let part = |documents: &[[u64; 2]]| {
@@ -325,10 +341,15 @@ mod tests {
                 groups.finish()
             };
             let mut pages = HashedPages::new(all.chunks(250).map(part).collect());
-            while let Some(group) = pages.next() {
-                assert_eq!(group.doc_count, group.values[0].count());
-                assert_eq!(group.doc_count, all.iter().filter(|key| **key == *group.key).count() as u64);
-                found.push([group.key[0], group.key[1]]);
+            let taken = pages.next(usize::MAX);
+            for (at, group) in taken.iter().enumerate().filter(|(_, taken)| !taken.is_more_of_last) {
+                let key = pages.key(group).to_vec();
+                let more = taken[at + 1..].iter().take_while(|taken| taken.is_more_of_last);
+                let found: Vec<_> = std::iter::once(group).chain(more).map(|taken| pages.found(taken)).collect();
+                let doc_count: u64 = found.iter().map(|(doc_count, _)| doc_count).sum();
+                assert_eq!(doc_count, found.iter().map(|(_, values)| values[0].count()).sum::<u64>());
+                assert_eq!(doc_count, all.iter().filter(|other| **other == *key).count() as u64);
+                found_keys.push([key[0], key[1]]);
             }
             passes += 1;
             match pages.end() {
@@ -336,7 +357,7 @@ mod tests {
                 None => break,
             }
         }
-        assert_eq!(found, expected);
+        assert_eq!(found_keys, expected);
         assert!(passes > 3, "{passes}");
     }
 }

@@ -102,8 +102,13 @@ impl<'a> HashPass<'a> {
         let stride = shape.stride();
         for ((kind, word), column) in shape.parts()[1..].iter().zip(&segment.keys) {
             let (word, words) = (*word, kind.words());
-            let put = |keys: &mut [u64], at: usize, value: [u64; 2]| {
-                keys[at * stride + word..at * stride + word + words].copy_from_slice(&value[..words]);
+            // One word or two, and not a copy of some length: that would be a call for each document.
+            let put = |keys: &mut [u64], at: usize, [first, second]: [u64; 2]| {
+                let place = at * stride + word;
+                keys[place] = first;
+                if words == 2 {
+                    keys[place + 1] = second;
+                }
             };
             let Some(column) = column else {
                 (0..block.len()).for_each(|at| put(keys, at, [NULL; 2]));

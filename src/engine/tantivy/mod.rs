@@ -232,6 +232,9 @@ impl TantivyEngine {
 
     /// The tantivy index that holds the rolled-up documents of a job, to search it. Readers are the caller's own to reload.
     ///
+    /// All fields are fast fields, and none is indexed: aggregations, `RangeQuery` and `TermQuery` read the columns. A `TermQuery`
+    /// does so where nothing is scored; where hits are ranked, wrap it in a `ConstScoreQuery`. A `TermSetQuery` finds no index.
+    ///
     /// # Errors
     /// [`EngineError`] if there is one and it cannot be opened.
     pub fn rollup_index(&self, rollup_index: &str, job_id: &str) -> Result<Option<Index>, EngineError> {

@@ -50,6 +50,9 @@ pub(super) struct Scan {
     own_threads: usize,
     threads: usize,
     skipped: Option<u64>,
+    /// The groups of a pass that was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait for:
+    /// they go with the scan.
+    unneeded: Option<Box<dyn Send>>,
     done: bool,
     held: Arc<Held>,
     budget: Arc<Budget>,
@@ -121,6 +124,7 @@ impl Scan {
             own_threads: threads.max(1),
             threads: threads.max(1),
             skipped: None,
+            unneeded: None,
             done: false,
             held,
             budget,
@@ -137,6 +141,7 @@ impl Scan {
 
     /// Groups the first part of the rest that fits.
     fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
+        self.unneeded = None;
         let share = self.budget.take_share();
         let finished = match self.plan(share.bytes() / self.threads) {
             Some(plan) => self.dense_pass(&plan, share.bytes() / self.threads, stop),
@@ -185,9 +190,16 @@ impl Scan {
         let mut passes: Vec<_> = (0..self.threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
         let from = timeline.start(0).to_u64();
         let to = timeline.start(timeline.len()).to_u64();
-        let dates = self.read(&mut passes, |first, last| last < from || first >= to, stop)?;
+        let read = self.read(&mut passes, |first, last| last < from || first >= to, stop);
         let skipped = passes.iter().map(|pass| pass.skipped).sum();
-        let groups = passes.into_iter().map(DensePass::into_groups).collect();
+        let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
+        let dates = match read {
+            Ok(dates) => dates,
+            Err(error) => {
+                self.unneeded = Some(Box::new(groups));
+                return Err(error);
+            }
+        };
         let pages = DensePages::new(Arc::clone(codes), Arc::clone(timeline), groups, *first_code, *is_cut);
         self.note(dates, skipped);
         Ok(Finished::Dense(pages))
@@ -200,9 +212,17 @@ impl Scan {
         };
         let mut passes: Vec<_> = (0..self.threads).map(pass).collect();
         let misses = |first, last| first >= self.before || self.rest.misses(first, last);
-        let dates = self.read(&mut passes, misses, stop)?;
+        let read = self.read(&mut passes, misses, stop);
         let skipped = passes.iter().map(|pass| pass.skipped).sum();
-        let pages = HashedPages::new(passes.into_iter().map(|pass| pass.into_groups().finish()).collect());
+        let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
+        let dates = match read {
+            Ok(dates) => dates,
+            Err(error) => {
+                self.unneeded = Some(Box::new(groups));
+                return Err(error);
+            }
+        };
+        let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect());
         self.note(dates, skipped);
         Ok(Finished::Hashed(pages))
     }

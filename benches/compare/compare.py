@@ -1,0 +1,143 @@
+"""Asks every engine the same question, in turn, and prints how long each took. See README.md here, and `run`."""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Contestant:
+    """A process that is told line by line what to do."""
+
+    def __init__(self, *command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"{self.process.args[0]} has ended at: {words}")
+        return json.loads(line)
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def row(title, times, baseline, answer):
+    median, least = statistics.median(times), min(times)
+    ratios = ""
+    if baseline:
+        ratios = f"{statistics.median(baseline) / median:7.2f} {min(baseline) / least:7.2f}"
+    memory = f"{answer['megabytes']:6} MB" if "megabytes" in answer else ""
+    print(f"  {title:34} {median:8.3f} s {least:8.3f} s {ratios:15} {answer['count']:>9} {memory}", flush=True)
+
+
+def interleaved(repeats, works):
+    """Each in turn, once for nothing and then so often; the first is what the others are compared with."""
+    times, answers = {title: [] for title, _ in works}, {}
+    for repeat in range(repeats + 1):
+        for title, work in works:
+            answers[title] = work()
+            if repeat:
+                times[title].append(answers[title]["seconds"])
+    baseline = times[works[0][0]]
+    for title, _ in works:
+        row(title, times[title], baseline, answers[title])
+    return times
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ours", required=True, help="the program of this crate's side")
+    parser.add_argument("--data", default="target/compare/data")
+    parser.add_argument("--documents", type=int, default=10_000_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--shapes", nargs="+", default=["ordered", "shuffled", "missing", "histogram", "coarse"])
+    parser.add_argument("--slow", action="store_true", help="SQLite and tantivy's composite aggregation too: minutes")
+    parser.add_argument("--growth", action="store_true", help="ten times as many documents, and other page sizes, too")
+    options = parser.parse_args()
+
+    def folder_of(shape, documents=options.documents):
+        # These ask another question of the same data.
+        data = "ordered" if shape in ("histogram", "coarse") else shape
+        return os.path.join(options.data, f"{data}-{documents}")
+
+    ours = Contestant(options.ours)
+    for shape in options.shapes:
+        folder = folder_of(shape)
+        if not os.path.exists(f"{folder}/humidity"):
+            shutil.rmtree(folder, ignore_errors=True)
+            print(f"making {folder}", flush=True)
+            ours.ask("generate", folder, os.path.basename(folder).split("-")[0], options.documents)
+
+    print(f"{'':36} {'median':>10} {'least':>10} {'times as fast':>15} {'groups':>9} memory (ratio of medians, of least)")
+    for threads in options.threads:
+        others = Contestant(sys.executable, os.path.join(HERE, "opponents.py"), str(threads))
+        print(f"{threads} thread(s), {options.documents} documents; {others.ask('versions')}")
+        for shape in options.shapes:
+            folder = folder_of(shape)
+            others.ask("open", folder, shape)
+            ours.ask("open", folder, shape, threads, 10_000)
+            result = os.path.join(options.data, "result")
+            ours.ask("result", result)
+            others.ask("check", result)
+            print(f" {shape}: every bucket is the same")
+            works = [("DuckDB", lambda: others.ask("duckdb scan")), ("rollup-jobs", lambda: ours.ask("scan"))]
+            works += [(name, lambda name=name: others.ask(name, "scan")) for name in ("polars", "datafusion")]
+            interleaved(options.repeats, works)
+            if shape in ("ordered", "coarse"):
+                target = os.path.join(options.data, "target")
+                works = [
+                    ("DuckDB, CREATE TABLE AS, durable", lambda: others.ask("duckdb run", target)),
+                    ("rollup-jobs, end to end, durable", lambda: ours.ask("run", target)),
+                ]
+                interleaved(options.repeats, works)
+            if shape == "ordered":
+                works = [("tantivy's writer", lambda: ours.ask("tantivy-write")), ("rollup-jobs, documents written", lambda: ours.ask("write"))]
+                interleaved(options.repeats, works)
+                if options.slow and threads == 1:
+                    for title, work in (
+                        ("sqlite", lambda: others.ask("sqlite scan")),
+                        ("tantivy, composite in one page", lambda: ours.ask("composite")),
+                    ):
+                        answer = work()
+                        row(title, [answer["seconds"]], None, answer)
+        others.end()
+    if options.growth:
+        growth(options, ours, folder_of)
+    ours.end()
+
+
+def growth(options, ours, folder_of):
+    print("growth: scan on 1 thread, ratios to the first of each")
+
+    def asked(shape, documents, page_size):
+        folder = folder_of(shape, documents)
+        if not os.path.exists(f"{folder}/humidity"):
+            shutil.rmtree(folder, ignore_errors=True)
+            ours.ask("generate", folder, shape, documents)
+
+        def ask():
+            ours.ask("open", folder, shape, 1, page_size)
+            return ours.ask("scan")
+
+        return ask
+
+    documents = options.documents
+    sizes = (1_000, 10, 65_536)
+    interleaved(options.repeats, [(f"{size} buckets a page", asked("ordered", documents, size)) for size in sizes])
+    counts = (documents, documents // 10, documents * 10)
+    interleaved(options.repeats, [(f"{count} documents", asked("ordered", count, 10_000)) for count in counts])
+    counts = (documents // 10, documents)
+    interleaved(1, [(f"{count} groups in one date bucket", asked("distinct", count, 10_000)) for count in counts])
+
+
+main()

@@ -1,0 +1,46 @@
+//! Our side of the comparison: makes the data, and scans or rolls it up when it is told to, line by line. See `README.md` here.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
+
+mod data;
+mod ours;
+mod report;
+
+use std::io::{BufRead, Write, stdin, stdout};
+use std::path::Path;
+
+use data::Shape;
+use ours::Contestant;
+
+fn main() {
+    let _ = *report::AT_FIRST;
+    let mut contestant = None;
+    for line in stdin().lock().lines().map(Result::unwrap) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words.as_slice() {
+            ["generate", folder, shape, documents] => {
+                data::generate(Path::new(folder), Shape::named(shape), documents.parse().unwrap());
+                "{}".to_owned()
+            }
+            ["open", folder, shape, threads, page_size] => {
+                let (threads, page_size) = (threads.parse().unwrap(), page_size.parse().unwrap());
+                contestant = Some(Contestant::open(Path::new(folder), Shape::named(shape), threads, page_size));
+                "{}".to_owned()
+            }
+            [command, rest @ ..] => {
+                let contestant: &Contestant = contestant.as_ref().unwrap();
+                match (*command, rest) {
+                    ("scan", []) => report::timed(|| contestant.scan(|_| {})),
+                    ("composite", []) => report::timed(|| contestant.composite()),
+                    ("result", [file]) => report::timed(|| contestant.write_result(Path::new(file))),
+                    ("write", []) => contestant.write(),
+                    ("tantivy-write", []) => contestant.write_by_tantivy(),
+                    ("run", [folder]) => report::timed(|| contestant.run(Path::new(folder))),
+                    _ => panic!("unknown command: {line}"),
+                }
+            }
+            [] => continue,
+        };
+        println!("{answer}");
+        stdout().flush().unwrap();
+    }
+}

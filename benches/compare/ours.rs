@@ -1,0 +1,211 @@
+//! This crate's engine, and tantivy's own composite aggregation, at the data of the comparison.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use rollup_jobs::engine::tantivy::tantivy::aggregation::agg_req::Aggregations;
+use rollup_jobs::engine::tantivy::tantivy::aggregation::{
+    AggContextParams, AggregationCollector, AggregationLimitsGuard,
+};
+use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
+use rollup_jobs::engine::tantivy::tantivy::query::AllQuery;
+use rollup_jobs::engine::tantivy::tantivy::{
+    DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
+};
+use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
+use rollup_jobs::engine::{
+    Engine, FieldValue, JobContext, Page, RolledUpDocument, RolledUpPage, ScanRequest, StopSignal,
+};
+use rollup_jobs::store::RedbStore;
+use rollup_jobs::{
+    Checkpoint, DateHistogram, Histogram, KeyPart, Metric, Observer, RollupJobConfig, RollupJobConfigBuilder,
+    RollupJobManager, RunEnded, TermsType, roll_up,
+};
+
+use crate::data::Shape;
+use crate::report::timed;
+
+pub(crate) struct Contestant {
+    index: Index,
+    /// A host has its index open, and so mapped.
+    reader: IndexReader,
+    threads: usize,
+    job: JobContext,
+}
+
+struct End(Mutex<Sender<()>>);
+
+impl Observer for End {
+    fn run_ended(&self, _: &str, _: &RunEnded) {
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+fn job(shape: Shape, page_size: u32) -> RollupJobConfigBuilder {
+    let all = [Metric::Min, Metric::Max, Metric::Sum, Metric::ValueCount];
+    let interval = if shape == Shape::Coarse { "2d" } else { "1h" };
+    let job =
+        RollupJobConfig::builder("sensor").index_pattern("sensor").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
+    let job = job.page_size(page_size).date_histogram(DateHistogram::fixed_interval("timestamp", interval));
+    let job = job.terms([if shape == Shape::Distinct { "floor" } else { "node" }]);
+    let job = if shape == Shape::Histogram { job.histogram(Histogram::new(1.0, ["floor"])) } else { job };
+    job.metric("temperature", all).metric("voltage", all).metric("humidity", all)
+}
+
+impl Contestant {
+    pub(crate) fn open(folder: &Path, shape: Shape, threads: usize, page_size: u32) -> Self {
+        let index = Index::open_in_dir(folder.join("index")).unwrap();
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().unwrap();
+        let terms = if shape == Shape::Distinct { TermsType::Integer } else { TermsType::Keyword };
+        let job = JobContext::new(Arc::new(job(shape, page_size).build().unwrap()), &[terms]);
+        Self { index, reader, threads, job }
+    }
+
+    fn options(&self) -> TantivyOptions {
+        TantivyOptions::new().scan_threads(self.threads)
+    }
+
+    /// All pages, one after the other. Says how many buckets there were.
+    pub(crate) fn scan(&self, mut see: impl FnMut(&Page)) -> usize {
+        let engine = TantivyEngine::in_ram_with(self.options());
+        engine.register("sensor", &self.index).unwrap();
+        let request = ScanRequest { after: None, before: i64::MAX / 2 };
+        let mut stream = engine.scan(&self.job, request, &StopSignal::never()).unwrap();
+        let mut buckets = 0;
+        loop {
+            let page = stream.next_page(&StopSignal::never()).unwrap();
+            if page.is_empty() {
+                return buckets;
+            }
+            see(&page);
+            buckets += page.len();
+        }
+    }
+
+    /// What the others compare with theirs: for each bucket nine numbers and four for each metric.
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    pub(crate) fn write_result(&self, file: &Path) -> usize {
+        let mut file = BufWriter::new(File::create(file).unwrap());
+        self.scan(|page| {
+            for bucket in page.iter() {
+                let mut floor = 0.0;
+                let (mut date, mut node) = (0.0, 0.0);
+                for part in bucket.key {
+                    match part {
+                        KeyPart::Date(millis) => date = *millis as f64,
+                        KeyPart::Histogram { number, interval } => floor = number * interval,
+                        KeyPart::Text(text) => node = text.trim_start_matches("node-").parse().unwrap(),
+                        other => panic!("{other:?}"),
+                    }
+                }
+                let mut row = vec![date, floor, node, bucket.doc_count as f64];
+                for values in bucket.metrics {
+                    row.extend([values.min(), values.max(), values.sum(), values.count() as f64]);
+                }
+                for number in row {
+                    file.write_all(&number.to_le_bytes()).unwrap();
+                }
+            }
+        })
+    }
+
+    /// A whole run into a new rollup index on disk: scanned, written, durable, with the job in a file too.
+    pub(crate) fn run(&self, folder: &Path) -> usize {
+        let engine = TantivyEngine::open_with(folder, self.options()).unwrap();
+        engine.register("sensor", &self.index).unwrap();
+        let store = RedbStore::open(folder.join("jobs.redb")).unwrap();
+        let (sender, end) = channel();
+        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
+        let builder = builder.indexer_threads(self.threads).observer(Arc::new(End(Mutex::new(sender))));
+        let manager = builder.open().unwrap();
+        manager.put(RollupJobConfig::clone(self.job.config())).unwrap();
+        manager.start("sensor").unwrap();
+        manager.trigger("sensor").unwrap();
+        end.recv().unwrap();
+        let rolled_up = usize::try_from(manager.get("sensor").unwrap().stats().rollups_indexed()).unwrap();
+        drop(manager);
+        fs::remove_dir_all(folder).unwrap();
+        rolled_up
+    }
+
+    /// All pages as rolled-up documents.
+    fn pages(&self) -> Vec<RolledUpPage> {
+        let mut pages = Vec::new();
+        self.scan(|page| pages.push(roll_up(page.clone(), &self.job).unwrap()));
+        pages
+    }
+
+    /// The rolled-up documents alone, written and durable.
+    pub(crate) fn write(&self) -> String {
+        let (job, pages) = (&self.job, self.pages());
+        let folder = tempfile::tempdir().unwrap();
+        let engine = TantivyEngine::open_with(folder.path(), self.options()).unwrap();
+        engine.prepare(job).unwrap();
+        timed(|| {
+            let mut writer = engine.begin(job).unwrap();
+            let written = pages.iter().map(|page| writer.write(page.documents(), &StopSignal::never()).unwrap().taken);
+            let written = written.sum();
+            writer.commit(&Checkpoint::default()).unwrap();
+            written
+        })
+    }
+
+    /// The same documents by tantivy's own writer, into the same fields.
+    pub(crate) fn write_by_tantivy(&self) -> String {
+        let (job, pages) = (&self.job, self.pages());
+        let folder = tempfile::tempdir().unwrap();
+        let engine = TantivyEngine::open_with(folder.path(), self.options()).unwrap();
+        engine.prepare(job).unwrap();
+        let index = engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+        let schema = index.schema();
+        let document = |rolled_up: RolledUpDocument| {
+            let mut document = TantivyDocument::default();
+            document.add_text(schema.get_field("_id").unwrap(), rolled_up.id());
+            for (described, value) in rolled_up.fields() {
+                let field = schema.get_field(&described.name).unwrap();
+                match value {
+                    FieldValue::Date(millis) => document.add_date(field, DateTime::from_timestamp_millis(*millis)),
+                    FieldValue::Integer(value) => document.add_i64(field, *value),
+                    FieldValue::Unsigned(value) => document.add_u64(field, *value),
+                    FieldValue::Double(value) => document.add_f64(field, *value),
+                    FieldValue::Text(text) => document.add_text(field, &**text),
+                    FieldValue::Null => {}
+                }
+            }
+            document
+        };
+        let documents: Vec<_> = pages.iter().flat_map(|page| page.documents().iter()).map(document).collect();
+        timed(|| {
+            let written = documents.len();
+            let mut writer: IndexWriter = index.writer_with_num_threads(self.threads, 64 << 20).unwrap();
+            writer.set_merge_policy(Box::new(NoMergePolicy));
+            for document in documents {
+                writer.add_document(document).unwrap();
+            }
+            writer.commit().unwrap();
+            written
+        })
+    }
+
+    /// The same buckets by tantivy's own composite aggregation, in one page: the fewest passes that it can make.
+    pub(crate) fn composite(&self) -> usize {
+        let searcher: Searcher = self.reader.searcher();
+        let stats = |field: &str| serde_json::json!({ "stats": { "field": field } });
+        let request: Aggregations = serde_json::from_value(serde_json::json!({ "rollup": {
+            "composite": { "size": 1_000_000, "sources": [
+                { "date": { "date_histogram": { "field": "timestamp", "fixed_interval": "1h" } } },
+                { "node": { "terms": { "field": "node" } } },
+            ] },
+            "aggs": { "temperature": stats("temperature"), "voltage": stats("voltage"), "humidity": stats("humidity") },
+        } }))
+        .unwrap();
+        let limits = AggregationLimitsGuard::new(Some(8 << 30), Some(2_000_000));
+        let context = AggContextParams { limits, ..AggContextParams::default() };
+        let results = searcher.search(&AllQuery, &AggregationCollector::from_aggs(request, context)).unwrap();
+        let results = serde_json::to_value(results).unwrap();
+        results["rollup"]["buckets"].as_array().unwrap().len()
+    }
+}
