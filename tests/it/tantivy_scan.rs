@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rollup_jobs::engine::tantivy::tantivy::Index;
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{Engine, FieldType, JobContext, ScanRequest, SourceDocument, StopSignal};
-use rollup_jobs::{GroupKey, Histogram, TermsType};
+use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, TermsType};
 
 use crate::support::{HOUR, config};
 use crate::tantivy_harness::{add_to_index, source_schema};
@@ -84,5 +84,57 @@ fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
             let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
             assert!(sums.iter().zip(&expected_sums).all(close), "{threads} threads, {budget} bytes");
         }
+    }
+}
+
+/// The first and the last instants that a column can hold, whose buckets reach beyond.
+#[test]
+fn the_ends_of_what_a_column_can_hold() {
+    let ends =
+        [i64::MIN / 1_000_000, i64::MIN / 1_000_000 + HOUR, 0, i64::MAX / 1_000_000 - HOUR, i64::MAX / 1_000_000];
+    let documents = ends.map(|millis| SourceDocument::new().date("timestamp", millis).double("temperature", 1.0));
+    let index = Index::create_in_ram(source_schema(&[
+        ("timestamp", FieldType::Date),
+        ("node", FieldType::Keyword),
+        ("temperature", FieldType::Double),
+    ]));
+    add_to_index(&index, &documents);
+    let engine = TantivyEngine::in_ram();
+    engine.register("sensor-1", &index).unwrap();
+    for date in [
+        DateHistogram::fixed_interval("timestamp", "1h"),
+        DateHistogram::fixed_interval("timestamp", "1000d"),
+        DateHistogram::calendar_interval("timestamp", "1y").time_zone("Europe/Berlin"),
+    ] {
+        let config = config("sensor").date_histogram(date).terms(["node"]).build().unwrap();
+        let mut expected: Vec<i64> = ends.iter().map(|millis| config.rounding().round_down(*millis)).collect();
+        expected.dedup();
+        let (found, _) = all_buckets(&engine, &JobContext::new(Arc::new(config), &[TermsType::Keyword]));
+        let dates: Vec<_> = found.iter().map(|bucket| bucket.0[0].clone()).collect();
+        assert_eq!(dates, expected.into_iter().map(KeyPart::Date).collect::<Vec<_>>());
+        assert_eq!(found.iter().map(|bucket| bucket.1).sum::<u64>(), 5);
+    }
+}
+
+/// A position whose date is no bucket of the job's (any more): what is not behind it is left out, whichever way is taken.
+#[test]
+fn a_position_inside_a_bucket() {
+    let index = Index::create_in_ram(source_schema(&[
+        ("timestamp", FieldType::Date),
+        ("node", FieldType::Keyword),
+        ("temperature", FieldType::Double),
+    ]));
+    let documents: Vec<_> = (0..100_i64)
+        .map(|n| SourceDocument::new().date("timestamp", n * HOUR / 10).keyword("node", "a").double("temperature", 1.0))
+        .collect();
+    add_to_index(&index, &documents);
+    let engine = TantivyEngine::in_ram();
+    engine.register("sensor-1", &index).unwrap();
+    let job = JobContext::new(Arc::new(config("sensor").terms(["node"]).build().unwrap()), &[TermsType::Keyword]);
+    for (after, expected) in [(3 * HOUR + 1, 4), (3 * HOUR, 4), (3 * HOUR - 1, 3)] {
+        let after = Some(vec![KeyPart::Date(after), KeyPart::Text("a".into())]);
+        let request = ScanRequest { after, before: 100 * HOUR };
+        let page = engine.scan(&job, request, &StopSignal::never()).unwrap().next_page(&StopSignal::never()).unwrap();
+        assert_eq!(page.get(0).unwrap().key[0], KeyPart::Date(expected * HOUR));
     }
 }

@@ -11,25 +11,9 @@
 //! A scan makes one pass over the columns for as much of the key range as fits into the engine's memory budget, and one more
 //! for each further part. Several streams share the budget: more streams get smaller parts, never more memory.
 
-mod budget;
-mod codes;
-mod columnar;
-mod columns;
-mod dense;
-mod dense_pass;
-mod directory;
-mod groups;
-mod hash_pass;
-mod keys;
-mod pass;
 mod rollup;
 mod scan;
 mod schema;
-mod segment;
-mod storage;
-mod terms;
-mod timeline;
-mod writer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -44,12 +28,9 @@ use super::{
 };
 use crate::job::IndexPattern;
 use crate::sync::{Arc, Mutex, RwLock};
-use budget::Budget;
-use rollup::JobIndex;
-use scan::Scan;
-use storage::{Folders, Memory};
-pub use storage::{RollupPlace, RollupStorage};
-use writer::WriterOptions;
+use rollup::{Folders, JobIndex, Memory, TantivyWriter, WriterOptions};
+pub use rollup::{RollupPlace, RollupStorage};
+use scan::{Budget, Scan};
 
 /// The embedded engine, on the search engine library tantivy.
 ///
@@ -339,7 +320,7 @@ impl Engine for TantivyEngine {
         let index = self.shared.existing(job)?;
         let TantivyOptions { writer_threads, writer_memory, .. } = self.shared.options;
         let options = WriterOptions { threads: writer_threads.max(1), memory: writer_memory };
-        Ok(Box::new(index.begin(job, options)?))
+        Ok(Box::new(TantivyWriter::begin(index, job, options)?))
     }
 
     fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {

@@ -61,7 +61,7 @@ pub trait RollupStorage: Send + Sync + fmt::Debug {
 
 /// In folders: one per rollup index, one per job in it.
 #[derive(Debug)]
-pub(super) struct Folders(pub(super) PathBuf);
+pub(in crate::engine::tantivy) struct Folders(pub(in crate::engine::tantivy) PathBuf);
 
 impl Folders {
     fn of(&self, place: &RollupPlace) -> io::Result<(PathBuf, PathBuf)> {
@@ -128,7 +128,7 @@ fn open_folder(folder: &Path) -> io::Result<Box<dyn Directory>> {
 
 /// In memory.
 #[derive(Debug, Default)]
-pub(super) struct Memory(Mutex<BTreeMap<RollupPlace, RamDirectory>>);
+pub(in crate::engine::tantivy) struct Memory(Mutex<BTreeMap<RollupPlace, RamDirectory>>);
 
 impl RollupStorage for Memory {
     fn holds(&self, rollup_index: &str) -> bool {

@@ -1,19 +1,26 @@
 //! The rollup side: one tantivy index per job, whose commits carry the job's definition and checkpoint.
 
+mod columnar;
+mod directory;
+mod segment;
+mod storage;
+mod writer;
+
 use ::tantivy::indexer::{LogMergePolicy, MergePolicy, NoMergePolicy};
 use ::tantivy::{Index, IndexSettings, IndexWriter, TantivyError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::directory::RollupDirectory;
 use super::failed;
 use super::schema::rollup_schema;
-use super::segment::EmptyFiles;
-use super::storage::{RollupPlace, RollupStorage};
-use super::writer::{TantivyWriter, WriterOptions};
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::Checkpoint;
 use crate::sync::{Arc, Mutex};
+use directory::RollupDirectory;
+use segment::EmptyFiles;
+pub(super) use storage::{Folders, Memory};
+pub use storage::{RollupPlace, RollupStorage};
+pub(super) use writer::{TantivyWriter, WriterOptions};
 
 /// The least that tantivy gives a writer.
 const LEAST_WRITER_MEMORY: usize = 15_000_000;
@@ -96,7 +103,7 @@ impl JobIndex {
         &self.index
     }
 
-    pub(super) fn failed(&self, error: TantivyError) -> EngineError {
+    fn failed(&self, error: TantivyError) -> EngineError {
         match self.directory.take_failure() {
             Some(reason) => failed(&format!("{}: {reason}", self.described), error),
             None => failed(&self.described, error),
@@ -120,7 +127,6 @@ impl JobIndex {
         commit(&mut writer, job, None).map_err(|error| self.failed(error))
     }
 
-    /// Of tantivy's writer only the commit is used, and the lock that it holds.
     fn writer(&self) -> Result<IndexWriter, EngineError> {
         let writer = self.index.writer_with_num_threads(1, LEAST_WRITER_MEMORY);
         let writer = writer.map_err(|error| self.failed(error))?;
@@ -129,21 +135,17 @@ impl JobIndex {
         Ok(writer)
     }
 
-    pub(super) fn begin(
-        self: Arc<Self>,
-        job: &JobContext,
-        options: WriterOptions,
-    ) -> Result<TantivyWriter, EngineError> {
+    /// A writer for documents of this job. Of tantivy's writer only the commit is used, and the lock that it holds.
+    fn writer_for(&self, job: &JobContext) -> Result<IndexWriter, EngineError> {
         if self.index.schema() != rollup_schema(job.layout())? {
             let text = format!("{}: its fields are not those of the job, or another version made it", self.described);
             return Err(EngineError::rejected(text));
         }
-        let writer = self.writer()?;
-        TantivyWriter::new(self, writer, job, options)
+        self.writer()
     }
 
     /// The files of a segment that are the same in all.
-    pub(super) fn empty_files(&self) -> Result<Arc<EmptyFiles>, EngineError> {
+    fn empty_files(&self) -> Result<Arc<EmptyFiles>, EngineError> {
         let mut known = self.empty_files.lock();
         if let Some(known) = &*known {
             return Ok(Arc::clone(known));
@@ -153,7 +155,7 @@ impl JobIndex {
         Ok(made)
     }
 
-    pub(super) fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
+    fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
         let segments = self.index.searchable_segment_metas().map_err(|error| self.failed(error))?;
         Ok(LogMergePolicy::default().compute_merge_candidates(&segments))
     }
@@ -182,11 +184,7 @@ impl JobIndex {
 }
 
 /// Documents and payload in one step; the directory syncs itself.
-pub(super) fn commit(
-    writer: &mut IndexWriter,
-    job: &JobContext,
-    checkpoint: Option<&Checkpoint>,
-) -> Result<(), TantivyError> {
+fn commit(writer: &mut IndexWriter, job: &JobContext, checkpoint: Option<&Checkpoint>) -> Result<(), TantivyError> {
     let payload = Payload { rollup: job.config().to_json(), checkpoint: checkpoint.cloned() };
     let payload = serde_json::to_string(&payload).map_err(|error| TantivyError::SystemError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
@@ -298,7 +296,11 @@ mod tests {
         page.push([KeyPart::Date(0)], 1, [MetricValues::default()]);
         let page = RolledUpPage::new(Arc::clone(job.layout()), page, vec![0]);
         let commit = || {
-            let mut writer = Box::new(Arc::clone(&index).begin(&job, WriterOptions { threads: 1, memory: 1 << 20 })?);
+            let mut writer = Box::new(TantivyWriter::begin(
+                Arc::clone(&index),
+                &job,
+                WriterOptions { threads: 1, memory: 1 << 20 },
+            )?);
             writer.write(page.documents(), &StopSignal::never())?;
             let position = Some(crate::job::Position::of(job.config(), &[KeyPart::Date(0)]));
             writer.commit(&Checkpoint { position, ..Checkpoint::default() })

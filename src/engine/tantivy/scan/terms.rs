@@ -6,7 +6,7 @@ use std::io;
 
 use ::tantivy::columnar::StrColumn;
 
-use super::failed;
+use super::super::failed;
 use crate::engine::{EngineError, StopSignal};
 use crate::sync::Arc;
 

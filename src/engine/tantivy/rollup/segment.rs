@@ -13,8 +13,8 @@ use ::tantivy::{Index, Segment, TantivyDocument, TantivyError};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::super::schema::ID;
 use super::columnar::{ColumnarFile, Presence};
-use super::schema::ID;
 use crate::engine::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
 use crate::job::KeyPart;
 use crate::sync::Arc;

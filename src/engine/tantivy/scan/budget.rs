@@ -10,7 +10,7 @@ const LEAST_PART: usize = 256;
 const LEAST: usize = 64 << 10;
 
 /// Bytes that the groups of all scans share.
-pub(super) struct Budget {
+pub(in crate::engine::tantivy) struct Budget {
     total: usize,
     state: Mutex<State>,
 }
@@ -47,12 +47,12 @@ pub(super) trait Holder: Send + Sync {
 }
 
 impl Budget {
-    pub(super) fn new(total: usize) -> Self {
+    pub(in crate::engine::tantivy) fn new(total: usize) -> Self {
         Self { total, state: Mutex::default() }
     }
 
     /// Used now, and at most so far.
-    pub(super) fn used(&self) -> (usize, usize) {
+    pub(in crate::engine::tantivy) fn used(&self) -> (usize, usize) {
         let state = self.state.lock();
         (state.used, state.most_used)
     }

@@ -5,8 +5,8 @@ use std::thread::{self, JoinHandle};
 
 use ::tantivy::{IndexWriter, Segment, TantivyError};
 
-use super::rollup::{JobIndex, commit};
 use super::segment::{Documents, EmptyFiles};
+use super::{JobIndex, commit};
 use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport};
 use crate::job::Checkpoint;
 use crate::sync::{Arc, Monitor};
@@ -16,15 +16,15 @@ const BLOCK: usize = 1_024;
 
 /// What a writer may use.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WriterOptions {
+pub(in crate::engine::tantivy) struct WriterOptions {
     /// How many threads write segments.
-    pub(super) threads: usize,
+    pub(in crate::engine::tantivy) threads: usize,
     /// How much memory documents may take that are gathered or being written.
-    pub(super) memory: usize,
+    pub(in crate::engine::tantivy) memory: usize,
 }
 
 /// It adds: documents and checkpoint are committed in one step, so nothing is ever there twice.
-pub(super) struct TantivyWriter {
+pub(in crate::engine::tantivy) struct TantivyWriter {
     index: Arc<JobIndex>,
     writer: IndexWriter,
     job: JobContext,
@@ -44,15 +44,13 @@ struct Segments {
 }
 
 impl TantivyWriter {
-    pub(super) fn new(
+    pub(in crate::engine::tantivy) fn begin(
         index: Arc<JobIndex>,
-        writer: IndexWriter,
         job: &JobContext,
         options: WriterOptions,
     ) -> Result<Self, EngineError> {
-        let empty = index.empty_files()?;
-        let gathered = Documents::new(job.layout());
-        let segments = Arc::new(Monitor::new(Segments::default()));
+        let (writer, empty) = (index.writer_for(job)?, index.empty_files()?);
+        let (gathered, segments) = (Documents::new(job.layout()), Arc::new(Monitor::new(Segments::default())));
         Ok(Self { index, writer, job: job.clone(), options, empty, gathered, segments, threads: Vec::new() })
     }
 

@@ -1,32 +1,49 @@
 //! A scan: passes over the columns, each grouping as much of the key range as fits into memory, handed out as sorted pages.
 
+mod budget;
+mod codes;
+mod columns;
+mod dense;
+mod dense_pass;
+mod groups;
+mod hash_pass;
+mod keys;
+mod pass;
+mod terms;
+mod timeline;
+
+use std::cmp::Ordering;
 use std::sync::Weak;
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 use ::tantivy::{Index, ReloadPolicy, TantivyError};
 
-use super::budget::{Budget, Holder};
-use super::codes::Codes;
-use super::columns::{Segment, millis};
-use super::dense::{CellShape, DenseGroups, DensePages};
-use super::dense_pass::DensePass;
+pub(super) use budget::Budget;
+
 use super::failed;
-use super::groups::{Groups, HashedPages, KeyRange};
-use super::hash_pass::HashPass;
-use super::keys::{KeyShape, PartKind};
-use super::pass::{self, ChunkDates, Grouping};
 use super::schema::{check_source, fits_terms};
-use super::terms::KeywordTerms;
-use super::timeline::Timeline;
 use crate::engine::{EngineError, FieldType, JobContext, Page, PageStream, ScanRequest, StopSignal};
 use crate::job::Rounding;
 use crate::sync::{Arc, Mutex};
+use budget::Holder;
+use codes::Codes;
+use columns::{Segment, millis};
+use dense::{CellShape, DenseGroups, DensePages};
+use dense_pass::DensePass;
+use groups::{Groups, HashedPages, KeyRange};
+use hash_pass::HashPass;
+use keys::{KeyShape, PartKind};
+use pass::{ChunkDates, Grouping};
+use terms::KeywordTerms;
+use timeline::Timeline;
 
 /// A table may have so many places for each document, or so many in any case.
 const PLACES_PER_DOCUMENT: u64 = 2;
 const FEW_PLACES: u64 = 1 << 16;
 /// Which part of a pass's memory the table may have.
 const TABLE_PART: usize = 4;
+/// How much memory a pass has for each of the threads that it was lent.
+const LEAST_PER_LENT_THREAD: usize = 16 << 20;
 /// A day that begins daylight saving time, in milliseconds.
 const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
@@ -46,8 +63,9 @@ pub(super) struct Scan {
     /// How to number keys, if they are few.
     codes: Option<Arc<Codes>>,
     cells: CellShape,
-    /// How many threads a pass has in any case, and how many the next one has.
+    /// How many threads a pass has in any case, how many the next one may have, and how many it has.
     own_threads: usize,
+    lent_threads: usize,
     threads: usize,
     skipped: Option<u64>,
     /// The groups of a pass that was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait for:
@@ -122,6 +140,7 @@ impl Scan {
             codes: Codes::of(&shape, &segments, &terms).map(Arc::new),
             cells: CellShape::of(&segments, job.config().metrics().len()),
             own_threads: threads.max(1),
+            lent_threads: 1,
             threads: threads.max(1),
             skipped: None,
             unneeded: None,
@@ -143,9 +162,12 @@ impl Scan {
     fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
         self.unneeded = None;
         let share = self.budget.take_share();
-        let finished = match self.plan(share.bytes() / self.threads) {
-            Some(plan) => self.dense_pass(&plan, share.bytes() / self.threads, stop),
-            None => self.hash_pass(share.bytes() / self.threads, stop),
+        // Threads that nobody asked for should not make the parts so small that there have to be more passes.
+        self.threads = self.lent_threads.min(share.bytes() / LEAST_PER_LENT_THREAD).max(self.own_threads);
+        let bytes = share.bytes() / self.threads;
+        let finished = match self.plan(bytes) {
+            Some(plan) => self.dense_pass(&plan, bytes, stop),
+            None => self.hash_pass(bytes, stop),
         }?;
         share.settle(finished.bytes());
         Ok(finished)
@@ -163,6 +185,11 @@ impl Scan {
         if first > last {
             return None;
         }
+        // At the ends of what a column can hold there are buckets whose bounds it cannot.
+        let is_exact = |millis: i64| millis.checked_mul(1_000_000).is_some();
+        if !is_exact(self.rounding.round_down(first)) || !is_exact(self.rounding.bucket(last).end) {
+            return None;
+        }
         // In a table with few groups the hash would be faster.
         let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
         let length = self.rounding.fixed_millis().unwrap_or(LEAST_CALENDAR_BUCKET).max(1);
@@ -178,9 +205,12 @@ impl Scan {
         }
         let timeline = Arc::new(Timeline::new(&self.rounding, first, last, rows));
         let is_cut = timeline.start(timeline.len()) <= last;
-        // The position may be in the middle of the first row.
-        let first_code = self.rest.from.as_ref().filter(|(words, _)| i64::from_u64(words[0]) == timeline.start(0));
-        let first_code = first_code.map_or(0, |(words, included)| codes.first_from(&words[1..], *included));
+        // The position may be in the middle of the first row, or behind it if dates were rounded otherwise then.
+        let first_code = self.rest.from.as_ref().map_or(0, |(words, included)| match timeline.start(0).cmp(&from) {
+            Ordering::Less => codes.len(),
+            Ordering::Equal => codes.first_from(&words[1..], *included),
+            Ordering::Greater => 0,
+        });
         Some(Plan { codes: Arc::clone(codes), timeline, first_code, is_cut })
     }
 
@@ -193,15 +223,8 @@ impl Scan {
         let read = self.read(&mut passes, |first, last| last < from || first >= to, stop);
         let skipped = passes.iter().map(|pass| pass.skipped).sum();
         let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
-        let dates = match read {
-            Ok(dates) => dates,
-            Err(error) => {
-                self.unneeded = Some(Box::new(groups));
-                return Err(error);
-            }
-        };
+        let groups = self.settle(read, groups, skipped)?;
         let pages = DensePages::new(Arc::clone(codes), Arc::clone(timeline), groups, *first_code, *is_cut);
-        self.note(dates, skipped);
         Ok(Finished::Dense(pages))
     }
 
@@ -215,15 +238,8 @@ impl Scan {
         let read = self.read(&mut passes, misses, stop);
         let skipped = passes.iter().map(|pass| pass.skipped).sum();
         let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
-        let dates = match read {
-            Ok(dates) => dates,
-            Err(error) => {
-                self.unneeded = Some(Box::new(groups));
-                return Err(error);
-            }
-        };
+        let groups = self.settle(read, groups, skipped)?;
         let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect());
-        self.note(dates, skipped);
         Ok(Finished::Hashed(pages))
     }
 
@@ -242,8 +258,20 @@ impl Scan {
         read.ok_or_else(EngineError::cancelled)
     }
 
-    /// What a pass has found out beside the groups.
-    fn note(&mut self, dates: Vec<ChunkDates>, skipped: u64) {
+    /// Keeps what a pass has found out beside its groups, or the groups of one that was given up.
+    fn settle<T: Send + 'static>(
+        &mut self,
+        read: Result<Vec<ChunkDates>, EngineError>,
+        groups: T,
+        skipped: u64,
+    ) -> Result<T, EngineError> {
+        let dates = match read {
+            Ok(dates) => dates,
+            Err(error) => {
+                self.unneeded = Some(Box::new(groups));
+                return Err(error);
+            }
+        };
         let mut cursor = self.rounding.cursor();
         let mut bucket = |raw: u64| cursor.round_down(millis(raw)).to_u64();
         for ChunkDates { segment, chunk, dates } in dates {
@@ -251,6 +279,7 @@ impl Scan {
         }
         // The first pass has read all documents that may have no date.
         self.skipped.get_or_insert(skipped);
+        Ok(groups)
     }
 }
 
@@ -321,7 +350,7 @@ impl PageStream for Scan {
     }
 
     fn lend_threads(&mut self, threads: usize) {
-        self.threads = threads.max(self.own_threads);
+        self.lent_threads = threads;
     }
 
     fn documents_skipped(&self) -> u64 {
