@@ -3,8 +3,10 @@
 //! transition; where there are two (an overlap), time-like units take the latest that is not in the future and day-like
 //! units the earliest; and a time-like bucket never reaches back over an overlap.
 
+use std::ops::Range;
+
 use jiff::civil::DateTime;
-use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
+use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneTransition};
 use jiff::{Timestamp, ToSpan};
 
 use super::interval::{CalendarUnit, millis_of};
@@ -167,7 +169,38 @@ impl Rounding {
     /// A view that remembers the last bucket, for instants that mostly come in order.
     #[must_use]
     pub fn cursor(&self) -> BucketCursor {
-        BucketCursor { rounding: self.clone(), bucket: DateBucket { start: 0, end: 0 } }
+        BucketCursor { rounding: self.clone(), start: 0, known: 0..0 }
+    }
+
+    /// Whether no later instant of a stretch has an earlier bucket. Where clocks are set back over midnight a day goes on after the
+    /// next one has begun.
+    pub(crate) fn is_monotone(&self, first: i64, last: i64) -> bool {
+        let Some(zone) = self.rules_of_days() else { return true };
+        let transitions =
+            zone.following(timestamp(clamp(first))).map(|transition| transition.timestamp().as_millisecond());
+        transitions.take_while(|at| *at <= last).all(|at| self.round_down(at - 1) <= self.round_down(at))
+    }
+
+    /// As far as instants around one of them are certain to have its bucket: not beyond a transition, nor over a second midnight.
+    fn certain(&self, bucket: DateBucket, instant: i64) -> Range<i64> {
+        let DateBucket { mut start, mut end } = bucket;
+        if let Some(zone) = self.rules_of_days() {
+            let at =
+                |transition: Option<TimeZoneTransition<'_>>| transition.map(|found| found.timestamp().as_millisecond());
+            let offset = millis_of(zone.to_offset(timestamp(instant)));
+            start = start.max(self.unit.floor(instant + offset) - offset);
+            start = start.max(at(zone.preceding(timestamp(instant + 1)).next()).unwrap_or(start));
+            end = end.min(at(zone.following(timestamp(instant)).next()).unwrap_or(end));
+        }
+        start..end
+    }
+
+    /// The zone, if its transitions can make a bucket begin before an earlier one has ended.
+    fn rules_of_days(&self) -> Option<&TimeZone> {
+        match &self.zone {
+            Zone::Rules(zone) if !self.unit.is_time_like() => Some(zone),
+            _ => None,
+        }
     }
 
     /// The length of a fixed interval, or of seconds, minutes and hours, in milliseconds.
@@ -242,17 +275,21 @@ fn last_overlap(zone: &TimeZone, start: i64, instant: i64) -> Option<i64> {
 #[derive(Debug, Clone)]
 pub struct BucketCursor {
     rounding: Rounding,
-    bucket: DateBucket,
+    start: i64,
+    /// The instants that are known to have that bucket.
+    known: Range<i64>,
 }
 
 impl BucketCursor {
     /// The start of the bucket that `instant` belongs to.
     #[inline]
     pub fn round_down(&mut self, instant: i64) -> i64 {
-        if instant < self.bucket.start || instant >= self.bucket.end {
-            self.bucket = self.rounding.bucket(instant);
+        if !self.known.contains(&instant) {
+            let instant = clamp(instant);
+            let bucket = self.rounding.bucket(instant);
+            (self.start, self.known) = (bucket.start, self.rounding.certain(bucket, instant));
         }
-        self.bucket.start
+        self.start
     }
 }
 

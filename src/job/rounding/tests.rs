@@ -181,3 +181,23 @@ proptest! {
         }
     }
 }
+
+/// Until 2011 clocks in St. John's were set back at one minute past midnight: the day before went on for an hour, and the day that had
+/// begun for a minute began again. A cursor that had looked at one of these instants gave its bucket to the others.
+#[test]
+fn a_day_that_goes_on_after_the_next_one_has_begun() {
+    let rounding = rounding("calendar 1d", "America/St_Johns");
+    let set_back = millis("2006-10-29T02:31:00Z");
+    let minutes = |minutes: i64| set_back + minutes * 60_000;
+    assert_eq!(rounding.round_down(minutes(-1)), minutes(-1), "the first midnight");
+    assert_eq!(rounding.round_down(minutes(10)), rounding.round_down(minutes(-10)), "the day before goes on");
+    assert_eq!(rounding.round_down(minutes(59)), minutes(-1), "the second midnight begins nothing new");
+    assert!(!rounding.is_monotone(minutes(-600), minutes(600)));
+    assert!(rounding.is_monotone(minutes(1), minutes(100_000)));
+    for step in [1, 7, 59, 61, 600] {
+        let mut cursor = rounding.cursor();
+        for minute in (-3_000..3_000).map(|n| n * step % 3_001) {
+            assert_eq!(cursor.round_down(minutes(minute)), rounding.round_down(minutes(minute)), "{minute}");
+        }
+    }
+}

@@ -56,7 +56,7 @@ impl TantivyWriter {
 
     /// Whether enough is gathered for a segment.
     fn is_full(&self) -> bool {
-        self.gathered.bytes() >= self.options.memory / (self.options.threads + 1)
+        !self.gathered.is_empty() && self.gathered.bytes() >= self.options.memory / (self.options.threads + 1)
     }
 
     /// Hands what is gathered over to a thread, as soon as one may be begun. `false` if a stop came before.

@@ -9,7 +9,7 @@ use ::tantivy::{DocId, SegmentReader, TantivyError};
 use super::keys::{NULL, PartKind};
 use super::terms;
 use crate::engine::JobContext;
-use crate::job::KeyPart;
+use crate::job::{KeyPart, Rounding};
 use crate::sync::Arc;
 
 /// Documents per block, which is also how often a scan looks at its stop signal.
@@ -68,6 +68,14 @@ impl Number {
 #[inline]
 pub(super) fn millis(raw: u64) -> i64 {
     i64::from_u64(raw).div_euclid(1_000_000)
+}
+
+/// Instants in milliseconds around a stretch of dates, whose buckets are the least and the greatest in it. Where a day goes on after
+/// the next one has begun, those at the ends need not be.
+pub(super) fn around(rounding: &Rounding, first: u64, last: u64) -> (i64, i64) {
+    const DAY: i64 = 86_400_000;
+    let (first, last) = (millis(first), millis(last));
+    if rounding.is_monotone(first, last) { (first, last) } else { (first - DAY, last + DAY) }
 }
 
 pub(super) struct NumberColumn {
@@ -169,12 +177,24 @@ impl Segment {
         let documents = reader.max_doc();
         let date = date.map(|(column, _)| column);
         let rounding = job.config().rounding();
-        let bucket = |raw: u64| rounding.round_down(millis(raw)).to_u64();
+        let bucket = |millis: i64| rounding.round_down(millis).to_u64();
         let bounds = date.as_ref().filter(|date| date.values.num_vals() > 0);
-        let bounds = bounds.map(|date| (bucket(date.min_value()), bucket(date.max_value())));
+        let bounds = bounds.map(|date| around(rounding, date.min_value(), date.max_value()));
+        let bounds = bounds.map(|(first, last)| (bucket(first), bucket(last)));
         let chunks = vec![None; (documents as usize).div_ceil(BLOCK * BLOCKS_PER_CHUNK)];
         let segment = Self { documents, alive: reader.alive_bitset().cloned(), date, keys, metrics, bounds, chunks };
         Ok((segment, keywords))
+    }
+
+    /// A sum may have values of all segments: it is small where all are.
+    pub(super) fn agree(segments: &mut [Self]) {
+        for metric in 0..segments.first().map_or(0, |segment| segment.metrics.len()) {
+            let columns = || segments.iter().filter_map(|segment| segment.metrics[metric].as_ref());
+            let is_small = columns().all(|column| column.is_small);
+            for column in segments.iter_mut().filter_map(|segment| segment.metrics[metric].as_mut()) {
+                column.is_small = is_small;
+            }
+        }
     }
 
     /// Gives the ordinals of a keyword column their places among all terms.

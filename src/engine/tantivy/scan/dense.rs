@@ -4,16 +4,18 @@
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::codes::Codes;
-use super::columns::{NumberColumn, Segment};
+use super::columns::{BLOCK, NumberColumn, Segment};
 use super::keys::{KeyShape, NULL, PartKind};
 use super::terms::KeywordTerms;
-use super::timeline::{NONE, Timeline};
+use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::{EngineError, MetricValues, Page};
 use crate::job::KeyPart;
 use crate::sync::Arc;
 
+/// What a place for the key of a code takes.
+const BYTES_PER_CODE: usize = size_of::<Option<Box<[KeyPart]>>>();
 /// How many bytes the keys of codes may take before they are forgotten between two pages.
-const MOST_CODE_KEYS: usize = 1 << 20;
+const MOST_CODE_KEYS: usize = 1 << 18;
 
 /// What a group's cell holds: the count of documents, the values of each metric field, and counts of values.
 #[derive(Clone)]
@@ -119,6 +121,11 @@ impl MetricCells<'_> {
     }
 }
 
+/// What a row takes: its places in the table, and in the timeline.
+pub(super) fn bytes_per_row(codes: usize) -> usize {
+    codes * size_of::<u32>() + BYTES_PER_BUCKET
+}
+
 /// The groups that one thread finds in a pass.
 pub(super) struct DenseGroups {
     codes: usize,
@@ -138,7 +145,9 @@ pub(super) struct DenseGroups {
 impl DenseGroups {
     /// For `rows` date buckets, and about as many groups as take `bytes` with the table.
     pub(super) fn new(rows: usize, codes: usize, shape: CellShape, bytes: usize) -> Self {
-        let most = (bytes.saturating_sub(rows * codes * 4) / shape.bytes()).max(codes);
+        let cells = bytes.saturating_sub(rows * bytes_per_row(codes) + codes * BYTES_PER_CODE) / shape.bytes();
+        // A block may add one for each of its documents.
+        let most = cells.saturating_sub(BLOCK).max(codes);
         // The system gives memory when it is first written to: what no group needs costs nothing.
         let (table, words) = (vec![0; rows * codes], Vec::with_capacity(most.min(rows * codes) * shape.words));
         Self { codes, empty: shape.empty(), table, words, free: Vec::new(), rows, most, shape }
@@ -349,6 +358,7 @@ impl DensePages {
 
     pub(super) fn bytes(&self) -> usize {
         let part = |part: &DenseGroups| part.table.len() * 4 + part.words.len() * 8;
-        self.parts.iter().map(part).sum::<usize>()
+        let common = self.timeline.len() * BYTES_PER_BUCKET + self.codes.len() * BYTES_PER_CODE;
+        common + self.parts.iter().map(part).sum::<usize>()
     }
 }

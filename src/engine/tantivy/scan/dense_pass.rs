@@ -210,7 +210,9 @@ impl<'a> DensePass<'a> {
         for (part, column) in segment.keys.iter().enumerate() {
             let Some(column) = column else { continue };
             let share = self.codes.share(part, column);
-            let shares: Vec<u32> = column.column.values_for_doc(id).map(|raw| share.of(raw)).collect();
+            let mut shares: Vec<u32> = column.column.values_for_doc(id).map(|raw| share.of(raw)).collect();
+            shares.sort_unstable();
+            shares.dedup();
             if !shares.is_empty() {
                 groups = groups
                     .iter()

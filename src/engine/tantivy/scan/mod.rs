@@ -27,8 +27,8 @@ use crate::job::Rounding;
 use crate::sync::{Arc, Mutex};
 use budget::Holder;
 use codes::Codes;
-use columns::{Segment, millis};
-use dense::{CellShape, DenseGroups, DensePages};
+use columns::{Segment, around, millis};
+use dense::{CellShape, DenseGroups, DensePages, bytes_per_row};
 use dense_pass::DensePass;
 use groups::{Groups, HashedPages, KeyRange};
 use hash_pass::HashPass;
@@ -115,6 +115,7 @@ impl Scan {
                 keywords.push(columns);
             }
         }
+        Segment::agree(&mut segments);
         let terms = number_terms(&shape, &mut segments, keywords, stop)?;
         let charged: usize = terms.iter().flatten().map(KeywordTerms::bytes).sum();
         if charged > budget.most_for_terms() {
@@ -165,30 +166,43 @@ impl Scan {
         // Threads that nobody asked for should not make the parts so small that there have to be more passes.
         self.threads = self.lent_threads.min(share.bytes() / LEAST_PER_LENT_THREAD).max(self.own_threads);
         let bytes = share.bytes() / self.threads;
-        let finished = match self.plan(bytes) {
+        let finished = match self.plan(bytes, stop)? {
             Some(plan) => self.dense_pass(&plan, bytes, stop),
             None => self.hash_pass(bytes, stop),
-        }?;
-        share.settle(finished.bytes());
-        Ok(finished)
+        };
+        match finished {
+            Ok(finished) => {
+                share.settle(finished.bytes());
+                Ok(finished)
+            }
+            Err(error) => {
+                // What is still there is still paid for.
+                self.unneeded = self.unneeded.take().map(|groups| Box::new((groups, share)) as Box<dyn Send>);
+                Err(error)
+            }
+        }
     }
 
     /// How to group by place, if the keys are few enough: a stretch of time, and whether there is more behind it.
-    fn plan(&self, bytes: usize) -> Option<Plan> {
-        let codes = self.codes.as_ref()?;
+    fn plan(&self, bytes: usize, stop: &StopSignal) -> Result<Option<Plan>, EngineError> {
+        let Some(codes) = &self.codes else { return Ok(None) };
         let dates = self.segments.iter().filter_map(|segment| segment.date.as_ref());
         let dates = dates.filter(|date| date.values.num_vals() > 0);
         let (first, last) =
             dates.fold((u64::MAX, 0), |(first, last), date| (first.min(date.min_value()), last.max(date.max_value())));
         let from = self.rest.from.as_ref().map_or(i64::MIN, |(words, _)| i64::from_u64(words[0]));
-        let (first, last) = (millis(first).max(from), millis(last).min(i64::from_u64(self.before) - 1));
+        let (first, last) = (millis(first).max(from), millis(last).min(i64::from_u64(self.before).saturating_sub(1)));
         if first > last {
-            return None;
+            return Ok(None);
         }
         // At the ends of what a column can hold there are buckets whose bounds it cannot.
         let is_exact = |millis: i64| millis.checked_mul(1_000_000).is_some();
         if !is_exact(self.rounding.round_down(first)) || !is_exact(self.rounding.bucket(last).end) {
-            return None;
+            return Ok(None);
+        }
+        // A row is one stretch of time.
+        if !self.rounding.is_monotone(first, last) {
+            return Ok(None);
         }
         // In a table with few groups the hash would be faster.
         let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
@@ -196,14 +210,15 @@ impl Scan {
         let buckets = u64::try_from((last.saturating_sub(first)) / length).unwrap_or(u64::MAX);
         let places = buckets.saturating_add(1).saturating_mul(codes.len() as u64);
         if places > documents.saturating_mul(PLACES_PER_DOCUMENT).max(FEW_PLACES) {
-            return None;
+            return Ok(None);
         }
-        let rows = bytes / TABLE_PART / (codes.len() * 4);
+        let rows = bytes / TABLE_PART / bytes_per_row(codes.len());
         let one_row = codes.len() * self.cells.bytes();
         if rows == 0 || one_row > bytes / 2 {
-            return None;
+            return Ok(None);
         }
-        let timeline = Arc::new(Timeline::new(&self.rounding, first, last, rows));
+        let timeline = Timeline::new(&self.rounding, first, last, rows, stop).ok_or_else(EngineError::cancelled)?;
+        let timeline = Arc::new(timeline);
         let is_cut = timeline.start(timeline.len()) <= last;
         // The position may be in the middle of the first row, or behind it if dates were rounded otherwise then.
         let first_code = self.rest.from.as_ref().map_or(0, |(words, included)| match timeline.start(0).cmp(&from) {
@@ -211,7 +226,7 @@ impl Scan {
             Ordering::Equal => codes.first_from(&words[1..], *included),
             Ordering::Greater => 0,
         });
-        Some(Plan { codes: Arc::clone(codes), timeline, first_code, is_cut })
+        Ok(Some(Plan { codes: Arc::clone(codes), timeline, first_code, is_cut }))
     }
 
     fn dense_pass(&mut self, plan: &Plan, bytes: usize, stop: &StopSignal) -> Result<Finished, EngineError> {
@@ -254,8 +269,7 @@ impl Scan {
         let chunks: Vec<(usize, u32)> = segments
             .flat_map(|(number, segment)| segment.chunks(&misses).map(move |chunk| (number, chunk)).collect::<Vec<_>>())
             .collect();
-        let read = pass::read(&self.segments, &chunks, passes, stop).map_err(EngineError::unavailable)?;
-        read.ok_or_else(EngineError::cancelled)
+        pass::read(&self.segments, &chunks, passes, stop).ok_or_else(EngineError::cancelled)
     }
 
     /// Keeps what a pass has found out beside its groups, or the groups of one that was given up.
@@ -273,8 +287,9 @@ impl Scan {
             }
         };
         let mut cursor = self.rounding.cursor();
-        let mut bucket = |raw: u64| cursor.round_down(millis(raw)).to_u64();
+        let mut bucket = |millis: i64| cursor.round_down(millis).to_u64();
         for ChunkDates { segment, chunk, dates } in dates {
+            let dates = dates.map(|(first, last)| around(&self.rounding, first, last));
             self.segments[segment].note_dates(chunk, dates.map(|(first, last)| (bucket(first), bucket(last))));
         }
         // The first pass has read all documents that may have no date.

@@ -1,6 +1,5 @@
 //! A pass over the columns: which blocks of which segments, on how many threads, and how a block becomes groups.
 
-use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::thread;
@@ -30,31 +29,34 @@ pub(super) struct ChunkDates {
 type Chunks<'a> = &'a [(usize, u32)];
 
 /// Reads these chunks of these segments with as many threads as there are groupings at most, each taking a stretch of them.
-/// `None` if a stop came; an error if there was no thread to be had.
+/// `None` if a stop came.
 pub(super) fn read<G: Grouping>(
     segments: &[Segment],
     chunks: Chunks<'_>,
     groupings: &mut [G],
     stop: &StopSignal,
-) -> io::Result<Option<Vec<ChunkDates>>> {
+) -> Option<Vec<ChunkDates>> {
     let threads = groupings.len().min(chunks.len() / CHUNKS_PER_THREAD).max(1);
-    let mut stretches = chunks.chunks(chunks.len().div_ceil(threads).max(1));
-    let Some((first, others)) = groupings.split_first_mut() else { return Ok(Some(Vec::new())) };
-    let own = stretches.next().unwrap_or_default();
-    let ended = thread::scope(|scope| {
-        let spawn = |(number, (grouping, chunks)): (usize, (_, _))| {
-            let builder = thread::Builder::new().name(format!("rollup-scan-{}", number + 1));
-            builder.spawn_scoped(scope, move || stretch(segments, chunks, grouping, stop))
-        };
-        let spawned: Vec<_> = others.iter_mut().zip(stretches).enumerate().map(spawn).collect();
-        let mut ended = vec![Ok(stretch(segments, own, first, stop))];
-        for thread in spawned {
-            ended.push(thread.map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))));
-        }
-        ended
+    let stretches: Vec<_> = chunks.chunks(chunks.len().div_ceil(threads).max(1)).collect();
+    let mut ended: Vec<_> = thread::scope(|scope| {
+        let mut work = groupings.iter_mut().zip(&stretches).enumerate();
+        let own = work.next();
+        let spawned: Vec<_> = work
+            .map(|(number, (grouping, chunks))| {
+                let builder = thread::Builder::new().name(format!("rollup-scan-{number}"));
+                builder.spawn_scoped(scope, move || stretch(segments, chunks, grouping, stop)).ok()
+            })
+            .collect();
+        let own = own.map(|(_, (grouping, chunks))| Some(stretch(segments, chunks, grouping, stop)));
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        own.into_iter().chain(spawned.into_iter().map(|thread| thread.map(join))).collect()
     });
-    let ended: io::Result<Option<Vec<_>>> = ended.into_iter().collect();
-    Ok(ended?.map(|stretches| stretches.into_iter().flatten().collect()))
+    // What no thread could be had for.
+    for ((ended, grouping), chunks) in ended.iter_mut().zip(groupings).zip(stretches) {
+        ended.get_or_insert_with(|| stretch(segments, chunks, grouping, stop));
+    }
+    let ended: Option<Vec<_>> = ended.into_iter().flatten().collect();
+    ended.map(|stretches| stretches.into_iter().flatten().collect())
 }
 
 fn stretch<G: Grouping>(

@@ -2,7 +2,13 @@
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
+use crate::engine::StopSignal;
 use crate::job::Rounding;
+
+/// How many buckets are looked up in the calendar between two looks at the stop signal.
+const BUCKETS: usize = 1_024;
+/// What a bucket takes at most, in both vectors and with what they have room for.
+pub(super) const BYTES_PER_BUCKET: usize = 32;
 
 /// Consecutive date buckets.
 pub(super) struct Timeline {
@@ -20,11 +26,14 @@ fn raw(millis: i64) -> u64 {
 }
 
 impl Timeline {
-    /// The buckets from that of `first` on, to that of `last`, but `most` at most.
-    pub(super) fn new(rounding: &Rounding, first: i64, last: i64, most: usize) -> Self {
+    /// The buckets from that of `first` on, to that of `last`, but `most` at most. `None` if a stop came.
+    pub(super) fn new(rounding: &Rounding, first: i64, last: i64, most: usize, stop: &StopSignal) -> Option<Self> {
         let mut bucket = rounding.bucket(first);
         let mut starts = vec![raw(bucket.start)];
         while starts.len() <= most {
+            if starts.len().is_multiple_of(BUCKETS) && stop.is_stopped() {
+                return None;
+            }
             let next = raw(bucket.end);
             // Time has an end, too.
             if next <= starts[starts.len() - 1] {
@@ -38,7 +47,7 @@ impl Timeline {
         }
         let mut timeline = Self { starts, steps: Vec::new(), shift: 0 };
         timeline.fill_steps();
-        timeline
+        Some(timeline)
     }
 
     fn fill_steps(&mut self) {
@@ -151,7 +160,7 @@ mod tests {
             };
             let rounding = rounding(date);
             let last = first + offsets.iter().max().unwrap();
-            let timeline = Timeline::new(&rounding, first, last, usize::MAX);
+            let timeline = Timeline::new(&rounding, first, last, usize::MAX, &StopSignal::never()).unwrap();
             for instant in offsets.iter().map(|offset| first + offset) {
                 prop_assert!(timeline.finder(timeline.len()).find(raw(instant)) != NONE);
                 let (bucket, begin, end) = timeline.find(raw(instant));
