@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 pub(crate) type Answer<T = Value> = Result<T, Problem>;
 
 /// Why a request is not answered with what it asked for.
-#[derive(Debug)]
 pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     pub(crate) kind: &'static str,

@@ -23,24 +23,24 @@ fn clause(schema: &Schema, query: &Value) -> Answer<Box<dyn Query>> {
         "match_all" => Box::new(AllQuery),
         "term" => {
             let (field, value) = only_member(body, name)?;
-            match term(schema, field, value.get("value").unwrap_or(value))? {
-                Some(term) => Box::new(TermQuery::new(term, IndexRecordOption::Basic)),
-                None => Box::new(EmptyQuery),
-            }
+            equals(term(schema, field, value.get("value").unwrap_or(value))?)
         }
         "terms" => {
             let (field, values) = only_member(body, name)?;
             let values = values.as_array().ok_or_else(|| Problem::bad("[terms] needs an array of values"))?;
-            let terms = values.iter().map(|value| term(schema, field, value)).collect::<Result<Vec<_>, _>>()?;
+            let any = values.iter().map(|value| term(schema, field, value).map(equals)).collect::<Result<_, _>>()?;
             // Not a TermSetQuery: that one finds nothing in fields that are columns alone, as those of rollup indices are.
-            let one = |term| Box::new(TermQuery::new(term, IndexRecordOption::Basic)) as Box<dyn Query>;
-            Box::new(BooleanQuery::union(terms.into_iter().flatten().map(one).collect()))
+            Box::new(BooleanQuery::union(any))
         }
         "range" => range(schema, body)?,
-        // As deep as JSON may be nested, which is not very deep.
         "bool" => Box::new(BooleanQuery::new(clauses(schema, body)?)),
         other => return Err(Problem::bad(format!("unknown query [{other}]"))),
     })
+}
+
+fn equals(term: Option<Term>) -> Box<dyn Query> {
+    let found = |term| Box::new(TermQuery::new(term, IndexRecordOption::Basic)) as Box<dyn Query>;
+    term.map_or_else(|| Box::new(EmptyQuery), found)
 }
 
 fn only_member<'a>(value: &'a Value, what: &str) -> Answer<(&'a str, &'a Value)> {
