@@ -148,6 +148,10 @@ async def scenario(face, url, name):
     found = await done(operator.search(index=f"{name}_rollup", size=1, sort="timestamp.date_histogram.timestamp"))
     assert found["hits"]["hits"][0]["_source"]["timestamp.date_histogram.timestamp"] == START
 
+    by_node = {"terms": {"node.terms.value": ["a", "nobody"]}}
+    found = await done(operator.search(index=f"{name}_rollup", size=0, query=by_node))
+    assert found["hits"]["total"]["value"] > 0
+
     for client in (operator, viewer, stranger):
         await done(client.close())
 
