@@ -172,9 +172,10 @@ impl Rounding {
         BucketCursor { rounding: self.clone(), start: 0, known: 0..0 }
     }
 
-    /// Whether no later instant of a stretch has an earlier bucket. Where clocks are set back over midnight a day goes on after the
-    /// next one has begun.
-    pub(crate) fn is_monotone(&self, first: i64, last: i64) -> bool {
+    /// Whether no later instant of a stretch has an earlier bucket: an engine may then take buckets for stretches of time. Where clocks
+    /// are set back over midnight, as in St. John's until 2011, a day goes on after the next one has begun.
+    #[must_use]
+    pub fn is_monotone(&self, first: i64, last: i64) -> bool {
         let Some(zone) = self.rules_of_days() else { return true };
         let transitions =
             zone.following(timestamp(clamp(first))).map(|transition| transition.timestamp().as_millisecond());
