@@ -101,8 +101,15 @@ def main():
                 ]
                 interleaved(options.repeats, works)
             if shape == "ordered":
-                works = [("tantivy's writer", lambda: ours.ask("tantivy-write")), ("rollup-jobs, documents written", lambda: ours.ask("write"))]
+                # In a process of its own, which keeps the memory of all those documents.
+                writer = Contestant(options.ours)
+                writer.ask("open", folder, shape, threads, 10_000)
+                works = [
+                    ("tantivy's writer", lambda: writer.ask("tantivy-write")),
+                    ("rollup-jobs, documents written", lambda: writer.ask("write")),
+                ]
                 interleaved(options.repeats, works)
+                writer.end()
                 if options.slow and threads == 1:
                     for title, work in (
                         ("sqlite", lambda: others.ask("sqlite scan")),
