@@ -32,6 +32,15 @@ fn all_buckets(engine: &TantivyEngine, job: &JobContext) -> (Vec<Exact>, Vec<f64
     }
 }
 
+fn index() -> Index {
+    Index::create_in_ram(source_schema(&[
+        ("timestamp", FieldType::Date),
+        ("node", FieldType::Keyword),
+        ("load", FieldType::Double),
+        ("temperature", FieldType::Double),
+    ]))
+}
+
 /// One of many, in no order; one in twenty has no load.
 fn document(number: u32) -> SourceDocument {
     let mixed = number.wrapping_mul(0x9E37_79B9).rotate_left(13);
@@ -46,13 +55,7 @@ fn document(number: u32) -> SourceDocument {
 /// little that passes have to leave groups to later ones.
 #[test]
 fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
-    let fields = [
-        ("timestamp", FieldType::Date),
-        ("node", FieldType::Keyword),
-        ("load", FieldType::Double),
-        ("temperature", FieldType::Double),
-    ];
-    let index = Index::create_in_ram(source_schema(&fields));
+    let index = index();
     let documents: Vec<_> = (0..300_000_u32).map(document).collect();
     for part in documents.chunks(160_000) {
         add_to_index(&index, part);
@@ -93,11 +96,7 @@ fn the_ends_of_what_a_column_can_hold() {
     let ends =
         [i64::MIN / 1_000_000, i64::MIN / 1_000_000 + HOUR, 0, i64::MAX / 1_000_000 - HOUR, i64::MAX / 1_000_000];
     let documents = ends.map(|millis| SourceDocument::new().date("timestamp", millis).double("temperature", 1.0));
-    let index = Index::create_in_ram(source_schema(&[
-        ("timestamp", FieldType::Date),
-        ("node", FieldType::Keyword),
-        ("temperature", FieldType::Double),
-    ]));
+    let index = index();
     add_to_index(&index, &documents);
     let engine = TantivyEngine::in_ram();
     engine.register("sensor-1", &index).unwrap();
@@ -119,11 +118,7 @@ fn the_ends_of_what_a_column_can_hold() {
 /// A position whose date is no bucket of the job's (any more): what is not behind it is left out, whichever way is taken.
 #[test]
 fn a_position_inside_a_bucket() {
-    let index = Index::create_in_ram(source_schema(&[
-        ("timestamp", FieldType::Date),
-        ("node", FieldType::Keyword),
-        ("temperature", FieldType::Double),
-    ]));
+    let index = index();
     let documents: Vec<_> = (0..100_i64)
         .map(|n| SourceDocument::new().date("timestamp", n * HOUR / 10).keyword("node", "a").double("temperature", 1.0))
         .collect();
@@ -151,11 +146,7 @@ fn a_day_that_goes_on_after_the_next_one_has_begun() {
             SourceDocument::new().date("timestamp", at).keyword("node", &node).double("temperature", 1.0)
         })
         .collect();
-    let index = Index::create_in_ram(source_schema(&[
-        ("timestamp", FieldType::Date),
-        ("node", FieldType::Keyword),
-        ("temperature", FieldType::Double),
-    ]));
+    let index = index();
     let reference = MemoryEngine::new();
     for part in documents.chunks(150) {
         add_to_index(&index, part);
