@@ -85,7 +85,7 @@ def main():
         for shape in options.shapes:
             folder = folder_of(shape)
             others.ask("open", folder, shape)
-            ours.ask("open", folder, shape, threads, 10_000)
+            ours.ask("open", folder, shape, threads, 1_000)
             result = os.path.join(options.data, "result")
             ours.ask("result", result)
             others.ask("check", result)
@@ -103,7 +103,7 @@ def main():
             if shape == "ordered":
                 # In a process of its own, which keeps the memory of all those documents.
                 writer = Contestant(options.ours)
-                writer.ask("open", folder, shape, threads, 10_000)
+                writer.ask("open", folder, shape, threads, 1_000)
                 works = [
                     ("tantivy's writer", lambda: writer.ask("tantivy-write")),
                     ("rollup-jobs, documents written", lambda: writer.ask("write")),
@@ -142,9 +142,9 @@ def growth(options, ours, folder_of):
     sizes = (1_000, 10, 65_536)
     interleaved(options.repeats, [(f"{size} buckets a page", asked("ordered", documents, size)) for size in sizes])
     counts = (documents, documents // 10, documents * 10)
-    interleaved(options.repeats, [(f"{count} documents", asked("ordered", count, 10_000)) for count in counts])
+    interleaved(options.repeats, [(f"{count} documents", asked("ordered", count, 1_000)) for count in counts])
     counts = (documents // 10, documents)
-    interleaved(1, [(f"{count} groups in one date bucket", asked("distinct", count, 10_000)) for count in counts])
+    interleaved(1, [(f"{count} groups in one date bucket", asked("distinct", count, 1_000)) for count in counts])
 
 
 main()

@@ -41,9 +41,13 @@ fn index() -> Index {
     ]))
 }
 
+fn mixed(number: u32) -> u32 {
+    number.wrapping_mul(0x9E37_79B9).rotate_left(13)
+}
+
 /// One of many, in no order; one in twenty has no load.
 fn document(number: u32) -> SourceDocument {
-    let mixed = number.wrapping_mul(0x9E37_79B9).rotate_left(13);
+    let mixed = mixed(number);
     let hours = i64::from(mixed % 1_000);
     let document =
         SourceDocument::new().date("timestamp", hours * HOUR / 7).keyword("node", &format!("n{}", mixed % 97));
@@ -51,18 +55,24 @@ fn document(number: u32) -> SourceDocument {
     if mixed.is_multiple_of(20) { document } else { document.double("load", f64::from(mixed % 13) / 2.0) }
 }
 
-/// Documents in no order, so that all threads meet all groups: by place and hashed, with all the memory there is and with so
-/// little that passes have to leave groups to later ones.
+/// Documents in no order, so that all threads meet all groups, and nearly in the order of time, so that a scan goes slice by slice:
+/// by place and hashed, with all the memory there is and with so little that passes have to leave groups to later ones.
 #[test]
 fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
-    let index = index();
-    let documents: Vec<_> = (0..300_000_u32).map(document).collect();
-    for part in documents.chunks(160_000) {
-        add_to_index(&index, part);
-    }
-    let engine = |threads: usize, budget: usize| {
+    let index_of = |numbers: Vec<u32>| {
+        let index = index();
+        for part in numbers.chunks(160_000) {
+            add_to_index(&index, &part.iter().copied().map(document).collect::<Vec<_>>());
+        }
+        index
+    };
+    let scattered = index_of((0..300_000).collect());
+    let mut by_time: Vec<u32> = (0..300_000).collect();
+    by_time.sort_by_key(|number| mixed(*number) % 1_000 + number % 3);
+    let by_time = index_of(by_time);
+    let engine = |index: &Index, threads: usize, budget: usize| {
         let engine = TantivyEngine::in_ram_with(TantivyOptions::new().scan_threads(threads).memory_budget(budget));
-        engine.register("sensor-1", &index).unwrap();
+        engine.register("sensor-1", index).unwrap();
         engine
     };
     let base = || config("sensor").page_size(1_000).terms(["node"]);
@@ -78,14 +88,16 @@ fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
         ),
     ];
     for job in &jobs {
-        let (expected, expected_sums) = all_buckets(&engine(1, 256 << 20), job);
+        let (expected, expected_sums) = all_buckets(&engine(&scattered, 1, 256 << 20), job);
         assert!(expected.len() > 5_000, "{} groups", expected.len());
         assert_eq!(expected.iter().map(|bucket| bucket.1).sum::<u64>(), 300_000);
-        for (threads, budget) in [(2, 256 << 20), (1, 1 << 20), (2, 1 << 20)] {
-            let (found, sums) = all_buckets(&engine(threads, budget), job);
-            assert!(found == expected, "{threads} threads, {budget} bytes: {} groups", found.len());
-            let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
-            assert!(sums.iter().zip(&expected_sums).all(close), "{threads} threads, {budget} bytes");
+        for (order, index) in [("scattered", &scattered), ("by time", &by_time)] {
+            for (threads, budget) in [(1, 256 << 20), (2, 256 << 20), (1, 1 << 20), (2, 1 << 20)] {
+                let (found, sums) = all_buckets(&engine(index, threads, budget), job);
+                assert!(found == expected, "{order}, {threads} threads, {budget} bytes: {} groups", found.len());
+                let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
+                assert!(sums.iter().zip(&expected_sums).all(close), "{order}, {threads} threads, {budget} bytes");
+            }
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Codes: all that a key has besides its date as one small number, where there are few such keys.
 
-use ::tantivy::columnar::MonotonicallyMappableToU64;
+use std::ops::Range;
 
-use super::columns::{Coder, KeyColumn, Number, Segment};
+use ::tantivy::DocId;
+use ::tantivy::columnar::{Column, MonotonicallyMappableToU64};
+
+use super::columns::{Coder, Found, KeyColumn, Lane, Number, Segment, read_block};
 use super::keys::{KeyShape, NULL, PartKind};
 use super::terms::{self, KeywordTerms};
 
@@ -126,7 +129,7 @@ pub(super) enum Share<'a> {
 }
 
 impl Share<'_> {
-    /// For one value; a loop over many matches once and not for each.
+    /// For one value.
     pub(super) fn of(self, raw: u64) -> u32 {
         match self {
             Self::Raw { first, weight } => raw_share(raw, first, weight),
@@ -136,22 +139,64 @@ impl Share<'_> {
             }
         }
     }
+
+    /// For a block of a column: `see` gets each place in the block and what it contributes, or nothing where there are several values.
+    #[inline]
+    pub(super) fn read(
+        self,
+        column: &Column<u64>,
+        block: &Range<DocId>,
+        lane: &mut Lane,
+        see: impl FnMut(usize, Option<u32>),
+    ) {
+        match self {
+            Self::Raw { first, weight } => {
+                read_shares(column, block, lane, |raw| raw_share(raw, first, weight), see);
+            }
+            Self::Place { places, weight } => {
+                read_shares(column, block, lane, |raw| place_share(raw, places, weight), see);
+            }
+            Self::Number { number, interval, first, weight } => {
+                let share = |raw| number_share(number.to_double(raw), interval, first, weight);
+                read_shares(column, block, lane, share, see);
+            }
+        }
+    }
+}
+
+/// A loop for each kind of share, so that none has to look for each value which it is.
+#[inline]
+fn read_shares(
+    column: &Column<u64>,
+    block: &Range<DocId>,
+    lane: &mut Lane,
+    share: impl Fn(u64) -> u32,
+    mut see: impl FnMut(usize, Option<u32>),
+) {
+    read_block(column, block, lane, |at, found| {
+        let share = match found {
+            Found::One(raw) => Some(share(raw)),
+            Found::Nothing => Some(0),
+            Found::Several => None,
+        };
+        see(at, share);
+    });
 }
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "codes are few")]
-pub(super) fn raw_share(raw: u64, first: u64, weight: u32) -> u32 {
+fn raw_share(raw: u64, first: u64, weight: u32) -> u32 {
     ((raw - first) as u32 + 1) * weight
 }
 
 #[inline]
-pub(super) fn place_share(raw: u64, places: &[u32], weight: u32) -> u32 {
+fn place_share(raw: u64, places: &[u32], weight: u32) -> u32 {
     (places[usize::try_from(raw).unwrap_or(usize::MAX)] + 1) * weight
 }
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are few, and none is negative")]
-pub(super) fn number_share(value: f64, interval: f64, first: f64, weight: u32) -> u32 {
+fn number_share(value: f64, interval: f64, first: f64, weight: u32) -> u32 {
     (((value / interval).floor() - first) as u32 + 1) * weight
 }
 

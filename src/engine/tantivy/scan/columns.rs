@@ -2,20 +2,21 @@
 
 use std::ops::Range;
 
+use ::tantivy::columnar::column_index::Set;
 use ::tantivy::columnar::{Column, ColumnIndex, ColumnType, MonotonicallyMappableToU64, StrColumn};
 use ::tantivy::fastfield::AliveBitSet;
 use ::tantivy::{DocId, SegmentReader, TantivyError};
 
 use super::keys::{NULL, PartKind};
+use super::survey::BlockDates;
 use super::terms;
 use crate::engine::JobContext;
 use crate::job::{KeyPart, Rounding};
 use crate::sync::Arc;
 
 /// Documents per block, which is also how often a scan looks at its stop signal.
-pub(super) const BLOCK: usize = 1_024;
-/// Blocks whose dates are known together from the first pass on, so that later ones can leave them out.
-const BLOCKS_PER_CHUNK: usize = 16;
+pub(super) const BLOCK: usize = 512;
+const BLOCK_IDS: DocId = 512;
 
 /// The columns of one segment that a job needs.
 pub(super) struct Segment {
@@ -26,9 +27,9 @@ pub(super) struct Segment {
     pub(super) keys: Vec<Option<KeyColumn>>,
     pub(super) metrics: Vec<Option<NumberColumn>>,
     /// The least and the greatest date bucket.
-    bounds: Option<(u64, u64)>,
-    /// The same in each chunk that a pass has read.
-    chunks: Vec<Option<(u64, u64)>>,
+    pub(super) bounds: Option<(u64, u64)>,
+    /// The same of each block, once there was a survey.
+    pub(super) dates: BlockDates,
 }
 
 /// Which type of number a column holds.
@@ -96,6 +97,12 @@ impl NumberColumn {
     /// Whether every document has exactly one value, which is a number.
     pub(super) fn is_full(&self) -> bool {
         self.is_small && matches!(self.column.index, ColumnIndex::Full)
+    }
+
+    /// Whether a document has at most one value, which is a double that can be added up without a look at it.
+    pub(super) fn is_plain(&self) -> bool {
+        let has_several = matches!(self.column.index, ColumnIndex::Multivalued(_));
+        self.is_small && self.number == Number::Double && !has_several
     }
 }
 
@@ -181,8 +188,8 @@ impl Segment {
         let bounds = date.as_ref().filter(|date| date.values.num_vals() > 0);
         let bounds = bounds.map(|date| around(rounding, date.min_value(), date.max_value()));
         let bounds = bounds.map(|(first, last)| (bucket(first), bucket(last)));
-        let chunks = vec![None; (documents as usize).div_ceil(BLOCK * BLOCKS_PER_CHUNK)];
-        let segment = Self { documents, alive: reader.alive_bitset().cloned(), date, keys, metrics, bounds, chunks };
+        let (alive, dates) = (reader.alive_bitset().cloned(), BlockDates::default());
+        let segment = Self { documents, alive, date, keys, metrics, bounds, dates };
         Ok((segment, keywords))
     }
 
@@ -204,30 +211,25 @@ impl Segment {
         }
     }
 
-    /// The chunks in which a pass over keys whose first words are not missed by `misses` may find something.
-    pub(super) fn chunks(&self, misses: impl Fn(u64, u64) -> bool) -> impl Iterator<Item = u32> {
-        // Documents without a date have to be counted, once.
-        let bounds = self.date.as_ref().filter(|date| matches!(date.index, ColumnIndex::Full)).and(self.bounds);
-        let misses_all = bounds.is_some_and(|(first, last)| misses(first, last));
-        let wanted = move |(_, chunk): &(u32, &Option<(u64, u64)>)| {
-            !misses_all && chunk.is_none_or(|(first, last)| !misses(first, last))
-        };
-        (0..).zip(&self.chunks).filter(wanted).map(|(chunk, _)| chunk)
+    pub(super) fn is_alive(&self, id: DocId) -> bool {
+        self.alive.as_ref().is_none_or(|alive| alive.is_alive(id))
     }
 
-    /// The blocks of a chunk.
-    pub(super) fn blocks(&self, chunk: u32) -> impl Iterator<Item = Range<DocId>> + use<> {
-        let size = DocId::try_from(BLOCK).unwrap_or(1);
-        let per_chunk = DocId::try_from(BLOCKS_PER_CHUNK).unwrap_or(1);
-        let documents = self.documents;
-        let begin = chunk * per_chunk * size;
-        (0..per_chunk)
-            .map(move |block| (begin + block * size).min(documents)..(begin + (block + 1) * size).min(documents))
+    /// How many blocks there are.
+    pub(super) fn blocks(&self) -> u32 {
+        self.documents.div_ceil(BLOCK_IDS)
     }
 
-    /// The least and the greatest date bucket in a chunk; none if it has no dates, and is never of interest again.
-    pub(super) fn note_dates(&mut self, chunk: u32, buckets: Option<(u64, u64)>) {
-        self.chunks[chunk as usize] = Some(buckets.unwrap_or((u64::MAX, 0)));
+    /// The documents of a block.
+    pub(super) fn block(&self, number: u32) -> Range<DocId> {
+        number * BLOCK_IDS..((number + 1) * BLOCK_IDS).min(self.documents)
+    }
+
+    /// The date bucket that all documents of a block are in, if it is known to be one.
+    pub(super) fn common_bucket(&self, number: u32) -> Option<u64> {
+        let is_full = self.date.as_ref().is_some_and(|date| matches!(date.index, ColumnIndex::Full));
+        let (first, last) = self.dates.of_block(number);
+        (is_full && first == last).then_some(first)
     }
 }
 
@@ -242,71 +244,58 @@ fn coder(kind: PartKind, column: ColumnType) -> Option<Coder> {
     }
 }
 
-/// Reads a block of a column, by the cheapest way that its cardinality allows: `one` gets what has one value, `none` what has
-/// none, `many` what has several.
+/// What a document has in a column.
+#[derive(Clone, Copy)]
+pub(super) enum Found {
+    Nothing,
+    One(u64),
+    Several,
+}
+
+/// How many values a document has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    None,
+    One,
+    Several,
+}
+
+/// Reads a block of a column, by the cheapest way that its cardinality allows: `see` gets each place in the block and what is there.
 #[inline]
 pub(super) fn read_block(
     column: &Column<u64>,
     block: &Range<DocId>,
-    buffers: &mut Buffers,
-    mut one: impl FnMut(usize, u64),
-    mut none: impl FnMut(usize),
-    mut many: impl FnMut(usize),
+    lane: &mut Lane,
+    mut see: impl FnMut(usize, Found),
 ) {
-    let len = block.len();
-    match &column.index {
-        ColumnIndex::Full => {
-            for (at, raw) in buffers.full(column, block).iter().enumerate() {
-                one(at, *raw);
-            }
+    if lane.read(column, block) {
+        for (at, raw) in lane.raw[..block.len()].iter().enumerate() {
+            see(at, Found::One(*raw));
         }
-        ColumnIndex::Empty { .. } => (0..len).for_each(none),
-        ColumnIndex::Optional(index) => {
-            let Buffers { raw, ids, with_value, rows } = buffers;
-            ids.clear();
-            with_value.clear();
-            rows.clear();
-            ids.extend(block.clone());
-            index.rank_if_exists_batch(ids, with_value, rows);
-            // Those with a value have their rows side by side.
-            let raw = &mut raw[..rows.len()];
-            if let Some(first) = rows.first() {
-                column.values.get_range(u64::from(*first), raw);
-            }
-            let mut next = 0;
-            for (id, raw) in with_value.iter().zip(raw) {
-                let at = (id - block.start) as usize;
-                (next..at).for_each(&mut none);
-                one(at, *raw);
-                next = at + 1;
-            }
-            (next..len).for_each(none);
-        }
-        ColumnIndex::Multivalued(_) => {
-            for (at, id) in block.clone().enumerate() {
-                let mut values = column.values_for_doc(id);
-                match (values.next(), values.next()) {
-                    (Some(raw), None) => one(at, raw),
-                    (Some(_), Some(_)) => many(at),
-                    (None, _) => none(at),
-                }
-            }
-        }
+        return;
+    }
+    for (at, (raw, values)) in lane.raw.iter().zip(&lane.values).take(block.len()).enumerate() {
+        let found = match values {
+            Values::One => Found::One(*raw),
+            Values::None => Found::Nothing,
+            Values::Several => Found::Several,
+        };
+        see(at, found);
     }
 }
 
-/// Memory that block after block is read into.
-pub(super) struct Buffers {
-    raw: Vec<u64>,
-    ids: Vec<DocId>,
-    with_value: Vec<DocId>,
-    rows: Vec<DocId>,
+/// Memory that block after block of columns is read into.
+pub(super) struct Lane {
+    /// The value at each place, where there is one.
+    pub(super) raw: Vec<u64>,
+    pub(super) values: Vec<Values>,
+    /// Values side by side.
+    dense: Vec<u64>,
 }
 
-impl Buffers {
+impl Lane {
     pub(super) fn new() -> Self {
-        let ids = || Vec::with_capacity(BLOCK);
-        Self { raw: vec![0; BLOCK], ids: ids(), with_value: ids(), rows: ids() }
+        Self { raw: vec![0; BLOCK], values: vec![Values::None; BLOCK], dense: vec![0; BLOCK] }
     }
 
     /// A block of a column in which every document has one value.
@@ -314,5 +303,49 @@ impl Buffers {
         let raw = &mut self.raw[..block.len()];
         column.values.get_range(u64::from(block.start), raw);
         raw
+    }
+
+    /// Reads a block. Says whether every document has one value there; otherwise `values` tells.
+    pub(super) fn read(&mut self, column: &Column<u64>, block: &Range<DocId>) -> bool {
+        let Self { raw, values, dense } = self;
+        let (raw, values) = (&mut raw[..block.len()], &mut values[..block.len()]);
+        match &column.index {
+            ColumnIndex::Full => {
+                column.values.get_range(u64::from(block.start), raw);
+                return true;
+            }
+            ColumnIndex::Empty { .. } => values.fill(Values::None),
+            ColumnIndex::Optional(index) => {
+                let rows = index.rank(block.start)..index.rank(block.end);
+                if rows.len() == block.len() {
+                    column.values.get_range(u64::from(rows.start), raw);
+                    return true;
+                }
+                let dense = &mut dense[..rows.len()];
+                column.values.get_range(u64::from(rows.start), dense);
+                // They have their values side by side, in their own order.
+                let mut next = 0;
+                for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
+                    let is_there = index.contains(id);
+                    *raw = dense.get(next).copied().unwrap_or(0);
+                    *values = if is_there { Values::One } else { Values::None };
+                    next += usize::from(is_there);
+                }
+            }
+            ColumnIndex::Multivalued(_) => {
+                for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
+                    let mut found = column.values_for_doc(id);
+                    *values = match (found.next(), found.next()) {
+                        (None, _) => Values::None,
+                        (Some(one), None) => {
+                            *raw = one;
+                            Values::One
+                        }
+                        (Some(_), Some(_)) => Values::Several,
+                    };
+                }
+            }
+        }
+        false
     }
 }

@@ -4,8 +4,9 @@
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::codes::Codes;
-use super::columns::{BLOCK, NumberColumn, Segment};
+use super::columns::{BLOCK, NumberColumn, Segment, Values};
 use super::keys::{KeyShape, NULL, PartKind};
+use super::plan::Plan;
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::{EngineError, MetricValues, Page};
@@ -25,14 +26,14 @@ pub(super) struct CellShape {
     words: usize,
 }
 
-/// The word that counts documents. It is the first to be touched, and has the others follow into the cache.
+/// The word that counts documents.
 const DOCUMENTS: usize = 0;
 
 /// What a metric field keeps: the sum, what the sum is too large by (Kahan), both as bits, and the least and the greatest value as
 /// a column of doubles holds them, mapped to integers, which compare faster.
-type Values = [u64; 4];
+type Sums = [u64; 4];
 
-const NO_VALUES: Values = [0, 0, u64::MAX, 0];
+const NO_VALUES: Sums = [0, 0, u64::MAX, 0];
 
 impl CellShape {
     pub(super) fn of(segments: &[Segment], metrics: usize) -> Self {
@@ -76,7 +77,7 @@ impl CellShape {
 
 /// Takes a finite value whose sums do not overflow.
 #[inline]
-fn add_small([sum, compensation, min, max]: &mut Values, raw: u64) {
+fn add_small([sum, compensation, min, max]: &mut Sums, raw: u64) {
     *min = raw.min(*min);
     *max = raw.max(*max);
     let before = f64::from_bits(*sum);
@@ -95,30 +96,33 @@ pub(super) struct MetricCells<'a> {
 }
 
 impl MetricCells<'_> {
-    /// Takes a value of a column of doubles that is finite, and one of those whose sums do not overflow.
-    #[inline]
-    pub(super) fn add_small(&mut self, slot: u32, raw: u64) {
-        let cell = &mut self.words[slot as usize * self.width..][..self.width];
-        add_small(&mut cell[1..].as_chunks_mut().0[self.metric], raw);
-        if self.count != DOCUMENTS {
-            cell[self.count] += 1;
-        }
-    }
-
     /// Takes any value.
     #[inline]
     pub(super) fn add(&mut self, slot: u32, value: f64) {
         if !value.is_finite() {
             return;
         }
-        self.add_small(slot, value.to_u64());
-        let [sum, compensation, ..]: &mut Values =
-            &mut self.words[slot as usize * self.width..][1..].as_chunks_mut().0[self.metric];
+        let cell = &mut self.words[slot as usize * self.width..][..self.width];
+        let values: &mut Sums = &mut cell[1..].as_chunks_mut().0[self.metric];
+        add_small(values, value.to_u64());
         // Once the sum has overflowed there is nothing to compensate any more.
+        let [sum, compensation, ..] = values;
         if !f64::from_bits(*sum).is_finite() {
             *compensation = 0;
         }
+        if self.count != DOCUMENTS {
+            cell[self.count] += 1;
+        }
     }
+}
+
+/// A block of a metric field: a column of finite doubles of which a document has one at most, and whose sums do not overflow.
+#[derive(Clone, Copy)]
+pub(super) struct MetricBlock<'a> {
+    pub(super) metric: usize,
+    pub(super) raw: &'a [u64],
+    /// Which documents have one, unless all do.
+    pub(super) values: Option<&'a [Values]>,
 }
 
 /// What a row takes: its places in the table, and in the timeline.
@@ -140,17 +144,25 @@ pub(super) struct DenseGroups {
     /// The rows that are still wanted.
     rows: usize,
     most: usize,
+    /// The memory that earlier groups have used.
+    touched: usize,
 }
 
 impl DenseGroups {
-    /// For `rows` date buckets, and about as many groups as take `bytes` with the table.
-    pub(super) fn new(rows: usize, codes: usize, shape: CellShape, bytes: usize) -> Self {
+    /// For `rows` date buckets, and about as many groups as take `bytes` with the table. Takes over the memory of earlier ones.
+    pub(super) fn new(rows: usize, codes: usize, shape: CellShape, bytes: usize, earlier: Option<Self>) -> Self {
         let cells = bytes.saturating_sub(rows * bytes_per_row(codes) + codes * BYTES_PER_CODE) / shape.bytes();
         // A block may add one for each of its documents.
         let most = cells.saturating_sub(BLOCK).max(codes);
+        let earlier = earlier.filter(|earlier| earlier.bytes() <= bytes);
+        let touched = earlier.as_ref().map_or(0, Self::bytes);
+        let (mut table, mut words) = earlier.map(|earlier| (earlier.table, earlier.words)).unwrap_or_default();
+        table.clear();
+        table.resize(rows * codes, 0);
+        words.clear();
         // The system gives memory when it is first written to: what no group needs costs nothing.
-        let (table, words) = (vec![0; rows * codes], Vec::with_capacity(most.min(rows * codes) * shape.words));
-        Self { codes, empty: shape.empty(), table, words, free: Vec::new(), rows, most, shape }
+        words.reserve(most.min(rows * codes) * shape.words);
+        Self { codes, empty: shape.empty(), table, words, free: Vec::new(), rows, most, touched, shape }
     }
 
     /// How many date buckets are still wanted.
@@ -158,14 +170,12 @@ impl DenseGroups {
         self.rows
     }
 
-    /// Counts one document in a group.
+    /// The slot of a group.
     #[inline]
-    pub(super) fn count(&mut self, row: u32, code: u32) -> u32 {
+    pub(super) fn slot(&mut self, row: u32, code: u32) -> u32 {
         let place = row as usize * self.codes + code as usize;
         let known = self.table[place];
-        let slot = if known == 0 { self.add(place) } else { known - 1 };
-        self.words[slot as usize * self.shape.words + DOCUMENTS] += 1;
-        slot
+        if known == 0 { self.add(place) } else { known - 1 }
     }
 
     #[cold]
@@ -185,24 +195,55 @@ impl DenseGroups {
         MetricCells { words: &mut self.words, width: self.shape.words, metric, count: self.shape.counts[metric] }
     }
 
-    /// Adds to each group's values those of its document in several metric fields. They are in columns of doubles, each document
-    /// has one in each, and their sums do not overflow: the most usual kind of all, and the one to be fastest at.
-    pub(super) fn add_rows<const N: usize>(&mut self, slots: &[u32], metrics: [usize; N], raw: [&[u64]; N]) {
+    /// Adds to each group's values those of its document in several metric fields, and so much to its count of documents: they are
+    /// counted here since here their groups are looked at.
+    pub(super) fn add_blocks<const N: usize>(&mut self, slots: &[u32], documents: u64, blocks: [MetricBlock<'_>; N]) {
+        if blocks.iter().all(|block| block.values.is_none()) {
+            self.add_full_blocks(slots, documents, blocks);
+            return;
+        }
         let words = self.shape.words;
-        // Longer than the block they cannot be; told so, the compiler looks once and not for each document.
-        let raw = raw.map(|raw| &raw[..slots.len()]);
+        let counts = blocks.map(|block| self.shape.counts[block.metric]);
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
             let cell = &mut self.words[*slot as usize * words..][..words];
+            cell[DOCUMENTS] += documents;
+            for (block, count) in blocks.iter().zip(counts) {
+                if block.values.is_none_or(|values| values[at] == Values::One) {
+                    add_small(&mut cell[1..].as_chunks_mut().0[block.metric], block.raw[at]);
+                    cell[count] += u64::from(count != DOCUMENTS);
+                }
+            }
+        }
+    }
+
+    /// The most usual kind of all, and the one to be fastest at.
+    fn add_full_blocks<const N: usize>(&mut self, slots: &[u32], documents: u64, blocks: [MetricBlock<'_>; N]) {
+        let words = self.shape.words;
+        // Longer than the block they cannot be; told so, the compiler looks once and not for each document.
+        let raw = blocks.map(|block| &block.raw[..slots.len()]);
+        let metrics = blocks.map(|block| block.metric);
+        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            let cell = &mut self.words[*slot as usize * words..][..words];
+            cell[DOCUMENTS] += documents;
             let values = cell[1..].as_chunks_mut().0;
             for (metric, raw) in metrics.iter().zip(&raw) {
                 add_small(&mut values[*metric], raw[at]);
             }
         }
-        // In another segment some may be missing.
+        // In another block some may be missing.
         for count in metrics.map(|metric| self.shape.counts[metric]).into_iter().filter(|count| *count != DOCUMENTS) {
-            for slot in slots.iter().filter(|slot| **slot != NONE) {
-                self.words[*slot as usize * words + count] += 1;
-            }
+            self.count(slots, count);
+        }
+    }
+
+    /// Counts one document in each of these groups.
+    pub(super) fn count_documents(&mut self, slots: &[u32]) {
+        self.count(slots, DOCUMENTS);
+    }
+
+    fn count(&mut self, slots: &[u32], word: usize) {
+        for slot in slots.iter().filter(|slot| **slot != NONE) {
+            self.words[*slot as usize * self.shape.words + word] += 1;
         }
     }
 
@@ -212,7 +253,7 @@ impl DenseGroups {
         let words = self.shape.words;
         let looks = slots.iter().filter(|slot| **slot != NONE).map(|slot| {
             let cell = &self.words[*slot as usize * words..][..words];
-            cell[words / 2] ^ cell[words - 1]
+            cell[0] ^ cell[words / 2] ^ cell[words - 1]
         });
         std::hint::black_box(looks.fold(0, |all, look| all ^ look));
     }
@@ -231,11 +272,29 @@ impl DenseGroups {
         }
     }
 
+    fn bytes(&self) -> usize {
+        (self.table.len() * size_of::<u32>() + self.words.len() * size_of::<u64>()).max(self.touched)
+    }
+
     fn get(&self, place: usize) -> Option<(u64, impl Iterator<Item = MetricValues>)> {
         let slot = self.table[place].checked_sub(1)? as usize;
         let cell = &self.words[slot * self.shape.words..][..self.shape.words];
         Some((cell[DOCUMENTS], (0..self.shape.counts.len()).map(|metric| self.shape.values(cell, metric))))
     }
+}
+
+/// What the groups of a pass leave to those of the next one.
+#[derive(Default)]
+pub(super) struct Left {
+    pub(super) groups: Vec<DenseGroups>,
+    keys: CodeKeys,
+}
+
+/// The parts of the key that each code stands for, as far as they were looked up.
+#[derive(Default)]
+struct CodeKeys {
+    keys: Vec<Option<Box<[KeyPart]>>>,
+    bytes: usize,
 }
 
 /// The finished groups of a pass, of all its threads, handed out row by row.
@@ -248,31 +307,28 @@ pub(super) struct DensePages {
     end: usize,
     /// Whether there may be groups behind the last row.
     is_cut: bool,
-    code_keys: Vec<Option<Box<[KeyPart]>>>,
-    code_keys_bytes: usize,
+    keys: CodeKeys,
 }
 
 impl DensePages {
-    /// `first_code` is where to begin in the first row. `is_cut`: the timeline ends before the last date bucket.
-    pub(super) fn new(
-        codes: Arc<Codes>,
-        timeline: Arc<Timeline>,
-        parts: Vec<DenseGroups>,
-        first_code: usize,
-        is_cut: bool,
-    ) -> Self {
+    pub(super) fn new(plan: &Plan, parts: Vec<DenseGroups>, left: Left) -> Self {
+        let Plan { codes, timeline, first_code, is_cut } = plan;
         let rows = parts.iter().map(DenseGroups::rows).min().unwrap_or(0);
-        let code_keys = vec![None; codes.len()];
+        let mut keys = left.keys;
+        keys.keys.resize(codes.len(), None);
         Self {
-            next: first_code.min(rows * codes.len()),
+            codes: Arc::clone(codes),
+            timeline: Arc::clone(timeline),
+            next: (*first_code).min(rows * codes.len()),
             end: rows * codes.len(),
-            is_cut: is_cut || rows < timeline.len(),
-            codes,
-            timeline,
+            is_cut: *is_cut || rows < timeline.len(),
             parts,
-            code_keys,
-            code_keys_bytes: 0,
+            keys,
         }
+    }
+
+    pub(super) fn leave(self) -> Left {
+        Left { groups: self.parts, keys: self.keys }
     }
 
     /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are no more.
@@ -294,7 +350,7 @@ impl DensePages {
         let codes = self.codes.len();
         for place in &places {
             let date = KeyPart::Date(self.timeline.start(place / codes));
-            let rest = self.code_keys[place % codes].as_deref().unwrap_or_default();
+            let rest = self.keys.keys[place % codes].as_deref().unwrap_or_default();
             let mut found = self.parts.iter().filter_map(|part| part.get(*place));
             let Some((doc_count, metrics)) = found.next() else { continue };
             page.push_parts(date, rest, doc_count, metrics);
@@ -310,12 +366,13 @@ impl DensePages {
 
     /// Gets the keys of these places' codes.
     fn look_up(&mut self, places: &[usize], terms: &[Option<KeywordTerms>]) -> Result<(), EngineError> {
-        if self.code_keys_bytes > MOST_CODE_KEYS {
-            self.code_keys.fill(None);
-            self.code_keys_bytes = 0;
+        let known = &mut self.keys;
+        if known.bytes > MOST_CODE_KEYS {
+            known.keys.fill(None);
+            known.bytes = 0;
         }
         let mut missing: Vec<usize> = places.iter().map(|place| place % self.codes.len()).collect();
-        missing.retain(|code| self.code_keys[*code].is_none());
+        missing.retain(|code| known.keys[*code].is_none());
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {
@@ -341,8 +398,8 @@ impl DensePages {
         }
         for (code, key) in missing.into_iter().zip(keys) {
             let text = |part: &KeyPart| if let KeyPart::Text(text) = part { text.len() } else { 0 };
-            self.code_keys_bytes += key.iter().map(|part| size_of::<KeyPart>() + text(part)).sum::<usize>();
-            self.code_keys[code] = Some(key.into_boxed_slice());
+            known.bytes += key.iter().map(|part| size_of::<KeyPart>() + text(part)).sum::<usize>();
+            known.keys[code] = Some(key.into_boxed_slice());
         }
         Ok(())
     }
@@ -357,8 +414,7 @@ impl DensePages {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let part = |part: &DenseGroups| part.table.len() * 4 + part.words.len() * 8;
         let common = self.timeline.len() * BYTES_PER_BUCKET + self.codes.len() * BYTES_PER_CODE;
-        common + self.parts.iter().map(part).sum::<usize>()
+        common + self.parts.iter().map(DenseGroups::bytes).sum::<usize>()
     }
 }

@@ -5,47 +5,44 @@ use std::ops::Range;
 use ::tantivy::DocId;
 use ::tantivy::columnar::ColumnIndex;
 
-use super::codes::{Codes, Share, number_share, place_share, raw_share};
-use super::columns::{BLOCK, Buffers, Number, NumberColumn, Segment, read_block};
-use super::dense::DenseGroups;
-use super::pass::Grouping;
+use super::codes::Codes;
+use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, read_block};
+use super::dense::{DenseGroups, MetricBlock};
+use super::pass::{Block, Work};
 use super::timeline::{NONE, Timeline};
 
 pub(super) struct DensePass<'a> {
     timeline: &'a Timeline,
     codes: &'a Codes,
     groups: DenseGroups,
-    buffers: Buffers,
+    lane: Lane,
     rows: Vec<u32>,
     code_of: Vec<u32>,
     slots: Vec<u32>,
     /// A block of each of a few metric fields.
-    raw: [Vec<u64>; 4],
+    lanes: [Lane; 4],
     /// Whether the block's documents are in several date buckets.
     is_scattered: bool,
     /// Documents of the block with several values in a part of the key.
     several: Vec<usize>,
-    /// Documents without a date.
-    pub(super) skipped: u64,
 }
 
 impl<'a> DensePass<'a> {
     pub(super) fn new(timeline: &'a Timeline, codes: &'a Codes, groups: DenseGroups) -> Self {
         let block = || vec![NONE; BLOCK];
         let (rows, code_of, slots) = (block(), block(), block());
-        let raw = std::array::from_fn(|_| vec![0; BLOCK]);
+        let lanes = std::array::from_fn(|_| Lane::new());
         Self {
             timeline,
             codes,
             groups,
-            buffers: Buffers::new(),
+            lane: Lane::new(),
             rows,
             code_of,
             slots,
-            raw,
+            lanes,
             is_scattered: true,
             several: Vec::new(),
-            skipped: 0,
         }
     }
 
@@ -53,94 +50,61 @@ impl<'a> DensePass<'a> {
         self.groups
     }
 
-    /// Finds the row of each document. Says the least and the greatest date.
-    fn dates(&mut self, segment: &Segment, block: &Range<DocId>) -> Option<(u64, u64)> {
-        let Self { timeline, groups, buffers, rows, several, skipped, is_scattered, .. } = self;
+    /// Finds the row of each document.
+    fn dates(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
+        let Self { timeline, groups, lane, rows, several, is_scattered, .. } = self;
         *is_scattered = true;
-        let alive = |at: usize| {
-            let id = block.start + DocId::try_from(at).unwrap_or(0);
-            segment.alive.as_ref().is_none_or(|alive| alive.is_alive(id))
-        };
         let rows = &mut rows[..block.len()];
         rows.fill(NONE);
-        let Some(column) = &segment.date else {
-            *skipped += (0..block.len()).filter(|at| alive(*at)).count() as u64;
-            return None;
-        };
+        let Some(column) = &segment.date else { return };
         let mut finder = timeline.finder(groups.rows());
-        let (mut first, mut last, mut missing) = (u64::MAX, 0, 0);
-        let mut see = |raw: u64| (first, last) = (first.min(raw), last.max(raw));
-        if matches!(column.index, ColumnIndex::Full) {
-            let raw = buffers.full(column, block);
-            // Dates mostly come in order: more often than not a whole block is in one bucket.
-            if let Some((row, begin, end)) = finder.common(raw) {
-                *is_scattered = false;
-                rows.fill(row);
-                [begin, end - 1].into_iter().for_each(&mut see);
-            } else {
-                for (row, raw) in rows.iter_mut().zip(raw) {
-                    see(*raw);
-                    *row = finder.find(*raw);
-                }
+        // Dates mostly come in order: more often than not a whole block is in one bucket.
+        if let Some(bucket) = segment.common_bucket(number) {
+            *is_scattered = false;
+            rows.fill(finder.row_of(bucket));
+        } else if matches!(column.index, ColumnIndex::Full) {
+            for (row, raw) in rows.iter_mut().zip(lane.full(column, block)) {
+                *row = finder.find(*raw);
             }
         } else {
-            let one = |at: usize, raw| {
-                see(raw);
-                rows[at] = finder.find(raw);
-            };
-            read_block(column, block, buffers, one, |at| missing += u64::from(alive(at)), |at| several.push(at));
-            for at in several.iter() {
-                column.values_for_doc(block.start + DocId::try_from(*at).unwrap_or(0)).for_each(&mut see);
-            }
+            read_block(column, block, lane, |at, found| match found {
+                Found::One(raw) => rows[at] = finder.find(raw),
+                Found::Several => several.push(at),
+                Found::Nothing => {}
+            });
         }
-        *skipped += missing;
         if segment.alive.is_some() {
-            several.retain(|at| alive(*at));
-            for at in (0..block.len()).filter(|at| !alive(*at)) {
+            let is_alive = |at: usize| segment.is_alive(block.start + DocId::try_from(at).unwrap_or(0));
+            several.retain(|at| is_alive(*at));
+            for at in (0..block.len()).filter(|at| !is_alive(*at)) {
                 rows[at] = NONE;
             }
         }
-        (first <= last).then_some((first, last))
     }
 
-    /// Finds the code of each document.
-    fn code(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { codes, buffers, code_of, rows, several, .. } = self;
-        code_of[..block.len()].fill(0);
+    /// Finds the group of each document.
+    fn group(&mut self, segment: &Segment, block: &Range<DocId>) {
+        let Self { codes, groups, lane, code_of, rows, slots, several, is_scattered, .. } = self;
+        let (rows, slots) = (&mut rows[..block.len()], &mut slots[..block.len()]);
+        let code_of = &mut code_of[..block.len()];
+        code_of.fill(0);
         for (part, column) in segment.keys.iter().enumerate() {
             let Some(column) = column else { continue };
-            // A document with several values is dealt with apart, once.
-            let many = |at: usize| {
-                if rows[at] != NONE {
+            codes.share(part, column).read(&column.column, block, lane, |at, share| match share {
+                Some(share) => code_of[at] += share,
+                // A document with several values is dealt with apart, once.
+                None if rows[at] != NONE => {
                     rows[at] = NONE;
                     several.push(at);
                 }
-            };
-            let (column, share) = (&column.column, codes.share(part, column));
-            match share {
-                Share::Raw { first, weight } => {
-                    let one = |at: usize, raw| code_of[at] += raw_share(raw, first, weight);
-                    read_block(column, block, buffers, one, |_| {}, many);
-                }
-                Share::Place { places, weight } => {
-                    let one = |at: usize, raw| code_of[at] += place_share(raw, places, weight);
-                    read_block(column, block, buffers, one, |_| {}, many);
-                }
-                Share::Number { number, interval, first, weight } => {
-                    let one =
-                        |at: usize, raw| code_of[at] += number_share(number.to_double(raw), interval, first, weight);
-                    read_block(column, block, buffers, one, |_| {}, many);
-                }
-            }
+                None => {}
+            });
         }
-    }
-
-    fn count(&mut self, len: usize) {
-        for ((slot, row), code) in self.slots[..len].iter_mut().zip(&self.rows).zip(&self.code_of) {
-            *slot = if *row == NONE { NONE } else { self.groups.count(*row, *code) };
+        for ((slot, row), code) in slots.iter_mut().zip(rows).zip(code_of) {
+            *slot = if *row == NONE { NONE } else { groups.slot(*row, *code) };
         }
-        if self.is_scattered {
-            self.groups.fetch(&self.slots[..len]);
+        if *is_scattered {
+            groups.fetch(slots);
         }
     }
 
@@ -148,57 +112,45 @@ impl<'a> DensePass<'a> {
         let mut plain = Vec::with_capacity(segment.metrics.len());
         for (metric, column) in segment.metrics.iter().enumerate() {
             match column {
-                Some(column) if column.is_full() && column.number == Number::Double => {
-                    plain.push((metric, &column.column));
-                }
+                Some(column) if column.is_plain() => plain.push((metric, &column.column)),
                 Some(column) => self.measure_one(metric, column, block),
                 None => {}
             }
         }
-        let Self { slots, groups, raw, .. } = self;
+        let Self { slots, groups, lanes, .. } = self;
         let slots = &slots[..block.len()];
-        for some in plain.chunks(raw.len()) {
-            let mut read = some.iter().zip(raw.iter_mut()).map(|((metric, column), raw)| {
-                column.values.get_range(u64::from(block.start), &mut raw[..block.len()]);
-                (*metric, &raw[..])
+        let mut documents = 1;
+        for some in plain.chunks(lanes.len()) {
+            let mut read = some.iter().zip(lanes.iter_mut()).map(|((metric, column), lane)| {
+                let is_full = lane.read(column, block);
+                MetricBlock { metric: *metric, raw: &lane.raw, values: (!is_full).then_some(&*lane.values) }
             });
             // As many at once as there are: a loop over a number that the compiler knows.
             match (read.next(), read.next(), read.next(), read.next()) {
-                (Some(a), Some(b), Some(c), Some(d)) => {
-                    groups.add_rows(slots, [a.0, b.0, c.0, d.0], [a.1, b.1, c.1, d.1]);
-                }
-                (Some(a), Some(b), Some(c), None) => groups.add_rows(slots, [a.0, b.0, c.0], [a.1, b.1, c.1]),
-                (Some(a), Some(b), None, _) => groups.add_rows(slots, [a.0, b.0], [a.1, b.1]),
-                (Some(a), None, _, _) => groups.add_rows(slots, [a.0], [a.1]),
+                (Some(a), Some(b), Some(c), Some(d)) => groups.add_blocks(slots, documents, [a, b, c, d]),
+                (Some(a), Some(b), Some(c), None) => groups.add_blocks(slots, documents, [a, b, c]),
+                (Some(a), Some(b), None, _) => groups.add_blocks(slots, documents, [a, b]),
+                (Some(a), None, _, _) => groups.add_blocks(slots, documents, [a]),
                 (None, ..) => {}
             }
+            documents = 0;
+        }
+        if plain.is_empty() {
+            groups.count_documents(slots);
         }
     }
 
     /// Any kind of column.
     fn measure_one(&mut self, metric: usize, column: &NumberColumn, block: &Range<DocId>) {
-        let (slots, buffers, mut cells) = (&self.slots, &mut self.buffers, self.groups.cells(metric));
-        let (mut several, number) = (Vec::new(), column.number);
-        let many = |at: usize| several.push(at);
-        if column.is_small && number == Number::Double {
-            let one = |at: usize, raw| {
-                if slots[at] != NONE {
-                    cells.add_small(slots[at], raw);
-                }
-            };
-            read_block(&column.column, block, buffers, one, |_| {}, many);
-        } else {
-            let one = |at: usize, raw| {
-                if slots[at] != NONE {
-                    cells.add(slots[at], number.to_double(raw));
-                }
-            };
-            read_block(&column.column, block, buffers, one, |_| {}, many);
-        }
-        for at in several.into_iter().filter(|at| slots[*at] != NONE) {
-            let values = column.column.values_for_doc(block.start + DocId::try_from(at).unwrap_or(0));
-            values.for_each(|raw| cells.add(slots[at], number.to_double(raw)));
-        }
+        let (slots, lane, mut cells) = (&self.slots, &mut self.lane, self.groups.cells(metric));
+        let NumberColumn { column, number, .. } = column;
+        read_block(column, block, lane, |at, found| match (slots[at], found) {
+            (NONE, _) | (_, Found::Nothing) => {}
+            (slot, Found::One(raw)) => cells.add(slot, number.to_double(raw)),
+            (slot, Found::Several) => column
+                .values_for_doc(block.start + DocId::try_from(at).unwrap_or(0))
+                .for_each(|raw| cells.add(slot, number.to_double(raw))),
+        });
     }
 
     /// A document with several values in a field counts once in every group that a combination of its values falls into.
@@ -223,7 +175,8 @@ impl<'a> DensePass<'a> {
         groups.sort_unstable();
         groups.dedup();
         for (row, code) in groups {
-            let slot = self.groups.count(row, code);
+            let slot = self.groups.slot(row, code);
+            self.groups.count_documents(&[slot]);
             for (metric, column) in segment.metrics.iter().enumerate() {
                 let Some(column) = column else { continue };
                 let mut cells = self.groups.cells(metric);
@@ -233,20 +186,20 @@ impl<'a> DensePass<'a> {
     }
 }
 
-impl Grouping for DensePass<'_> {
-    fn block(&mut self, segment: &Segment, block: &Range<DocId>) -> Option<(u64, u64)> {
+impl Work for DensePass<'_> {
+    fn block(&mut self, block: Block, segment: &Segment) {
+        let Block { number, .. } = block;
+        let block = &segment.block(number);
         self.several.clear();
-        let dates = self.dates(segment, block);
+        self.dates(segment, number, block);
         if self.several.is_empty() && self.rows[..block.len()].iter().all(|row| *row == NONE) {
-            return dates;
+            return;
         }
-        self.code(segment, block);
-        self.count(block.len());
+        self.group(segment, block);
         self.measure(segment, block);
         for at in std::mem::take(&mut self.several) {
             self.group_several(segment, block.start + DocId::try_from(at).unwrap_or(0));
         }
         self.groups.shed();
-        dates
     }
 }

@@ -13,6 +13,8 @@ use crate::sync::Arc;
 
 /// Groups are kept in pieces of so many, so that growing copies nothing.
 const PIECE: usize = 256;
+/// Fewer keys would say little of how all are distributed.
+const LEAST_KEPT: usize = 256;
 
 /// A part of the key range: a pass groups only what is in it.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +86,9 @@ pub(super) struct Groups {
     index: HashTable<u32>,
     range: KeyRange,
     most: usize,
+    /// How many blocks there are still to come, and how many there were when half of the memory was used.
+    blocks: usize,
+    blocks_at_half: Option<usize>,
 }
 
 /// What a group takes, with its share of the table and of the sorting.
@@ -102,8 +107,8 @@ fn most_groups(fit: usize) -> usize {
 }
 
 impl Groups {
-    /// Groups of `range`, about `bytes` of them at most.
-    pub(super) fn new(words: usize, metrics: usize, range: KeyRange, bytes: usize) -> Self {
+    /// Groups of `range`, about `bytes` of them at most, of so many blocks.
+    pub(super) fn new(words: usize, metrics: usize, range: KeyRange, bytes: usize, blocks: usize) -> Self {
         Self {
             keys: Pieces::new(words),
             counts: Pieces::new(1),
@@ -112,6 +117,8 @@ impl Groups {
             index: HashTable::new(),
             range,
             most: most_groups(bytes / bytes_per_group(words, metrics)),
+            blocks,
+            blocks_at_half: None,
         }
     }
 
@@ -152,18 +159,23 @@ impl Groups {
         slot
     }
 
-    /// If there are too many groups, forgets the upper half and ends the range before it: a later pass has the rest. Slots
-    /// given out before are void then.
-    pub(super) fn shed(&mut self) {
+    /// A block is done. If there are too many groups, forgets the upper part and ends the range before it: a later pass has the
+    /// rest. Slots given out before are void then.
+    pub(super) fn end_block(&mut self) {
+        self.blocks = self.blocks.saturating_sub(1);
+        if self.len > self.most / 2 {
+            self.blocks_at_half.get_or_insert(self.blocks);
+        }
         if self.len <= self.most {
             return;
         }
+        let keep = self.keep();
+        self.blocks_at_half = None;
         let mut slots: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
-        let middle = self.len / 2;
         let keys = &self.keys;
-        slots.select_nth_unstable_by(middle, |a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)));
-        self.range.to = Some(keys.get(slots[middle] as usize).to_vec());
-        slots.truncate(middle);
+        slots.select_nth_unstable_by(keep, |a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)));
+        self.range.to = Some(keys.get(slots[keep] as usize).to_vec());
+        slots.truncate(keep);
         // In ascending order nothing is overwritten before it was moved.
         slots.sort_unstable();
         self.index.clear();
@@ -175,7 +187,17 @@ impl Groups {
             let to = u32::try_from(to).unwrap_or(u32::MAX);
             self.index.insert_unique(hash(keys.get(to as usize)), to, |slot| hash(keys.get(*slot as usize)));
         }
-        self.len = middle;
+        self.len = keep;
+    }
+
+    /// How many groups to keep, so that those which the blocks to come will add to them will just fit: to forget half again and
+    /// again would be to look up most documents in vain. Half at most.
+    fn keep(&self) -> usize {
+        let added = self.len - self.most / 2;
+        let in_blocks = self.blocks_at_half.unwrap_or(self.blocks).saturating_sub(self.blocks).max(1);
+        let expected = self.len + added.saturating_mul(self.blocks) / in_blocks;
+        let fits = self.most - self.most / 8;
+        (self.len.saturating_mul(fits) / expected).max(LEAST_KEPT).min(self.len / 2)
     }
 
     /// The groups in ascending key order.
@@ -329,14 +351,14 @@ mod tests {
         loop {
             // Two threads, each with half of the documents.
             let part = |documents: &[[u64; 2]]| {
-                let mut groups = Groups::new(2, 1, range.clone(), 40 * bytes_per_group(2, 1));
+                let mut groups = Groups::new(2, 1, range.clone(), 40 * bytes_per_group(2, 1), 16);
                 for block in documents.chunks(16) {
                     for key in block {
                         if let Some(slot) = groups.count(key) {
                             groups.values(slot, 0).add(1.0);
                         }
                     }
-                    groups.shed();
+                    groups.end_block();
                 }
                 groups.finish()
             };

@@ -5,11 +5,14 @@ use std::ops::Range;
 use ::tantivy::DocId;
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
-use super::columns::{BLOCK, Buffers, Segment, millis, read_block};
+use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, millis, read_block};
 use super::groups::Groups;
 use super::keys::{KeyShape, NULL};
-use super::pass::Grouping;
+use super::pass::{Block, Work};
 use crate::job::BucketCursor;
+
+/// If fewer than one document in so many is in range, columns are read for them alone.
+const FEW: usize = 8;
 
 /// What becomes of a document of a block.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,78 +30,59 @@ pub(super) struct HashPass<'a> {
     cursor: BucketCursor,
     before: u64,
     groups: Groups,
-    buffers: Buffers,
+    lane: Lane,
     keys: Vec<u64>,
     fates: Vec<Fate>,
     slots: Vec<Option<u32>>,
-    /// Documents without a date.
-    pub(super) skipped: u64,
 }
 
 impl<'a> HashPass<'a> {
     pub(super) fn new(shape: &'a KeyShape, cursor: BucketCursor, before: u64, groups: Groups) -> Self {
         let keys = vec![NULL; BLOCK * shape.stride()];
         let (fates, slots) = (vec![Fate::Out; BLOCK], vec![None; BLOCK]);
-        Self { shape, cursor, before, groups, buffers: Buffers::new(), keys, fates, slots, skipped: 0 }
+        Self { shape, cursor, before, groups, lane: Lane::new(), keys, fates, slots }
     }
 
     pub(super) fn into_groups(self) -> Groups {
         self.groups
     }
 
-    /// Puts the date bucket of each document into its key. Says the least and the greatest date.
-    fn dates(&mut self, segment: &Segment, block: &Range<DocId>) -> Option<(u64, u64)> {
-        let Self { cursor, before, buffers, keys, fates, skipped, shape, .. } = self;
+    /// Puts the date bucket of each document into its key.
+    fn dates(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
+        let Self { cursor, before, lane, keys, fates, shape, .. } = self;
         let (stride, before) = (shape.stride(), *before);
         let fates = &mut fates[..block.len()];
-        let is_alive = |at: usize| {
-            let id = block.start + u32::try_from(at).unwrap_or(0);
-            segment.alive.as_ref().is_none_or(|alive| alive.is_alive(id))
-        };
-        let Some(column) = &segment.date else {
-            fates.fill(Fate::Out);
-            *skipped += (0..block.len()).filter(|at| is_alive(*at)).count() as u64;
-            return None;
-        };
-        fates.fill(Fate::One);
-        let (mut several, mut missing) = (Vec::new(), Vec::new());
-        let (mut first, mut last) = (u64::MAX, 0);
-        read_block(
-            column,
-            block,
-            buffers,
-            |at, raw| {
-                (first, last) = (first.min(raw), last.max(raw));
-                let bucket = cursor.round_down(millis(raw)).to_u64();
-                keys[at * stride] = bucket;
-                if bucket >= before {
-                    fates[at] = Fate::Out;
+        let fate_in = |bucket: u64| if bucket < before { Fate::One } else { Fate::Out };
+        match &segment.date {
+            None => fates.fill(Fate::Out),
+            Some(column) => match segment.common_bucket(number) {
+                Some(bucket) => {
+                    keys.chunks_exact_mut(stride).take(block.len()).for_each(|key| key[0] = bucket);
+                    fates.fill(fate_in(bucket));
                 }
+                None => read_block(column, block, lane, |at, found| {
+                    fates[at] = match found {
+                        Found::Nothing => Fate::Out,
+                        Found::Several => Fate::Many,
+                        Found::One(raw) => {
+                            let bucket = cursor.round_down(millis(raw)).to_u64();
+                            keys[at * stride] = bucket;
+                            fate_in(bucket)
+                        }
+                    };
+                }),
             },
-            |at| missing.push(at),
-            |at| several.push(at),
-        );
-        for at in several {
-            fates[at] = Fate::Many;
-            for raw in column.values_for_doc(block.start + u32::try_from(at).unwrap_or(0)) {
-                (first, last) = (first.min(raw), last.max(raw));
-            }
-        }
-        for at in missing {
-            fates[at] = Fate::Out;
-            *skipped += u64::from(is_alive(at));
         }
         if segment.alive.is_some() {
-            for at in (0..block.len()).filter(|at| !is_alive(*at)) {
-                fates[at] = Fate::Out;
+            for (fate, _) in fates.iter_mut().zip(block.clone()).filter(|(_, id)| !segment.is_alive(*id)) {
+                *fate = Fate::Out;
             }
         }
-        (first <= last).then_some((first, last))
     }
 
     /// Puts the other parts of the key into its words.
     fn key_parts(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { buffers, keys, fates, shape, .. } = self;
+        let Self { lane, keys, fates, shape, .. } = self;
         let stride = shape.stride();
         for ((kind, word), column) in shape.parts()[1..].iter().zip(&segment.keys) {
             let (word, words) = (*word, kind.words());
@@ -114,22 +98,12 @@ impl<'a> HashPass<'a> {
                 (0..block.len()).for_each(|at| put(keys, at, [NULL; 2]));
                 continue;
             };
-            let mut missing = Vec::new();
-            read_block(
-                &column.column,
-                block,
-                buffers,
-                |at, raw| put(keys, at, column.words(raw)),
-                |at| missing.push(at),
-                |at| {
-                    if fates[at] == Fate::One {
-                        fates[at] = Fate::Many;
-                    }
-                },
-            );
-            for at in missing {
-                put(keys, at, [NULL; 2]);
-            }
+            read_block(&column.column, block, lane, |at, found| match found {
+                Found::One(raw) => put(keys, at, column.words(raw)),
+                Found::Nothing => put(keys, at, [NULL; 2]),
+                Found::Several if fates[at] == Fate::One => fates[at] = Fate::Many,
+                Found::Several => {}
+            });
         }
     }
 
@@ -181,42 +155,38 @@ impl<'a> HashPass<'a> {
     }
 
     fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { slots, buffers, groups, .. } = self;
+        let Self { slots, lane, groups, .. } = self;
+        let slots = &slots[..block.len()];
+        let id = |at: usize| block.start + DocId::try_from(at).unwrap_or(0);
+        let are_few = slots.iter().flatten().count() * FEW < slots.len();
         for (metric, column) in segment.metrics.iter().enumerate() {
-            let Some(column) = column else { continue };
-            let mut several = Vec::new();
-            read_block(
-                &column.column,
-                block,
-                buffers,
-                |at, raw| {
-                    if let Some(slot) = slots[at] {
-                        groups.values(slot, metric).add(column.number.to_double(raw));
-                    }
-                },
-                |_| {},
-                |at| several.push(at),
-            );
-            for at in several {
-                let Some(slot) = slots[at] else { continue };
-                for raw in column.column.values_for_doc(block.start + u32::try_from(at).unwrap_or(0)) {
-                    groups.values(slot, metric).add(column.number.to_double(raw));
+            let Some(NumberColumn { column, number, .. }) = column else { continue };
+            let mut add = |slot: u32, raw: u64| groups.values(slot, metric).add(number.to_double(raw));
+            if are_few {
+                for (at, slot) in slots.iter().enumerate().filter_map(|(at, slot)| Some((at, (*slot)?))) {
+                    column.values_for_doc(id(at)).for_each(|raw| add(slot, raw));
                 }
+                continue;
             }
+            read_block(column, block, lane, |at, found| match (slots[at], found) {
+                (None, _) | (_, Found::Nothing) => {}
+                (Some(slot), Found::One(raw)) => add(slot, raw),
+                (Some(slot), Found::Several) => column.values_for_doc(id(at)).for_each(|raw| add(slot, raw)),
+            });
         }
     }
 }
 
-impl Grouping for HashPass<'_> {
-    fn block(&mut self, segment: &Segment, block: &Range<DocId>) -> Option<(u64, u64)> {
-        let dates = self.dates(segment, block);
-        if self.fates[..block.len()].iter().all(|fate| *fate == Fate::Out) {
-            return dates;
+impl Work for HashPass<'_> {
+    fn block(&mut self, block: Block, segment: &Segment) {
+        let Block { number, .. } = block;
+        let block = &segment.block(number);
+        self.dates(segment, number, block);
+        if self.fates[..block.len()].iter().any(|fate| *fate != Fate::Out) {
+            self.key_parts(segment, block);
+            self.group(segment, block);
+            self.measure(segment, block);
         }
-        self.key_parts(segment, block);
-        self.group(segment, block);
-        self.measure(segment, block);
-        self.groups.shed();
-        dates
+        self.groups.end_block();
     }
 }

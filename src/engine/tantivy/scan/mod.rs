@@ -9,10 +9,11 @@ mod groups;
 mod hash_pass;
 mod keys;
 mod pass;
+mod plan;
+mod survey;
 mod terms;
 mod timeline;
 
-use std::cmp::Ordering;
 use std::sync::Weak;
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
@@ -27,25 +28,18 @@ use crate::job::Rounding;
 use crate::sync::{Arc, Mutex};
 use budget::Holder;
 use codes::Codes;
-use columns::{Segment, around, millis};
-use dense::{CellShape, DenseGroups, DensePages, bytes_per_row};
+use columns::Segment;
+use dense::{CellShape, DenseGroups, DensePages, Left};
 use dense_pass::DensePass;
 use groups::{Groups, HashedPages, KeyRange};
 use hash_pass::HashPass;
-use keys::{KeyShape, PartKind};
-use pass::{ChunkDates, Grouping};
+use keys::{KeyShape, NULL, PartKind};
+use plan::Plan;
+use survey::Survey;
 use terms::KeywordTerms;
-use timeline::Timeline;
 
-/// A table may have so many places for each document, or so many in any case.
-const PLACES_PER_DOCUMENT: u64 = 2;
-const FEW_PLACES: u64 = 1 << 16;
-/// Which part of a pass's memory the table may have.
-const TABLE_PART: usize = 4;
 /// How much memory a pass has for each of the threads that it was lent.
 const LEAST_PER_LENT_THREAD: usize = 16 << 20;
-/// A day that begins daylight saving time, in milliseconds.
-const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
 pub(super) struct Scan {
     shape: KeyShape,
@@ -63,11 +57,10 @@ pub(super) struct Scan {
     /// How to number keys, if they are few.
     codes: Option<Arc<Codes>>,
     cells: CellShape,
-    /// How many threads a pass has in any case, how many the next one may have, and how many it has.
+    /// How many threads a pass has in any case, and how many the next one may have.
     own_threads: usize,
     lent_threads: usize,
-    threads: usize,
-    skipped: Option<u64>,
+    survey: Option<Survey>,
     /// The groups of a pass that was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait for:
     /// they go with the scan.
     unneeded: Option<Box<dyn Send>>,
@@ -117,10 +110,11 @@ impl Scan {
         }
         Segment::agree(&mut segments);
         let terms = number_terms(&shape, &mut segments, keywords, stop)?;
-        let charged: usize = terms.iter().flatten().map(KeywordTerms::bytes).sum();
+        let charged = terms.iter().flatten().map(KeywordTerms::bytes).sum::<usize>()
+            + segments.iter().map(survey::bytes).sum::<usize>();
         if charged > budget.most_for_terms() {
             return Err(EngineError::rejected(format!(
-                "numbering the terms of job [{}] takes {charged} bytes, of a memory budget of which {} are for that: raise it",
+                "what has to be known of terms and dates for job [{}] takes {charged} bytes, of a memory budget of which {} are for that: raise it",
                 job.id(),
                 budget.most_for_terms()
             )));
@@ -142,8 +136,7 @@ impl Scan {
             cells: CellShape::of(&segments, job.config().metrics().len()),
             own_threads: threads.max(1),
             lent_threads: 1,
-            threads: threads.max(1),
-            skipped: None,
+            survey: None,
             unneeded: None,
             done: false,
             held,
@@ -159,16 +152,25 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Groups the first part of the rest that fits.
-    fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
+    /// Groups the first part of the rest: a slice of time, or what of it fits.
+    fn pass(&mut self, left: Left, stop: &StopSignal) -> Result<Finished, EngineError> {
         self.unneeded = None;
         let share = self.budget.take_share();
         // Threads that nobody asked for should not make the parts so small that there have to be more passes.
-        self.threads = self.lent_threads.min(share.bytes() / LEAST_PER_LENT_THREAD).max(self.own_threads);
-        let bytes = share.bytes() / self.threads;
-        let finished = match self.plan(bytes, stop)? {
-            Some(plan) => self.dense_pass(&plan, bytes, stop),
-            None => self.hash_pass(bytes, stop),
+        let threads = self.lent_threads.min(share.bytes() / LEAST_PER_LENT_THREAD).max(self.own_threads);
+        let from = self.rest.from.as_ref().map_or(0, |(words, _)| words[0]);
+        let survey = match &self.survey {
+            Some(survey) => survey,
+            None => {
+                let survey = Survey::take(&mut self.segments, &self.rounding, &(from..self.before), threads, stop);
+                self.survey.insert(survey.ok_or_else(EngineError::cancelled)?)
+            }
+        };
+        let slice_end = survey.slice_end(from);
+        let bytes = share.bytes() / threads;
+        let finished = match self.plan(slice_end, bytes, stop)? {
+            Some(plan) => self.dense_pass(&plan, left, threads, bytes, stop),
+            None => self.hash_pass(slice_end, threads, bytes, stop),
         };
         match finished {
             Ok(finished) => {
@@ -183,129 +185,63 @@ impl Scan {
         }
     }
 
-    /// How to group by place, if the keys are few enough: a stretch of time, and whether there is more behind it.
-    fn plan(&self, bytes: usize, stop: &StopSignal) -> Result<Option<Plan>, EngineError> {
-        let Some(codes) = &self.codes else { return Ok(None) };
-        let dates = self.segments.iter().filter_map(|segment| segment.date.as_ref());
-        let dates = dates.filter(|date| date.values.num_vals() > 0);
-        let (first, last) =
-            dates.fold((u64::MAX, 0), |(first, last), date| (first.min(date.min_value()), last.max(date.max_value())));
-        let from = self.rest.from.as_ref().map_or(i64::MIN, |(words, _)| i64::from_u64(words[0]));
-        let (first, last) = (millis(first).max(from), millis(last).min(i64::from_u64(self.before).saturating_sub(1)));
-        if first > last {
-            return Ok(None);
-        }
-        // At the ends of what a column can hold there are buckets whose bounds it cannot.
-        let is_exact = |millis: i64| millis.checked_mul(1_000_000).is_some();
-        if !is_exact(self.rounding.round_down(first)) || !is_exact(self.rounding.bucket(last).end) {
-            return Ok(None);
-        }
-        // A row is one stretch of time.
-        if !self.rounding.is_monotone(first, last) {
-            return Ok(None);
-        }
-        // In a table with few groups the hash would be faster.
-        let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
-        let length = self.rounding.fixed_millis().unwrap_or(LEAST_CALENDAR_BUCKET).max(1);
-        let buckets = u64::try_from((last.saturating_sub(first)) / length).unwrap_or(u64::MAX);
-        let places = buckets.saturating_add(1).saturating_mul(codes.len() as u64);
-        if places > documents.saturating_mul(PLACES_PER_DOCUMENT).max(FEW_PLACES) {
-            return Ok(None);
-        }
-        let rows = bytes / TABLE_PART / bytes_per_row(codes.len());
-        let one_row = codes.len() * self.cells.bytes();
-        if rows == 0 || one_row > bytes / 2 {
-            return Ok(None);
-        }
-        let timeline = Timeline::new(&self.rounding, first, last, rows, stop).ok_or_else(EngineError::cancelled)?;
-        let timeline = Arc::new(timeline);
-        let is_cut = timeline.start(timeline.len()) <= last;
-        // The position may be in the middle of the first row, or behind it if dates were rounded otherwise then.
-        let first_code = self.rest.from.as_ref().map_or(0, |(words, included)| match timeline.start(0).cmp(&from) {
-            Ordering::Less => codes.len(),
-            Ordering::Equal => codes.first_from(&words[1..], *included),
-            Ordering::Greater => 0,
-        });
-        Ok(Some(Plan { codes: Arc::clone(codes), timeline, first_code, is_cut }))
-    }
-
-    fn dense_pass(&mut self, plan: &Plan, bytes: usize, stop: &StopSignal) -> Result<Finished, EngineError> {
-        let Plan { codes, timeline, first_code, is_cut } = plan;
-        let groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes);
-        let mut passes: Vec<_> = (0..self.threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
+    /// Groups by place.
+    fn dense_pass(
+        &mut self,
+        plan: &Plan,
+        mut left: Left,
+        threads: usize,
+        bytes: usize,
+        stop: &StopSignal,
+    ) -> Result<Finished, EngineError> {
+        let Plan { codes, timeline, .. } = plan;
+        let mut groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes, left.groups.pop());
+        let mut passes: Vec<_> = (0..threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
         let from = timeline.start(0).to_u64();
         let to = timeline.start(timeline.len()).to_u64();
-        let read = self.read(&mut passes, |first, last| last < from || first >= to, stop);
-        let skipped = passes.iter().map(|pass| pass.skipped).sum();
+        let blocks = pass::blocks(&self.segments, |first, last| last >= from && first < to);
+        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
-        let groups = self.settle(read, groups, skipped)?;
-        let pages = DensePages::new(Arc::clone(codes), Arc::clone(timeline), groups, *first_code, *is_cut);
-        Ok(Finished::Dense(pages))
+        let groups = self.unless_cancelled(read, groups)?;
+        Ok(Finished::Dense(DensePages::new(plan, groups, left)))
     }
 
-    fn hash_pass(&mut self, bytes: usize, stop: &StopSignal) -> Result<Finished, EngineError> {
+    /// Groups by hash.
+    fn hash_pass(
+        &mut self,
+        slice_end: Option<u64>,
+        threads: usize,
+        bytes: usize,
+        stop: &StopSignal,
+    ) -> Result<Finished, EngineError> {
+        let to = slice_end.map(|bucket| {
+            let mut words = vec![NULL; self.shape.stride()];
+            words[0] = bucket + 1;
+            words
+        });
+        let range = KeyRange { to, ..self.rest.clone() };
+        let blocks = pass::blocks(&self.segments, |first, last| first < self.before && !range.misses(first, last));
         let pass = |_| {
-            let groups = Groups::new(self.shape.stride(), self.metrics, self.rest.clone(), bytes);
+            let (words, blocks) = (self.shape.stride(), blocks.len() / threads);
+            let groups = Groups::new(words, self.metrics, range.clone(), bytes, blocks);
             HashPass::new(&self.shape, self.rounding.cursor(), self.before, groups)
         };
-        let mut passes: Vec<_> = (0..self.threads).map(pass).collect();
-        let misses = |first, last| first >= self.before || self.rest.misses(first, last);
-        let read = self.read(&mut passes, misses, stop);
-        let skipped = passes.iter().map(|pass| pass.skipped).sum();
+        let mut passes: Vec<_> = (0..threads).map(pass).collect();
+        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
-        let groups = self.settle(read, groups, skipped)?;
+        let groups = self.unless_cancelled(read, groups)?;
         let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect());
         Ok(Finished::Hashed(pages))
     }
 
-    /// Reads all chunks in which there may be something.
-    fn read<G: Grouping>(
-        &self,
-        passes: &mut [G],
-        misses: impl Fn(u64, u64) -> bool,
-        stop: &StopSignal,
-    ) -> Result<Vec<ChunkDates>, EngineError> {
-        let segments = self.segments.iter().enumerate();
-        let chunks: Vec<(usize, u32)> = segments
-            .flat_map(|(number, segment)| segment.chunks(&misses).map(move |chunk| (number, chunk)).collect::<Vec<_>>())
-            .collect();
-        pass::read(&self.segments, &chunks, passes, stop).ok_or_else(EngineError::cancelled)
-    }
-
-    /// Keeps what a pass has found out beside its groups, or the groups of one that was given up.
-    fn settle<T: Send + 'static>(
-        &mut self,
-        read: Result<Vec<ChunkDates>, EngineError>,
-        groups: T,
-        skipped: u64,
-    ) -> Result<T, EngineError> {
-        let dates = match read {
-            Ok(dates) => dates,
-            Err(error) => {
-                self.unneeded = Some(Box::new(groups));
-                return Err(error);
-            }
-        };
-        let mut cursor = self.rounding.cursor();
-        let mut bucket = |millis: i64| cursor.round_down(millis).to_u64();
-        for ChunkDates { segment, chunk, dates } in dates {
-            let dates = dates.map(|(first, last)| around(&self.rounding, first, last));
-            self.segments[segment].note_dates(chunk, dates.map(|(first, last)| (bucket(first), bucket(last))));
+    /// The groups of a pass, unless it was given up: then they are kept for later.
+    fn unless_cancelled<T: Send + 'static>(&mut self, read: Option<()>, groups: T) -> Result<T, EngineError> {
+        if read.is_none() {
+            self.unneeded = Some(Box::new(groups));
+            return Err(EngineError::cancelled());
         }
-        // The first pass has read all documents that may have no date.
-        self.skipped.get_or_insert(skipped);
         Ok(groups)
     }
-}
-
-/// What a dense pass groups.
-struct Plan {
-    codes: Arc<Codes>,
-    timeline: Arc<Timeline>,
-    /// Where to begin in the first row.
-    first_code: usize,
-    /// Whether there are date buckets behind the timeline.
-    is_cut: bool,
 }
 
 /// The finished groups of a pass.
@@ -336,22 +272,24 @@ impl PageStream for Scan {
         let held = Arc::clone(&self.held);
         // While this is locked nobody takes the groups away.
         let mut groups = held.groups.lock();
-        while !self.done {
+        let mut left = Left::default();
+        let mut page = Page::of_width(self.shape.parts().len(), self.metrics);
+        while !self.done && page.len() < self.page_size {
             if stop.is_stopped() {
                 return Err(EngineError::cancelled());
             }
             let current = match &mut *groups {
                 Some(current) => current,
-                none => none.insert(self.pass(stop)?),
+                none => none.insert(self.pass(std::mem::take(&mut left), stop)?),
             };
-            let mut page = Page::of_width(self.shape.parts().len(), self.metrics);
+            let room = self.page_size - page.len();
             let last = match current {
-                Finished::Dense(pages) => pages.take(self.page_size, &self.terms, &mut page),
-                Finished::Hashed(pages) => pages.take(self.page_size, &self.shape, &self.terms, &mut page),
+                Finished::Dense(pages) => pages.take(room, &self.terms, &mut page),
+                Finished::Hashed(pages) => pages.take(room, &self.shape, &self.terms, &mut page),
             }?;
             if let Some(last) = last {
                 self.rest.from = Some((last, false));
-                return Ok(page);
+                continue;
             }
             match current.end(&self.shape) {
                 Some(end) => self.rest.from = Some((end, true)),
@@ -359,9 +297,12 @@ impl PageStream for Scan {
             }
             if let Some(finished) = groups.take() {
                 self.budget.give_back(finished.bytes());
+                if let Finished::Dense(pages) = finished {
+                    left = pages.leave();
+                }
             }
         }
-        Ok(Page::default())
+        Ok(page)
     }
 
     fn lend_threads(&mut self, threads: usize) {
@@ -369,7 +310,7 @@ impl PageStream for Scan {
     }
 
     fn documents_skipped(&self) -> u64 {
-        self.skipped.unwrap_or(0)
+        self.survey.as_ref().map_or(0, |survey| survey.skipped)
     }
 }
 

@@ -126,11 +126,9 @@ impl Finder<'_> {
         self.bucket
     }
 
-    /// The bucket that all these instants are in, and where it begins and ends, if it is one.
-    pub(super) fn common(&mut self, raw: &[u64]) -> Option<(u32, u64, u64)> {
-        let bucket = self.find(*raw.first()?);
-        let is_common = raw.iter().all(|raw| raw.wrapping_sub(self.begin) < self.length);
-        (is_common && bucket != NONE).then_some((bucket, self.begin, self.begin + self.length))
+    /// The number of the bucket that begins at this instant in milliseconds, as a word.
+    pub(super) fn row_of(&mut self, bucket: u64) -> u32 {
+        self.find(raw(i64::from_u64(bucket)))
     }
 }
 

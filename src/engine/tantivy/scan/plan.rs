@@ -1,0 +1,93 @@
+//! Whether a pass can group by place, and what then.
+
+use std::cmp::Ordering;
+
+use ::tantivy::columnar::MonotonicallyMappableToU64;
+
+use super::Scan;
+use super::codes::Codes;
+use super::columns::millis;
+use super::dense::bytes_per_row;
+use super::timeline::Timeline;
+use crate::engine::{EngineError, StopSignal};
+use crate::sync::Arc;
+
+/// A table may have so many places for each document, or so many in any case.
+const PLACES_PER_DOCUMENT: u64 = 2;
+const FEW_PLACES: u64 = 1 << 16;
+/// Which part of a pass's memory the table may have.
+const TABLE_PART: usize = 4;
+/// A day that begins daylight saving time, in milliseconds.
+const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
+
+/// What a dense pass groups.
+pub(super) struct Plan {
+    pub(super) codes: Arc<Codes>,
+    pub(super) timeline: Arc<Timeline>,
+    /// Where to begin in the first row.
+    pub(super) first_code: usize,
+    /// Whether there are date buckets behind the timeline.
+    pub(super) is_cut: bool,
+}
+
+impl Scan {
+    /// How to group by place, if the keys are few enough: a stretch of time that ends with this date bucket at the latest.
+    pub(super) fn plan(
+        &self,
+        slice_end: Option<u64>,
+        bytes: usize,
+        stop: &StopSignal,
+    ) -> Result<Option<Plan>, EngineError> {
+        let Some(codes) = &self.codes else { return Ok(None) };
+        let from = self.rest.from.as_ref().map_or(i64::MIN, |(words, _)| i64::from_u64(words[0]));
+        let Some((first, last)) = self.dates(from) else { return Ok(None) };
+        if !self.has_rows(first, last) || !self.is_worth_a_table(codes, first, last) {
+            return Ok(None);
+        }
+        let rows = bytes / TABLE_PART / bytes_per_row(codes.len());
+        let one_row = codes.len() * self.cells.bytes();
+        if rows == 0 || one_row > bytes / 2 {
+            return Ok(None);
+        }
+        let slice_last = slice_end.map_or(last, |bucket| last.min(i64::from_u64(bucket)));
+        let timeline = Timeline::new(&self.rounding, first, slice_last, rows, stop);
+        let timeline = Arc::new(timeline.ok_or_else(EngineError::cancelled)?);
+        let is_cut = timeline.start(timeline.len()) <= last;
+        // The position may be in the middle of the first row, or behind it if dates were rounded otherwise then.
+        let first_code = self.rest.from.as_ref().map_or(0, |(words, included)| match timeline.start(0).cmp(&from) {
+            Ordering::Less => codes.len(),
+            Ordering::Equal => codes.first_from(&words[1..], *included),
+            Ordering::Greater => 0,
+        });
+        Ok(Some(Plan { codes: Arc::clone(codes), timeline, first_code, is_cut }))
+    }
+
+    /// The least and the greatest instant that there may be from `from` on, in milliseconds.
+    fn dates(&self, from: i64) -> Option<(i64, i64)> {
+        let dates = self.segments.iter().filter_map(|segment| segment.date.as_ref());
+        let dates = dates.filter(|date| date.values.num_vals() > 0);
+        let (first, last) =
+            dates.fold((u64::MAX, 0), |(first, last), date| (first.min(date.min_value()), last.max(date.max_value())));
+        let (first, last) = (millis(first).max(from), millis(last).min(i64::from_u64(self.before).saturating_sub(1)));
+        (first <= last).then_some((first, last))
+    }
+
+    /// Whether each date bucket can be a row.
+    fn has_rows(&self, first: i64, last: i64) -> bool {
+        // At the ends of what a column can hold there are buckets whose bounds it cannot.
+        let is_exact = |millis: i64| millis.checked_mul(1_000_000).is_some();
+        // A row is one stretch of time.
+        is_exact(self.rounding.round_down(first))
+            && is_exact(self.rounding.bucket(last).end)
+            && self.rounding.is_monotone(first, last)
+    }
+
+    /// Where there are few groups for such a table, the hash is faster.
+    fn is_worth_a_table(&self, codes: &Codes, first: i64, last: i64) -> bool {
+        let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
+        let length = self.rounding.fixed_millis().unwrap_or(LEAST_CALENDAR_BUCKET).max(1);
+        let buckets = u64::try_from((last.saturating_sub(first)) / length).unwrap_or(u64::MAX);
+        let places = buckets.saturating_add(1).saturating_mul(codes.len() as u64);
+        places <= documents.saturating_mul(PLACES_PER_DOCUMENT).max(FEW_PLACES)
+    }
+}
