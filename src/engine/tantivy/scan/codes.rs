@@ -60,6 +60,12 @@ impl Codes {
         Some(Self { digits, len })
     }
 
+    /// The place of a code in a row of a table of rows of codes.
+    #[inline]
+    pub(super) fn place(&self, row: u32, code: u32) -> u32 {
+        row * u32::try_from(self.len).unwrap_or(0) + code
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }

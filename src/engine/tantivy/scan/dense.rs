@@ -170,12 +170,11 @@ impl DenseGroups {
         self.rows
     }
 
-    /// The slot of a group.
+    /// The slot of the group at this place.
     #[inline]
-    pub(super) fn slot(&mut self, row: u32, code: u32) -> u32 {
-        let place = row as usize * self.codes + code as usize;
-        let known = self.table[place];
-        if known == 0 { self.add(place) } else { known - 1 }
+    pub(super) fn slot(&mut self, place: u32) -> u32 {
+        let known = self.table[place as usize];
+        if known == 0 { self.add(place as usize) } else { known - 1 }
     }
 
     #[cold]
@@ -338,41 +337,46 @@ impl DensePages {
         terms: &[Option<KeywordTerms>],
         page: &mut Page,
     ) -> Result<Option<Vec<u64>>, EngineError> {
+        let codes = self.codes.len();
+        let (mut row, mut code) = (self.next / codes, self.next % codes);
         let mut places = Vec::with_capacity(count.min(self.end - self.next));
         while places.len() < count && self.next < self.end {
             if self.parts.iter().any(|part| part.table[self.next] != 0) {
-                places.push(self.next);
+                places.push((row, code));
             }
             self.next += 1;
+            code += 1;
+            if code == codes {
+                (row, code) = (row + 1, 0);
+            }
         }
         self.look_up(&places, terms)?;
         page.reserve(places.len());
-        let codes = self.codes.len();
-        for place in &places {
-            let date = KeyPart::Date(self.timeline.start(place / codes));
-            let rest = self.keys.keys[place % codes].as_deref().unwrap_or_default();
-            let mut found = self.parts.iter().filter_map(|part| part.get(*place));
+        for (row, code) in &places {
+            let date = KeyPart::Date(self.timeline.start(*row));
+            let rest = self.keys.keys[*code].as_deref().unwrap_or_default();
+            let mut found = self.parts.iter().filter_map(|part| part.get(row * codes + code));
             let Some((doc_count, metrics)) = found.next() else { continue };
             page.push_parts(date, rest, doc_count, metrics);
             // Several threads have met the same stretch of time.
             found.for_each(|(doc_count, metrics)| page.add_to_last(doc_count, metrics));
         }
-        Ok(places.last().map(|place| {
-            let mut words = vec![self.timeline.start(place / codes).to_u64()];
-            words.extend(self.codes.words(place % codes));
+        Ok(places.last().map(|(row, code)| {
+            let mut words = vec![self.timeline.start(*row).to_u64()];
+            words.extend(self.codes.words(*code));
             words
         }))
     }
 
     /// Gets the keys of these places' codes.
-    fn look_up(&mut self, places: &[usize], terms: &[Option<KeywordTerms>]) -> Result<(), EngineError> {
+    fn look_up(&mut self, places: &[(usize, usize)], terms: &[Option<KeywordTerms>]) -> Result<(), EngineError> {
         let known = &mut self.keys;
         if known.bytes > MOST_CODE_KEYS {
             known.keys.fill(None);
             known.bytes = 0;
         }
-        let mut missing: Vec<usize> = places.iter().map(|place| place % self.codes.len()).collect();
-        missing.retain(|code| known.keys[*code].is_none());
+        let codes = places.iter().map(|(_, code)| *code);
+        let mut missing: Vec<usize> = codes.filter(|code| known.keys[*code].is_none()).collect();
         missing.sort_unstable();
         missing.dedup();
         if missing.is_empty() {

@@ -16,8 +16,8 @@ pub(super) struct DensePass<'a> {
     codes: &'a Codes,
     groups: DenseGroups,
     lane: Lane,
-    rows: Vec<u32>,
-    code_of: Vec<u32>,
+    /// Where each document's group is in the table.
+    places: Vec<u32>,
     slots: Vec<u32>,
     /// A block of each of a few metric fields.
     lanes: [Lane; 4],
@@ -30,15 +30,14 @@ pub(super) struct DensePass<'a> {
 impl<'a> DensePass<'a> {
     pub(super) fn new(timeline: &'a Timeline, codes: &'a Codes, groups: DenseGroups) -> Self {
         let block = || vec![NONE; BLOCK];
-        let (rows, code_of, slots) = (block(), block(), block());
+        let (places, slots) = (block(), block());
         let lanes = std::array::from_fn(|_| Lane::new());
         Self {
             timeline,
             codes,
             groups,
             lane: Lane::new(),
-            rows,
-            code_of,
+            places,
             slots,
             lanes,
             is_scattered: true,
@@ -50,25 +49,26 @@ impl<'a> DensePass<'a> {
         self.groups
     }
 
-    /// Finds the row of each document.
+    /// Finds the place where the row of each document begins.
     fn dates(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
-        let Self { timeline, groups, lane, rows, several, is_scattered, .. } = self;
+        let Self { timeline, codes, groups, lane, places, several, is_scattered, .. } = self;
         *is_scattered = true;
-        let rows = &mut rows[..block.len()];
-        rows.fill(NONE);
+        let places = &mut places[..block.len()];
+        places.fill(NONE);
         let Some(column) = &segment.date else { return };
         let mut finder = timeline.finder(groups.rows());
+        let begin = |row: u32| if row == NONE { NONE } else { codes.place(row, 0) };
         // Dates mostly come in order: more often than not a whole block is in one bucket.
         if let Some(bucket) = segment.common_bucket(number) {
             *is_scattered = false;
-            rows.fill(finder.row_of(bucket));
+            places.fill(begin(finder.row_of(bucket)));
         } else if matches!(column.index, ColumnIndex::Full) {
-            for (row, raw) in rows.iter_mut().zip(lane.full(column, block)) {
-                *row = finder.find(*raw);
+            for (place, raw) in places.iter_mut().zip(lane.full(column, block)) {
+                *place = begin(finder.find(*raw));
             }
         } else {
             read_block(column, block, lane, |at, found| match found {
-                Found::One(raw) => rows[at] = finder.find(raw),
+                Found::One(raw) => places[at] = begin(finder.find(raw)),
                 Found::Several => several.push(at),
                 Found::Nothing => {}
             });
@@ -77,31 +77,29 @@ impl<'a> DensePass<'a> {
             let is_alive = |at: usize| segment.is_alive(block.start + DocId::try_from(at).unwrap_or(0));
             several.retain(|at| is_alive(*at));
             for at in (0..block.len()).filter(|at| !is_alive(*at)) {
-                rows[at] = NONE;
+                places[at] = NONE;
             }
         }
     }
 
     /// Finds the group of each document.
     fn group(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { codes, groups, lane, code_of, rows, slots, several, is_scattered, .. } = self;
-        let (rows, slots) = (&mut rows[..block.len()], &mut slots[..block.len()]);
-        let code_of = &mut code_of[..block.len()];
-        code_of.fill(0);
+        let Self { codes, groups, lane, places, slots, several, is_scattered, .. } = self;
+        let (places, slots) = (&mut places[..block.len()], &mut slots[..block.len()]);
         for (part, column) in segment.keys.iter().enumerate() {
             let Some(column) = column else { continue };
-            codes.share(part, column).read(&column.column, block, lane, |at, share| match share {
-                Some(share) => code_of[at] += share,
+            codes.share(part, column).read(&column.column, block, lane, |at, share| match (share, places[at]) {
+                (_, NONE) => {}
+                (Some(share), place) => places[at] = place + share,
                 // A document with several values is dealt with apart, once.
-                None if rows[at] != NONE => {
-                    rows[at] = NONE;
+                (None, _) => {
+                    places[at] = NONE;
                     several.push(at);
                 }
-                None => {}
             });
         }
-        for ((slot, row), code) in slots.iter_mut().zip(rows).zip(code_of) {
-            *slot = if *row == NONE { NONE } else { groups.slot(*row, *code) };
+        for (slot, place) in slots.iter_mut().zip(places) {
+            *slot = if *place == NONE { NONE } else { groups.slot(*place) };
         }
         if *is_scattered {
             groups.fetch(slots);
@@ -175,7 +173,7 @@ impl<'a> DensePass<'a> {
         groups.sort_unstable();
         groups.dedup();
         for (row, code) in groups {
-            let slot = self.groups.slot(row, code);
+            let slot = self.groups.slot(self.codes.place(row, code));
             self.groups.count_documents(&[slot]);
             for (metric, column) in segment.metrics.iter().enumerate() {
                 let Some(column) = column else { continue };
@@ -192,7 +190,7 @@ impl Work for DensePass<'_> {
         let block = &segment.block(number);
         self.several.clear();
         self.dates(segment, number, block);
-        if self.several.is_empty() && self.rows[..block.len()].iter().all(|row| *row == NONE) {
+        if self.several.is_empty() && self.places[..block.len()].iter().all(|place| *place == NONE) {
             return;
         }
         self.group(segment, block);

@@ -5,9 +5,13 @@ use std::thread;
 
 use super::columns::Segment;
 use crate::engine::StopSignal;
+use crate::sync::Mutex;
 
 /// So many blocks are worth a thread of their own.
 const BLOCKS_PER_THREAD: usize = 64;
+
+/// How many of them a thread takes at once.
+const BLOCKS_AT_ONCE: usize = 8;
 
 /// A block of documents of a segment.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +35,8 @@ pub(super) fn blocks(segments: &[Segment], wants: impl Fn(u64, u64) -> bool) -> 
     blocks
 }
 
-/// Has these blocks read by as many threads as there are workers at most, each reading a stretch of them. `None` if a stop came.
+/// Has these blocks read by as many threads as there are workers at most. Each reads a stretch of them, so that two seldom meet
+/// the same group, and then what others have not come to yet. `None` if a stop came.
 pub(super) fn read<W: Work>(
     segments: &[Segment],
     blocks: &[Block],
@@ -39,33 +44,49 @@ pub(super) fn read<W: Work>(
     stop: &StopSignal,
 ) -> Option<()> {
     let threads = workers.len().min(blocks.len() / BLOCKS_PER_THREAD).max(1);
-    let stretches: Vec<_> = blocks.chunks(blocks.len().div_ceil(threads).max(1)).collect();
-    let mut ended: Vec<_> = thread::scope(|scope| {
-        let mut work = workers.iter_mut().zip(&stretches).enumerate();
+    let stretches: Vec<_> = blocks.chunks(blocks.len().div_ceil(threads).max(1)).map(Mutex::new).collect();
+    let stretches = stretches.as_slice();
+    thread::scope(|scope| {
+        let mut work = workers.iter_mut().take(stretches.len()).enumerate();
         let own = work.next();
         let spawned: Vec<_> = work
-            .map(|(number, (worker, blocks))| {
+            .map(|(number, worker)| {
                 let builder = thread::Builder::new().name(format!("rollup-scan-{number}"));
-                builder.spawn_scoped(scope, move || read_stretch(segments, blocks, worker, stop)).ok()
+                // Where no thread can be had, the others do its work.
+                builder.spawn_scoped(scope, move || read_stretches(segments, stretches, number, worker, stop)).ok()
             })
             .collect();
-        let own = own.map(|(_, (worker, blocks))| Some(read_stretch(segments, blocks, worker, stop)));
+        let own = own.map(|(number, worker)| read_stretches(segments, stretches, number, worker, stop));
         let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
-        own.into_iter().chain(spawned.into_iter().map(|thread| thread.map(join))).collect()
-    });
-    // What no thread could be had for.
-    for ((ended, worker), blocks) in ended.iter_mut().zip(workers).zip(stretches) {
-        ended.get_or_insert_with(|| read_stretch(segments, blocks, worker, stop));
-    }
-    ended.into_iter().flatten().collect()
+        own.into_iter().chain(spawned.into_iter().flatten().map(join)).collect()
+    })
 }
 
-fn read_stretch<W: Work>(segments: &[Segment], blocks: &[Block], worker: &mut W, stop: &StopSignal) -> Option<()> {
-    for block in blocks {
-        if stop.is_stopped() {
-            return None;
+/// Reads the worker's own stretch from its beginning, and the others' from their ends.
+fn read_stretches<W: Work>(
+    segments: &[Segment],
+    stretches: &[Mutex<&[Block]>],
+    own: usize,
+    worker: &mut W,
+    stop: &StopSignal,
+) -> Option<()> {
+    let others = || stretches[own + 1..].iter().chain(&stretches[..own]);
+    while let Some(blocks) = take(&stretches[own], true).or_else(|| others().find_map(|other| take(other, false))) {
+        for block in blocks {
+            if stop.is_stopped() {
+                return None;
+            }
+            worker.block(*block, &segments[block.segment]);
         }
-        worker.block(*block, &segments[block.segment]);
     }
     Some(())
+}
+
+fn take<'a>(stretch: &Mutex<&'a [Block]>, is_own: bool) -> Option<&'a [Block]> {
+    let mut rest = stretch.lock();
+    let at = if is_own { rest.len().min(BLOCKS_AT_ONCE) } else { rest.len().saturating_sub(BLOCKS_AT_ONCE) };
+    let (front, back) = rest.split_at(at);
+    let taken = if is_own { front } else { back };
+    *rest = if is_own { back } else { front };
+    (!taken.is_empty()).then_some(taken)
 }

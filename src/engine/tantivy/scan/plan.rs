@@ -17,6 +17,8 @@ const PLACES_PER_DOCUMENT: u64 = 2;
 const FEW_PLACES: u64 = 1 << 16;
 /// Which part of a pass's memory the table may have.
 const TABLE_PART: usize = 4;
+/// Places are numbered by 32 bits.
+const MOST_PLACES: usize = 1 << 31;
 /// A day that begins daylight saving time, in milliseconds.
 const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
@@ -44,7 +46,7 @@ impl Scan {
         if !self.has_rows(first, last) || !self.is_worth_a_table(codes, first, last) {
             return Ok(None);
         }
-        let rows = bytes / TABLE_PART / bytes_per_row(codes.len());
+        let rows = (bytes / TABLE_PART / bytes_per_row(codes.len())).min(MOST_PLACES / codes.len());
         let one_row = codes.len() * self.cells.bytes();
         if rows == 0 || one_row > bytes / 2 {
             return Ok(None);

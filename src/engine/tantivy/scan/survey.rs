@@ -14,7 +14,7 @@ use crate::engine::StopSignal;
 use crate::job::Rounding;
 
 /// Blocks of a slice, for each thread that reads it.
-const SLICE: usize = (1 << 17) / BLOCK;
+const SLICE: usize = (1 << 18) / BLOCK;
 /// A slice is longer if it would have more than one block in so many read again by the next one.
 const READ_AGAIN: usize = 4;
 /// Blocks that are looked at together when a pass looks for its own.
