@@ -65,6 +65,7 @@ impl CellShape {
         cell
     }
 
+    #[inline]
     fn values(&self, cell: &[u64], metric: usize) -> MetricValues {
         let [sum, compensation, min, max] = cell[1..].as_chunks().0[metric];
         match cell[self.counts[metric]] {
@@ -248,10 +249,10 @@ impl DenseGroups {
 
     /// Has the cells of these slots on their way to the processor before they are needed: they are far apart, and a look at each
     /// waits for no other.
-    pub(super) fn fetch(&self, slots: &[u32]) {
+    pub(super) fn fetch(&self, slots: impl Iterator<Item = u32>) {
         let words = self.shape.words;
-        let looks = slots.iter().filter(|slot| **slot != NONE).map(|slot| {
-            let cell = &self.words[*slot as usize * words..][..words];
+        let looks = slots.map(|slot| {
+            let cell = &self.words[slot as usize * words..][..words];
             cell[0] ^ cell[words / 2] ^ cell[words - 1]
         });
         std::hint::black_box(looks.fold(0, |all, look| all ^ look));
@@ -351,6 +352,10 @@ impl DensePages {
             }
         }
         self.look_up(&places, terms)?;
+        // Another thread may have made them.
+        for part in &self.parts {
+            part.fetch(places.iter().filter_map(|(row, code)| part.table[row * codes + code].checked_sub(1)));
+        }
         page.reserve(places.len());
         for (row, code) in &places {
             let date = KeyPart::Date(self.timeline.start(*row));

@@ -102,7 +102,7 @@ impl<'a> DensePass<'a> {
             *slot = if *place == NONE { NONE } else { groups.slot(*place) };
         }
         if *is_scattered {
-            groups.fetch(slots);
+            groups.fetch(slots.iter().copied().filter(|slot| *slot != NONE));
         }
     }
 
