@@ -8,6 +8,8 @@ import statistics
 import subprocess
 import sys
 
+import flights
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -53,6 +55,19 @@ def interleaved(repeats, works):
     return times
 
 
+def make(ours, folder, shape, documents):
+    if os.path.exists(f"{folder}/made"):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    print(f"making {folder}", flush=True)
+    if shape == "flights":
+        flights.columns(folder)
+        ours.ask("index", folder, shape, folder)
+    else:
+        ours.ask("generate", folder, shape, documents)
+    open(f"{folder}/made", "w").close()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ours", required=True, help="the program of this crate's side")
@@ -60,7 +75,7 @@ def main():
     parser.add_argument("--documents", type=int, default=10_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--shapes", nargs="+", default=["ordered", "shuffled", "missing", "histogram", "coarse"])
+    parser.add_argument("--shapes", nargs="+", default=["ordered", "shuffled", "missing", "histogram", "coarse", "flights"])
     parser.add_argument("--slow", action="store_true", help="SQLite and tantivy's composite aggregation too: minutes")
     parser.add_argument("--growth", action="store_true", help="ten times as many documents, and other page sizes, too")
     options = parser.parse_args()
@@ -73,10 +88,7 @@ def main():
     ours = Contestant(options.ours)
     for shape in options.shapes:
         folder = folder_of(shape)
-        if not os.path.exists(f"{folder}/humidity"):
-            shutil.rmtree(folder, ignore_errors=True)
-            print(f"making {folder}", flush=True)
-            ours.ask("generate", folder, os.path.basename(folder).split("-")[0], options.documents)
+        make(ours, folder, os.path.basename(folder).split("-")[0], options.documents)
 
     print(f"{'':36} {'median':>10} {'least':>10} {'times as fast':>15} {'groups':>9} memory (ratio of medians, of least)")
     for threads in options.threads:
@@ -126,25 +138,35 @@ def main():
 def growth(options, ours, folder_of):
     print("growth: scan on 1 thread, ratios to the first of each")
 
-    def asked(shape, documents, page_size):
-        folder = folder_of(shape, documents)
-        if not os.path.exists(f"{folder}/humidity"):
-            shutil.rmtree(folder, ignore_errors=True)
-            ours.ask("generate", folder, shape, documents)
-
+    def scanned(folder, shape, page_size=1_000):
         def ask():
             ours.ask("open", folder, shape, 1, page_size)
             return ours.ask("scan")
 
         return ask
 
-    documents = options.documents
+    def of(shape, documents):
+        make(ours, folder_of(shape, documents), shape, documents)
+        return scanned(folder_of(shape, documents), shape)
+
+    def in_segments(segments):
+        columns = folder_of("ordered")
+        folder = f"{columns}-{segments}"
+        if not os.path.exists(f"{folder}/made"):
+            shutil.rmtree(folder, ignore_errors=True)
+            ours.ask("index", columns, "ordered", folder, segments)
+            open(f"{folder}/made", "w").close()
+        return scanned(folder, "ordered")
+
+    documents, repeats = options.documents, options.repeats
+    make(ours, folder_of("ordered"), "ordered", documents)
     sizes = (1_000, 10, 65_536)
-    interleaved(options.repeats, [(f"{size} buckets a page", asked("ordered", documents, size)) for size in sizes])
+    interleaved(repeats, [(f"{size} buckets a page", scanned(folder_of("ordered"), "ordered", size)) for size in sizes])
+    interleaved(repeats, [(f"{count} segments", in_segments(count)) for count in (3, 30, 1_000)])
     counts = (documents, documents // 10, documents * 10)
-    interleaved(options.repeats, [(f"{count} documents", asked("ordered", count, 1_000)) for count in counts])
+    interleaved(repeats, [(f"{count} documents", of("ordered", count)) for count in counts])
     counts = (documents // 10, documents)
-    interleaved(1, [(f"{count} groups in one date bucket", asked("distinct", count, 1_000)) for count in counts])
+    interleaved(1, [(f"{count} groups in one date bucket", of("distinct", count)) for count in counts])
 
 
 main()

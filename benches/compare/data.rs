@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, TantivyDocument};
 
@@ -20,6 +21,8 @@ pub(crate) enum Shape {
     Histogram,
     /// By two days and node: 1,000 documents per bucket of 10 million.
     Coarse,
+    /// Three million flights in the United States in 2001, nearly in the order of time, by hour and airport: 7 documents per bucket.
+    Flights,
     /// Every document in a group of its own, all in one date bucket: as many groups as there can be, and no order in them.
     Distinct,
 }
@@ -32,9 +35,14 @@ impl Shape {
             "missing" => Self::Missing,
             "histogram" => Self::Histogram,
             "coarse" => Self::Coarse,
+            "flights" => Self::Flights,
             "distinct" => Self::Distinct,
             other => panic!("no such shape: {other}"),
         }
+    }
+
+    pub(crate) fn metrics(self) -> &'static [&'static str] {
+        if self == Self::Flights { &["delay", "distance"] } else { &["temperature", "voltage", "humidity"] }
     }
 }
 
@@ -43,7 +51,7 @@ struct Reading {
     millis: i64,
     node: u64,
     floor: i64,
-    values: [Option<f64>; 3],
+    values: Vec<Option<f64>>,
 }
 
 fn mixed(seed: u64) -> u64 {
@@ -65,27 +73,68 @@ fn reading(number: u64, documents: u64, shape: Shape) -> Reading {
     // Unequal rates: low numbers come more often.
     let node = random(200).min(random(200));
     let values = [random(4_000) as f64 / 100.0, random(5_000) as f64 / 1_000.0, random(1_000) as f64 / 10.0];
-    let values = values.map(|value| (shape != Shape::Missing || random(20) != 0).then_some(value));
+    let values =
+        values.into_iter().map(|value| (shape != Shape::Missing || random(20) != 0).then_some(value)).collect();
     let millis = if shape == Shape::Distinct { 1_735_689_600_000 + random(3_600_000) } else { millis };
     let floor = if shape == Shape::Distinct { mixed(number).cast_signed() } else { (node % 8 + 1).cast_signed() };
     Reading { millis: millis.cast_signed(), node, floor, values }
 }
 
-/// Writes the index, and the columns as little-endian numbers: a missing value is NaN.
+/// The columns of a folder, as they were written there.
+fn read(folder: &Path, shape: Shape) -> impl ExactSizeIterator<Item = Reading> {
+    let column = |name: &str| {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        bytes.as_chunks::<8>().0.to_vec()
+    };
+    let (timestamp, node, floor) = (column("timestamp"), column("node"), column("floor"));
+    let metrics: Vec<_> = shape.metrics().iter().map(|name| column(name)).collect();
+    (0..timestamp.len()).map(move |at| Reading {
+        millis: i64::from_le_bytes(timestamp[at]),
+        node: u64::from_le_bytes(node[at]),
+        floor: i64::from_le_bytes(floor[at]),
+        values: metrics
+            .iter()
+            .map(|column| Some(f64::from_le_bytes(column[at])).filter(|value| !value.is_nan()))
+            .collect(),
+    })
+}
+
+/// Writes the columns as little-endian numbers, where a missing value is NaN, and the index.
 pub(crate) fn generate(folder: &Path, shape: Shape, documents: u64) {
+    std::fs::create_dir_all(folder).unwrap();
+    let names = ["timestamp", "node", "floor"].into_iter().chain(shape.metrics().iter().copied());
+    let mut columns: Vec<_> = names.map(|name| BufWriter::new(File::create(folder.join(name)).unwrap())).collect();
+    for reading in (0..documents).map(|number| reading(number, documents, shape)) {
+        let numbers = [reading.millis.to_le_bytes(), reading.node.to_le_bytes(), reading.floor.to_le_bytes()];
+        let values = reading.values.iter().map(|value| value.unwrap_or(f64::NAN).to_le_bytes());
+        for (column, bytes) in columns.iter_mut().zip(numbers.into_iter().chain(values)) {
+            column.write_all(&bytes).unwrap();
+        }
+    }
+    drop(columns);
+    index(folder, shape, folder, None);
+}
+
+/// Makes the index of the columns in a folder: as a writer leaves it, or in so many segments.
+pub(crate) fn index(columns: &Path, shape: Shape, folder: &Path, segments: Option<usize>) {
     std::fs::create_dir_all(folder.join("index")).unwrap();
     let mut schema = Schema::builder();
     let date = DateOptions::from(FAST).set_precision(DateTimePrecision::Milliseconds);
     let timestamp = schema.add_date_field("timestamp", date);
     let node = schema.add_text_field("node", STRING | FAST);
     let floor = schema.add_i64_field("floor", FAST);
-    let metrics = ["temperature", "voltage", "humidity"].map(|name| schema.add_f64_field(name, FAST));
+    let metrics: Vec<_> = shape.metrics().iter().map(|name| schema.add_f64_field(name, FAST)).collect();
     let index = Index::create_in_dir(folder.join("index"), schema.build()).unwrap();
     let mut writer: IndexWriter = index.writer_with_num_threads(1, 256 << 20).unwrap();
-    let names = ["timestamp", "node", "floor", "temperature", "voltage", "humidity"];
-    let mut columns = names.map(|name| BufWriter::new(File::create(folder.join(name)).unwrap()));
-    for number in 0..documents {
-        let reading = reading(number, documents, shape);
+    if segments.is_some() {
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+    }
+    let readings = read(columns, shape);
+    let per_segment = segments.map(|segments| readings.len().div_ceil(segments));
+    for (number, reading) in readings.enumerate() {
+        if per_segment.is_some_and(|some| number > 0 && number.is_multiple_of(some)) {
+            writer.commit().unwrap();
+        }
         let mut document = TantivyDocument::default();
         document.add_date(timestamp, DateTime::from_timestamp_millis(reading.millis));
         document.add_text(node, format!("node-{:03}", reading.node));
@@ -96,14 +145,6 @@ pub(crate) fn generate(folder: &Path, shape: Shape, documents: u64) {
             }
         }
         writer.add_document(document).unwrap();
-        let numbers = [reading.millis.to_le_bytes(), reading.node.to_le_bytes(), reading.floor.to_le_bytes()];
-        let numbers = numbers.into_iter().chain(reading.values.map(|value| value.unwrap_or(f64::NAN).to_le_bytes()));
-        for (column, bytes) in columns.iter_mut().zip(numbers) {
-            column.write_all(&bytes).unwrap();
-        }
-    }
-    for mut column in columns {
-        column.flush().unwrap();
     }
     writer.commit().unwrap();
     writer.wait_merging_threads().unwrap();

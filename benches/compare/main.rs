@@ -21,6 +21,11 @@ fn main() {
                 data::generate(Path::new(folder), Shape::named(shape), documents.parse().unwrap());
                 "{}".to_owned()
             }
+            ["index", columns, shape, folder, segments @ ..] => {
+                let segments = segments.first().map(|segments| segments.parse().unwrap());
+                data::index(Path::new(columns), Shape::named(shape), Path::new(folder), segments);
+                "{}".to_owned()
+            }
             ["open", folder, shape, threads, page_size] => {
                 let (threads, page_size) = (threads.parse().unwrap(), page_size.parse().unwrap());
                 contestant = Some(Contestant::open(Path::new(folder), Shape::named(shape), threads, page_size));

@@ -18,7 +18,6 @@ import numpy
 import polars
 import pyarrow
 
-METRICS = ["temperature", "voltage", "humidity"]
 HOUR = 3_600_000
 DAY = 24 * HOUR
 
@@ -29,15 +28,16 @@ class Data:
             return numpy.fromfile(f"{folder}/{name}", dtype=kind)
 
         self.by_floor = shape == "histogram"
+        self.metrics = ["delay", "distance"] if shape == "flights" else ["temperature", "voltage", "humidity"]
         self.interval = 2 * DAY if shape == "coarse" else HOUR
         node = pyarrow.array(column("node", "<i8").astype("int32"))
-        names = pyarrow.array([f"node-{number:03}" for number in range(200)])
+        names = pyarrow.array([f"node-{number:03}" for number in range(300)])
         columns = {
             "timestamp": pyarrow.array(column("timestamp", "<i8").astype("datetime64[ms]")),
             "node": pyarrow.DictionaryArray.from_arrays(node, names).cast(pyarrow.string()),
             "floor": pyarrow.array(column("floor", "<i8")),
         }
-        for name in METRICS:
+        for name in self.metrics:
             columns[name] = pyarrow.array(column(name, "<f8"), from_pandas=True)
         self.table = pyarrow.table(columns)
         self.file = f"{folder}/duckdb-{THREADS}"
@@ -56,7 +56,7 @@ class Data:
 
     def question(self, bucket):
         floor = ["floor"] if self.by_floor else []
-        values = [f"{name}({field}) AS {field}_{name}" for field in METRICS for name in ("min", "max", "sum", "count")]
+        values = [f"{name}({field}) AS {field}_{name}" for field in self.metrics for name in ("min", "max", "sum", "count")]
         keys = [f"{bucket} AS bucket", *floor, "node"]
         order = ", ".join(str(place + 1) for place in range(len(keys)))
         return (
@@ -94,7 +94,7 @@ def polars_scan(data):
     keys += [polars.col("floor")] if data.by_floor else []
     keys += [polars.col("node")]
     values = [polars.len().alias("documents")]
-    for field in METRICS:
+    for field in data.metrics:
         for name in ("min", "max", "sum", "count"):
             values.append(getattr(polars.col(field), name)().alias(f"{field}_{name}"))
     order = ["bucket", "floor", "node"] if data.by_floor else ["bucket", "node"]
@@ -112,11 +112,11 @@ def datafusion_scan(data):
 
 def sqlite_scan(data):
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE sensor (timestamp INTEGER, node TEXT, floor INTEGER, temperature, voltage, humidity)")
+    connection.execute(f"CREATE TABLE sensor (timestamp INTEGER, node TEXT, floor INTEGER, {', '.join(data.metrics)})")
     for batch in data.table.to_batches(max_chunksize=100_000):
         columns = [column.to_pylist() for column in batch.columns]
         columns[0] = batch.column(0).cast(pyarrow.int64()).to_pylist()
-        connection.executemany("INSERT INTO sensor VALUES (?, ?, ?, ?, ?, ?)", zip(*columns))
+        connection.executemany(f"INSERT INTO sensor VALUES ({', '.join('?' * len(columns))})", zip(*columns))
     began = time.perf_counter()
     rows = connection.execute(data.question(f"timestamp / {data.interval}")).fetchall()
     return time.perf_counter() - began, len(rows)
@@ -124,7 +124,7 @@ def sqlite_scan(data):
 
 def check(data, file):
     """Bucket for bucket: counts and extremes exactly, sums to within rounding."""
-    ours = numpy.fromfile(file, dtype="<f8").reshape(-1, 4 + 4 * len(METRICS))
+    ours = numpy.fromfile(file, dtype="<f8").reshape(-1, 4 + 4 * len(data.metrics))
     theirs = data.open_duckdb().sql(data.duckdb_question()).to_arrow_table()
     assert len(ours) == theirs.num_rows, f"{len(ours)} buckets, not {theirs.num_rows}"
 
@@ -138,7 +138,7 @@ def check(data, file):
         assert (ours[:, 1] == column("floor").to_numpy()).all(), "floors"
     assert (ours[:, 3] == column("documents").to_numpy()).all(), "documents"
     furthest = 0.0
-    for place, field in enumerate(METRICS):
+    for place, field in enumerate(data.metrics):
         least, most, total, count = (ours[:, 4 + 4 * place + part] for part in range(4))
         some = count > 0
         assert (count == column(f"{field}_count").to_numpy()).all(), f"{field} count"

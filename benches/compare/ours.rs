@@ -52,7 +52,7 @@ fn job(shape: Shape, page_size: u32) -> RollupJobConfigBuilder {
     let job = job.page_size(page_size).date_histogram(DateHistogram::fixed_interval("timestamp", interval));
     let job = job.terms([if shape == Shape::Distinct { "floor" } else { "node" }]);
     let job = if shape == Shape::Histogram { job.histogram(Histogram::new(1.0, ["floor"])) } else { job };
-    job.metric("temperature", all).metric("voltage", all).metric("humidity", all)
+    shape.metrics().iter().fold(job, |job, field| job.metric(*field, all))
 }
 
 impl Contestant {
