@@ -1,6 +1,7 @@
 //! How long a stop that waits takes beyond what has to be waited for.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -232,36 +233,32 @@ pub(crate) fn hand_over(criterion: &mut Criterion) {
     }
 }
 
-/// From the call to the return, while ten million documents are scanned: no document is written yet, so none is committed.
+/// From the call to the return, without the commit, while ten million documents are scanned.
 pub(crate) fn during_a_scan(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
-    let engine = TantivyEngine::in_ram();
-    engine.register("sensor", &sensor_index(folder.path(), 10_000_000)).unwrap();
-    let manager =
-        RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new())).indexer_threads(1).open().unwrap();
-    manager.put(hourly("sensor").build().unwrap()).unwrap();
-    let mut latencies = Latencies::default();
+    let inner = TantivyEngine::in_ram();
+    inner.register("sensor", &sensor_index(folder.path(), 10_000_000)).unwrap();
     let mut group = criterion.benchmark_group("waiting, scan of 10 M documents");
     group.sample_size(50).measurement_time(Duration::from_secs(10));
+    let rounds = Rounds::new(inner);
+    let (mut latencies, mut commit_times) = (Latencies::default(), Latencies::default());
     group.bench_function("stop", |b| {
-        b.iter_custom(|rounds| {
-            let mut spent = Duration::ZERO;
-            for round in 0..rounds {
-                manager.start("sensor").unwrap();
-                manager.trigger("sensor").unwrap();
-                // Somewhere in the scan's first tenth of a second.
-                spin(Duration::from_micros(2_000 + round * 997 % 80_000));
-                let began = Instant::now();
-                assert!(manager.stop("sensor", waiting()).unwrap().is_at_rest());
-                let latency = began.elapsed();
-                latencies.push(latency);
-                spent += latency;
-            }
-            spent
+        b.iter_custom(|count| {
+            (0..count)
+                .map(|round| {
+                    // Somewhere in the scan's first tenth of a second.
+                    let (latency, commit) =
+                        rounds.stop_after(1_000, || spin(Duration::from_micros(2_000 + round * 997 % 80_000)));
+                    latencies.push(latency);
+                    commit_times.push(commit);
+                    latency
+                })
+                .sum()
         });
     });
     group.finish();
-    latencies.print("stop during a scan");
+    latencies.print("stop during a scan, without the commit");
+    commit_times.print("    the commit");
 }
 
 /// Says when a page is being written, and how long the commits take.
@@ -334,6 +331,41 @@ impl Engine for TimedEngine {
 }
 
 /// From the call to the return while a page is written, the commit of what was written apart.
+/// Jobs that are put, started, stopped and deleted, one after the other.
+struct Rounds {
+    manager: RollupJobManager,
+    written: Receiver<()>,
+    commits: Arc<Mutex<Duration>>,
+    /// The number of the next one.
+    job: AtomicUsize,
+}
+
+impl Rounds {
+    fn new(inner: TantivyEngine) -> Self {
+        let (writing, written) = channel();
+        let commits = Arc::<Mutex<Duration>>::default();
+        let engine = TimedEngine { inner, writing: Mutex::new(writing), commits: Arc::clone(&commits) };
+        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new()));
+        Self { manager: builder.indexer_threads(1).open().unwrap(), written, commits, job: AtomicUsize::new(0) }
+    }
+
+    /// How long it takes to stop a new job in what it does when `wait` returns, and how long its commits take in that time.
+    fn stop_after(&self, page: u32, wait: impl FnOnce()) -> (Duration, Duration) {
+        let id = format!("job-{}", self.job.fetch_add(1, Ordering::Relaxed));
+        self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
+        self.manager.start(&id).unwrap();
+        while self.written.try_recv().is_ok() {}
+        self.manager.trigger(&id).unwrap();
+        wait();
+        *self.commits.lock().unwrap() = Duration::ZERO;
+        let began = Instant::now();
+        assert!(self.manager.stop(&id, waiting()).unwrap().is_at_rest());
+        let (latency, commit) = (began.elapsed(), *self.commits.lock().unwrap());
+        self.manager.delete_with(&id, rollup_jobs::DeleteOptions::new().delete_data(true)).unwrap();
+        (latency.saturating_sub(commit), commit)
+    }
+}
+
 pub(crate) fn during_a_write(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let source = sensor_index(folder.path(), 400_000);
@@ -342,37 +374,23 @@ pub(crate) fn during_a_write(criterion: &mut Criterion) {
     for page in [1_000_u32, 65_536] {
         let inner = TantivyEngine::in_ram();
         inner.register("sensor", &source).unwrap();
-        let (writing, written) = channel();
-        let commits = Arc::<Mutex<Duration>>::default();
-        let engine = TimedEngine { inner, writing: Mutex::new(writing), commits: Arc::clone(&commits) };
-        let store = Arc::new(MemoryStore::new());
-        let manager = RollupJobManager::builder(Arc::new(engine), store).indexer_threads(1).open().unwrap();
-        let (mut latencies, mut commit_times, mut job) = (Latencies::default(), Latencies::default(), 0);
+        let rounds = Rounds::new(inner);
+        let (mut latencies, mut commit_times) = (Latencies::default(), Latencies::default());
         group.bench_function(format!("stop, page of {page} documents"), |b| {
-            b.iter_custom(|rounds| {
-                let mut spent = Duration::ZERO;
-                for round in 0..rounds {
-                    // Each round writes the same first page: a job of its own, deleted again.
-                    job += 1;
-                    let id = format!("job-{job}");
-                    manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
-                    manager.start(&id).unwrap();
-                    while written.try_recv().is_ok() {}
-                    manager.trigger(&id).unwrap();
-                    written.recv().unwrap();
-                    // Somewhere in the write. The caller comes from elsewhere: busy here, it would be one more thread
-                    // that the indexer has to share the cores with.
-                    std::thread::sleep(Duration::from_nanos(round * 7_919 % 10 * u64::from(page) * 20));
-                    *commits.lock().unwrap() = Duration::ZERO;
-                    let began = Instant::now();
-                    assert!(manager.stop(&id, waiting()).unwrap().is_at_rest());
-                    let (latency, commit) = (began.elapsed(), *commits.lock().unwrap());
-                    latencies.push(latency.saturating_sub(commit));
-                    commit_times.push(commit);
-                    spent += latency.saturating_sub(commit);
-                    manager.delete_with(&id, rollup_jobs::DeleteOptions::new().delete_data(true)).unwrap();
-                }
-                spent
+            b.iter_custom(|count| {
+                (0..count)
+                    .map(|round| {
+                        // Somewhere in the write of the first page. The caller comes from elsewhere: busy here, it would be
+                        // one more thread that the indexer has to share the cores with.
+                        let (latency, commit) = rounds.stop_after(page, || {
+                            rounds.written.recv().unwrap();
+                            std::thread::sleep(Duration::from_nanos(round * 7_919 % 10 * u64::from(page) * 20));
+                        });
+                        latencies.push(latency);
+                        commit_times.push(commit);
+                        latency
+                    })
+                    .sum()
             });
         });
         latencies.print(&format!("stop while a page of {page} is written, without the commit"));
