@@ -147,39 +147,41 @@ fn a_position_inside_a_bucket() {
 }
 
 /// The night on which clocks in St. John's were set back over midnight: every document is where its own instant is rounded to,
-/// whatever was looked at before it, and however often the scan is resumed.
+/// whatever was looked at before it, and however often the scan is resumed. Also where the first document comes after that.
 #[test]
 fn a_day_that_goes_on_after_the_next_one_has_begun() {
     let night = 1_162_089_060_000; // 2006-10-29T02:31:00Z
-    let documents: Vec<_> = (0..400_i64)
-        .map(|n| {
-            let at = night + (n * 7 % 400 - 200) * 60_000;
-            let node = format!("n{}", n % 3);
-            SourceDocument::new().date("timestamp", at).keyword("node", &node).double("temperature", 1.0)
-        })
-        .collect();
-    let index = index();
-    let reference = MemoryEngine::new();
-    for part in documents.chunks(150) {
-        add_to_index(&index, part);
-    }
-    reference.extend("sensor-1", documents);
-    let engine = TantivyEngine::in_ram();
-    engine.register("sensor-1", &index).unwrap();
-    let date = DateHistogram::calendar_interval("timestamp", "1d").time_zone("America/St_Johns");
-    let config = config("sensor").page_size(1).date_histogram(date).terms(["node"]).build().unwrap();
-    let job = JobContext::new(Arc::new(config), &[TermsType::Keyword]);
-    let mut after = None;
-    loop {
-        let request = ScanRequest { after: after.clone(), before: i64::MAX / 2 };
-        let first = |engine: &dyn Engine| {
-            let mut stream = engine.scan(&job, request.clone(), &StopSignal::never()).unwrap();
-            let page = stream.next_page(&StopSignal::never()).unwrap();
-            page.get(0).map(|bucket| (bucket.key.to_vec(), bucket.doc_count))
-        };
-        let (found, expected) = (first(&engine), first(&reference));
-        assert_eq!(found, expected, "after {after:?}");
-        let Some((key, _)) = found else { break };
-        after = Some(key);
+    for first_minute in [-200, 10] {
+        let minutes = (0..400_i64).map(|n| (n, n * 7 % 400 - 200)).filter(|(_, minute)| *minute >= first_minute);
+        let documents: Vec<_> = minutes
+            .map(|(n, minute)| {
+                let (at, node) = (night + minute * 60_000, format!("n{}", n % 3));
+                SourceDocument::new().date("timestamp", at).keyword("node", &node).double("temperature", 1.0)
+            })
+            .collect();
+        let index = index();
+        let reference = MemoryEngine::new();
+        for part in documents.chunks(150) {
+            add_to_index(&index, part);
+        }
+        reference.extend("sensor-1", documents);
+        let engine = TantivyEngine::in_ram();
+        engine.register("sensor-1", &index).unwrap();
+        let date = DateHistogram::calendar_interval("timestamp", "1d").time_zone("America/St_Johns");
+        let config = config("sensor").page_size(1).date_histogram(date).terms(["node"]).build().unwrap();
+        let job = JobContext::new(Arc::new(config), &[TermsType::Keyword]);
+        let mut after = None;
+        loop {
+            let request = ScanRequest { after: after.clone(), before: i64::MAX / 2 };
+            let first = |engine: &dyn Engine| {
+                let mut stream = engine.scan(&job, request.clone(), &StopSignal::never()).unwrap();
+                let page = stream.next_page(&StopSignal::never()).unwrap();
+                page.get(0).map(|bucket| (bucket.key.to_vec(), bucket.doc_count))
+            };
+            let (found, expected) = (first(&engine), first(&reference));
+            assert_eq!(found, expected, "after {after:?}");
+            let Some((key, _)) = found else { break };
+            after = Some(key);
+        }
     }
 }

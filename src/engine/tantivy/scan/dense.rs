@@ -145,8 +145,8 @@ pub(super) struct DenseGroups {
     /// The rows that are still wanted.
     rows: usize,
     most: usize,
-    /// The memory that earlier groups have used.
-    touched: usize,
+    /// How long the table and the cells of earlier groups were, whose memory is still there.
+    touched: (usize, usize),
 }
 
 impl DenseGroups {
@@ -156,7 +156,7 @@ impl DenseGroups {
         // A block may add one for each of its documents.
         let most = cells.saturating_sub(BLOCK).max(codes);
         let earlier = earlier.filter(|earlier| earlier.bytes() <= bytes);
-        let touched = earlier.as_ref().map_or(0, Self::bytes);
+        let touched = earlier.as_ref().map_or((0, 0), Self::touched);
         let (mut table, mut words) = earlier.map(|earlier| (earlier.table, earlier.words)).unwrap_or_default();
         table.clear();
         table.resize(rows * codes, 0);
@@ -272,8 +272,13 @@ impl DenseGroups {
         }
     }
 
+    fn touched(&self) -> (usize, usize) {
+        (self.table.len().max(self.touched.0), self.words.len().max(self.touched.1))
+    }
+
     fn bytes(&self) -> usize {
-        (self.table.len() * size_of::<u32>() + self.words.len() * size_of::<u64>()).max(self.touched)
+        let (table, words) = self.touched();
+        table * size_of::<u32>() + words * size_of::<u64>()
     }
 
     fn get(&self, place: usize) -> Option<(u64, impl Iterator<Item = MetricValues>)> {

@@ -13,8 +13,8 @@ use crate::sync::Arc;
 
 /// Groups are kept in pieces of so many, so that growing copies nothing.
 const PIECE: usize = 256;
-/// Fewer keys would say little of how all are distributed.
-const LEAST_KEPT: usize = 256;
+/// At least one group in so many is kept: where keys come ever more slowly the estimate is far too high.
+const LEAST_KEPT: usize = 8;
 
 /// A part of the key range: a pass groups only what is in it.
 #[derive(Debug, Clone, Default)]
@@ -195,9 +195,9 @@ impl Groups {
     fn keep(&self) -> usize {
         let added = self.len - self.most / 2;
         let in_blocks = self.blocks_at_half.unwrap_or(self.blocks).saturating_sub(self.blocks).max(1);
-        let expected = self.len + added.saturating_mul(self.blocks) / in_blocks;
+        let expected = self.len.saturating_add(added.saturating_mul(self.blocks) / in_blocks);
         let fits = self.most - self.most / 8;
-        (self.len.saturating_mul(fits) / expected).max(LEAST_KEPT).min(self.len / 2)
+        (self.len.saturating_mul(fits) / expected).max(self.len / LEAST_KEPT).clamp(1, self.len / 2)
     }
 
     /// The groups in ascending key order.

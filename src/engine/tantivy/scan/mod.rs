@@ -64,10 +64,12 @@ pub(super) struct Scan {
     /// The groups of a pass that was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait for:
     /// they go with the scan.
     unneeded: Option<Box<dyn Send>>,
+    /// What a pass has left to the next one, while one follows the other.
+    left: Left,
     done: bool,
     held: Arc<Held>,
     budget: Arc<Budget>,
-    /// The memory of the terms' numbering, charged as long as the scan lives.
+    /// The memory of the terms' numbering and of the blocks' dates, charged as long as the scan lives.
     charged: usize,
 }
 
@@ -138,6 +140,7 @@ impl Scan {
             lent_threads: 1,
             survey: None,
             unneeded: None,
+            left: Left::default(),
             done: false,
             held,
             budget,
@@ -153,7 +156,7 @@ impl Scan {
     }
 
     /// Groups the first part of the rest: a slice of time, or what of it fits.
-    fn pass(&mut self, left: Left, stop: &StopSignal) -> Result<Finished, EngineError> {
+    fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
         self.unneeded = None;
         let share = self.budget.take_share();
         // Threads that nobody asked for should not make the parts so small that there have to be more passes.
@@ -169,7 +172,7 @@ impl Scan {
         let slice_end = survey.slice_end(from);
         let bytes = share.bytes() / threads;
         let finished = match self.plan(slice_end, bytes, stop)? {
-            Some(plan) => self.dense_pass(&plan, left, threads, bytes, stop),
+            Some(plan) => self.dense_pass(&plan, threads, bytes, stop),
             None => self.hash_pass(slice_end, threads, bytes, stop),
         };
         match finished {
@@ -189,12 +192,14 @@ impl Scan {
     fn dense_pass(
         &mut self,
         plan: &Plan,
-        mut left: Left,
         threads: usize,
         bytes: usize,
         stop: &StopSignal,
     ) -> Result<Finished, EngineError> {
         let Plan { codes, timeline, .. } = plan;
+        let mut left = std::mem::take(&mut self.left);
+        // The budget has counted them as given back.
+        left.groups.truncate(threads);
         let mut groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes, left.groups.pop());
         let mut passes: Vec<_> = (0..threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
         let from = timeline.start(0).to_u64();
@@ -214,6 +219,7 @@ impl Scan {
         bytes: usize,
         stop: &StopSignal,
     ) -> Result<Finished, EngineError> {
+        self.left = Left::default();
         let to = slice_end.map(|bucket| {
             let mut words = vec![NULL; self.shape.stride()];
             words[0] = bucket + 1;
@@ -272,7 +278,6 @@ impl PageStream for Scan {
         let held = Arc::clone(&self.held);
         // While this is locked nobody takes the groups away.
         let mut groups = held.groups.lock();
-        let mut left = Left::default();
         let mut page = Page::of_width(self.shape.parts().len(), self.metrics);
         while !self.done && page.len() < self.page_size {
             if stop.is_stopped() {
@@ -280,7 +285,7 @@ impl PageStream for Scan {
             }
             let current = match &mut *groups {
                 Some(current) => current,
-                none => none.insert(self.pass(std::mem::take(&mut left), stop)?),
+                none => none.insert(self.pass(stop)?),
             };
             let room = self.page_size - page.len();
             let last = match current {
@@ -292,13 +297,13 @@ impl PageStream for Scan {
                 continue;
             }
             match current.end(&self.shape) {
-                Some(end) => self.rest.from = Some((end, true)),
-                None => self.done = true,
+                Some(end) if end[0] < self.before => self.rest.from = Some((end, true)),
+                _ => self.done = true,
             }
             if let Some(finished) = groups.take() {
                 self.budget.give_back(finished.bytes());
                 if let Finished::Dense(pages) = finished {
-                    left = pages.leave();
+                    self.left = pages.leave();
                 }
             }
         }

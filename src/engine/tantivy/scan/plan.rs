@@ -78,10 +78,9 @@ impl Scan {
     fn has_rows(&self, first: i64, last: i64) -> bool {
         // At the ends of what a column can hold there are buckets whose bounds it cannot.
         let is_exact = |millis: i64| millis.checked_mul(1_000_000).is_some();
+        let begin = self.rounding.round_down(first);
         // A row is one stretch of time.
-        is_exact(self.rounding.round_down(first))
-            && is_exact(self.rounding.bucket(last).end)
-            && self.rounding.is_monotone(first, last)
+        is_exact(begin) && is_exact(self.rounding.bucket(last).end) && self.rounding.is_monotone(begin, last)
     }
 
     /// Where there are few groups for such a table, the hash is faster.

@@ -92,17 +92,22 @@ impl Survey {
         }
         let mut surveyors: Vec<Surveyor> = (0..threads).map(|_| Surveyor::new()).collect();
         pass::read(segments, &surveyed, &mut surveyors, stop)?;
-        let mut cursor = rounding.cursor();
-        for (block, (first, last)) in surveyors.iter().flat_map(|surveyor| &surveyor.dates) {
-            let (first, last) = around(rounding, *first, *last);
+        drop(surveyed);
+        let skipped = surveyors.iter().map(|surveyor| surveyor.skipped).sum();
+        let (mut firsts, mut lasts) = (rounding.cursor(), rounding.cursor());
+        let dates = surveyors.into_iter().flat_map(|surveyor| surveyor.dates);
+        for (number, (block, (first, last))) in dates.enumerate() {
+            if number.is_multiple_of(BLOCK) && stop.is_stopped() {
+                return None;
+            }
+            let (first, last) = around(rounding, first, last);
             notes[block.segment][block.number as usize] =
-                (cursor.round_down(first).to_u64(), cursor.round_down(last).to_u64());
+                (firsts.round_down(first).to_u64(), lasts.round_down(last).to_u64());
         }
         let known: Vec<_> = notes.iter().flatten().copied().filter(|(first, last)| !misses(*first, *last)).collect();
         for (segment, notes) in segments.iter_mut().zip(notes) {
             segment.dates = BlockDates::new(notes);
         }
-        let skipped = surveyors.iter().map(|surveyor| surveyor.skipped).sum();
         Some(Self { skipped, ends: slices(&known, SLICE * threads) })
     }
 
