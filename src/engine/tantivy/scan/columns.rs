@@ -7,8 +7,8 @@ use ::tantivy::columnar::{Column, ColumnIndex, ColumnType, MonotonicallyMappable
 use ::tantivy::fastfield::AliveBitSet;
 use ::tantivy::{DocId, SegmentReader, TantivyError};
 
+use super::block_dates::BlockDates;
 use super::keys::{NULL, PartKind};
-use super::survey::BlockDates;
 use super::terms;
 use crate::engine::JobContext;
 use crate::job::{KeyPart, Rounding};

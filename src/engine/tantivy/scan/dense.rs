@@ -6,7 +6,6 @@ use ::tantivy::columnar::MonotonicallyMappableToU64;
 use super::codes::Codes;
 use super::columns::{BLOCK, NumberColumn, Segment, Values};
 use super::keys::{KeyShape, NULL, PartKind};
-use super::plan::Plan;
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::{EngineError, MetricValues, Page};
@@ -286,6 +285,16 @@ impl DenseGroups {
         let cell = &self.words[slot * self.shape.words..][..self.shape.words];
         Some((cell[DOCUMENTS], (0..self.shape.counts.len()).map(|metric| self.shape.values(cell, metric))))
     }
+}
+
+/// What a dense pass groups.
+pub(super) struct Plan {
+    pub(super) codes: Arc<Codes>,
+    pub(super) timeline: Arc<Timeline>,
+    /// Where to begin in the first row.
+    pub(super) first_code: usize,
+    /// Whether there are date buckets behind the timeline.
+    pub(super) is_cut: bool,
 }
 
 /// What the groups of a pass leave to those of the next one.

@@ -1,5 +1,6 @@
 //! A scan: passes over the columns, each grouping as much of the key range as fits into memory, handed out as sorted pages.
 
+mod block_dates;
 mod budget;
 mod codes;
 mod columns;
@@ -29,12 +30,11 @@ use crate::sync::{Arc, Mutex};
 use budget::Holder;
 use codes::Codes;
 use columns::Segment;
-use dense::{CellShape, DenseGroups, DensePages, Left};
+use dense::{CellShape, DenseGroups, DensePages, Left, Plan};
 use dense_pass::DensePass;
 use groups::{Groups, HashedPages, KeyRange};
 use hash_pass::HashPass;
 use keys::{KeyShape, NULL, PartKind};
-use plan::Plan;
 use survey::Survey;
 use terms::KeywordTerms;
 

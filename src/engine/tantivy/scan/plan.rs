@@ -7,7 +7,7 @@ use ::tantivy::columnar::MonotonicallyMappableToU64;
 use super::Scan;
 use super::codes::Codes;
 use super::columns::millis;
-use super::dense::bytes_per_row;
+use super::dense::{Plan, bytes_per_row};
 use super::timeline::Timeline;
 use crate::engine::{EngineError, StopSignal};
 use crate::sync::Arc;
@@ -21,16 +21,6 @@ const TABLE_PART: usize = 4;
 const MOST_PLACES: usize = 1 << 31;
 /// A day that begins daylight saving time, in milliseconds.
 const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
-
-/// What a dense pass groups.
-pub(super) struct Plan {
-    pub(super) codes: Arc<Codes>,
-    pub(super) timeline: Arc<Timeline>,
-    /// Where to begin in the first row.
-    pub(super) first_code: usize,
-    /// Whether there are date buckets behind the timeline.
-    pub(super) is_cut: bool,
-}
 
 impl Scan {
     /// How to group by place, if the keys are few enough: a stretch of time that ends with this date bucket at the latest.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use ::tantivy::DocId;
 use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 
+use super::block_dates::{BlockDates, NO_DATES};
 use super::columns::{BLOCK, Found, Lane, Segment, around, read_block};
 use super::pass::{self, Block, Work};
 use crate::engine::StopSignal;
@@ -17,45 +18,13 @@ use crate::job::Rounding;
 const SLICE: usize = (1 << 18) / BLOCK;
 /// A slice is longer if it would have more than one block in so many read again by the next one.
 const READ_AGAIN: usize = 4;
-/// Blocks that are looked at together when a pass looks for its own.
-const CHUNK: usize = 64;
 /// How many blocks say whether a segment is in the order of time, and which part of its time those of one that is not span.
 const SAMPLE: u32 = 16;
 const SCATTERED: u64 = 4;
 
-/// The date buckets of the blocks of a segment, the least and the greatest of each.
-#[derive(Default)]
-pub(super) struct BlockDates {
-    blocks: Vec<(u64, u64)>,
-    chunks: Vec<(u64, u64)>,
-}
-
-/// The date buckets of a block that has none: they are in no range.
-const NO_DATES: (u64, u64) = (u64::MAX, 0);
-
 /// What the dates of the blocks of this segment take.
 pub(super) fn bytes(segment: &Segment) -> usize {
     segment.blocks() as usize * size_of::<(u64, u64)>()
-}
-
-impl BlockDates {
-    fn new(blocks: Vec<(u64, u64)>) -> Self {
-        let both = |(a, b): (u64, u64), (c, d): &(u64, u64)| (a.min(*c), b.max(*d));
-        let chunks = blocks.chunks(CHUNK).map(|chunk| chunk.iter().fold(NO_DATES, both)).collect();
-        Self { blocks, chunks }
-    }
-
-    pub(super) fn of_block(&self, number: u32) -> (u64, u64) {
-        self.blocks.get(number as usize).copied().unwrap_or(NO_DATES)
-    }
-
-    /// The blocks for which `wants` says so of the first and the last bucket.
-    pub(super) fn blocks(&self, wants: impl Fn(u64, u64) -> bool + Copy) -> impl Iterator<Item = u32> {
-        let chunks = self.blocks.chunks(CHUNK).zip(&self.chunks).zip((0..).step_by(CHUNK));
-        let chunks = chunks.filter(move |((_, (first, last)), _)| wants(*first, *last));
-        let blocks = chunks.flat_map(|((blocks, _), begin)| (begin..).zip(blocks));
-        blocks.filter(move |(_, (first, last))| wants(*first, *last)).map(|(number, _)| number)
-    }
 }
 
 /// What is known before the first document is grouped.
