@@ -55,17 +55,25 @@ def interleaved(repeats, works):
     return times
 
 
-def make(ours, folder, shape, documents):
+def once(folder, make):
+    """Makes what is to be in a folder, unless it was made to its end before."""
     if os.path.exists(f"{folder}/made"):
         return
     shutil.rmtree(folder, ignore_errors=True)
     print(f"making {folder}", flush=True)
-    if shape == "flights":
-        flights.columns(folder)
-        ours.ask("index", folder, shape, folder)
-    else:
-        ours.ask("generate", folder, shape, documents)
+    make()
     open(f"{folder}/made", "w").close()
+
+
+def make(ours, folder, shape, documents):
+    def columns_and_index():
+        if shape == "flights":
+            flights.columns(folder)
+            ours.ask("index", folder, shape, folder)
+        else:
+            ours.ask("generate", folder, shape, documents)
+
+    once(folder, columns_and_index)
 
 
 def main():
@@ -152,10 +160,7 @@ def growth(options, ours, folder_of):
     def in_segments(segments):
         columns = folder_of("ordered")
         folder = f"{columns}-{segments}"
-        if not os.path.exists(f"{folder}/made"):
-            shutil.rmtree(folder, ignore_errors=True)
-            ours.ask("index", columns, "ordered", folder, segments)
-            open(f"{folder}/made", "w").close()
+        once(folder, lambda: ours.ask("index", columns, "ordered", folder, segments))
         return scanned(folder, "ordered")
 
     documents, repeats = options.documents, options.repeats

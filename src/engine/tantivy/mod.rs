@@ -8,10 +8,10 @@
 //! terms; metrics and histograms see them as the nearest double. A boolean is known and, as in Elasticsearch, neither grouped
 //! by nor measured. JSON fields are not looked into.
 //!
-//! A scan reads the dates of documents that are in the order of time first, and then makes one pass over the columns for each slice of time: about 262,144
-//! documents per thread if they are in the order of time, all of them if they are not. What of a slice does not fit into the
-//! engine's memory budget takes one more pass for each further part, which reads the keys of the slice once more. Several streams
-//! share the budget: more streams get smaller parts, never more memory.
+//! A scan of documents that are in the order of time reads their dates first, and then makes one pass over the columns for each
+//! slice of time: about 262,144 documents per thread. Where they are in no order the first slice is all of them. What of a slice
+//! does not fit into the engine's memory budget takes one more pass for each further part, which reads the keys of the slice once
+//! more. Several streams share the budget: more streams get smaller parts, never more memory.
 
 mod rollup;
 mod scan;

@@ -233,6 +233,11 @@ impl Segment {
     }
 }
 
+/// The document at a place in a block.
+pub(super) fn document(block: &Range<DocId>, at: usize) -> DocId {
+    block.start + DocId::try_from(at).unwrap_or(0)
+}
+
 fn coder(kind: PartKind, column: ColumnType) -> Option<Coder> {
     let number = Number::of(column)?;
     match (kind, number) {

@@ -6,7 +6,7 @@ use ::tantivy::DocId;
 use ::tantivy::columnar::ColumnIndex;
 
 use super::codes::Codes;
-use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, read_block};
+use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, document, read_block};
 use super::dense::{DenseGroups, MetricBlock};
 use super::pass::{Block, Work};
 use super::timeline::{NONE, Timeline};
@@ -63,6 +63,7 @@ impl<'a> DensePass<'a> {
             *is_scattered = false;
             places.fill(begin(finder.row_of(bucket)));
         } else if matches!(column.index, ColumnIndex::Full) {
+            // By itself, since it is a twentieth of a scan of documents in no order faster than in `read_block`.
             for (place, raw) in places.iter_mut().zip(lane.full(column, block)) {
                 *place = begin(finder.find(*raw));
             }
@@ -74,7 +75,7 @@ impl<'a> DensePass<'a> {
             });
         }
         if segment.alive.is_some() {
-            let is_alive = |at: usize| segment.is_alive(block.start + DocId::try_from(at).unwrap_or(0));
+            let is_alive = |at: usize| segment.is_alive(document(block, at));
             several.retain(|at| is_alive(*at));
             for at in (0..block.len()).filter(|at| !is_alive(*at)) {
                 places[at] = NONE;
@@ -145,9 +146,9 @@ impl<'a> DensePass<'a> {
         read_block(column, block, lane, |at, found| match (slots[at], found) {
             (NONE, _) | (_, Found::Nothing) => {}
             (slot, Found::One(raw)) => cells.add(slot, number.to_double(raw)),
-            (slot, Found::Several) => column
-                .values_for_doc(block.start + DocId::try_from(at).unwrap_or(0))
-                .for_each(|raw| cells.add(slot, number.to_double(raw))),
+            (slot, Found::Several) => {
+                column.values_for_doc(document(block, at)).for_each(|raw| cells.add(slot, number.to_double(raw)));
+            }
         });
     }
 
@@ -196,7 +197,7 @@ impl Work for DensePass<'_> {
         self.group(segment, block);
         self.measure(segment, block);
         for at in std::mem::take(&mut self.several) {
-            self.group_several(segment, block.start + DocId::try_from(at).unwrap_or(0));
+            self.group_several(segment, document(block, at));
         }
         self.groups.shed();
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use ::tantivy::DocId;
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
-use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, millis, read_block};
+use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, document, millis, read_block};
 use super::groups::Groups;
 use super::keys::{KeyShape, NULL};
 use super::pass::{Block, Work};
@@ -114,7 +114,7 @@ impl<'a> HashPass<'a> {
                 Fate::One => self.groups.count(&self.keys[at * stride..(at + 1) * stride]),
                 Fate::Out => None,
                 Fate::Many => {
-                    self.group_many(segment, block.start + u32::try_from(at).unwrap_or(0));
+                    self.group_many(segment, document(block, at));
                     None
                 }
             };
@@ -157,21 +157,22 @@ impl<'a> HashPass<'a> {
     fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
         let Self { slots, lane, groups, .. } = self;
         let slots = &slots[..block.len()];
-        let id = |at: usize| block.start + DocId::try_from(at).unwrap_or(0);
         let are_few = slots.iter().flatten().count() * FEW < slots.len();
         for (metric, column) in segment.metrics.iter().enumerate() {
             let Some(NumberColumn { column, number, .. }) = column else { continue };
             let mut add = |slot: u32, raw: u64| groups.values(slot, metric).add(number.to_double(raw));
             if are_few {
                 for (at, slot) in slots.iter().enumerate().filter_map(|(at, slot)| Some((at, (*slot)?))) {
-                    column.values_for_doc(id(at)).for_each(|raw| add(slot, raw));
+                    column.values_for_doc(document(block, at)).for_each(|raw| add(slot, raw));
                 }
                 continue;
             }
             read_block(column, block, lane, |at, found| match (slots[at], found) {
                 (None, _) | (_, Found::Nothing) => {}
                 (Some(slot), Found::One(raw)) => add(slot, raw),
-                (Some(slot), Found::Several) => column.values_for_doc(id(at)).for_each(|raw| add(slot, raw)),
+                (Some(slot), Found::Several) => {
+                    column.values_for_doc(document(block, at)).for_each(|raw| add(slot, raw));
+                }
             });
         }
     }

@@ -5,11 +5,10 @@
 
 use std::ops::Range;
 
-use ::tantivy::DocId;
 use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 
 use super::block_dates::{BlockDates, NO_DATES};
-use super::columns::{BLOCK, Found, Lane, Segment, around, read_block};
+use super::columns::{BLOCK, Found, Lane, Segment, around, document, read_block};
 use super::pass::{self, Block, Work};
 use crate::engine::StopSignal;
 use crate::job::Rounding;
@@ -155,7 +154,6 @@ impl Work for Surveyor {
     fn block(&mut self, block: Block, segment: &Segment) {
         let Self { lane, dates, skipped } = self;
         let documents = &segment.block(block.number);
-        let id = |at: usize| documents.start + DocId::try_from(at).unwrap_or(0);
         let Some(column) = &segment.date else {
             *skipped += documents.clone().filter(|id| segment.is_alive(*id)).count() as u64;
             return;
@@ -167,8 +165,8 @@ impl Work for Surveyor {
             let mut see = |raw: u64| (first, last) = (first.min(raw), last.max(raw));
             read_block(column, documents, lane, |at, found| match found {
                 Found::One(raw) => see(raw),
-                Found::Several => column.values_for_doc(id(at)).for_each(&mut see),
-                Found::Nothing => *skipped += u64::from(segment.is_alive(id(at))),
+                Found::Several => column.values_for_doc(document(documents, at)).for_each(&mut see),
+                Found::Nothing => *skipped += u64::from(segment.is_alive(document(documents, at))),
             });
         }
         if first <= last {
