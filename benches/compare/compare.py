@@ -55,25 +55,25 @@ def interleaved(repeats, works):
     return times
 
 
-def once(folder, make):
-    """Makes what is to be in a folder, unless it was made to its end before."""
+def once(program, folder, *words):
+    """Has a process of its own make what is to be in a folder, unless it was made to its end before. It keeps its memory."""
     if os.path.exists(f"{folder}/made"):
         return
     shutil.rmtree(folder, ignore_errors=True)
     print(f"making {folder}", flush=True)
-    make()
+    if "flights" in words:
+        flights.columns(folder)
+    maker = Contestant(program)
+    maker.ask(*words)
+    maker.end()
     open(f"{folder}/made", "w").close()
 
 
-def make(ours, folder, shape, documents):
-    def columns_and_index():
-        if shape == "flights":
-            flights.columns(folder)
-            ours.ask("index", folder, shape, folder)
-        else:
-            ours.ask("generate", folder, shape, documents)
-
-    once(folder, columns_and_index)
+def make(program, folder, shape, documents):
+    if shape == "flights":
+        once(program, folder, "index", folder, shape, folder)
+    else:
+        once(program, folder, "generate", folder, shape, documents)
 
 
 def main():
@@ -96,7 +96,7 @@ def main():
     ours = Contestant(options.ours)
     for shape in options.shapes:
         folder = folder_of(shape)
-        make(ours, folder, os.path.basename(folder).split("-")[0], options.documents)
+        make(options.ours, folder, os.path.basename(folder).split("-")[0], options.documents)
 
     print(f"{'':36} {'median':>10} {'least':>10} {'times as fast':>15} {'groups':>9} memory (ratio of medians, of least)")
     for threads in options.threads:
@@ -154,17 +154,17 @@ def growth(options, ours, folder_of):
         return ask
 
     def of(shape, documents):
-        make(ours, folder_of(shape, documents), shape, documents)
+        make(options.ours, folder_of(shape, documents), shape, documents)
         return scanned(folder_of(shape, documents), shape)
 
     def in_segments(segments):
         columns = folder_of("ordered")
         folder = f"{columns}-{segments}"
-        once(folder, lambda: ours.ask("index", columns, "ordered", folder, segments))
+        once(options.ours, folder, "index", columns, "ordered", folder, segments)
         return scanned(folder, "ordered")
 
     documents, repeats = options.documents, options.repeats
-    make(ours, folder_of("ordered"), "ordered", documents)
+    make(options.ours, folder_of("ordered"), "ordered", documents)
     sizes = (1_000, 10, 65_536)
     interleaved(repeats, [(f"{size} buckets a page", scanned(folder_of("ordered"), "ordered", size)) for size in sizes])
     interleaved(repeats, [(f"{count} segments", in_segments(count)) for count in (3, 30, 1_000)])
