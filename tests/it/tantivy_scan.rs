@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use rollup_jobs::engine::tantivy::tantivy::Index;
+use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
+use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{Engine, FieldType, JobContext, MemoryEngine, ScanRequest, SourceDocument, StopSignal};
+use rollup_jobs::engine::{
+    Engine, FieldType, JobContext, MemoryEngine, ScanRequest, SourceDocument, SourceValue, StopSignal,
+};
 use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, TermsType};
 
 use crate::support::{HOUR, config};
@@ -14,7 +17,7 @@ use crate::tantivy_harness::{add_to_index, source_schema};
 type Exact = (GroupKey, u64, u64, u64, u64);
 
 /// What a scan delivers, and the sums of the metric.
-fn all_buckets(engine: &TantivyEngine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) {
+fn all_buckets(engine: &dyn Engine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) {
     let request = ScanRequest { after: None, before: i64::MAX / 2 };
     let mut stream = engine.scan(job, request, &StopSignal::never()).unwrap();
     let (mut buckets, mut sums) = (Vec::new(), Vec::new());
@@ -99,6 +102,49 @@ fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
                 assert!(sums.iter().zip(&expected_sums).all(close), "{order}, {threads} threads, {budget} bytes");
             }
         }
+    }
+}
+
+/// Two date buckets, each with many times as many groups as fit into memory: documents with several values and with none, and deleted
+/// ones.
+#[test]
+fn more_groups_in_a_date_bucket_than_fit() {
+    let document = |number: u32| {
+        let mixed = mixed(number);
+        let document =
+            SourceDocument::new().date("timestamp", i64::from(mixed % 3 / 2) * HOUR + i64::from(mixed % 1_000));
+        let document = document.keyword("node", &format!("n{}", mixed % 7)).double("temperature", f64::from(mixed));
+        match mixed % 20 {
+            0 => document,
+            1 => {
+                document.double("load", f64::from(mixed)).double("load", f64::from(mixed / 2)).keyword("node", "other")
+            }
+            2 => document.double("load", f64::from(mixed)).date("timestamp", 2 * HOUR - i64::from(mixed % 1_000)),
+            _ => document.double("load", f64::from(mixed / 8)),
+        }
+    };
+    let documents: Vec<_> = (0..60_000).map(document).collect();
+    let (index, memory) = (index(), MemoryEngine::new());
+    documents.chunks(40_000).for_each(|documents| add_to_index(&index, documents));
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    writer.set_merge_policy(Box::new(NoMergePolicy));
+    writer.delete_term(Term::from_field_text(index.schema().get_field("node").unwrap(), "n5"));
+    writer.commit().unwrap();
+    let is_deleted = |document: &SourceDocument| {
+        document.fields().any(|(_, values)| values.contains(&SourceValue::Keyword("n5".into())))
+    };
+    memory.extend("sensor-1", documents.into_iter().filter(|document| !is_deleted(document)));
+    let config = config("sensor").page_size(700).terms(["load", "node"]).build().unwrap();
+    let job = JobContext::new(Arc::new(config), &[TermsType::Floating, TermsType::Keyword]);
+    let (expected, expected_sums) = all_buckets(&memory, &job);
+    assert!(expected.len() > 40_000, "{} groups", expected.len());
+    for (threads, budget) in [(1, 256 << 20), (1, 2 << 20), (2, 2 << 20), (3, 3 << 20)] {
+        let engine = TantivyEngine::in_ram_with(TantivyOptions::new().scan_threads(threads).memory_budget(budget));
+        engine.register("sensor-1", &index).unwrap();
+        let (found, sums) = all_buckets(&engine, &job);
+        assert!(found == expected, "{threads} threads, {budget} bytes: {} groups, not {}", found.len(), expected.len());
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
+        assert!(sums.iter().zip(&expected_sums).all(close), "{threads} threads, {budget} bytes");
     }
 }
 

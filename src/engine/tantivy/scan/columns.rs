@@ -289,18 +289,23 @@ pub(super) fn read_block(
     }
 }
 
+/// If fewer than one document of a block in so many matters, they are read one by one.
+const FEW: usize = 8;
+
 /// Memory that block after block of columns is read into.
 pub(super) struct Lane {
     /// The value at each place, where there is one.
     pub(super) raw: Vec<u64>,
     pub(super) values: Vec<Values>,
+    /// Every place has one value, whatever `values` says.
+    is_full: bool,
     /// Values side by side.
     dense: Vec<u64>,
 }
 
 impl Lane {
     pub(super) fn new() -> Self {
-        Self { raw: vec![0; BLOCK], values: vec![Values::None; BLOCK], dense: vec![0; BLOCK] }
+        Self { raw: vec![0; BLOCK], values: vec![Values::None; BLOCK], is_full: false, dense: vec![0; BLOCK] }
     }
 
     /// A block of a column in which every document has one value.
@@ -312,7 +317,7 @@ impl Lane {
 
     /// Reads a block. Says whether every document has one value there; otherwise `values` tells.
     pub(super) fn read(&mut self, column: &Column<u64>, block: &Range<DocId>) -> bool {
-        let Self { raw, values, dense } = self;
+        let Self { raw, values, dense, .. } = self;
         let (raw, values) = (&mut raw[..block.len()], &mut values[..block.len()]);
         match &column.index {
             ColumnIndex::Full => {
@@ -339,18 +344,48 @@ impl Lane {
             }
             ColumnIndex::Multivalued(_) => {
                 for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
-                    let mut found = column.values_for_doc(id);
-                    *values = match (found.next(), found.next()) {
-                        (None, _) => Values::None,
-                        (Some(one), None) => {
-                            *raw = one;
-                            Values::One
-                        }
-                        (Some(_), Some(_)) => Values::Several,
-                    };
+                    (*raw, *values) = only_value(column, id);
                 }
             }
         }
         false
+    }
+
+    /// Reads a block of which only these places matter, which [`found`](Self::found) has then.
+    pub(super) fn read_places(&mut self, column: &Column<u64>, block: &Range<DocId>, places: &[usize]) {
+        if places.len() * FEW >= block.len() {
+            self.is_full = self.read(column, block);
+            return;
+        }
+        self.is_full = matches!(column.index, ColumnIndex::Full);
+        for &place in places {
+            let id = document(block, place);
+            if self.is_full {
+                self.raw[place] = column.values.get_val(id);
+            } else {
+                (self.raw[place], self.values[place]) = only_value(column, id);
+            }
+        }
+    }
+
+    /// What is at a place.
+    #[inline]
+    pub(super) fn found(&self, place: usize) -> Found {
+        match self.values[place] {
+            _ if self.is_full => Found::One(self.raw[place]),
+            Values::One => Found::One(self.raw[place]),
+            Values::None => Found::Nothing,
+            Values::Several => Found::Several,
+        }
+    }
+}
+
+/// The value of a document that has one.
+fn only_value(column: &Column<u64>, id: DocId) -> (u64, Values) {
+    let mut found = column.values_for_doc(id);
+    match (found.next(), found.next()) {
+        (None, _) => (0, Values::None),
+        (Some(one), None) => (one, Values::One),
+        (Some(_), Some(_)) => (0, Values::Several),
     }
 }

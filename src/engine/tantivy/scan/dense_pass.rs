@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use ::tantivy::DocId;
-use ::tantivy::columnar::ColumnIndex;
+use ::tantivy::columnar::{ColumnIndex, MonotonicallyMappableToU64};
 
 use super::codes::Codes;
 use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, document, read_block};
-use super::dense::{DenseGroups, MetricBlock};
-use super::pass::{Block, Work};
+use super::dense::{DenseGroups, DensePages, MetricBlock, Plan};
+use super::pass::{self, Block, Work};
 use super::timeline::{NONE, Timeline};
+use super::{Finished, Scan};
+use crate::engine::{EngineError, StopSignal};
 
 pub(super) struct DensePass<'a> {
     timeline: &'a Timeline,
@@ -200,5 +202,30 @@ impl Work for DensePass<'_> {
             self.group_several(segment, document(block, at));
         }
         self.groups.shed();
+    }
+}
+
+impl Scan {
+    /// Groups by place.
+    pub(super) fn dense_pass(
+        &mut self,
+        plan: &Plan,
+        threads: usize,
+        bytes: usize,
+        stop: &StopSignal,
+    ) -> Result<Finished, EngineError> {
+        let Plan { codes, timeline, .. } = plan;
+        let mut left = std::mem::take(&mut self.left);
+        // The budget has counted them as given back.
+        left.groups.truncate(threads);
+        let mut groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes, left.groups.pop());
+        let mut passes: Vec<_> = (0..threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
+        let from = timeline.start(0).to_u64();
+        let to = timeline.start(timeline.len()).to_u64();
+        let blocks = pass::blocks(&self.segments, |first, last| last >= from && first < to);
+        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
+        let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
+        let groups = self.unless_cancelled(read, groups)?;
+        Ok(Finished::Dense(DensePages::new(plan, groups, left)))
     }
 }

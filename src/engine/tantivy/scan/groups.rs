@@ -27,7 +27,7 @@ pub(super) struct KeyRange {
 
 impl KeyRange {
     #[inline]
-    fn contains(&self, key: &[u64]) -> bool {
+    pub(super) fn contains(&self, key: &[u64]) -> bool {
         // The first word tells nearly always.
         let after = self.from.as_ref().is_none_or(|(from, included)| {
             key[0] > from[0] || key[0] == from[0] && (key > from.as_slice() || *included && key == from.as_slice())
@@ -100,13 +100,14 @@ fn kept_per_group(words: usize, metrics: usize) -> usize {
     words * 8 + 8 + metrics * size_of::<MetricValues>()
 }
 
-/// How many groups to have after a block, if `fit` fit at all: the block may have added one per document, and the last piece may
-/// be empty but for one.
-fn most_groups(fit: usize) -> usize {
-    fit.saturating_sub(BLOCK + PIECE).max(fit / 4).max(2)
-}
-
 impl Groups {
+    /// How many groups to have after a block, if there are so many bytes for them: the block may have added one per document, and
+    /// the last piece may be empty but for one.
+    pub(super) fn most(words: usize, metrics: usize, bytes: usize) -> usize {
+        let fit = bytes / bytes_per_group(words, metrics);
+        fit.saturating_sub(BLOCK + PIECE).max(fit / 4).max(2)
+    }
+
     /// Groups of `range`, about `bytes` of them at most, of so many blocks.
     pub(super) fn new(words: usize, metrics: usize, range: KeyRange, bytes: usize, blocks: usize) -> Self {
         Self {
@@ -116,7 +117,7 @@ impl Groups {
             len: 0,
             index: HashTable::new(),
             range,
-            most: most_groups(bytes / bytes_per_group(words, metrics)),
+            most: Self::most(words, metrics, bytes),
             blocks,
             blocks_at_half: None,
         }
@@ -203,13 +204,16 @@ impl Groups {
     /// The groups in ascending key order.
     pub(super) fn finish(mut self) -> SortedGroups {
         self.index = HashTable::new();
-        let second = |key: &[u64]| key.get(1).copied().unwrap_or(0);
         let keys = &self.keys;
         let slots = 0..u32::try_from(self.len).unwrap_or(u32::MAX);
+        // Two words beside the slot tell nearly always: the first that are not the same in all keys, as those of one date are.
+        let word =
+            (0..keys.width).find(|word| slots.clone().any(|slot| keys.get(slot as usize)[*word] != keys.get(0)[*word]));
+        let first = word.unwrap_or(0);
         let mut order: Vec<(u64, u64, u32)> = slots
             .map(|slot| {
                 let key = keys.get(slot as usize);
-                (key[0], second(key), slot)
+                (key[first], key.get(first + 1).copied().unwrap_or(0), slot)
             })
             .collect();
         order.sort_unstable_by(|a, b| {
@@ -260,6 +264,18 @@ impl HashedPages {
         Self { parts, end }
     }
 
+    /// Has the groups that may be next on their way to the processor: they are far apart, and a look at each waits for no other.
+    fn fetch(&self, count: usize) {
+        let mut all = 0;
+        for SortedGroups { groups, order, next } in &self.parts {
+            for slot in order[*next..].iter().take(count).map(|slot| *slot as usize) {
+                let sums = groups.values.get(slot).iter().map(|values| values.sum().to_bits());
+                all ^= sums.fold(groups.keys.get(slot)[0] ^ groups.counts.get(slot)[0], |all, sum| all ^ sum);
+            }
+        }
+        std::hint::black_box(all);
+    }
+
     /// The next groups, at most `count`.
     fn next(&mut self, count: usize) -> Vec<Taken> {
         let mut taken = Vec::new();
@@ -297,6 +313,7 @@ impl HashedPages {
         terms: &[Option<KeywordTerms>],
         page: &mut Page,
     ) -> Result<Option<Vec<u64>>, EngineError> {
+        self.fetch(count);
         let taken = self.next(count);
         let mut texts: Vec<HashMap<u64, Arc<str>>> = Vec::with_capacity(terms.len());
         for ((_, at), terms) in shape.parts().iter().zip(terms) {

@@ -1,193 +1,187 @@
-//! A block of documents becomes hashed groups: its keys are put into words, part by part.
+//! A block of documents becomes hashed groups.
 
-use std::ops::Range;
+use super::columns::{Found, Lane, NumberColumn, Segment, document};
+use super::dense::Left;
+use super::groups::{Groups, HashedPages, KeyRange};
+use super::key_block::KeyBlock;
+use super::keys::NULL;
+use super::pass::{self, Block, Work};
+use super::sections::{Bounds, Marker, Sections, Stretch};
+use super::{Finished, Scan};
+use crate::engine::{EngineError, StopSignal};
 
-use ::tantivy::DocId;
-use ::tantivy::columnar::MonotonicallyMappableToU64;
-
-use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, document, millis, read_block};
-use super::groups::Groups;
-use super::keys::{KeyShape, NULL};
-use super::pass::{Block, Work};
-use crate::job::BucketCursor;
-
-/// If fewer than one document in so many is in range, columns are read for them alone.
-const FEW: usize = 8;
-
-/// What becomes of a document of a block.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fate {
-    /// Deleted, without a date, or out of range.
-    Out,
-    /// In one group.
-    One,
-    /// A field has several values: in several groups, perhaps.
-    Many,
-}
+/// Which part of a pass's memory it may take to know the section of each document.
+const SECTIONS_PART: usize = 2;
 
 pub(super) struct HashPass<'a> {
-    shape: &'a KeyShape,
-    cursor: BucketCursor,
-    before: u64,
+    keys: KeyBlock<'a>,
+    /// What it reads, if not everything.
+    stretch: Option<Stretch<'a>>,
     groups: Groups,
     lane: Lane,
-    keys: Vec<u64>,
-    fates: Vec<Fate>,
-    slots: Vec<Option<u32>>,
+    /// The documents of the block that are in a group, by their place, and the groups.
+    places: Vec<usize>,
+    slots: Vec<u32>,
 }
 
 impl<'a> HashPass<'a> {
-    pub(super) fn new(shape: &'a KeyShape, cursor: BucketCursor, before: u64, groups: Groups) -> Self {
-        let keys = vec![NULL; BLOCK * shape.stride()];
-        let (fates, slots) = (vec![Fate::Out; BLOCK], vec![None; BLOCK]);
-        Self { shape, cursor, before, groups, lane: Lane::new(), keys, fates, slots }
+    pub(super) fn new(keys: KeyBlock<'a>, stretch: Option<Stretch<'a>>, groups: Groups) -> Self {
+        Self { keys, stretch, groups, lane: Lane::new(), places: Vec::new(), slots: Vec::new() }
     }
 
     pub(super) fn into_groups(self) -> Groups {
         self.groups
     }
 
-    /// Puts the date bucket of each document into its key.
-    fn dates(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
-        let Self { cursor, before, lane, keys, fates, shape, .. } = self;
-        let (stride, before) = (shape.stride(), *before);
-        let fates = &mut fates[..block.len()];
-        let fate_in = |bucket: u64| if bucket < before { Fate::One } else { Fate::Out };
-        match &segment.date {
-            None => fates.fill(Fate::Out),
-            Some(column) => match segment.common_bucket(number) {
-                Some(bucket) => {
-                    keys.chunks_exact_mut(stride).take(block.len()).for_each(|key| key[0] = bucket);
-                    fates.fill(fate_in(bucket));
-                }
-                None => read_block(column, block, lane, |at, found| {
-                    fates[at] = match found {
-                        Found::Nothing => Fate::Out,
-                        Found::Several => Fate::Many,
-                        Found::One(raw) => {
-                            let bucket = cursor.round_down(millis(raw)).to_u64();
-                            keys[at * stride] = bucket;
-                            fate_in(bucket)
-                        }
-                    };
-                }),
-            },
-        }
-        if segment.alive.is_some() {
-            for (fate, _) in fates.iter_mut().zip(block.clone()).filter(|(_, id)| !segment.is_alive(*id)) {
-                *fate = Fate::Out;
+    fn group(&mut self) {
+        let Self { keys, groups, places, slots, .. } = self;
+        places.clear();
+        slots.clear();
+        for place in keys.places() {
+            if let Some(slot) = groups.count(keys.key(*place)) {
+                places.push(*place);
+                slots.push(slot);
             }
         }
     }
 
-    /// Puts the other parts of the key into its words.
-    fn key_parts(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { lane, keys, fates, shape, .. } = self;
-        let stride = shape.stride();
-        for ((kind, word), column) in shape.parts()[1..].iter().zip(&segment.keys) {
-            let (word, words) = (*word, kind.words());
-            // One word or two, and not a copy of some length: that would be a call for each document.
-            let put = |keys: &mut [u64], at: usize, [first, second]: [u64; 2]| {
-                let place = at * stride + word;
-                keys[place] = first;
-                if words == 2 {
-                    keys[place + 1] = second;
+    fn measure(&mut self, block: Block, segment: &Segment) {
+        let Self { places, slots, lane, groups, .. } = self;
+        let block = &segment.block(block.number);
+        for (metric, column) in segment.metrics.iter().enumerate() {
+            let Some(NumberColumn { column, number, .. }) = column else { continue };
+            lane.read_places(column, block, places);
+            for (place, slot) in places.iter().zip(slots.iter()) {
+                match lane.found(*place) {
+                    Found::Nothing => {}
+                    Found::One(raw) => groups.values(*slot, metric).add(number.to_double(raw)),
+                    Found::Several => {
+                        let values = groups.values(*slot, metric);
+                        let found = column.values_for_doc(document(block, *place));
+                        found.for_each(|raw| values.add(number.to_double(raw)));
+                    }
                 }
-            };
-            let Some(column) = column else {
-                (0..block.len()).for_each(|at| put(keys, at, [NULL; 2]));
-                continue;
-            };
-            read_block(&column.column, block, lane, |at, found| match found {
-                Found::One(raw) => put(keys, at, column.words(raw)),
-                Found::Nothing => put(keys, at, [NULL; 2]),
-                Found::Several if fates[at] == Fate::One => fates[at] = Fate::Many,
-                Found::Several => {}
-            });
-        }
-    }
-
-    fn group(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let stride = self.shape.stride();
-        for at in 0..block.len() {
-            self.slots[at] = match self.fates[at] {
-                Fate::One => self.groups.count(&self.keys[at * stride..(at + 1) * stride]),
-                Fate::Out => None,
-                Fate::Many => {
-                    self.group_many(segment, document(block, at));
-                    None
-                }
-            };
+            }
         }
     }
 
     /// A document with several values in a field counts once in every group that a combination of its values falls into.
-    fn group_many(&mut self, segment: &Segment, id: DocId) {
-        let distinct = |mut words: Vec<[u64; 2]>| {
-            words.sort_unstable();
-            words.dedup();
-            words
-        };
-        let dates = segment.date.iter().flat_map(|column| column.values_for_doc(id));
-        let dates = dates.map(|raw| [self.cursor.round_down(millis(raw)).to_u64(), NULL]);
-        let dates = distinct(dates.filter(|word| word[0] < self.before).collect());
-        let mut keys: Vec<Vec<u64>> = dates.into_iter().map(|word| vec![word[0]]).collect();
-        for ((kind, _), column) in self.shape.parts()[1..].iter().zip(&segment.keys) {
-            let values = column.iter().flat_map(|column| column.column.values_for_doc(id).map(|raw| column.words(raw)));
-            let mut words = distinct(values.filter(|words| words[0] != NULL).collect());
-            if words.is_empty() {
-                words.push([NULL; 2]);
-            }
-            keys = keys
-                .iter()
-                .flat_map(|key| words.iter().map(|words| [key.as_slice(), &words[..kind.words()]].concat()))
-                .collect();
-        }
-        for slot in keys.iter().filter_map(|key| self.groups.count(key)).collect::<Vec<_>>() {
-            for (metric, column) in segment.metrics.iter().enumerate() {
-                for (column, raw) in
-                    column.iter().flat_map(|column| column.column.values_for_doc(id).map(move |raw| (column, raw)))
-                {
-                    self.groups.values(slot, metric).add(column.number.to_double(raw));
+    fn group_several(&mut self, block: Block, segment: &Segment) {
+        let Self { keys, groups, .. } = self;
+        let block = &segment.block(block.number);
+        for id in keys.several().iter().map(|place| document(block, *place)) {
+            for slot in keys.keys_of(segment, id).iter().filter_map(|key| groups.count(key)).collect::<Vec<_>>() {
+                for (metric, column) in segment.metrics.iter().enumerate() {
+                    let Some(NumberColumn { column, number, .. }) = column else { continue };
+                    let values = groups.values(slot, metric);
+                    column.values_for_doc(id).for_each(|raw| values.add(number.to_double(raw)));
                 }
             }
-        }
-    }
-
-    fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { slots, lane, groups, .. } = self;
-        let slots = &slots[..block.len()];
-        let are_few = slots.iter().flatten().count() * FEW < slots.len();
-        for (metric, column) in segment.metrics.iter().enumerate() {
-            let Some(NumberColumn { column, number, .. }) = column else { continue };
-            let mut add = |slot: u32, raw: u64| groups.values(slot, metric).add(number.to_double(raw));
-            if are_few {
-                for (at, slot) in slots.iter().enumerate().filter_map(|(at, slot)| Some((at, (*slot)?))) {
-                    column.values_for_doc(document(block, at)).for_each(|raw| add(slot, raw));
-                }
-                continue;
-            }
-            read_block(column, block, lane, |at, found| match (slots[at], found) {
-                (None, _) | (_, Found::Nothing) => {}
-                (Some(slot), Found::One(raw)) => add(slot, raw),
-                (Some(slot), Found::Several) => {
-                    column.values_for_doc(document(block, at)).for_each(|raw| add(slot, raw));
-                }
-            });
         }
     }
 }
 
 impl Work for HashPass<'_> {
     fn block(&mut self, block: Block, segment: &Segment) {
-        let Block { number, .. } = block;
-        let block = &segment.block(number);
-        self.dates(segment, number, block);
-        if self.fates[..block.len()].iter().any(|fate| *fate != Fate::Out) {
-            self.key_parts(segment, block);
-            self.group(segment, block);
-            self.measure(segment, block);
+        let all = segment.block(block.number).len();
+        match self.stretch {
+            Some(stretch) => self.keys.read(segment, block.number, stretch.places(block)),
+            None => self.keys.read(segment, block.number, 0..all),
         }
+        self.group();
+        self.measure(block, segment);
+        self.group_several(block, segment);
         self.groups.end_block();
+    }
+}
+
+/// What the hashed pass before has found out about the stretch of time that the next one is in.
+#[derive(Default)]
+pub(super) enum Crowding {
+    /// Its groups fit, as far as is known.
+    #[default]
+    None,
+    /// They do not: the pass has forgotten some again.
+    Found,
+    /// They do not, and it is known which documents are for which pass.
+    Sections(Sections),
+}
+
+impl Crowding {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Sections(sections) => sections.bytes(),
+            Self::None | Self::Found => 0,
+        }
+    }
+}
+
+impl Scan {
+    /// Groups by hash.
+    pub(super) fn hash_pass(
+        &mut self,
+        slice_end: Option<u64>,
+        threads: usize,
+        bytes: usize,
+        stop: &StopSignal,
+    ) -> Result<Finished, EngineError> {
+        self.left = Left::default();
+        let to = slice_end.map(|bucket| {
+            let mut words = vec![NULL; self.shape.stride()];
+            words[0] = bucket + 1;
+            words
+        });
+        let mut range = KeyRange { to, ..self.rest.clone() };
+        let blocks = pass::blocks(&self.segments, |first, last| first < self.before && !range.misses(first, last));
+        if matches!(self.crowding, Crowding::Found)
+            && Sections::bytes_for(blocks.len()) <= threads * bytes / SECTIONS_PART
+        {
+            self.crowding = Crowding::Sections(self.sections(&blocks, &range, threads, stop)?);
+        }
+        let bytes = bytes - self.crowding.bytes() / threads;
+        let (words, metrics) = (self.shape.stride(), self.metrics);
+        let most = Groups::most(words, metrics, bytes) * threads;
+        let stretch = match (&self.crowding, &range.from) {
+            (Crowding::Sections(sections), Some((from, _))) => sections.stretch(from, most - most / 8),
+            _ => None,
+        };
+        let stretch = stretch.map(|(stretch, to)| {
+            range.to = to;
+            stretch
+        });
+        let groups = || Groups::new(words, metrics, range.clone(), bytes, blocks.len() / threads);
+        let mut passes: Vec<_> = (0..threads).map(|_| HashPass::new(self.keys(), stretch, groups())).collect();
+        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
+        let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
+        let has_sections = stretch.is_some();
+        let groups = self.unless_cancelled(read, groups)?;
+        let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect());
+        let crowding = match std::mem::take(&mut self.crowding) {
+            sections if has_sections => sections,
+            _ if pages.end() != range.to => Crowding::Found,
+            _ => Crowding::None,
+        };
+        Ok(Finished::Hashed(pages, crowding))
+    }
+
+    /// Finds out which documents are for which pass.
+    fn sections(
+        &mut self,
+        blocks: &[Block],
+        range: &KeyRange,
+        threads: usize,
+        stop: &StopSignal,
+    ) -> Result<Sections, EngineError> {
+        let bounds = Bounds::sample(&self.segments, blocks, self.keys(), range, stop);
+        let bounds = bounds.ok_or_else(EngineError::cancelled)?;
+        let mut markers: Vec<_> = (0..threads).map(|_| Marker::new(self.keys(), &bounds)).collect();
+        let read = pass::read(&self.segments, blocks, &mut markers, stop);
+        let marks: Vec<_> = markers.into_iter().map(Marker::into_marks).collect();
+        let marks = self.unless_cancelled(read, marks)?;
+        Ok(Sections::new(&self.segments, bounds, marks))
+    }
+
+    fn keys(&self) -> KeyBlock<'_> {
+        KeyBlock::new(&self.shape, self.rounding.cursor(), self.before)
     }
 }

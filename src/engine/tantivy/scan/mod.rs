@@ -8,9 +8,11 @@ mod dense;
 mod dense_pass;
 mod groups;
 mod hash_pass;
+mod key_block;
 mod keys;
 mod pass;
 mod plan;
+mod sections;
 mod survey;
 mod terms;
 mod timeline;
@@ -30,14 +32,16 @@ use crate::sync::{Arc, Mutex};
 use budget::Holder;
 use codes::Codes;
 use columns::Segment;
-use dense::{CellShape, DenseGroups, DensePages, Left, Plan};
-use dense_pass::DensePass;
-use groups::{Groups, HashedPages, KeyRange};
-use hash_pass::HashPass;
-use keys::{KeyShape, NULL, PartKind};
+use dense::{CellShape, DensePages, Left};
+use groups::{HashedPages, KeyRange};
+use hash_pass::Crowding;
+use keys::{KeyShape, PartKind};
 use survey::Survey;
 use terms::KeywordTerms;
 
+/// Groups that become buckets between two looks at the stop signal: so many are still in the processor's cache after they were
+/// fetched.
+const AT_ONCE: usize = 1 << 10;
 /// How much memory a pass has for each of the threads that it was lent.
 const LEAST_PER_LENT_THREAD: usize = 16 << 20;
 
@@ -61,11 +65,12 @@ pub(super) struct Scan {
     own_threads: usize,
     lent_threads: usize,
     survey: Option<Survey>,
-    /// The groups of a pass that was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait for:
-    /// they go with the scan.
+    /// The groups or the page of what was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait
+    /// for: they go with the scan.
     unneeded: Option<Box<dyn Send>>,
     /// What a pass has left to the next one, while one follows the other.
     left: Left,
+    crowding: Crowding,
     done: bool,
     held: Arc<Held>,
     budget: Arc<Budget>,
@@ -141,6 +146,7 @@ impl Scan {
             survey: None,
             unneeded: None,
             left: Left::default(),
+            crowding: Crowding::default(),
             done: false,
             held,
             budget,
@@ -188,58 +194,6 @@ impl Scan {
         }
     }
 
-    /// Groups by place.
-    fn dense_pass(
-        &mut self,
-        plan: &Plan,
-        threads: usize,
-        bytes: usize,
-        stop: &StopSignal,
-    ) -> Result<Finished, EngineError> {
-        let Plan { codes, timeline, .. } = plan;
-        let mut left = std::mem::take(&mut self.left);
-        // The budget has counted them as given back.
-        left.groups.truncate(threads);
-        let mut groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes, left.groups.pop());
-        let mut passes: Vec<_> = (0..threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
-        let from = timeline.start(0).to_u64();
-        let to = timeline.start(timeline.len()).to_u64();
-        let blocks = pass::blocks(&self.segments, |first, last| last >= from && first < to);
-        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
-        let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
-        let groups = self.unless_cancelled(read, groups)?;
-        Ok(Finished::Dense(DensePages::new(plan, groups, left)))
-    }
-
-    /// Groups by hash.
-    fn hash_pass(
-        &mut self,
-        slice_end: Option<u64>,
-        threads: usize,
-        bytes: usize,
-        stop: &StopSignal,
-    ) -> Result<Finished, EngineError> {
-        self.left = Left::default();
-        let to = slice_end.map(|bucket| {
-            let mut words = vec![NULL; self.shape.stride()];
-            words[0] = bucket + 1;
-            words
-        });
-        let range = KeyRange { to, ..self.rest.clone() };
-        let blocks = pass::blocks(&self.segments, |first, last| first < self.before && !range.misses(first, last));
-        let pass = |_| {
-            let (words, blocks) = (self.shape.stride(), blocks.len() / threads);
-            let groups = Groups::new(words, self.metrics, range.clone(), bytes, blocks);
-            HashPass::new(&self.shape, self.rounding.cursor(), self.before, groups)
-        };
-        let mut passes: Vec<_> = (0..threads).map(pass).collect();
-        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
-        let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
-        let groups = self.unless_cancelled(read, groups)?;
-        let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect());
-        Ok(Finished::Hashed(pages))
-    }
-
     /// The groups of a pass, unless it was given up: then they are kept for later.
     fn unless_cancelled<T: Send + 'static>(&mut self, read: Option<()>, groups: T) -> Result<T, EngineError> {
         if read.is_none() {
@@ -253,14 +207,14 @@ impl Scan {
 /// The finished groups of a pass.
 enum Finished {
     Dense(DensePages),
-    Hashed(HashedPages),
+    Hashed(HashedPages, Crowding),
 }
 
 impl Finished {
     fn bytes(&self) -> usize {
         match self {
             Self::Dense(pages) => pages.bytes(),
-            Self::Hashed(pages) => pages.bytes(),
+            Self::Hashed(pages, crowding) => pages.bytes() + crowding.bytes(),
         }
     }
 
@@ -268,7 +222,7 @@ impl Finished {
     fn end(&self, shape: &KeyShape) -> Option<Vec<u64>> {
         match self {
             Self::Dense(pages) => pages.end(shape.stride()),
-            Self::Hashed(pages) => pages.end(),
+            Self::Hashed(pages, _) => pages.end(),
         }
     }
 }
@@ -281,16 +235,17 @@ impl PageStream for Scan {
         let mut page = Page::of_width(self.shape.parts().len(), self.metrics);
         while !self.done && page.len() < self.page_size {
             if stop.is_stopped() {
+                self.unneeded = Some(Box::new(page));
                 return Err(EngineError::cancelled());
             }
             let current = match &mut *groups {
                 Some(current) => current,
                 none => none.insert(self.pass(stop)?),
             };
-            let room = self.page_size - page.len();
+            let room = (self.page_size - page.len()).min(AT_ONCE);
             let last = match current {
                 Finished::Dense(pages) => pages.take(room, &self.terms, &mut page),
-                Finished::Hashed(pages) => pages.take(room, &self.shape, &self.terms, &mut page),
+                Finished::Hashed(pages, _) => pages.take(room, &self.shape, &self.terms, &mut page),
             }?;
             if let Some(last) = last {
                 self.rest.from = Some((last, false));
@@ -302,8 +257,9 @@ impl PageStream for Scan {
             }
             if let Some(finished) = groups.take() {
                 self.budget.give_back(finished.bytes());
-                if let Finished::Dense(pages) = finished {
-                    self.left = pages.leave();
+                match finished {
+                    Finished::Dense(pages) => self.left = pages.leave(),
+                    Finished::Hashed(_, crowding) => self.crowding = crowding,
                 }
             }
         }
