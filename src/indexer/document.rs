@@ -41,7 +41,7 @@ pub fn roll_up(buckets: Page, job: &JobContext) -> Result<RolledUpPage, MisfitPa
 }
 
 /// How many documents are made between two looks at the stop signal.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 
 /// The same for as many buckets, from the first on, as can be had before a stop.
 pub(super) fn roll_up_until(buckets: Page, job: &JobContext, stop: &StopSignal) -> Result<RolledUpPage, MisfitPage> {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::document::roll_up_until;
+use super::document::{BLOCK, roll_up_until};
 use super::pool::Pulse;
 use super::run::{Run, Stage};
 use super::{Job, Settings, guarded};
@@ -248,7 +248,11 @@ impl<'a> Turn<'a> {
             // Whoever converts the page says what does not fit.
             return Ok(());
         }
-        for bucket in buckets.iter() {
+        for (at, bucket) in buckets.iter().enumerate() {
+            if at.is_multiple_of(BLOCK) && self.run.signal.is_stopped() {
+                // No document will be made of any.
+                return Ok(());
+            }
             if previous.is_some_and(|previous| bucket.key <= previous) {
                 return Err(format!("the engine delivered a bucket out of order: {:?}", bucket.key));
             }
