@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 /// A failed engine call. Adapters build it, callers ask it.
 ///
@@ -12,6 +13,7 @@ use std::fmt;
 #[derive(Debug)]
 pub struct EngineError {
     kind: EngineErrorKind,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -32,30 +34,47 @@ pub enum EngineErrorKind {
 }
 
 impl EngineError {
+    fn new(kind: EngineErrorKind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { kind, retry_after: None, source }
+    }
+
     /// The engine cannot do it now; the call is tried again.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind: EngineErrorKind::Unavailable, source: Some(source.into()) }
+        Self::new(EngineErrorKind::Unavailable, Some(source.into()))
     }
 
     /// The engine will not do it, however often it is asked.
     pub fn rejected(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind: EngineErrorKind::Rejected, source: Some(source.into()) }
+        Self::new(EngineErrorKind::Rejected, Some(source.into()))
     }
 
     /// An index that was named does not exist.
     pub fn not_found(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind: EngineErrorKind::NotFound, source: Some(source.into()) }
+        Self::new(EngineErrorKind::NotFound, Some(source.into()))
     }
 
     /// The rollup index knows the job already.
     pub fn already_exists(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind: EngineErrorKind::AlreadyExists, source: Some(source.into()) }
+        Self::new(EngineErrorKind::AlreadyExists, Some(source.into()))
     }
 
     /// The call was given up because its [`StopSignal`](super::StopSignal) was raised.
     #[must_use]
     pub fn cancelled() -> Self {
-        Self { kind: EngineErrorKind::Cancelled, source: None }
+        Self::new(EngineErrorKind::Cancelled, None)
+    }
+
+    /// The engine has asked not to be tried again before so long: a run waits at least that. Default: as long as its back-off says.
+    #[must_use]
+    pub fn after(mut self, retry_after: impl Into<Option<Duration>>) -> Self {
+        self.retry_after = retry_after.into();
+        self
+    }
+
+    /// How long the engine has asked to be left alone.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// What kind of failure it is.

@@ -122,6 +122,15 @@ pub trait PageStream: Send {
         let _ = threads;
     }
 
+    /// The run will ask for one more page after it has written the one that it has: a stream that waits for somebody else's work may have
+    /// it begun now. A stream that is parked is never asked to. Default: nothing.
+    fn fetch_ahead(&mut self) {}
+
+    /// Whether the stream still has what it reads from. One that was parked and has not is dropped, and the run opens another.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     /// How many source documents had no date and were left out, as far as the stream has seen.
     fn documents_skipped(&self) -> u64 {
         0

@@ -1,5 +1,7 @@
 //! A run between its turns.
 
+use std::time::Duration;
+
 use crate::engine::PageStream;
 use crate::job::Checkpoint;
 use crate::stop_signal::StopSignal;
@@ -18,6 +20,8 @@ pub(crate) struct Run {
     pub(super) turns: u64,
     /// Failed tries since something last went well.
     pub(super) failures: u32,
+    /// How long the engine has asked to be left alone after the last of them.
+    pub(super) retry_after: Duration,
     /// Whether a stream was opened before, so that opening another one is worth a notice.
     pub(super) has_streamed: bool,
 }
@@ -44,6 +48,7 @@ impl Run {
             committed: Checkpoint::default(),
             turns: 0,
             failures: 0,
+            retry_after: Duration::ZERO,
             has_streamed: false,
         }
     }

@@ -57,6 +57,8 @@ struct Unneeded {
 /// Why a turn cannot go on.
 struct Failure {
     transient: bool,
+    /// How long the engine has asked to be left alone.
+    retry_after: Option<Duration>,
     /// What was accepted before is worth a commit.
     keep: bool,
     chain: Vec<String>,
@@ -172,9 +174,14 @@ impl<'a> Turn<'a> {
             if buckets.is_empty() {
                 return Ok(Pages::Exhausted);
             }
+            // Known before the page is written: what is fetched ahead is written in this turn too.
+            let is_last = clock.monotonic() >= time_up;
+            if let Some(stream) = self.run.stream.as_mut().filter(|_| !is_last) {
+                stream.fetch_ahead();
+            }
             let page = self.convert(buckets)?;
             let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
-            if !is_whole || self.run.signal.is_stopped() || clock.monotonic() >= time_up {
+            if !is_whole || self.run.signal.is_stopped() || is_last {
                 self.unneeded.page = Some(page);
                 return Ok(Pages::Interrupted);
             }
@@ -206,6 +213,9 @@ impl<'a> Turn<'a> {
     }
 
     fn next_page(&mut self) -> Result<Page, EngineError> {
+        if self.run.stream.as_ref().is_some_and(|stream| !stream.is_whole()) {
+            self.run.stream = None;
+        }
         let stream = match &mut self.run.stream {
             Some(stream) => stream,
             empty => {
@@ -232,7 +242,7 @@ impl<'a> Turn<'a> {
         let page = converted.map_err(|text| {
             self.progress.stats.search_failures += 1;
             self.run.stream = None;
-            Failure { transient: false, keep: true, chain: vec![text], phase: Phase::Searching }
+            Failure { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
         })?;
         let stats = &mut self.progress.stats;
         stats.processing_time += self.job.indexer.clock.monotonic().saturating_sub(began);
@@ -272,13 +282,7 @@ impl<'a> Turn<'a> {
             self.progress.stats.index_failures += 1;
             // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
             self.run.stream = None;
-            self.run.stage = Stage::Opening { anew: false };
-            if error.kind() == EngineErrorKind::NotFound {
-                // The rollup index is gone: the next try prepares it again.
-                self.run.stage = Stage::Opening { anew: true };
-                return Failure { transient: true, ..self.failure(&error) };
-            }
-            self.failure(&error)
+            self.reopen(&error)
         })?;
         let taken = report.taken.min(documents.len());
         let accepted = report.rejected.iter().map(|item| item.index).min().unwrap_or(taken).min(taken);
@@ -325,13 +329,20 @@ impl<'a> Turn<'a> {
             }
             Err(error) => {
                 self.progress.stats.index_failures += 1;
-                let failure = self.failure(&error);
+                let failure = self.reopen(&error);
                 self.discard();
-                // Whether it took place is not known: the engine will tell.
-                self.run.stage = Stage::Opening { anew: false };
                 Err(failure)
             }
         }
+    }
+
+    /// The next try asks the engine how far it is: whether what failed took place is not known.
+    fn reopen(&mut self, error: &EngineError) -> Failure {
+        // If the rollup index is gone the next try prepares it again.
+        let is_gone = error.kind() == EngineErrorKind::NotFound;
+        self.run.stage = Stage::Opening { anew: is_gone };
+        let failure = self.failure(error);
+        Failure { transient: failure.transient || is_gone, ..failure }
     }
 
     /// Goes back to what is durable.
@@ -346,6 +357,7 @@ impl<'a> Turn<'a> {
 
     fn fail(&mut self, failure: Failure) -> EndOfTurn {
         let transient = failure.transient;
+        self.run.retry_after = failure.retry_after.unwrap_or_default();
         self.note_error(failure);
         self.run.failures += 1;
         if transient && self.run.failures < self.job.indexer.settings.retry_attempts {
@@ -361,7 +373,7 @@ impl<'a> Turn<'a> {
         let _ = guarded(|| drop((writer, stream)));
         self.discard();
         let chain = vec![format!("the engine panicked: {panic}")];
-        self.fail(Failure { transient: false, keep: false, chain, phase: self.phase })
+        self.fail(Failure { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
     }
 
     /// Saves and publishes: first on disk, then for everybody to see.
@@ -376,7 +388,7 @@ impl<'a> Turn<'a> {
             stats: progress.stats.clone(),
         };
         let mut turn = Some(turn);
-        let failures = run.failures;
+        let (failures, retry_after) = (run.failures, run.retry_after);
         loop {
             let (snapshot, is_stop) =
                 job.lifecycle.end_of_turn(end, &progress, indexer.clock.monotonic(), &indexer.revisions);
@@ -390,7 +402,8 @@ impl<'a> Turn<'a> {
                 Published::Again(again) => run = again,
                 Published::Queued { push } => return job.enqueue_if(push),
                 Published::BackingOff => {
-                    return job.back_off(number, back_off(&indexer.settings, failures, (job.id(), number)));
+                    let pause = back_off(&indexer.settings, failures, (job.id(), number));
+                    return job.back_off(number, pause.max(retry_after));
                 }
                 Published::Over(run) => {
                     let _ = guarded(|| drop(run));
@@ -412,6 +425,7 @@ impl<'a> Turn<'a> {
         let transient = error.is_transient() || error.is_cancelled();
         Failure {
             transient,
+            retry_after: error.retry_after(),
             keep: false,
             chain: JobError::chain_of(error as &(dyn Error + 'static)),
             phase: self.phase,

@@ -79,10 +79,10 @@ impl Random {
     }
 }
 
-/// Documents with everything that can be awkward, the same at every call.
-fn documents(count: u64) -> Vec<SourceDocument> {
+/// Documents with everything that can be awkward, as far as the engine can hold it, the same at every call.
+fn documents(harness: &dyn EngineHarness, count: u64) -> Vec<SourceDocument> {
     let mut random = Random(42);
-    (0..count).map(|_| document(&mut random)).collect()
+    (0..count).map(|_| harness.as_held(document(&mut random))).collect()
 }
 
 fn document(random: &mut Random) -> SourceDocument {
@@ -141,7 +141,7 @@ fn wide(id: &str) -> JobContext {
 /// Two indices, one of which lacks a field, and the same in a reference engine.
 fn loaded(harness: &dyn EngineHarness) -> MemoryHarness {
     let reference = MemoryHarness::new(MemoryEngine::new());
-    let documents = documents(600);
+    let documents = documents(harness, 600);
     let (first, second) = documents.split_at(400);
     let second: Vec<_> = second.iter().map(without_level).collect();
     for harness in [harness, &reference] {
@@ -299,7 +299,7 @@ fn a_scan_sees_one_snapshot(harness: &dyn EngineHarness) {
     let reference = loaded(harness);
     let job = context(config("a").terms(["node"]), &[TermsType::Keyword]);
     let stream = open(harness, &job, None, END);
-    harness.add("sensor-1", &documents(50));
+    harness.add("sensor-1", &documents(harness, 50));
     assert_same(&drain(stream, 100).0, &scan(&reference, &job, None, END).0);
 }
 

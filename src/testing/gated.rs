@@ -198,6 +198,14 @@ impl PageStream for GatedStream {
         self.stream.lend_threads(threads);
     }
 
+    fn fetch_ahead(&mut self) {
+        self.stream.fetch_ahead();
+    }
+
+    fn is_whole(&self) -> bool {
+        self.stream.is_whole()
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.stream.documents_skipped()
     }
