@@ -57,6 +57,7 @@
 //!
 //! * **tantivy**: `TantivyEngine` in [`engine`], the embedded engine. The dependency is re-exported beside it.
 //! * **redb**: `RedbStore` in [`store`], jobs in one ACID file.
+//! * **elasticsearch**: the module `cluster` and `ElasticsearchEngine`, for data in an Elasticsearch or OpenSearch cluster.
 //! * **rest**: the module `rest`, Elasticsearch's rollup job APIs as an axum router.
 //! * **tracing**: `TracingObserver`, an [`Observer`] that reports through `tracing`.
 //! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
@@ -67,6 +68,8 @@
 struct ReadmeIsTested;
 
 mod clock;
+#[cfg(feature = "elasticsearch")]
+pub mod cluster;
 #[cfg(any(feature = "tantivy", feature = "redb"))]
 mod durable;
 pub mod engine;

@@ -11,6 +11,8 @@ use crate::job::{Checkpoint, GroupKey, IndexPattern};
 mod capabilities;
 mod context;
 mod document;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 mod error;
 mod memory;
 mod metric;

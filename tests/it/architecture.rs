@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 /// The levels from the top; a module imports from levels below its own. Modules on one level do not import each other, but
 /// for the bottom: there everything may use `job` and `sync`.
-const LEVELS: [&[&str]; 6] = [
+const LEVELS: [&[&str]; 7] = [
     &["rest", "testing", "error"],
     &["manager"],
     &["indexer"],
     &["schedule", "lifecycle", "engine", "store"],
+    &["cluster"],
     &["job", "observer", "clock", "stop_signal"],
     &["sync", "durable"],
 ];

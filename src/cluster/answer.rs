@@ -1,0 +1,86 @@
+use std::io::Read;
+use std::time::Duration;
+
+use flate2::read::MultiGzDecoder;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::budget::Charge;
+use super::failure::{Cause, Failure};
+
+/// What came from the cluster, as it came.
+pub(super) struct Received {
+    pub(super) status: u16,
+    pub(super) is_packed: bool,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) bytes: Vec<u8>,
+    pub(super) charge: Charge,
+    pub(super) limit: usize,
+}
+
+/// An answer that says that all went well.
+pub(crate) struct Answer {
+    bytes: Vec<u8>,
+    /// What it takes of the budget until it is dropped.
+    _charge: Charge,
+}
+
+impl Received {
+    /// Unpacked, in the thread that asked.
+    pub(super) fn into_answer(mut self) -> Result<Answer, Failure> {
+        if self.is_packed {
+            self.bytes = self.unpacked()?;
+        }
+        if (200..300).contains(&self.status) {
+            return Ok(Answer { bytes: self.bytes, _charge: self.charge });
+        }
+        // What is no JSON comes from a proxy, and says nothing that can be relied upon.
+        let body = serde_json::from_slice(&self.bytes).unwrap_or(Value::Null);
+        Err(Failure::of_answer(self.status, &body).after(self.retry_after))
+    }
+
+    fn unpacked(&mut self) -> Result<Vec<u8>, Failure> {
+        const STEP: usize = 1 << 20;
+        let mut unpacked = Vec::new();
+        let mut decoder = MultiGzDecoder::new(self.bytes.as_slice());
+        loop {
+            if !self.charge.grow(STEP) {
+                return Err(no_memory());
+            }
+            let before = unpacked.len();
+            let read = (&mut decoder).take(STEP as u64).read_to_end(&mut unpacked);
+            read.map_err(|error| Failure::new(Cause::Unavailable, format!("the response is damaged: {error}")))?;
+            if unpacked.len() > self.limit {
+                return Err(too_large(self.limit));
+            }
+            if unpacked.len() == before {
+                return Ok(unpacked);
+            }
+        }
+    }
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Result<Value, Failure> {
+        self.read()
+    }
+
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        // A proxy that answers with a page of its own may be gone the next time.
+        serde_json::from_slice(&self.bytes).map_err(|error| {
+            Failure::new(Cause::Unavailable, format!("the response is not what was expected: {error}"))
+        })
+    }
+}
+
+pub(super) fn no_memory() -> Failure {
+    Failure::new(
+        Cause::Unavailable,
+        "the memory budget is used up by other responses (`ClusterOptions::memory_budget`)",
+    )
+}
+
+pub(super) fn too_large(limit: usize) -> Failure {
+    let text = format!("the response has more than {limit} bytes (`ClusterOptions::response_limit`)");
+    Failure::new(Cause::TooMuch, text)
+}

@@ -1,0 +1,89 @@
+//! How is a cluster spoken to? One HTTP client for the engine and the store of feature `elasticsearch`.
+//!
+//! [`Cluster`] is what a host makes of [`ClusterOptions`]; engine and store take it, and may share one. It owns one thread,
+//! `rollup-cluster`, on which the connections live; whoever asks something waits for its answer elsewhere, and may give it up at any
+//! moment, which closes its connection.
+
+mod answer;
+mod budget;
+mod failure;
+mod nodes;
+mod options;
+mod pending;
+mod product;
+mod request;
+mod tls;
+mod transport;
+
+use std::fmt;
+
+pub use options::{ClusterOptions, ClusterOptionsError, Credentials};
+
+pub(crate) use answer::Answer;
+pub(crate) use failure::{Cause, Failure};
+pub(crate) use pending::Pending;
+pub(crate) use product::{Kind, Product};
+pub(crate) use request::Request;
+
+use crate::stop_signal::StopSignal;
+use crate::sync::{Arc, Mutex};
+use transport::Transport;
+
+/// An Elasticsearch or OpenSearch cluster, to be spoken to from any thread.
+///
+/// Cloning is cheap: all clones share connections, memory budget and thread, which end with the last one.
+///
+/// ```no_run
+/// use rollup_jobs::cluster::{Cluster, ClusterOptions};
+///
+/// let cluster = Cluster::new(ClusterOptions::new(["http://localhost:9200"]))?;
+/// # Ok::<(), rollup_jobs::cluster::ClusterOptionsError>(())
+/// ```
+#[derive(Clone)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    transport: Transport,
+    /// What kind of cluster it is, once it has said so.
+    product: Mutex<Option<Product>>,
+}
+
+impl Cluster {
+    /// Takes the options, and starts the thread. Nothing is sent before there is something to ask.
+    ///
+    /// # Errors
+    /// [`ClusterOptionsError`] for options that cannot be used, or a thread that cannot be had.
+    pub fn new(options: ClusterOptions) -> Result<Self, ClusterOptionsError> {
+        let transport = Transport::new(&options)?;
+        Ok(Self { shared: Arc::new(Shared { transport, product: Mutex::new(None) }) })
+    }
+
+    /// Sends a request.
+    pub(crate) fn send(&self, request: Request) -> Pending {
+        self.shared.transport.send(request)
+    }
+
+    /// Sends a request, and waits for the answer: what it says, if it says that all went well.
+    pub(crate) fn ask(&self, request: Request, stop: &StopSignal) -> Result<Answer, Failure> {
+        self.send(request).answer(stop)
+    }
+
+    /// What kind of cluster it is.
+    pub(crate) fn product(&self, stop: &StopSignal) -> Result<Product, Failure> {
+        if let Some(product) = *self.shared.product.lock() {
+            return Ok(product);
+        }
+        let answer = self.ask(Request::get([]), stop)?;
+        let product = Product::of(&answer.json()?)?;
+        Ok(*self.shared.product.lock().insert(product))
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let product = self.shared.product.try_lock().and_then(|product| *product);
+        f.debug_struct("Cluster").field("product", &product).finish_non_exhaustive()
+    }
+}

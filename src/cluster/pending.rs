@@ -1,0 +1,77 @@
+use tokio::task::AbortHandle;
+
+use super::answer::{Answer, Received};
+use super::failure::{Cause, Failure};
+use crate::stop_signal::StopSignal;
+use crate::sync::{Arc, Monitor};
+
+type Slot = Arc<Monitor<Option<Result<Received, Failure>>>>;
+
+/// A request that is on its way. Dropping it gives it up: its connection is closed, and the server notices.
+pub(crate) struct Pending {
+    slot: Slot,
+    task: Option<AbortHandle>,
+}
+
+/// Where the answer goes. Whatever becomes of the task, there is one.
+pub(super) struct Reply(Slot);
+
+impl Pending {
+    pub(super) fn new() -> (Self, Reply) {
+        let slot = Slot::default();
+        (Self { slot: Arc::clone(&slot), task: None }, Reply(slot))
+    }
+
+    pub(super) fn by(mut self, task: AbortHandle) -> Self {
+        self.task = Some(task);
+        self
+    }
+
+    /// Lets it go its way: nobody is interested in the answer.
+    pub(crate) fn leave(mut self) {
+        self.task = None;
+    }
+
+    /// Waits for the answer, but not beyond a stop.
+    pub(crate) fn answer(self, stop: &StopSignal) -> Result<Answer, Failure> {
+        let slot = Arc::clone(&self.slot);
+        let _woken = stop.on_stop(move || {
+            // Whoever waits has looked at the signal under this lock, or will.
+            drop(slot.lock());
+            slot.notify_all();
+        });
+        let mut received = self.slot.lock();
+        let received = loop {
+            if stop.is_stopped() {
+                return Err(Failure::cancelled());
+            }
+            if let Some(received) = received.take() {
+                break received;
+            }
+            self.slot.wait(&mut received);
+        };
+        received?.into_answer()
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Reply {
+    pub(super) fn give(self, received: Result<Received, Failure>) {
+        *self.0.lock() = Some(received);
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        let nothing = || Err(Failure::new(Cause::Unavailable, "the request was given up"));
+        self.0.lock().get_or_insert_with(nothing);
+        self.0.notify_all();
+    }
+}

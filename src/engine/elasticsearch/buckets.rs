@@ -1,0 +1,144 @@
+//! From the answer to a search to buckets.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::query::COMPOSITE;
+use crate::cluster::{Cause, Failure};
+use crate::engine::{JobContext, MetricValues, Page};
+use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
+
+/// What a search answers, as far as it is looked at.
+#[derive(Deserialize)]
+pub(super) struct SearchAnswer {
+    #[serde(default)]
+    timed_out: bool,
+    #[serde(rename = "_shards")]
+    shards: Shards,
+    pub(super) pit_id: Option<String>,
+    #[serde(default)]
+    hits: Value,
+    #[serde(default)]
+    aggregations: Value,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Shards {
+    pub(super) total: u64,
+    pub(super) successful: u64,
+    #[serde(default)]
+    pub(super) failed: u64,
+    #[serde(default)]
+    failures: Value,
+}
+
+/// What a page of the cluster's became.
+pub(super) struct Buckets {
+    pub(super) page: Page,
+    /// Where the next page begins, if there is one.
+    pub(super) after: Option<GroupKey>,
+}
+
+impl SearchAnswer {
+    /// An answer that says less than everything is none.
+    pub(super) fn whole(self) -> Result<Self, Failure> {
+        if self.timed_out {
+            return Err(Failure::new(Cause::Unavailable, "the search timed out on the server"));
+        }
+        if self.shards.failed > 0 {
+            let error = serde_json::json!({ "failed_shards": self.shards.failures });
+            return Err(Failure::of_error(503, &error));
+        }
+        Ok(self)
+    }
+
+    pub(super) fn hits(&self) -> u64 {
+        self.hits["total"]["value"].as_u64().unwrap_or(0)
+    }
+
+    /// The buckets after `after` that begin before `before`.
+    pub(super) fn buckets(
+        &mut self,
+        job: &JobContext,
+        after: Option<&GroupKey>,
+        before: i64,
+    ) -> Result<Buckets, Failure> {
+        let mut page = Page::new(job);
+        let Value::Array(buckets) = self.aggregations[COMPOSITE]["buckets"].take() else {
+            return Err(Failure::new(Cause::Unavailable, "the answer to a search has no buckets"));
+        };
+        let mut last = None;
+        for bucket in &buckets {
+            let key = key(job, &bucket["key"])?;
+            // Documents with several dates bring buckets along that nobody asked for.
+            if matches!(key.first(), Some(KeyPart::Date(start)) if *start >= before) {
+                return Ok(Buckets { page, after: None });
+            }
+            if after.is_none_or(|after| key > *after) {
+                let doc_count = bucket["doc_count"].as_u64().ok_or_else(|| unexpected("doc_count", bucket))?;
+                let metrics = (0..job.config().metrics().len()).map(|at| metric(&bucket[at.to_string()]));
+                page.push(key.iter().cloned(), doc_count, metrics.collect::<Result<Vec<_>, _>>()?);
+            }
+            last = Some(key);
+        }
+        Ok(Buckets { page, after: last })
+    }
+}
+
+fn unexpected(what: &str, found: &Value) -> Failure {
+    Failure::new(Cause::Refused, format!("the cluster answered a [{what}] that it cannot have: {found}"))
+}
+
+fn key(job: &JobContext, found: &Value) -> Result<GroupKey, Failure> {
+    let (config, groups) = (job.config(), job.config().groups());
+    let interval = groups.histogram().map_or(1.0, Histogram::interval);
+    let histograms = groups.histogram_fields().len();
+    let parts = config.key_names().iter().enumerate();
+    let parts = parts.map(|(at, name)| match (at, &found[&**name]) {
+        (0, value) => date(job, value).ok_or_else(|| {
+            let text = format!(
+                "the cluster begins a date bucket at [{value}], where by these rules of time zones none begins"
+            );
+            Failure::new(Cause::Refused, text)
+        }),
+        (_, Value::Null) => Ok(KeyPart::Null),
+        (at, value) if at <= histograms => histogram(value, interval).ok_or_else(|| unexpected(name, value)),
+        (at, value) => term(job.terms_types().get(at - 1 - histograms), value).ok_or_else(|| unexpected(name, value)),
+    });
+    parts.collect()
+}
+
+fn date(job: &JobContext, value: &Value) -> Option<KeyPart> {
+    let start = value.as_i64()?;
+    (job.config().rounding().round_down(start) == start).then_some(KeyPart::Date(start))
+}
+
+/// The number of the bucket with this key, which is a product with the interval.
+fn histogram(value: &Value, interval: f64) -> Option<KeyPart> {
+    let key = value.as_f64()?;
+    let about = (key / interval).round();
+    let number = [about, about.next_up().ceil(), about.next_down().floor()];
+    let number = number.into_iter().find(|number| (number * interval).to_bits() == key.to_bits())?;
+    Some(KeyPart::Histogram { number, interval })
+}
+
+fn term(kind: Option<&TermsType>, value: &Value) -> Option<KeyPart> {
+    match kind.unwrap_or(&TermsType::Keyword) {
+        TermsType::Keyword => value.as_str().map(|text| KeyPart::Text(text.into())),
+        TermsType::Integer | TermsType::Unsigned => {
+            value.as_i64().map(KeyPart::Integer).or_else(|| value.as_u64().map(KeyPart::Unsigned))
+        }
+        // As it is: the cluster tells -0.0 from 0.0.
+        TermsType::Floating => value.as_f64().map(KeyPart::Double),
+    }
+}
+
+fn metric(stats: &Value) -> Result<MetricValues, Failure> {
+    let number = |name: &str, nothing: f64| match &stats[name] {
+        Value::Null => Ok(nothing),
+        found => found.as_f64().ok_or_else(|| unexpected(name, stats)),
+    };
+    let count = stats["count"].as_u64().ok_or_else(|| unexpected("stats", stats))?;
+    let (min, max) = (number("min", f64::INFINITY)?, number("max", f64::NEG_INFINITY)?);
+    Ok(MetricValues::from_parts(count, number("sum", 0.0)?, min, max))
+}

@@ -1,0 +1,103 @@
+//! Which indices a pattern means, and what fields they have.
+
+use serde_json::Value;
+
+use super::of_job;
+use crate::cluster::{Cause, Cluster, Failure, Request};
+use crate::engine::{FieldCapabilities, FieldType, JobContext, StopSignal};
+use crate::job::IndexPattern;
+
+/// What a pattern means at this moment.
+pub(super) struct Resolved {
+    /// All names, aliases and data streams included, sorted.
+    pub(super) names: Vec<String>,
+    /// Whether there is an index that is open.
+    pub(super) has_open: bool,
+}
+
+/// The pattern without what only makes it readable.
+pub(super) fn expression(pattern: &IndexPattern) -> String {
+    pattern.items().collect::<Vec<_>>().join(",")
+}
+
+pub(super) fn resolve(
+    cluster: &Cluster,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    stop: &StopSignal,
+) -> Result<Resolved, Failure> {
+    let request = Request::get(["_resolve", "index", &expression(pattern)]).query("expand_wildcards", "all");
+    let answer = cluster.ask(of_job(job, request), stop)?.json()?;
+    let entries = |kind: &str| answer[kind].as_array().cloned().unwrap_or_default();
+    let has = |entry: &Value, attribute: &str| {
+        entry["attributes"].as_array().is_some_and(|attributes| attributes.iter().any(|found| found == attribute))
+    };
+    let (indices, aliases, streams) = (entries("indices"), entries("aliases"), entries("data_streams"));
+    let has_open = indices.iter().any(|index| has(index, "open")) || !aliases.is_empty() || !streams.is_empty();
+    let mut names: Vec<String> = [&indices, &aliases, &streams]
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry["name"].as_str().map(str::to_owned))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    // Servers differ in whether they say so themselves.
+    let plain =
+        pattern.items().enumerate().filter(|(at, item)| !(item.contains('*') || *at > 0 && item.starts_with('-')));
+    for (_, name) in plain {
+        if !names.iter().any(|known| known == name) {
+            return Err(Failure::new(Cause::NotFound, format!("no such index [{name}]")));
+        }
+    }
+    Ok(Resolved { names, has_open })
+}
+
+/// The types of `fields` in the indices of a pattern.
+pub(super) fn capabilities(
+    cluster: &Cluster,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    fields: &[&str],
+) -> Result<FieldCapabilities, Failure> {
+    let never = StopSignal::never();
+    let resolved = resolve(cluster, job, pattern, &never)?;
+    let mut capabilities = FieldCapabilities::new(resolved.names);
+    if !resolved.has_open {
+        return Ok(capabilities);
+    }
+    let request = Request::get([&expression(pattern), "_field_caps"]).query("fields", fields.join(","));
+    let request = request.query("include_unmapped", "true");
+    let answer = cluster.ask(of_job(job, request), &never)?.json()?;
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    let concrete = texts(&answer["indices"]);
+    for field in fields {
+        for (name, found) in answer["fields"][*field].as_object().into_iter().flatten() {
+            if name == "unmapped" {
+                continue;
+            }
+            // Indices are named where they do not all agree.
+            let named = texts(&found["indices"]);
+            let is_aggregatable = found["aggregatable"].as_bool().unwrap_or(false);
+            for index in if named.is_empty() { &concrete } else { &named } {
+                capabilities.add(field, index, field_type(name), is_aggregatable, 0);
+            }
+        }
+    }
+    Ok(capabilities)
+}
+
+fn field_type(name: &str) -> FieldType {
+    match name {
+        "date" => FieldType::Date,
+        "date_nanos" => FieldType::DateNanos,
+        "long" => FieldType::Long,
+        "double" => FieldType::Double,
+        "keyword" => FieldType::Keyword,
+        "text" => FieldType::Text,
+        "boolean" => FieldType::Boolean,
+        "ip" => FieldType::Ip,
+        other => FieldType::Other(other.to_owned()),
+    }
+}

@@ -1,0 +1,226 @@
+//! `ElasticsearchEngine`: the engine where one machine is too small. Feature `elasticsearch`.
+//!
+//! Source indices and rollup indices are in an Elasticsearch or OpenSearch cluster, which does the aggregating, and keeps what is
+//! rolled up as Elasticsearch itself would: the same documents with the same ids, in an index that Elasticsearch's rollup search reads.
+//!
+//! It was run against OpenSearch 3.8 and Elasticsearch 9.1. Elasticsearch 7.17 and 8 and OpenSearch 2 are spoken to as well, untested.
+//!
+//! # What differs from the embedded engines
+//!
+//! * A scan reads from a point in time. Where the cluster refuses one, since too many are open, it reads what is there when each page is
+//!   asked for: a document that is added behind the scan is then rolled up, one that is added before it is not.
+//! * -0.0 and 0.0 are two terms, and two buckets of a histogram, as Elasticsearch's own rollups have them.
+//! * OpenSearch and Elasticsearch 7 count a document with several values in a field again for each further value in the same bucket;
+//!   Elasticsearch 9 counts it once.
+//! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
+//! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made anew by the
+//!   next write.
+
+mod buckets;
+mod indices;
+mod query;
+mod rollup_index;
+mod scan;
+mod snapshot;
+mod writer;
+
+use std::fmt;
+use std::time::Duration;
+
+use super::{
+    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter, ScanRequest,
+    StopSignal,
+};
+use crate::cluster::{Cause, Cluster, Failure, Request};
+use crate::job::IndexPattern;
+use crate::sync::Arc;
+use rollup_index::{RollupIndices, Standing};
+use scan::Scan;
+use snapshot::Snapshots;
+use writer::BulkWriter;
+
+/// How the engine uses its cluster.
+#[derive(Debug, Clone)]
+pub struct ElasticsearchOptions {
+    refresh: bool,
+    points_in_time: usize,
+    keep_alive: Duration,
+    bulk_bytes: usize,
+    bulk_timeout: Duration,
+}
+
+impl Default for ElasticsearchOptions {
+    fn default() -> Self {
+        Self {
+            refresh: true,
+            points_in_time: 20,
+            keep_alive: Duration::from_mins(5),
+            bulk_bytes: 5 << 20,
+            bulk_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl ElasticsearchOptions {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a run refreshes its source indices before it reads. A document that is not refreshed is invisible, and would be left out
+    /// for ever once its bucket is rolled up. It needs the privilege `maintenance` on them (without it the run ends with that reason):
+    /// who cannot grant it switches this off and gives the jobs a `delay` longer than the indices' `refresh_interval`. Default: yes.
+    #[must_use]
+    pub fn refresh(mut self, refresh: bool) -> Self {
+        self.refresh = refresh;
+        self
+    }
+
+    /// How many points in time the engine holds open at once, at least one. A run that needs one more takes that of the run which has
+    /// waited longest for its turn; that one opens its source again. Default: 20.
+    #[must_use]
+    pub fn points_in_time(mut self, most: usize) -> Self {
+        self.points_in_time = most.max(1);
+        self
+    }
+
+    /// How long the cluster keeps a point in time that nobody reads from: longer than a run waits for its next turn. Default: 5 minutes.
+    #[must_use]
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// How large a `_bulk` request may be, in bytes before it is packed. Default: 5 MiB.
+    #[must_use]
+    pub fn bulk_bytes(mut self, bytes: usize) -> Self {
+        self.bulk_bytes = bytes.max(1);
+        self
+    }
+
+    /// How long a `_bulk` request may take. A stop waits for one that is on its way, so this long at most. Default: 20 s.
+    #[must_use]
+    pub fn bulk_timeout(mut self, timeout: Duration) -> Self {
+        self.bulk_timeout = timeout;
+        self
+    }
+}
+
+/// An engine whose data is in a cluster.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use rollup_jobs::RollupJobManager;
+/// use rollup_jobs::cluster::{Cluster, ClusterOptions};
+/// use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
+/// use rollup_jobs::store::MemoryStore;
+///
+/// let cluster = Cluster::new(ClusterOptions::new(["http://localhost:9200"]))?;
+/// let engine = Arc::new(ElasticsearchEngine::new(cluster));
+/// let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct ElasticsearchEngine {
+    shared: Arc<Shared>,
+}
+
+/// What the engine, its streams and its writers have in common.
+struct Shared {
+    cluster: Cluster,
+    options: ElasticsearchOptions,
+    snapshots: Snapshots,
+    rollups: RollupIndices,
+}
+
+impl ElasticsearchEngine {
+    /// With the default options.
+    #[must_use]
+    pub fn new(cluster: Cluster) -> Self {
+        Self::with_options(cluster, ElasticsearchOptions::default())
+    }
+
+    /// With these options.
+    #[must_use]
+    pub fn with_options(cluster: Cluster, options: ElasticsearchOptions) -> Self {
+        let snapshots = Snapshots::new(cluster.clone(), options.points_in_time);
+        let rollups = RollupIndices::new(cluster.clone());
+        Self { shared: Arc::new(Shared { cluster, options, snapshots, rollups }) }
+    }
+}
+
+impl fmt::Debug for ElasticsearchEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ElasticsearchEngine").field("cluster", &self.shared.cluster).finish_non_exhaustive()
+    }
+}
+
+impl Engine for ElasticsearchEngine {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        indices::capabilities(&self.shared.cluster, job, pattern, fields)
+            .map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.shared.rollups.prepare(job)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let pattern = job.config().index_pattern();
+        let scan = Scan::open(&self.shared, job, request, stop);
+        Ok(Box::new(scan.map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))?))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(BulkWriter::new(Arc::clone(&self.shared), job)))
+    }
+
+    /// It keeps none. But if the rollup index is not the one that was prepared, there is nothing of the job.
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        Ok(match self.shared.rollups.check(job)? {
+            Standing::Prepared => CommittedCheckpoint::NotKept,
+            Standing::Gone => CommittedCheckpoint::Kept(None),
+        })
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.shared.rollups.remove(job, self.shared.options.bulk_timeout)
+    }
+}
+
+/// A failed request as the error of an engine call.
+fn failed(what: &str, failure: Failure) -> EngineError {
+    let text = format!("{what}: {failure}");
+    let error = match failure.cause() {
+        Cause::Cancelled => return EngineError::cancelled(),
+        Cause::NotFound => EngineError::not_found(text),
+        Cause::Refused | Cause::Conflict => EngineError::rejected(text),
+        Cause::Exists | Cause::LostSnapshot | Cause::NoSnapshot | Cause::TooMuch | Cause::Unavailable => {
+            EngineError::unavailable(text)
+        }
+    };
+    error.after(failure.retry_after())
+}
+
+/// The version that documents are written with: it grows with the ownership of the job store, and lies above any that a server gave out
+/// by itself, so that what a former owner still writes is refused.
+fn version(job: &JobContext) -> u64 {
+    const ABOVE_INTERNAL: u64 = 1 << 32;
+    ABOVE_INTERNAL + job.ownership_epoch()
+}
+
+/// A request for a job, in the name of whom it was put.
+fn of_job(job: &JobContext, request: Request) -> Request {
+    request.identity(job.identity())
+}

@@ -1,0 +1,284 @@
+//! The rollup index: created as Elasticsearch creates it, with each job's definition in its `_meta`, and never by accident.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::{failed, of_job, version};
+use crate::cluster::{Answer, Cause, Cluster, Failure, Request};
+use crate::engine::{EngineError, JobContext, StopSignal};
+use crate::sync::{Arc, Mutex};
+
+/// The member of `_meta` that is ours: which index it was written for.
+const OURS: &str = "rollup-jobs";
+const INDEX_UUID: &str = "index_uuid";
+
+/// Documents that are deleted at once.
+const DELETED_AT_ONCE: usize = 10_000;
+
+/// Rollup indices, and who may change the `_meta` of one at a time: the cluster replaces it as a whole, whoever comes last.
+pub(super) struct RollupIndices {
+    cluster: Cluster,
+    locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+}
+
+/// What there is of a job in its rollup index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The index is the one that was prepared.
+    Prepared,
+    /// The index is gone, or another one has its place.
+    Gone,
+}
+
+/// A rollup index as the cluster describes it.
+struct Found {
+    uuid: String,
+    meta: Option<Map<String, Value>>,
+    has_alias: bool,
+}
+
+/// The alias by which a rollup index is written to.
+pub(super) fn alias(job: &JobContext) -> String {
+    format!("rollup-jobs-write-{}", job.config().rollup_index())
+}
+
+impl RollupIndices {
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self { cluster, locks: Mutex::default() }
+    }
+
+    /// Creates or checks the index, and has it know the job.
+    pub(super) fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let lock = self.lock_of(job);
+        let _alone = lock.lock();
+        let found = match self.find(job).map_err(|failure| of_index(job, failure))? {
+            Some(found) => found,
+            None => self.create(job).map_err(|failure| of_index(job, failure))?,
+        };
+        if found.entry(job)?.is_none() || !found.is_ours() {
+            self.write_entry(job, &found)?;
+        } else if self.has_documents(job).map_err(|failure| of_index(job, failure))? {
+            let (index, id) = (job.config().rollup_index(), job.id());
+            return Err(EngineError::already_exists(format!("rollup index [{index}] has documents of job [{id}]")));
+        }
+        self.ensure_alias(job, &found)
+    }
+
+    /// Whether the index is the one that was prepared. What another client's write took out of it is put back.
+    pub(super) fn check(&self, job: &JobContext) -> Result<Standing, EngineError> {
+        let lock = self.lock_of(job);
+        let _alone = lock.lock();
+        let Some(found) = self.find(job).map_err(|failure| of_index(job, failure))? else {
+            return Ok(Standing::Gone);
+        };
+        if !found.is_ours() {
+            return Ok(Standing::Gone);
+        }
+        if found.entry(job)?.is_none() {
+            self.write_entry(job, &found)?;
+        }
+        self.ensure_alias(job, &found)?;
+        Ok(Standing::Prepared)
+    }
+
+    /// Removes the job's documents, and then what the index knows of it.
+    pub(super) fn remove(&self, job: &JobContext, timeout: Duration) -> Result<(), EngineError> {
+        let in_index = |failure| of_index(job, failure);
+        while self.delete_some(job, timeout).map_err(in_index)? {}
+        let lock = self.lock_of(job);
+        let _alone = lock.lock();
+        match self.find(job).map_err(in_index)? {
+            Some(found) if found.entries(job).is_ok_and(|entries| entries.contains_key(job.id())) => {
+                self.write_meta(job, &found, |entries| {
+                    entries.remove(job.id());
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn lock_of(&self, job: &JobContext) -> Arc<Mutex<()>> {
+        Arc::clone(self.locks.lock().entry(job.config().rollup_index().to_owned()).or_default())
+    }
+
+    fn ask(&self, job: &JobContext, request: Request) -> Result<Answer, Failure> {
+        self.cluster.ask(of_job(job, request), &StopSignal::never())
+    }
+
+    fn find(&self, job: &JobContext) -> Result<Option<Found>, Failure> {
+        let request = Request::get([job.config().rollup_index()])
+            .query("filter_path", "*.aliases,*.mappings._meta,*.settings.index.uuid");
+        let answer = match self.ask(job, request) {
+            Ok(answer) => answer.json()?,
+            Err(failure) if failure.cause() == Cause::NotFound => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        let indices = answer.as_object().map(Map::values).into_iter().flatten().collect::<Vec<_>>();
+        let [index] = indices.as_slice() else {
+            return Err(Failure::new(
+                Cause::Refused,
+                format!("it is {} indices, where it has to be one", indices.len()),
+            ));
+        };
+        let uuid = index["settings"]["index"]["uuid"].as_str();
+        let uuid = uuid.ok_or_else(|| Failure::new(Cause::Unavailable, "the cluster does not say its UUID"))?;
+        Ok(Some(Found {
+            uuid: uuid.to_owned(),
+            meta: index["mappings"]["_meta"].as_object().cloned(),
+            has_alias: !index["aliases"][alias(job)].is_null(),
+        }))
+    }
+
+    /// Creates the index without any job. Somebody else may have done it meanwhile.
+    fn create(&self, job: &JobContext) -> Result<Found, Failure> {
+        let request = Request::put([job.config().rollup_index()]).json(&json!({
+            "mappings": {
+                "_meta": { "_rollup": {}, "rollup-version": "" },
+                "dynamic_templates": [
+                    { "strings": { "match_mapping_type": "string", "mapping": { "type": "keyword" } } },
+                    // As Elasticsearch has it, but for the format: by the default one instants before 1970 are years.
+                    { "date_histograms": {
+                        "path_match": "*.date_histogram.timestamp",
+                        "mapping": { "type": "date", "format": "strict_date_time||epoch_millis" }
+                    } },
+                    // By default they would be 32-bit floats.
+                    { "doubles": { "match_mapping_type": "double", "mapping": { "type": "double" } } }
+                ]
+            }
+        }));
+        match self.ask(job, request) {
+            Ok(_) => {}
+            Err(failure) if failure.cause() == Cause::Exists => {}
+            Err(failure) => return Err(failure),
+        }
+        let gone = || Failure::new(Cause::Unavailable, "it is gone again");
+        self.find(job)?.ok_or_else(gone)
+    }
+
+    fn has_documents(&self, job: &JobContext) -> Result<bool, Failure> {
+        self.ask(job, Request::post([job.config().rollup_index(), "_refresh"]))?;
+        Ok(!self.documents(job, 1)?.is_empty())
+    }
+
+    /// Ids of documents of the job.
+    fn documents(&self, job: &JobContext, most: usize) -> Result<Vec<String>, Failure> {
+        let request = Request::post([job.config().rollup_index(), "_search"])
+            .query("allow_partial_search_results", "false")
+            .json(&json!({
+                "size": most,
+                "_source": false,
+                "track_total_hits": false,
+                "query": { "bool": { "filter": [{ "term": { "_rollup.id": job.id() } }] } }
+            }));
+        let answer = self.ask(job, request)?.json()?;
+        let hits = answer["hits"]["hits"].as_array().into_iter().flatten();
+        Ok(hits.filter_map(|hit| hit["_id"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// Deletes documents of the job. `false` if there were none.
+    fn delete_some(&self, job: &JobContext, timeout: Duration) -> Result<bool, Failure> {
+        let index = job.config().rollup_index();
+        match self.ask(job, Request::post([index, "_refresh"])) {
+            Err(failure) if failure.cause() == Cause::NotFound => return Ok(false),
+            other => other?,
+        };
+        let ids = self.documents(job, DELETED_AT_ONCE)?;
+        if ids.is_empty() {
+            return Ok(false);
+        }
+        let mut body = String::new();
+        for id in ids {
+            // The version makes the same id free for what this owner writes next.
+            let delete = json!({ "delete": { "_id": id, "version": version(job), "version_type": "external_gte" } });
+            body.push_str(&delete.to_string());
+            body.push('\n');
+        }
+        let request = Request::post([index, "_bulk"])
+            .query("timeout", format!("{}ms", timeout.as_millis()))
+            .query("filter_path", "errors,items.*.status,items.*.error")
+            .timeout(timeout)
+            .body(body.into_bytes());
+        let answer = self.ask(job, request)?.json()?;
+        for item in answer["items"].as_array().into_iter().flatten() {
+            let status = item["delete"]["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+            if !matches!(status, 200..=299 | 404) {
+                return Err(Failure::of_error(status, &item["delete"]["error"]));
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_entry(&self, job: &JobContext, found: &Found) -> Result<(), EngineError> {
+        self.write_meta(job, found, |entries| {
+            entries.insert(job.id().to_owned(), job.config().to_json());
+        })
+    }
+
+    /// Writes the whole `_meta` again, with the jobs that it has changed.
+    fn write_meta(
+        &self,
+        job: &JobContext,
+        found: &Found,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Result<(), EngineError> {
+        let mut entries = found.entries(job)?.clone();
+        change(&mut entries);
+        let mut meta = found.meta.clone().unwrap_or_default();
+        meta.insert("_rollup".to_owned(), Value::Object(entries));
+        meta.insert(OURS.to_owned(), json!({ INDEX_UUID: found.uuid }));
+        let request = Request::put([job.config().rollup_index(), "_mapping"]).json(&json!({ "_meta": meta }));
+        self.ask(job, request).map_err(|failure| of_index(job, failure))?;
+        Ok(())
+    }
+
+    fn ensure_alias(&self, job: &JobContext, found: &Found) -> Result<(), EngineError> {
+        if found.has_alias {
+            return Ok(());
+        }
+        let (index, alias) = (job.config().rollup_index(), alias(job));
+        let add = json!({ "add": { "index": index, "alias": alias, "is_hidden": true, "is_write_index": true } });
+        let request = Request::post(["_aliases"]).json(&json!({ "actions": [add] }));
+        self.ask(job, request).map_err(|failure| of_index(job, failure))?;
+        Ok(())
+    }
+}
+
+impl Found {
+    /// Whether `_meta` was written for this very index, and not for one that it was copied or restored from.
+    fn is_ours(&self) -> bool {
+        let ours = self.meta.as_ref().and_then(|meta| meta.get(OURS));
+        ours.is_some_and(|ours| ours[INDEX_UUID] == self.uuid)
+    }
+
+    /// The job's definition, if the index knows it.
+    fn entry(&self, job: &JobContext) -> Result<Option<&Value>, EngineError> {
+        let entry = self.entries(job)?.get(job.id());
+        if entry.is_some_and(|entry| *entry != job.config().to_json()) {
+            let (index, id) = (job.config().rollup_index(), job.id());
+            return Err(EngineError::already_exists(format!(
+                "rollup index [{index}] knows another definition of job [{id}]"
+            )));
+        }
+        Ok(entry)
+    }
+
+    /// The definitions of jobs, by id.
+    fn entries(&self, job: &JobContext) -> Result<&Map<String, Value>, EngineError> {
+        let index = job.config().rollup_index();
+        let refused = |missing: &str| {
+            let text = "Rollup data cannot be added to existing indices that contain non-rollup data";
+            EngineError::rejected(format!(
+                "{text} (expected to find {missing} in mapping of rollup index [{index}] but not found)."
+            ))
+        };
+        let meta = self.meta.as_ref().ok_or_else(|| refused("_meta key"))?;
+        meta.get("_rollup").and_then(Value::as_object).ok_or_else(|| refused("rollup meta key [_rollup]"))
+    }
+}
+
+/// A failed request as the error of a call that is about the rollup index.
+pub(super) fn of_index(job: &JobContext, failure: Failure) -> EngineError {
+    failed(&format!("rollup index [{}]", job.config().rollup_index()), failure)
+}

@@ -1,0 +1,147 @@
+//! A scan: page after page of a composite aggregation, the next one on its way while the one before is written.
+
+use serde_json::Value;
+
+use super::buckets::{Buckets, SearchAnswer};
+use super::indices::{expression, resolve};
+use super::snapshot::Snapshot;
+use super::{Shared, failed, of_job, query};
+use crate::cluster::{Answer, Cause, Failure, Pending, Request};
+use crate::engine::{EngineError, JobContext, Page, PageStream, ScanRequest, StopSignal};
+use crate::job::GroupKey;
+use crate::sync::Arc;
+
+/// After so many pages that went well a page may be larger again.
+const GROWS_AFTER: u32 = 8;
+
+pub(super) struct Scan {
+    shared: Arc<Shared>,
+    job: JobContext,
+    /// The search for the next page, if it is on its way. It is given up before what it reads from is closed.
+    ahead: Option<Pending>,
+    snapshot: Snapshot,
+    before: i64,
+    /// After which key the next page begins.
+    after: Option<GroupKey>,
+    /// How many buckets a page has, and how many pages of that size went well.
+    size: usize,
+    went_well: u32,
+    /// Documents without a date, once they were counted.
+    skipped: Option<u64>,
+    is_done: bool,
+}
+
+impl Scan {
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Self, Failure> {
+        let (cluster, options, pattern) = (&shared.cluster, &shared.options, job.config().index_pattern());
+        let snapshot = if resolve(cluster, job, pattern, stop)?.has_open {
+            let indices = expression(pattern);
+            if options.refresh {
+                cluster.ask(of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
+            }
+            shared.snapshots.open(job, &indices, options.keep_alive, stop)?
+        } else {
+            Snapshot::Nothing
+        };
+        Ok(Self {
+            shared: Arc::clone(shared),
+            job: job.clone(),
+            snapshot,
+            before: request.before,
+            after: request.after,
+            ahead: None,
+            size: job.config().page_size(),
+            went_well: 0,
+            skipped: None,
+            is_done: false,
+        })
+    }
+
+    /// Sends a search.
+    fn send(&self, body: Value) -> Result<Pending, Failure> {
+        let Shared { cluster, snapshots, options, .. } = &*self.shared;
+        let request = self.snapshot.search(snapshots, &self.job, body, options.keep_alive);
+        let taken = || Failure::new(Cause::LostSnapshot, "another run has taken the point in time");
+        Ok(cluster.send(request.ok_or_else(taken)?))
+    }
+
+    fn send_for_page(&self) -> Result<Pending, Failure> {
+        self.send(query::page(&self.job, self.after.as_ref(), self.before, self.size))
+    }
+
+    fn read(&self, answer: Result<Answer, Failure>) -> Result<SearchAnswer, Failure> {
+        let read = answer.and_then(|answer| answer.read::<SearchAnswer>()?.whole());
+        self.snapshot.was_read(read.as_ref().ok().and_then(|read| read.pit_id.clone()));
+        read
+    }
+
+    fn count_skipped(&mut self, stop: &StopSignal) -> Result<(), Failure> {
+        if self.skipped.is_none() {
+            let answer = self.send(query::without_date(&self.job))?.answer(stop);
+            self.skipped = Some(self.read(answer)?.hits());
+        }
+        Ok(())
+    }
+
+    /// The next page that has buckets, or none at the end.
+    fn next(&mut self, stop: &StopSignal) -> Result<Page, Failure> {
+        let mut page = Page::new(&self.job);
+        if matches!(self.snapshot, Snapshot::Nothing) {
+            return Ok(page);
+        }
+        self.count_skipped(stop)?;
+        while page.is_empty() && !self.is_done {
+            let search = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
+            let found = self.read(search.answer(stop));
+            let found = found.and_then(|mut found| found.buckets(&self.job, self.after.as_ref(), self.before));
+            match found {
+                Ok(Buckets { page: found, after }) => {
+                    self.grow();
+                    self.is_done = after.is_none();
+                    self.after = after.or_else(|| self.after.take());
+                    page = found;
+                }
+                Err(failure) if failure.cause() == Cause::TooMuch && self.size > 1 => {
+                    (self.size, self.went_well) = (self.size / 2, 0);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(page)
+    }
+
+    /// What was too large once may fit later.
+    fn grow(&mut self) {
+        self.went_well += 1;
+        if self.went_well >= GROWS_AFTER {
+            (self.size, self.went_well) = ((self.size * 2).min(self.job.config().page_size()), 0);
+        }
+    }
+}
+
+impl PageStream for Scan {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
+        let pattern = self.job.config().index_pattern().clone();
+        self.next(stop).map_err(|failure| failed(&format!("search of [{pattern}]"), failure))
+    }
+
+    fn fetch_ahead(&mut self) {
+        if !self.is_done && self.ahead.is_none() {
+            // What fails now fails again when the page is asked for.
+            self.ahead = self.send_for_page().ok();
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.snapshot.is_whole()
+    }
+
+    fn documents_skipped(&self) -> u64 {
+        self.skipped.unwrap_or(0)
+    }
+}

@@ -1,0 +1,191 @@
+//! Points in time: what a scan reads from. There are only so many at once.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::buckets::Shards;
+use super::of_job;
+use crate::cluster::{Cause, Cluster, Failure, Kind, Product, Request};
+use crate::engine::{JobContext, StopSignal};
+use crate::job::RunAs;
+use crate::sync::{Arc, Mutex, Weak};
+
+/// The points in time of an engine.
+pub(super) struct Snapshots {
+    cluster: Cluster,
+    most: usize,
+    /// Those that are open; the one that was read from last is the last.
+    open: Mutex<VecDeque<Weak<Slot>>>,
+}
+
+type Slot = Mutex<Held>;
+
+/// The point in time of a scan.
+pub(super) struct Held {
+    /// None if it was taken away.
+    point: Option<PointInTime>,
+    /// Whether a search of it is on its way.
+    is_read: bool,
+}
+
+/// An open point in time, closed when it is dropped.
+struct PointInTime {
+    id: String,
+    cluster: Cluster,
+    product: Product,
+    identity: Option<RunAs>,
+}
+
+/// What a scan reads from.
+pub(super) enum Snapshot {
+    /// A point in time, unless another run has taken it away.
+    PointInTime(Arc<Slot>),
+    /// The indices as they are: the cluster has no point in time to give.
+    Live(String),
+    /// There is no index.
+    Nothing,
+}
+
+impl Snapshots {
+    pub(super) fn new(cluster: Cluster, most: usize) -> Self {
+        Self { cluster, most, open: Mutex::default() }
+    }
+
+    /// Opens a point in time over the indices of an expression.
+    pub(super) fn open(
+        &self,
+        job: &JobContext,
+        indices: &str,
+        keep_alive: Duration,
+        stop: &StopSignal,
+    ) -> Result<Snapshot, Failure> {
+        self.make_room();
+        let product = self.cluster.product(stop)?;
+        let keep_alive = format!("{}ms", keep_alive.as_millis());
+        let request = match product.kind {
+            Kind::Elasticsearch => Request::post([indices, "_pit"]),
+            Kind::OpenSearch => {
+                Request::post([indices, "_search", "point_in_time"]).query("allow_partial_pit_creation", "false")
+            }
+        };
+        // Done twice there would be two, of which nobody knew the first.
+        let request = of_job(job, request.once().query("keep_alive", keep_alive));
+        let answer = match self.cluster.ask(request, stop) {
+            Ok(answer) => answer.json()?,
+            // Too many are open.
+            Err(failure) if failure.cause() == Cause::NoSnapshot => return Ok(Snapshot::Live(indices.to_owned())),
+            Err(failure) => return Err(failure),
+        };
+        let id = answer[match product.kind {
+            Kind::Elasticsearch => "id",
+            Kind::OpenSearch => "pit_id",
+        }]
+        .as_str();
+        let Some(id) = id.map(str::to_owned) else {
+            return Err(Failure::new(Cause::Unavailable, "the answer to the opening of a point in time has no id"));
+        };
+        let identity = job.identity().cloned();
+        let opened = PointInTime { id, cluster: self.cluster.clone(), product, identity };
+        if let Ok(Shards { total, successful, .. }) = serde_json::from_value(answer["_shards"].clone())
+            && successful < total
+        {
+            let text = format!("only {successful} of {total} shards are there: the others would be left out");
+            return Err(Failure::new(Cause::Unavailable, text));
+        }
+        let opened = Arc::new(Mutex::new(Held { point: Some(opened), is_read: false }));
+        self.open.lock().push_back(Arc::downgrade(&opened));
+        Ok(Snapshot::PointInTime(opened))
+    }
+
+    /// Takes those that have not been read from for longest away from scans that are parked, until there is room for one more.
+    fn make_room(&self) {
+        let mut unneeded = Vec::new();
+        let mut open = self.open.lock();
+        open.retain(|one| one.upgrade().is_some_and(|one| one.lock().point.is_some()));
+        let mut at = 0;
+        while open.len() >= self.most && at < open.len() {
+            let taken = open[at].upgrade().and_then(|one| {
+                let mut held = one.lock();
+                if held.is_read { None } else { held.point.take() }
+            });
+            match taken {
+                Some(taken) => {
+                    unneeded.push(taken);
+                    open.remove(at);
+                }
+                None => at += 1,
+            }
+        }
+        drop(open);
+        drop(unneeded);
+    }
+
+    /// It was read from.
+    fn used(&self, snapshot: &Arc<Slot>) {
+        let mut open = self.open.lock();
+        if let Some(at) = open.iter().position(|one| std::ptr::eq(one.as_ptr(), Arc::as_ptr(snapshot)))
+            && let Some(one) = open.remove(at)
+        {
+            open.push_back(one);
+        }
+    }
+}
+
+impl Snapshot {
+    /// A search of it, which is on its way until [`was_read`](Self::was_read); none if there is nothing to read from (any more).
+    pub(super) fn search(
+        &self,
+        snapshots: &Snapshots,
+        job: &JobContext,
+        mut body: Value,
+        keep_alive: Duration,
+    ) -> Option<Request> {
+        let request = match self {
+            Self::PointInTime(slot) => {
+                let mut held = slot.lock();
+                let id = held.point.as_ref()?.id.clone();
+                held.is_read = true;
+                drop(held);
+                snapshots.used(slot);
+                body["pit"] = json!({ "id": id, "keep_alive": format!("{}ms", keep_alive.as_millis()) });
+                Request::post(["_search"])
+            }
+            Self::Live(indices) => Request::post([indices, "_search"]),
+            Self::Nothing => return None,
+        };
+        let request = request.query("allow_partial_search_results", "false").query("request_cache", "false");
+        Some(of_job(job, request.json(&body)))
+    }
+
+    /// The search has been answered, or given up. The cluster may answer another id than it was asked by.
+    pub(super) fn was_read(&self, id: Option<String>) {
+        if let Self::PointInTime(slot) = self {
+            let mut held = slot.lock();
+            held.is_read = false;
+            if let (Some(point), Some(id)) = (&mut held.point, id) {
+                point.id = id;
+            }
+        }
+    }
+
+    /// Whether it can still be read from.
+    pub(super) fn is_whole(&self) -> bool {
+        match self {
+            Self::PointInTime(slot) => slot.lock().point.is_some(),
+            Self::Live(_) | Self::Nothing => true,
+        }
+    }
+}
+
+impl Drop for PointInTime {
+    /// Nobody waits for it: one that is not closed ends by itself a little later.
+    fn drop(&mut self) {
+        let request = match self.product.kind {
+            Kind::Elasticsearch => Request::delete(["_pit"]).json(&json!({ "id": self.id })),
+            Kind::OpenSearch => Request::delete(["_search", "point_in_time"]).json(&json!({ "pit_id": [self.id] })),
+        };
+        self.cluster.send(request.identity(self.identity.as_ref())).leave();
+    }
+}

@@ -1,0 +1,174 @@
+//! A turn's writer: documents go to the cluster by `_bulk`, by id, and what became of each is looked at.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::rollup_index::{Standing, alias, of_index};
+use super::{Shared, of_job, version};
+use crate::cluster::{Cause, Failure, Request};
+use crate::engine::{
+    CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
+    WriteReport,
+};
+use crate::job::Checkpoint;
+use crate::sync::Arc;
+
+/// How much longer than the cluster itself is waited for its answer to a bulk.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(super) struct BulkWriter {
+    shared: Arc<Shared>,
+    job: JobContext,
+    alias: String,
+    /// How large a bulk may be: less than the options say once one was too large.
+    bytes: usize,
+}
+
+/// A bulk that was sent.
+struct Sent {
+    documents: usize,
+    rejected: Vec<RejectedItem>,
+}
+
+impl BulkWriter {
+    pub(super) fn new(shared: Arc<Shared>, job: &JobContext) -> Self {
+        let bytes = shared.options.bulk_bytes;
+        Self { shared, job: job.clone(), alias: alias(job), bytes }
+    }
+
+    /// Writes documents, from the first on, as many as one request may have.
+    fn send(&mut self, documents: RolledUpDocuments<'_>) -> Result<Sent, EngineError> {
+        loop {
+            let (body, count) = self.body(documents);
+            match self.ask(body) {
+                Ok(answer) => return self.items(&answer, count),
+                Err(failure) if failure.cause() == Cause::TooMuch && count > 1 => self.bytes = (self.bytes / 2).max(1),
+                Err(failure) => return Err(self.failed(failure)),
+            }
+        }
+    }
+
+    /// The lines of a request: one document at least.
+    fn body(&self, documents: RolledUpDocuments<'_>) -> (Vec<u8>, usize) {
+        let (mut body, mut count) = (Vec::new(), 0);
+        let fields = documents.layout().fields();
+        let version = version(&self.job);
+        for (id, bucket) in documents.ids().zip(documents.buckets()) {
+            let before = body.len();
+            write_json(
+                &mut body,
+                &json!({ "index": { "_id": id, "version": version, "version_type": "external_gte" } }),
+            );
+            body.extend_from_slice(b"\n{");
+            let values = fields.iter().filter_map(|field| Some((field, field.source.value(&bucket)?)));
+            for (at, (field, value)) in values.enumerate() {
+                if at > 0 {
+                    body.push(b',');
+                }
+                write_json(&mut body, &field.name);
+                body.push(b':');
+                write_value(&mut body, &value);
+            }
+            body.extend_from_slice(b"}\n");
+            if body.len() > self.bytes && count > 0 {
+                body.truncate(before);
+                break;
+            }
+            count += 1;
+        }
+        (body, count)
+    }
+
+    /// A bulk that is on its way is waited for, also by a stop: the cluster may have taken it.
+    fn ask(&self, body: Vec<u8>) -> Result<Value, Failure> {
+        let Shared { cluster, options, .. } = &*self.shared;
+        let request = Request::post([self.alias.as_str(), "_bulk"])
+            .query("require_alias", "true")
+            .query("timeout", format!("{}ms", options.bulk_timeout.as_millis()))
+            .query("filter_path", "errors,items.*.status,items.*.error")
+            .timeout(options.bulk_timeout + GRACE)
+            .body(body);
+        cluster.ask(of_job(&self.job, request), &StopSignal::never())?.json()
+    }
+
+    /// What became of each document.
+    fn items(&self, answer: &Value, documents: usize) -> Result<Sent, EngineError> {
+        let mut rejected = Vec::new();
+        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if items.len() != documents {
+            let text = format!("the answer to a bulk of {documents} documents has {} items", items.len());
+            return Err(self.failed(Failure::new(Cause::Unavailable, text)));
+        }
+        for (index, item) in items.iter().enumerate() {
+            let item = &item["index"];
+            let status = item["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+            if (200..300).contains(&status) {
+                continue;
+            }
+            let failure = Failure::of_error(status, &item["error"]);
+            match failure.cause() {
+                // The alias is gone: so is, perhaps, the index.
+                Cause::NotFound => return Err(self.failed(failure)),
+                Cause::Conflict => {
+                    let text = format!("another owner of the job store writes this job's documents: {failure}");
+                    rejected.push(RejectedItem { index, error: EngineError::rejected(text) });
+                }
+                _ => rejected.push(RejectedItem { index, error: of_index(&self.job, failure) }),
+            }
+        }
+        Ok(Sent { documents, rejected })
+    }
+
+    /// Where the index is not found, it is looked for: the alias alone may be gone, and is there again then.
+    fn failed(&self, failure: Failure) -> EngineError {
+        if failure.cause() != Cause::NotFound {
+            return of_index(&self.job, failure);
+        }
+        match self.shared.rollups.check(&self.job) {
+            Ok(Standing::Gone) => of_index(&self.job, failure),
+            Ok(Standing::Prepared) => EngineError::unavailable(format!("alias [{}] was gone: {failure}", self.alias)),
+            Err(error) => error,
+        }
+    }
+}
+
+impl RollupWriter for BulkWriter {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let (mut taken, mut rejected) = (0, Vec::new());
+        while taken < documents.len() && rejected.is_empty() && !stop.is_stopped() {
+            let sent = self.send(documents.slice(taken..documents.len()))?;
+            rejected.extend(sent.rejected.into_iter().map(|item| RejectedItem { index: item.index + taken, ..item }));
+            taken += sent.documents;
+        }
+        Ok(WriteReport::with_rejected(taken, rejected))
+    }
+
+    /// What was taken is durable already. But an index that was deleted, and made anew by somebody else, has only a part of it.
+    fn commit(self: Box<Self>, _checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        match self.shared.rollups.check(&self.job)? {
+            Standing::Prepared => Ok(CommitReport::default()),
+            Standing::Gone => {
+                let index = self.job.config().rollup_index();
+                Err(EngineError::not_found(format!(
+                    "rollup index [{index}] is not the one that was prepared (any more)"
+                )))
+            }
+        }
+    }
+}
+
+fn write_json(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    // Writing into memory cannot fail, nor can text, numbers and their maps.
+    let _ = serde_json::to_writer(body, value);
+}
+
+fn write_value(body: &mut Vec<u8>, value: &FieldValue) {
+    match value {
+        FieldValue::Null => body.extend_from_slice(b"null"),
+        FieldValue::Date(value) | FieldValue::Integer(value) => write_json(body, value),
+        FieldValue::Unsigned(value) => write_json(body, value),
+        FieldValue::Double(value) => write_json(body, value),
+        FieldValue::Text(text) => write_json(body, &**text),
+    }
+}
