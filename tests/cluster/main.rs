@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod client;
-mod engine;
+mod same_documents;
 mod scripted;
 mod server;
 mod suite;
+#[path = "../it/tantivy_harness.rs"]
+#[allow(dead_code, reason = "these tests need a part of it")]
+mod tantivy_harness;
+mod world;
