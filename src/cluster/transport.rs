@@ -90,8 +90,7 @@ impl Transport {
         let task = self.runtime.spawn(async move {
             let _underway = underway;
             let timeout = request.timeout.unwrap_or(connections.request_timeout);
-            let received = tokio::time::timeout(timeout, connections.perform(&request)).await;
-            reply.give(received.unwrap_or_else(|_| Err(unavailable(&format!("no answer within {timeout:?}")))));
+            reply.give(connections.perform(&request, timeout).await);
         });
         pending.by(task.abort_handle())
     }
@@ -108,22 +107,28 @@ impl Drop for Transport {
 }
 
 impl Connections {
-    /// Asks one node, and another one if that does not answer.
-    async fn perform(&self, request: &Request) -> Result<Received, Failure> {
+    /// Asks one node, and another one if that breaks off. One that says nothing has all the time there is.
+    async fn perform(&self, request: &Request, timeout: Duration) -> Result<Received, Failure> {
+        let deadline = tokio::time::sleep(timeout);
+        tokio::pin!(deadline);
         let mut tried = Vec::new();
         let mut silences = String::new();
         loop {
             let next = self.nodes.lock().next(&tried, self.clock.monotonic());
             let Some(node) = next else { return Err(unavailable(&format!("no node answers:{silences}"))) };
             tried.push(node);
-            let silence = match self.attempt(node, request).await {
-                Ok(received) => {
-                    self.nodes.lock().answered(node);
-                    return received;
-                }
-                Err(silence) => silence,
+            let answer = tokio::select! {
+                answer = self.attempt(node, request) => Some(answer),
+                () = &mut deadline => None,
             };
+            if let Some(Ok(received)) = answer {
+                self.nodes.lock().answered(node);
+                return received;
+            }
             self.nodes.lock().was_silent(node, self.clock.monotonic());
+            let Some(Err(silence)) = answer else {
+                return Err(unavailable(&format!("no answer within {timeout:?}")));
+            };
             let may_have_been_done = !silence.is_connect();
             let _ = write!(silences, " node {}: {};", node + 1, chain(silence));
             if may_have_been_done && !request.is_repeatable {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod client;
+mod faults;
+mod meddling;
 mod same_documents;
 mod scripted;
 mod server;

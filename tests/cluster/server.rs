@@ -1,6 +1,11 @@
 //! A real cluster, spoken to by another client than the one that is tested.
 
+use std::collections::HashMap;
 use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
 
 use reqwest::Method;
 use reqwest::blocking::Client;
@@ -19,6 +24,7 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) nodes: Vec<String>,
     http: Client,
+    primaries: Mutex<HashMap<String, usize>>,
 }
 
 impl Server {
@@ -32,7 +38,10 @@ impl Server {
         let nodes = nodes.split(',').map(str::to_owned).collect();
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let server = Self { kind, nodes, http: Client::new() };
+        let server = Self { kind, nodes, http: Client::new(), primaries: Mutex::default() };
+        // Whatever a test before has left.
+        (1..=server.nodes.len()).for_each(|node| server.resume(node));
+        server.wait_for_nodes();
         server.delete_all();
         server
     }
@@ -76,13 +85,79 @@ impl Server {
         self.ask(Method::PUT, path, Some(body))
     }
 
+    /// How many scrolls and points in time are open.
+    pub(crate) fn open_contexts(&self) -> u64 {
+        let stats = self.get("_nodes/stats/indices/search");
+        let nodes = stats["nodes"].as_object().unwrap().values();
+        nodes.map(|node| node["indices"]["search"]["open_contexts"].as_u64().unwrap()).sum()
+    }
+
+    /// Where `tests/cluster/cluster` has put it.
+    fn folder(&self) -> PathBuf {
+        let folder = if self.kind == Kind::OpenSearch { "opensearch" } else { "elasticsearch" };
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cluster").join(folder)
+    }
+
+    fn signal(&self, node: usize, signal: &str) {
+        let Ok(pid) = fs::read_to_string(self.folder().join(format!("n{node}/pid"))) else { return };
+        // It may be gone already.
+        let _ = Command::new("kill").args([&format!("-{signal}"), pid.trim()]).stderr(Stdio::null()).status().unwrap();
+    }
+
+    /// The number of the node that has an index's one primary shard, as it was when this was first asked.
+    pub(crate) fn node_of(&self, index: &str) -> usize {
+        let mut known = self.primaries.lock().unwrap();
+        let find = || {
+            let shards = self.get(&format!("_cat/shards/{index}?format=json&h=node,prirep"));
+            let primary = shards.as_array().unwrap().iter().find(|shard| shard["prirep"] == "p").cloned().unwrap();
+            primary["node"].as_str().unwrap().trim_start_matches('n').parse().unwrap()
+        };
+        *known.entry(index.to_owned()).or_insert_with(find)
+    }
+
+    pub(crate) fn kill(&self, node: usize) {
+        self.signal(node, "KILL");
+    }
+
+    pub(crate) fn pause(&self, node: usize) {
+        self.signal(node, "STOP");
+    }
+
+    pub(crate) fn resume(&self, node: usize) {
+        self.signal(node, "CONT");
+    }
+
+    /// Starts a node that was killed, and does not wait for it.
+    pub(crate) fn start(&self, node: usize) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/cluster");
+        let mut start = Command::new(script);
+        start.arg("node").arg(self.folder()).arg(node.to_string());
+        assert!(start.status().unwrap().success());
+    }
+
+    fn wait_for_nodes(&self) {
+        self.get(&format!("_cluster/health?wait_for_nodes={}&timeout=60s", self.nodes.len()));
+    }
+
+    /// All nodes are there, and all shards.
+    pub(crate) fn wait_until_whole(&self) {
+        self.wait_for_nodes();
+        self.get("_cluster/health?wait_for_status=green&timeout=60s");
+    }
+
     pub(crate) fn create_index(&self, index: &str, fields: &[(&str, FieldType)]) {
+        self.put(index, json!({}));
+        self.map(index, fields);
+    }
+
+    /// Gives an index these fields.
+    pub(crate) fn map(&self, index: &str, fields: &[(&str, FieldType)]) {
         let properties = fields.iter().map(|(name, kind)| ((*name).to_owned(), json!({ "type": kind.as_str() })));
         let mut properties: serde_json::Map<String, Value> = properties.collect();
         for property in properties.values_mut().filter(|property| property["type"] == "date") {
             property["format"] = json!("epoch_millis");
         }
-        self.put(index, json!({ "mappings": { "properties": properties } }));
+        self.put(&format!("{index}/_mapping"), json!({ "properties": properties }));
     }
 
     /// Adds documents, to be seen at once.
