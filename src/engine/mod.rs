@@ -124,9 +124,12 @@ pub trait PageStream: Send {
         let _ = threads;
     }
 
-    /// The run will ask for one more page after it has written the one that it has: a stream that waits for somebody else's work may have
-    /// it begun now. A stream that is parked is never asked to. Default: nothing.
+    /// The run will soon ask for one more page, after it has written the one that it has: a stream that waits for somebody else's work may
+    /// have it begun now. Default: nothing.
     fn fetch_ahead(&mut self) {}
+
+    /// The run has to wait, for other runs or for a pause: the stream gives up what it has fetched ahead. Default: nothing.
+    fn park(&mut self) {}
 
     /// Whether the stream still has what it reads from. One that was parked and has not is dropped, and the run opens another.
     fn is_whole(&self) -> bool {

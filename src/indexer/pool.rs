@@ -121,6 +121,11 @@ impl Pool {
         ended
     }
 
+    /// Whether something waits for a thread.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.shared.tasks.is_empty()
+    }
+
     /// How many threads have nothing to do.
     pub(super) fn idle(&self) -> usize {
         let roster = self.shared.roster.lock();

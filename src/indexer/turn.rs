@@ -26,6 +26,7 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
         Ok(Err(failure)) => turn.fail(failure),
         Err(panic) => turn.panicked(&panic),
     };
+    turn.park(end);
     let unneeded = std::mem::take(&mut turn.unneeded);
     turn.finish(end);
     // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it is dropped.
@@ -174,9 +175,10 @@ impl<'a> Turn<'a> {
             if buckets.is_empty() {
                 return Ok(Pages::Exhausted);
             }
-            // Known before the page is written: what is fetched ahead is written in this turn too.
+            // Known before the page is written: what is fetched ahead is asked for in this turn, or in one that nobody is before.
             let is_last = clock.monotonic() >= time_up;
-            if let Some(stream) = self.run.stream.as_mut().filter(|_| !is_last) {
+            let goes_on = !is_last || !self.job.indexer.pool.is_busy();
+            if let Some(stream) = self.run.stream.as_mut().filter(|_| goes_on) {
                 stream.fetch_ahead();
             }
             let page = self.convert(buckets)?;
@@ -374,6 +376,14 @@ impl<'a> Turn<'a> {
         self.discard();
         let chain = vec![format!("the engine panicked: {panic}")];
         self.fail(Failure { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
+    }
+
+    /// A run that others or a pause are before holds no page.
+    fn park(&mut self, end: EndOfTurn) {
+        let waits = matches!(end, EndOfTurn::BackOff) || self.job.indexer.pool.is_busy();
+        if let Some(stream) = self.run.stream.as_mut().filter(|_| waits) {
+            let _ = guarded(|| stream.park());
+        }
     }
 
     /// Saves and publishes: first on disk, then for everybody to see.

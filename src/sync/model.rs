@@ -125,6 +125,12 @@ pub(crate) mod queue {
         }
     }
 
+    impl<T> Receiver<T> {
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.lock().items.is_empty()
+        }
+    }
+
     impl<T> Drop for Sender<T> {
         fn drop(&mut self) {
             self.0.lock().senders -= 1;

@@ -138,6 +138,10 @@ impl PageStream for CountingStream {
         self.stream.fetch_ahead();
     }
 
+    fn park(&mut self) {
+        self.stream.park();
+    }
+
     fn is_whole(&self) -> bool {
         self.stream.is_whole()
     }

@@ -156,6 +156,10 @@ impl PageStream for FaultyStream {
         self.stream.fetch_ahead();
     }
 
+    fn park(&mut self) {
+        self.stream.park();
+    }
+
     fn is_whole(&self) -> bool {
         self.stream.is_whole()
     }

@@ -202,6 +202,10 @@ impl PageStream for GatedStream {
         self.stream.fetch_ahead();
     }
 
+    fn park(&mut self) {
+        self.stream.park();
+    }
+
     fn is_whole(&self) -> bool {
         self.stream.is_whole()
     }

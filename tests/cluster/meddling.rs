@@ -103,6 +103,10 @@ impl PageStream for Stream {
         self.inner.fetch_ahead();
     }
 
+    fn park(&mut self) {
+        self.inner.park();
+    }
+
     fn is_whole(&self) -> bool {
         self.inner.is_whole()
     }

@@ -99,7 +99,8 @@ impl ElasticsearchOptions {
         self
     }
 
-    /// How long a `_bulk` request may take. A stop waits for one that is on its way, so this long at most. Default: 20 s.
+    /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for one that is on its way, so this
+    /// long at most. Default: 20 s.
     #[must_use]
     pub fn bulk_timeout(mut self, timeout: Duration) -> Self {
         self.bulk_timeout = timeout;
@@ -145,7 +146,7 @@ impl ElasticsearchEngine {
     #[must_use]
     pub fn with_options(cluster: Cluster, options: ElasticsearchOptions) -> Self {
         let snapshots = Snapshots::new(cluster.clone(), options.points_in_time);
-        let rollups = RollupIndices::new(cluster.clone());
+        let rollups = RollupIndices::new(cluster.clone(), options.bulk_timeout);
         Self { shared: Arc::new(Shared { cluster, options, snapshots, rollups }) }
     }
 }
@@ -195,7 +196,7 @@ impl Engine for ElasticsearchEngine {
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.shared.rollups.remove(job, self.shared.options.bulk_timeout)
+        self.shared.rollups.remove(job)
     }
 }
 

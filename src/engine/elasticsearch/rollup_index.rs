@@ -20,6 +20,8 @@ const DELETED_AT_ONCE: usize = 10_000;
 /// Rollup indices, and who may change the `_meta` of one at a time: the cluster replaces it as a whole, whoever comes last.
 pub(super) struct RollupIndices {
     cluster: Cluster,
+    /// How long a request may take: a stop waits for those of a commit.
+    timeout: Duration,
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
@@ -45,8 +47,8 @@ pub(super) fn alias(job: &JobContext) -> String {
 }
 
 impl RollupIndices {
-    pub(super) fn new(cluster: Cluster) -> Self {
-        Self { cluster, locks: Mutex::default() }
+    pub(super) fn new(cluster: Cluster, timeout: Duration) -> Self {
+        Self { cluster, timeout, locks: Mutex::default() }
     }
 
     /// Creates or checks the index, and has it know the job.
@@ -84,9 +86,9 @@ impl RollupIndices {
     }
 
     /// Removes the job's documents, and then what the index knows of it.
-    pub(super) fn remove(&self, job: &JobContext, timeout: Duration) -> Result<(), EngineError> {
+    pub(super) fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         let in_index = |failure| of_index(job, failure);
-        while self.delete_some(job, timeout).map_err(in_index)? {}
+        while self.delete_some(job).map_err(in_index)? {}
         let lock = self.lock_of(job);
         let _alone = lock.lock();
         match self.find(job).map_err(in_index)? {
@@ -104,7 +106,7 @@ impl RollupIndices {
     }
 
     fn ask(&self, job: &JobContext, request: Request) -> Result<Answer, Failure> {
-        self.cluster.ask(of_job(job, request), &StopSignal::never())
+        self.cluster.ask(of_job(job, request.timeout(self.timeout)), &StopSignal::never())
     }
 
     fn find(&self, job: &JobContext) -> Result<Option<Found>, Failure> {
@@ -178,7 +180,7 @@ impl RollupIndices {
     }
 
     /// Deletes documents of the job. `false` if there were none.
-    fn delete_some(&self, job: &JobContext, timeout: Duration) -> Result<bool, Failure> {
+    fn delete_some(&self, job: &JobContext) -> Result<bool, Failure> {
         let index = job.config().rollup_index();
         match self.ask(job, Request::post([index, "_refresh"])) {
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(false),
@@ -196,9 +198,8 @@ impl RollupIndices {
             body.push('\n');
         }
         let request = Request::post([index, "_bulk"])
-            .query("timeout", format!("{}ms", timeout.as_millis()))
+            .query("timeout", format!("{}ms", self.timeout.as_millis()))
             .query("filter_path", "errors,items.*.status,items.*.error")
-            .timeout(timeout)
             .body(body.into_bytes());
         let answer = self.ask(job, request)?.json()?;
         for item in answer["items"].as_array().into_iter().flatten() {

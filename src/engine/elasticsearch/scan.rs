@@ -142,6 +142,12 @@ impl PageStream for Scan {
         }
     }
 
+    fn park(&mut self) {
+        if self.ahead.take().is_some() {
+            self.snapshot.was_read(None);
+        }
+    }
+
     fn is_whole(&self) -> bool {
         self.snapshot.is_whole()
     }

@@ -1,0 +1,233 @@
+//! A run on a real cluster, beside the same searches and bulks one after the other; what a page costs from the first to the last; a stop.
+//!
+//! ```text
+//! tests/cluster/with cargo bench --features elasticsearch --bench cluster
+//! ```
+//!
+//! One million readings of 200 nodes in three shards of an OpenSearch on three nodes, by hour and node. It is no criterion benchmark:
+//! a run takes half a minute, and what matters is what it is beside the other in the same minutes.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+#![allow(clippy::print_stdout, reason = "a benchmark reports")]
+
+#[path = "stop/latencies.rs"]
+#[allow(dead_code, reason = "a part of it is needed")]
+mod latencies;
+
+use std::env;
+use std::fmt::Write as _;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use latencies::Latencies;
+use reqwest::Method;
+use reqwest::blocking::Client;
+use rollup_jobs::cluster::{Cluster, ClusterOptions};
+use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
+use rollup_jobs::engine::{Engine, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::store::MemoryStore;
+use rollup_jobs::{
+    Checkpoint, DateHistogram, DeleteOptions, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded,
+    StopOptions, TermsType, roll_up,
+};
+use serde_json::{Value, json};
+
+const DOCUMENTS: u64 = 1_000_000;
+const ROUNDS: usize = 3;
+const STOPS: u64 = 200;
+
+fn main() {
+    let Ok(nodes) = env::var("ROLLUP_OPENSEARCH") else {
+        println!("no cluster to measure: tests/cluster/with cargo bench --features elasticsearch --bench cluster");
+        return;
+    };
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let bench = Bench::new(nodes.split(',').map(str::to_owned).collect());
+    bench.load();
+    for page_size in [1_000, 10_000] {
+        bench.compare(page_size);
+    }
+    bench.stop();
+}
+
+struct End(Mutex<Sender<()>>);
+
+impl Observer for End {
+    fn run_ended(&self, _: &str, _: &RunEnded) {
+        let _ = self.0.lock().unwrap().send(());
+    }
+}
+
+struct Bench {
+    nodes: Vec<String>,
+    http: Client,
+    engine: Arc<ElasticsearchEngine>,
+    manager: RollupJobManager,
+    ends: Receiver<()>,
+}
+
+fn job(page_size: u32) -> RollupJobConfig {
+    let all = [Metric::Min, Metric::Max, Metric::Sum, Metric::ValueCount];
+    let job =
+        RollupJobConfig::builder("sensor").index_pattern("sensor").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
+    let job = job.page_size(page_size).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).terms(["node"]);
+    job.metric("temperature", all).metric("voltage", all).build().unwrap()
+}
+
+impl Bench {
+    fn new(nodes: Vec<String>) -> Self {
+        let cluster = Cluster::new(ClusterOptions::new(&nodes)).unwrap();
+        let engine = Arc::new(ElasticsearchEngine::new(cluster));
+        let (sender, ends) = channel();
+        let builder = RollupJobManager::builder(engine.clone(), Arc::new(MemoryStore::new()));
+        let manager = builder.observer(Arc::new(End(Mutex::new(sender)))).open().unwrap();
+        Self { nodes, http: Client::new(), engine, manager, ends }
+    }
+
+    fn ask(&self, method: Method, path: &str, body: String) -> Value {
+        let request = self.http.request(method, format!("{}/{path}", self.nodes[0]));
+        let response = request.header("content-type", "application/json").body(body).send().unwrap();
+        serde_json::from_str(&response.text().unwrap()).unwrap()
+    }
+
+    fn load(&self) {
+        self.ask(Method::DELETE, "sensor?ignore_unavailable=true", String::new());
+        let double = || json!({ "type": "double" });
+        let properties = json!({
+            "timestamp": { "type": "date", "format": "epoch_millis" },
+            "node": { "type": "keyword" }, "temperature": double(), "voltage": double()
+        });
+        let settings = json!({ "number_of_shards": 3, "number_of_replicas": 0, "refresh_interval": -1 });
+        let index = json!({ "settings": settings, "mappings": { "properties": properties } });
+        self.ask(Method::PUT, "sensor", index.to_string());
+        let mut state = 20_250_101_u64;
+        let mut random = move |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let span = 90 * 86_400_000_u64;
+        for from in (0..DOCUMENTS).step_by(10_000) {
+            let mut lines = String::new();
+            for n in from..from + 10_000 {
+                let (at, node) =
+                    (1_735_689_600_000 + n * span / DOCUMENTS + random(10_000), random(200).min(random(200)));
+                let (temperature, voltage) = (random(4_000), random(5_000));
+                let _ = writeln!(
+                    lines,
+                    "{{\"index\":{{}}}}\n{{\"timestamp\":{at},\"node\":\"node-{node:03}\",\"temperature\":{}.{:02},\"voltage\":{}.{:03}}}",
+                    temperature / 100,
+                    temperature % 100,
+                    voltage / 1_000,
+                    voltage % 1_000
+                );
+            }
+            assert_eq!(self.ask(Method::POST, "sensor/_bulk", lines)["errors"], false);
+        }
+        self.ask(Method::POST, "sensor/_refresh", String::new());
+        self.ask(Method::POST, "sensor/_forcemerge?max_num_segments=3", String::new());
+    }
+
+    /// How many searches the shards of the source have answered.
+    fn searches(&self) -> u64 {
+        let stats = self.ask(Method::GET, "sensor/_stats/search", String::new());
+        stats["_all"]["primaries"]["search"]["query_total"].as_u64().unwrap() / 3
+    }
+
+    /// A run, and the same requests one after the other, in turn.
+    fn compare(&self, page_size: u32) {
+        let (mut runs, mut bare, mut pages, mut searches) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for _ in 0..ROUNDS {
+            let before = self.searches();
+            runs.push(self.run(page_size));
+            searches = self.searches() - before;
+            let (spent, of_pages) = self.one_after_the_other(page_size);
+            bare.push(spent);
+            pages = of_pages;
+        }
+        let median = |times: &mut Vec<Duration>| {
+            times.sort_unstable();
+            times[times.len() / 2].as_secs_f64()
+        };
+        let (run, alone) = (median(&mut runs), median(&mut bare));
+        println!("pages of {page_size}, medians of {ROUNDS}");
+        println!("    the same searches and bulks one after the other   {alone:.2} s");
+        println!("    a run                                             {run:.2} s, {:.2} of it", run / alone);
+        println!("    searches sent                                     {searches} for {} pages", pages.len());
+        let tenth = (pages.len() / 10).max(2);
+        let (mut first, mut last) = (pages[..tenth].to_vec(), pages[pages.len() - tenth..].to_vec());
+        let (first, last) = (median(&mut first), median(&mut last));
+        println!(
+            "    a page, of the first and of the last {tenth:<4}         {:.1} and {:.1} ms",
+            first * 1e3,
+            last * 1e3
+        );
+    }
+
+    fn run(&self, page_size: u32) -> Duration {
+        self.manager.put(job(page_size)).unwrap();
+        self.manager.start("sensor").unwrap();
+        let began = Instant::now();
+        self.manager.trigger("sensor").unwrap();
+        self.ends.recv().unwrap();
+        let spent = began.elapsed();
+        let status = self.manager.get("sensor").unwrap();
+        assert!(status.last_errors().is_empty() && status.stats().rollups_indexed() > 100_000, "{status:#?}");
+        self.delete();
+        spent
+    }
+
+    fn delete(&self) {
+        self.manager.delete_with("sensor", DeleteOptions::new().stop(StopOptions::new())).unwrap();
+        self.ask(Method::DELETE, "rolled", String::new());
+    }
+
+    /// What the run asks of the cluster, by the same client, without any overlap; and what each search took.
+    fn one_after_the_other(&self, page_size: u32) -> (Duration, Vec<Duration>) {
+        let job = JobContext::new(Arc::new(job(page_size)), &[TermsType::Keyword]);
+        self.engine.prepare(&job).unwrap();
+        let (never, mut pages) = (StopSignal::never(), Vec::new());
+        let began = Instant::now();
+        let request = ScanRequest { after: None, before: i64::MAX / 2 };
+        let mut stream = self.engine.scan(&job, request, &never).unwrap();
+        let mut writer = self.engine.begin(&job).unwrap();
+        loop {
+            let asked = Instant::now();
+            let page = stream.next_page(&never).unwrap();
+            if page.is_empty() {
+                break;
+            }
+            pages.push(asked.elapsed());
+            let page = roll_up(page, &job).unwrap();
+            let report = writer.write(page.documents(), &never).unwrap();
+            assert_eq!((report.taken, report.rejected.len()), (page.documents().len(), 0));
+        }
+        writer.commit(&Checkpoint::default()).unwrap();
+        let spent = began.elapsed();
+        self.ask(Method::DELETE, "rolled", String::new());
+        (spent, pages)
+    }
+
+    /// From the call to the return, at any moment of a run: mostly while the cluster searches.
+    fn stop(&self) {
+        let mut latencies = Latencies::default();
+        self.manager.put(job(10_000)).unwrap();
+        for round in 0..STOPS {
+            self.manager.start("sensor").unwrap();
+            self.manager.trigger("sensor").unwrap();
+            // The opening of the source takes some milliseconds.
+            latencies::spin(Duration::from_micros(30_000 + round * 997 % 100_000));
+            let began = Instant::now();
+            let options = StopOptions::new().wait_for_completion(true);
+            assert!(self.manager.stop("sensor", options).unwrap().is_at_rest());
+            latencies.push(began.elapsed());
+            while self.ends.try_recv().is_ok() {}
+            if self.manager.get("sensor").unwrap().stats().rollups_indexed() > 150_000 {
+                self.delete();
+                self.manager.put(job(10_000)).unwrap();
+            }
+        }
+        self.delete();
+        latencies.print("stop with waiting, pages of 10,000");
+    }
+}
