@@ -93,7 +93,8 @@ fn by_type(name: &str, reason: &str) -> Option<Cause> {
 
 fn by_status(status: u16) -> Cause {
     match status {
-        404 => Cause::NotFound,
+        // What is not found is told by its type; a proxy that has lost its way says the same.
+        404 => Cause::Unavailable,
         409 => Cause::Conflict,
         408 | 429 => Cause::Unavailable,
         413 => Cause::TooMuch,
@@ -271,6 +272,7 @@ mod tests {
             ),
             (405, Cause::Refused, r#"{"error":"Incorrect HTTP method for uri [/x] and method [PUT]","status":405}"#),
             // Of a proxy.
+            (404, Cause::Unavailable, "null"),
             (502, Cause::Unavailable, "null"),
             (401, Cause::Refused, "null"),
             (302, Cause::Refused, "null"),

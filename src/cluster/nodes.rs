@@ -17,7 +17,8 @@ pub(super) struct Nodes {
 struct Node {
     /// How often it did not answer, since it last did.
     silences: u32,
-    /// When it may be asked again.
+    /// When it was found not to answer, and when it may be asked again.
+    since: Duration,
     again: Duration,
 }
 
@@ -41,11 +42,15 @@ impl Nodes {
         self.nodes[node] = Node::default();
     }
 
-    pub(super) fn was_silent(&mut self, node: usize, now: Duration) {
-        let Node { silences, again } = &mut self.nodes[node];
+    /// It did not answer to what it was asked at `asked`. Several requests that break off together are one silence.
+    pub(super) fn was_silent(&mut self, node: usize, asked: Duration, now: Duration) {
+        let Node { silences, since, again } = &mut self.nodes[node];
+        if *silences > 0 && asked < *since {
+            return;
+        }
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*silences)).min(LONGEST_PAUSE);
         *silences += 1;
-        *again = now.saturating_add(pause);
+        (*since, *again) = (now, now.saturating_add(pause));
     }
 }
 
@@ -68,16 +73,18 @@ mod tests {
         let mut nodes = Nodes::new(2);
         let mut now = SECOND;
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
-            nodes.was_silent(0, now);
+            nodes.was_silent(0, now, now);
             let almost = now + Duration::from_millis(u64::from(pause) * 1_000 - 1);
             assert_eq!((nodes.next(&[], almost), nodes.next(&[], almost)), (Some(1), Some(1)), "{pause}");
+            // One that was asked before, and breaks off now.
+            nodes.was_silent(0, now.saturating_sub(SECOND), almost);
             now += SECOND * pause;
             assert_eq!(nodes.next(&[], now), Some(0), "{pause}");
         }
         nodes.answered(0);
-        nodes.was_silent(0, now);
+        nodes.was_silent(0, now, now);
         assert_eq!(nodes.next(&[1], now), Some(0), "the only one left is asked anyway");
-        nodes.was_silent(1, now + SECOND);
+        nodes.was_silent(1, now + SECOND, now + SECOND);
         assert_eq!(nodes.next(&[], now), Some(0), "of two, the one that was left out longer");
     }
 }

@@ -40,17 +40,20 @@ impl Pending {
             drop(slot.lock());
             slot.notify_all();
         });
-        let mut received = self.slot.lock();
-        let received = loop {
+        self.received(stop)?.into_answer()
+    }
+
+    fn received(&self, stop: &StopSignal) -> Result<Received, Failure> {
+        let mut slot = self.slot.lock();
+        loop {
             if stop.is_stopped() {
                 return Err(Failure::cancelled());
             }
-            if let Some(received) = received.take() {
-                break received;
+            if let Some(received) = slot.take() {
+                return received;
             }
-            self.slot.wait(&mut received);
-        };
-        received?.into_answer()
+            self.slot.wait(&mut slot);
+        }
     }
 }
 

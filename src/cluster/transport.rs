@@ -117,6 +117,7 @@ impl Connections {
             let next = self.nodes.lock().next(&tried, self.clock.monotonic());
             let Some(node) = next else { return Err(unavailable(&format!("no node answers:{silences}"))) };
             tried.push(node);
+            let asked = self.clock.monotonic();
             let answer = tokio::select! {
                 answer = self.attempt(node, request) => Some(answer),
                 () = &mut deadline => None,
@@ -125,7 +126,7 @@ impl Connections {
                 self.nodes.lock().answered(node);
                 return received;
             }
-            self.nodes.lock().was_silent(node, self.clock.monotonic());
+            self.nodes.lock().was_silent(node, asked, self.clock.monotonic());
             let Some(Err(silence)) = answer else {
                 return Err(unavailable(&format!("no answer within {timeout:?}")));
             };

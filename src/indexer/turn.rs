@@ -26,7 +26,9 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
         Ok(Err(failure)) => turn.fail(failure),
         Err(panic) => turn.panicked(&panic),
     };
-    turn.park(end);
+    if matches!(end, EndOfTurn::BackOff) || job.indexer.pool.is_busy() {
+        turn.park();
+    }
     let unneeded = std::mem::take(&mut turn.unneeded);
     turn.finish(end);
     // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it is dropped.
@@ -147,14 +149,16 @@ impl<'a> Turn<'a> {
 
     /// The rollup index has nothing of the job: prepares it (again) and rolls up from the start.
     fn begin_anew(&mut self) -> Result<(), Failure> {
+        let prepared = self.job.indexer.engine.prepare(&self.job.context);
+        // Not before that: a position that is given up cannot be had again.
+        prepared.map_err(|error| self.failure(&error))?;
         if self.progress.position.is_some() {
             (self.run.stream, self.run.has_streamed) = (None, false);
             self.note("the rollup index has nothing of this job (any more): rolling up from the start".to_owned());
             self.progress.position = None;
             self.progress.stats = self.progress.stats.rolled_back_to(&crate::job::JobStats::default());
         }
-        let prepared = self.job.indexer.engine.prepare(&self.job.context);
-        prepared.map_err(|error| self.failure(&error))
+        Ok(())
     }
 
     fn merge(&mut self) {
@@ -184,6 +188,9 @@ impl<'a> Turn<'a> {
             let page = self.convert(buckets)?;
             let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
             if !is_whole || self.run.signal.is_stopped() || is_last {
+                if self.run.signal.is_stopped() {
+                    self.park();
+                }
                 self.unneeded.page = Some(page);
                 return Ok(Pages::Interrupted);
             }
@@ -378,10 +385,10 @@ impl<'a> Turn<'a> {
         self.fail(Failure { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
     }
 
-    /// A run that others or a pause are before holds no page.
-    fn park(&mut self, end: EndOfTurn) {
-        let waits = matches!(end, EndOfTurn::BackOff) || self.job.indexer.pool.is_busy();
-        if let Some(stream) = self.run.stream.as_mut().filter(|_| waits) {
+    /// A run that has to wait, or is over, holds no page.
+    fn park(&mut self) {
+        if let Some(stream) = &mut self.run.stream {
+            // A panic is the engine's own matter here: what it says next counts.
             let _ = guarded(|| stream.park());
         }
     }

@@ -20,8 +20,15 @@ const CAPABILITIES: &str =
 
 /// What a small cluster with one index answers about it.
 fn well(request: &Seen) -> Reply {
-    let is_resolve = request.line.starts_with("GET /_resolve");
-    Reply::json(200, if is_resolve { RESOLVED } else { CAPABILITIES })
+    Reply::json(200, text_of(request))
+}
+
+fn text_of(request: &Seen) -> &'static str {
+    match request.line.as_str() {
+        "GET /" => r#"{"version":{"distribution":"opensearch","number":"3.8.0"}}"#,
+        line if line.starts_with("GET /_resolve") => RESOLVED,
+        _ => CAPABILITIES,
+    }
 }
 
 fn config() -> RollupJobConfig {
@@ -74,6 +81,7 @@ fn answers_that_nobody_can_use() {
             r#"{"error":{"type":"index_not_found_exception","reason":"no such index [sensor]"}}"#,
             EngineErrorKind::NotFound,
         ),
+        (404, "<html>No such page</html>", EngineErrorKind::Unavailable),
         (429, "", EngineErrorKind::Unavailable),
         (500, "", EngineErrorKind::Unavailable),
         (502, "<html>", EngineErrorKind::Unavailable),
@@ -101,7 +109,7 @@ fn answers_are_unpacked_and_limited() {
     };
     let server = Scripted::new(move |request| {
         assert_eq!(request.headers["accept-encoding"], "gzip");
-        packed(if request.line.starts_with("GET /_resolve") { RESOLVED } else { CAPABILITIES }.as_bytes())
+        packed(text_of(request).as_bytes())
     });
     assert_eq!(ask(ClusterOptions::new([server.url.clone()])).unwrap().indices, ["sensor"]);
 
@@ -135,11 +143,15 @@ fn who_asks_is_said_to_the_cluster_and_to_nobody_else() {
         (Credentials::api_key(secret), "ApiKey c2VjcmV0"),
         (Credentials::bearer(secret), "Bearer c2VjcmV0"),
     ] {
-        let server = Scripted::new(|_| Reply::json(500, ""));
+        let server =
+            Scripted::new(|request| if request.line == "GET /" { well(request) } else { Reply::json(500, "") });
         let options = ClusterOptions::new([server.url.clone()]).credentials(credentials.clone());
         let options = options.identity_header("es-security-runas-user");
         let shown = format!("{options:?} {credentials:?} {:?}", Cluster::new(options.clone()).unwrap());
         let error = ask(options).unwrap_err();
+        let seen = server.requests.recv().unwrap();
+        assert_eq!(seen.headers["authorization"], expected);
+        // The first is for no job.
         let seen = server.requests.recv().unwrap();
         assert_eq!(seen.headers["authorization"], expected);
         assert_eq!(seen.headers["es-security-runas-user"], "jane");
@@ -149,6 +161,8 @@ fn who_asks_is_said_to_the_cluster_and_to_nobody_else() {
     }
     let server = Scripted::new(well);
     ask(ClusterOptions::new([server.url.clone()])).unwrap();
+    // Which cluster it is is asked once, for nobody in particular.
+    let _ = server.requests.recv().unwrap();
     assert!(!server.requests.recv().unwrap().headers.contains_key("es-security-runas-user"));
 }
 
@@ -186,13 +200,13 @@ async fn a_host_may_call_from_its_runtime() {
 #[test]
 fn a_stop_closes_the_connection_of_a_search() {
     let server = Scripted::new(|request| match request.line.as_str() {
-        line if line.starts_with("GET /_resolve") => Reply::json(200, RESOLVED),
-        line if line.starts_with("GET /sensor/_field_caps") => Reply::json(200, CAPABILITIES),
+        line if line.starts_with("GET /_resolve") || line.starts_with("GET /sensor/_field_caps") => well(request),
+        "GET /" => well(request),
+        line if line.ends_with("/_refresh") => Reply::json(200, r#"{"_shards":{"total":1,"successful":1,"failed":0}}"#),
         line if line.starts_with("GET /rolled") => Reply::json(
             200,
             r#"{"rolled":{"aliases":{"rollup-jobs-write-rolled":{}},"mappings":{"_meta":{"_rollup":{}}},"settings":{"index":{"uuid":"u"}}}}"#,
         ),
-        "GET /" => Reply::json(200, r#"{"version":{"distribution":"opensearch","number":"3.8.0"}}"#),
         line if line.contains("point_in_time") => {
             Reply::json(200, r#"{"pit_id":"p","_shards":{"total":1,"successful":1}}"#)
         }

@@ -1,6 +1,6 @@
 //! Which indices a pattern means, and what fields they have.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::of_job;
 use crate::cluster::{Cause, Cluster, Failure, Request};
@@ -50,6 +50,16 @@ pub(super) fn resolve(
         }
     }
     Ok(Resolved { names, has_open })
+}
+
+/// Makes everything visible that was written. A copy that was not refreshed would answer without it.
+pub(super) fn refresh(cluster: &Cluster, request: Request, stop: &StopSignal) -> Result<(), Failure> {
+    let answer = cluster.ask(request, stop)?.json()?;
+    match answer["_shards"]["failed"].as_u64() {
+        // Copies that are not assigned are not counted among them, and answer nothing.
+        Some(0) => Ok(()),
+        _ => Err(Failure::of_error(503, &json!({ "failed_shards": answer["_shards"]["failures"] }))),
+    }
 }
 
 /// The types of `fields` in the indices of a pattern.

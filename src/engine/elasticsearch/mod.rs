@@ -164,7 +164,10 @@ impl Engine for ElasticsearchEngine {
         pattern: &IndexPattern,
         fields: &[&str],
     ) -> Result<FieldCapabilities, EngineError> {
-        indices::capabilities(&self.shared.cluster, job, pattern, fields)
+        // An unknown kind of cluster is refused before anything is made of it.
+        let known = self.shared.cluster.product(&StopSignal::never());
+        known
+            .and_then(|_| indices::capabilities(&self.shared.cluster, job, pattern, fields))
             .map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))
     }
 

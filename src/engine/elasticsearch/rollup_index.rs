@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{failed, of_job, version};
+use super::{failed, indices, of_job, version};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request};
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::sync::{Arc, Mutex};
 
-/// The member of `_meta` that is ours: which index it was written for.
+/// The member of `_meta` that is ours: by job, the UUID of the index that was prepared for it.
 const OURS: &str = "rollup-jobs";
-const INDEX_UUID: &str = "index_uuid";
 
 /// Documents that are deleted at once.
 const DELETED_AT_ONCE: usize = 10_000;
@@ -23,6 +22,8 @@ pub(super) struct RollupIndices {
     /// How long a request may take: a stop waits for those of a commit.
     timeout: Duration,
     locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    /// What was last found of each job.
+    found: Mutex<HashMap<String, (Standing, String)>>,
 }
 
 /// What there is of a job in its rollup index.
@@ -48,41 +49,71 @@ pub(super) fn alias(job: &JobContext) -> String {
 
 impl RollupIndices {
     pub(super) fn new(cluster: Cluster, timeout: Duration) -> Self {
-        Self { cluster, timeout, locks: Mutex::default() }
+        Self { cluster, timeout, locks: Mutex::default(), found: Mutex::default() }
     }
 
     /// Creates or checks the index, and has it know the job.
     pub(super) fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let in_index = |failure| of_index(job, failure);
         let lock = self.lock_of(job);
         let _alone = lock.lock();
-        let found = match self.find(job).map_err(|failure| of_index(job, failure))? {
-            Some(found) => found,
-            None => self.create(job).map_err(|failure| of_index(job, failure))?,
+        self.cluster.product(&StopSignal::never()).map_err(in_index)?;
+        let (found, is_new) = match self.find(job).map_err(in_index)? {
+            Some(found) => (found, false),
+            None => (self.create(job).map_err(in_index)?, true),
         };
-        if found.entry(job)?.is_none() || !found.is_ours() {
-            self.write_entry(job, &found)?;
-        } else if self.has_documents(job).map_err(|failure| of_index(job, failure))? {
+        found.entry(job)?;
+        // Over documents of its own a job is rolled up anew only if a run has found that they are not those that it has written.
+        let was_replaced = self.known(job, &found) == Some(Standing::Gone);
+        if !is_new && !was_replaced && self.has_documents(job).map_err(in_index)? {
             let (index, id) = (job.config().rollup_index(), job.id());
             return Err(EngineError::already_exists(format!("rollup index [{index}] has documents of job [{id}]")));
         }
-        self.ensure_alias(job, &found)
+        self.write_entry(job, &found)?;
+        self.ensure_alias(job, &found)?;
+        self.note(job, &found, Standing::Prepared);
+        Ok(())
     }
 
-    /// Whether the index is the one that was prepared. What another client's write took out of it is put back.
+    /// Whether the index is the one that was prepared for the job. What another client's write took out of it is put back.
     pub(super) fn check(&self, job: &JobContext) -> Result<Standing, EngineError> {
-        let lock = self.lock_of(job);
-        let _alone = lock.lock();
         let Some(found) = self.find(job).map_err(|failure| of_index(job, failure))? else {
             return Ok(Standing::Gone);
         };
-        if !found.is_ours() {
-            return Ok(Standing::Gone);
+        let standing = self.standing(job, &found)?;
+        self.note(job, &found, standing);
+        if standing == Standing::Prepared
+            && !(found.is_prepared_for(job) && found.entry(job)?.is_some() && found.has_alias)
+        {
+            self.repair(job)?;
         }
-        if found.entry(job)?.is_none() {
+        Ok(standing)
+    }
+
+    fn standing(&self, job: &JobContext, found: &Found) -> Result<Standing, EngineError> {
+        // By whom it was replaced does not matter: another job's run may have prepared it again, for itself.
+        let is_prepared = match (found.prepared_for(job), self.known(job, found)) {
+            (Some(uuid), _) => uuid == found.uuid,
+            // Nothing is said of the job. It was there when this process last looked;
+            (None, Some(standing)) => standing == Standing::Prepared,
+            // or, since nobody has looked, its documents are.
+            (None, None) => self.has_documents(job).map_err(|failure| of_index(job, failure))?,
+        };
+        Ok(if is_prepared { Standing::Prepared } else { Standing::Gone })
+    }
+
+    /// Writes what is missing, if the index is still the same.
+    fn repair(&self, job: &JobContext) -> Result<(), EngineError> {
+        let lock = self.lock_of(job);
+        let _alone = lock.lock();
+        let found = self.find(job).map_err(|failure| of_index(job, failure))?;
+        let Some(found) = found.filter(|found| self.known(job, found) == Some(Standing::Prepared)) else {
+            return Err(EngineError::unavailable("the rollup index was replaced while it was looked at"));
+        };
+        if !(found.is_prepared_for(job) && found.entry(job)?.is_some()) {
             self.write_entry(job, &found)?;
         }
-        self.ensure_alias(job, &found)?;
-        Ok(Standing::Prepared)
+        self.ensure_alias(job, &found)
     }
 
     /// Removes the job's documents, and then what the index knows of it.
@@ -91,14 +122,27 @@ impl RollupIndices {
         while self.delete_some(job).map_err(in_index)? {}
         let lock = self.lock_of(job);
         let _alone = lock.lock();
+        self.found.lock().remove(job.id());
         match self.find(job).map_err(in_index)? {
             Some(found) if found.entries(job).is_ok_and(|entries| entries.contains_key(job.id())) => {
-                self.write_meta(job, &found, |entries| {
+                self.write_meta(job, &found, |entries, prepared| {
                     entries.remove(job.id());
+                    prepared.remove(job.id());
                 })
             }
             _ => Ok(()),
         }
+    }
+
+    /// What was last found of the job, if it was found of this very index.
+    fn known(&self, job: &JobContext, found: &Found) -> Option<Standing> {
+        let known = self.found.lock();
+        let (standing, uuid) = known.get(job.id())?;
+        Some(if *uuid == found.uuid { *standing } else { Standing::Gone })
+    }
+
+    fn note(&self, job: &JobContext, found: &Found, standing: Standing) {
+        self.found.lock().insert(job.id().to_owned(), (standing, found.uuid.clone()));
     }
 
     fn lock_of(&self, job: &JobContext) -> Arc<Mutex<()>> {
@@ -160,8 +204,13 @@ impl RollupIndices {
     }
 
     fn has_documents(&self, job: &JobContext) -> Result<bool, Failure> {
-        self.ask(job, Request::post([job.config().rollup_index(), "_refresh"]))?;
+        self.refresh(job)?;
         Ok(!self.documents(job, 1)?.is_empty())
+    }
+
+    fn refresh(&self, job: &JobContext) -> Result<(), Failure> {
+        let request = Request::post([job.config().rollup_index(), "_refresh"]).timeout(self.timeout);
+        indices::refresh(&self.cluster, of_job(job, request), &StopSignal::never())
     }
 
     /// Ids of documents of the job.
@@ -182,10 +231,10 @@ impl RollupIndices {
     /// Deletes documents of the job. `false` if there were none.
     fn delete_some(&self, job: &JobContext) -> Result<bool, Failure> {
         let index = job.config().rollup_index();
-        match self.ask(job, Request::post([index, "_refresh"])) {
+        match self.refresh(job) {
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(false),
             other => other?,
-        };
+        }
         let ids = self.documents(job, DELETED_AT_ONCE)?;
         if ids.is_empty() {
             return Ok(false);
@@ -212,8 +261,9 @@ impl RollupIndices {
     }
 
     fn write_entry(&self, job: &JobContext, found: &Found) -> Result<(), EngineError> {
-        self.write_meta(job, found, |entries| {
+        self.write_meta(job, found, |entries, prepared| {
             entries.insert(job.id().to_owned(), job.config().to_json());
+            prepared.insert(job.id().to_owned(), json!(found.uuid));
         })
     }
 
@@ -222,13 +272,13 @@ impl RollupIndices {
         &self,
         job: &JobContext,
         found: &Found,
-        change: impl FnOnce(&mut Map<String, Value>),
+        change: impl FnOnce(&mut Map<String, Value>, &mut Map<String, Value>),
     ) -> Result<(), EngineError> {
-        let mut entries = found.entries(job)?.clone();
-        change(&mut entries);
+        let (mut entries, mut prepared) = (found.entries(job)?.clone(), found.prepared().cloned().unwrap_or_default());
+        change(&mut entries, &mut prepared);
         let mut meta = found.meta.clone().unwrap_or_default();
         meta.insert("_rollup".to_owned(), Value::Object(entries));
-        meta.insert(OURS.to_owned(), json!({ INDEX_UUID: found.uuid }));
+        meta.insert(OURS.to_owned(), Value::Object(prepared));
         let request = Request::put([job.config().rollup_index(), "_mapping"]).json(&json!({ "_meta": meta }));
         self.ask(job, request).map_err(|failure| of_index(job, failure))?;
         Ok(())
@@ -247,10 +297,17 @@ impl RollupIndices {
 }
 
 impl Found {
-    /// Whether `_meta` was written for this very index, and not for one that it was copied or restored from.
-    fn is_ours(&self) -> bool {
-        let ours = self.meta.as_ref().and_then(|meta| meta.get(OURS));
-        ours.is_some_and(|ours| ours[INDEX_UUID] == self.uuid)
+    /// By job, the UUID of the index that was prepared for it: another one's, in an index that was copied or restored.
+    fn prepared(&self) -> Option<&Map<String, Value>> {
+        self.meta.as_ref()?.get(OURS)?.as_object()
+    }
+
+    fn prepared_for(&self, job: &JobContext) -> Option<&str> {
+        self.prepared()?.get(job.id())?.as_str()
+    }
+
+    fn is_prepared_for(&self, job: &JobContext) -> bool {
+        self.prepared_for(job) == Some(self.uuid.as_str())
     }
 
     /// The job's definition, if the index knows it.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
-use super::indices::{expression, resolve};
+use super::indices::{expression, refresh, resolve};
 use super::snapshot::Snapshot;
 use super::{Shared, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
@@ -42,7 +42,7 @@ impl Scan {
         let snapshot = if resolve(cluster, job, pattern, stop)?.has_open {
             let indices = expression(pattern);
             if options.refresh {
-                cluster.ask(of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
+                refresh(cluster, of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
             }
             shared.snapshots.open(job, &indices, options.keep_alive, stop)?
         } else {

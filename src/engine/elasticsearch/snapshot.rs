@@ -61,7 +61,7 @@ impl Snapshots {
         keep_alive: Duration,
         stop: &StopSignal,
     ) -> Result<Snapshot, Failure> {
-        self.make_room();
+        let opened = self.reserve();
         let product = self.cluster.product(stop)?;
         let keep_alive = format!("{}ms", keep_alive.as_millis());
         let request = match product.kind {
@@ -87,23 +87,24 @@ impl Snapshots {
             return Err(Failure::new(Cause::Unavailable, "the answer to the opening of a point in time has no id"));
         };
         let identity = job.identity().cloned();
-        let opened = PointInTime { id, cluster: self.cluster.clone(), product, identity };
+        opened.lock().point = Some(PointInTime { id, cluster: self.cluster.clone(), product, identity });
         if let Ok(Shards { total, successful, .. }) = serde_json::from_value(answer["_shards"].clone())
             && successful < total
         {
             let text = format!("only {successful} of {total} shards are there: the others would be left out");
             return Err(Failure::new(Cause::Unavailable, text));
         }
-        let opened = Arc::new(Mutex::new(Held { point: Some(opened), is_read: false }));
-        self.open.lock().push_back(Arc::downgrade(&opened));
         Ok(Snapshot::PointInTime(opened))
     }
 
-    /// Takes those that have not been read from for longest away from scans that are parked, until there is room for one more.
-    fn make_room(&self) {
+    /// A place for one more, which counts as open and being read from. If there is none, those that have not been read from for longest
+    /// are taken away from scans that are parked.
+    fn reserve(&self) -> Arc<Slot> {
+        let place = Arc::new(Mutex::new(Held { point: None, is_read: true }));
         let mut unneeded = Vec::new();
         let mut open = self.open.lock();
-        open.retain(|one| one.upgrade().is_some_and(|one| one.lock().point.is_some()));
+        let is_open = |held: &Held| held.point.is_some() || held.is_read;
+        open.retain(|one| one.upgrade().is_some_and(|one| is_open(&one.lock())));
         let mut at = 0;
         while open.len() >= self.most && at < open.len() {
             let taken = open[at].upgrade().and_then(|one| {
@@ -118,8 +119,10 @@ impl Snapshots {
                 None => at += 1,
             }
         }
+        open.push_back(Arc::downgrade(&place));
         drop(open);
         drop(unneeded);
+        place
     }
 
     /// It was read from.

@@ -41,9 +41,10 @@ impl BulkWriter {
     fn send(&mut self, documents: RolledUpDocuments<'_>) -> Result<Sent, EngineError> {
         loop {
             let (body, count) = self.body(documents);
+            let bytes = body.len();
             match self.ask(body) {
                 Ok(answer) => return self.items(&answer, count),
-                Err(failure) if failure.cause() == Cause::TooMuch && count > 1 => self.bytes = (self.bytes / 2).max(1),
+                Err(failure) if failure.cause() == Cause::TooMuch && count > 1 => self.bytes = (bytes / 2).max(1),
                 Err(failure) => return Err(self.failed(failure)),
             }
         }
