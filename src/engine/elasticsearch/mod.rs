@@ -13,6 +13,7 @@
 //! * OpenSearch and Elasticsearch 7 count a document with several values in a field again for each further value in the same bucket;
 //!   Elasticsearch 9 counts it once.
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
+//! * An index that is closed is skipped, as in Elasticsearch, unless the pattern names it: then the run ends with that reason.
 //! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made anew by the
 //!   next write.
 
