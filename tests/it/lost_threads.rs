@@ -34,15 +34,15 @@ fn the_other_jobs_go_on() {
     let error = world.status("stuck").last_errors()[0].to_string();
     assert!(error.contains("has not returned for 5m: its indexer thread is lost, another one was started"), "{error}");
     assert_eq!(world.status("stuck").health().color(), HealthColor::Red);
-    world.watcher.wait_for(&world.manager, "the observers to be told", || {
-        let told = |heard: &Heard| matches!(heard, Heard::Error(id, _) if id == "stuck");
-        world.watcher.heard().iter().any(told).then_some(())
-    });
-
     world.gates.commit().wait_for_waiting(2);
     world.gates.commit().open();
     world.wait_for_end_of_run("sensor", 1);
     world.wait_for_end_of_run("stuck", 1);
+    // Not before: the other thread may have come to the gate before there was something to tell.
+    world.watcher.wait_for(&world.manager, "the observers to be told", || {
+        let told = |heard: &Heard| matches!(heard, Heard::Error(id, _) if id == "stuck");
+        world.watcher.heard().iter().any(told).then_some(())
+    });
     assert_eq!(world.documents(), {
         let mut both = undisturbed("sensor");
         both.extend(undisturbed("stuck"));
