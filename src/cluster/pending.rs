@@ -34,12 +34,7 @@ impl Pending {
 
     /// Waits for the answer, but not beyond a stop.
     pub(crate) fn answer(self, stop: &StopSignal) -> Result<Answer, Failure> {
-        let slot = Arc::clone(&self.slot);
-        let _woken = stop.on_stop(move || {
-            // Whoever waits has looked at the signal under this lock, or will.
-            drop(slot.lock());
-            slot.notify_all();
-        });
+        let _woken = stop.wakes(&self.slot);
         self.received(stop)?.into_answer()
     }
 

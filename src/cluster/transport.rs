@@ -19,6 +19,7 @@ use super::pending::Pending;
 use super::request::Request;
 use super::tls;
 use crate::clock::{Clock, SystemClock};
+use crate::job::JobError;
 use crate::sync::{Arc, JoinHandle, Mutex};
 
 /// The longest pause that a node may ask for.
@@ -131,7 +132,9 @@ impl Connections {
                 return Err(unavailable(&format!("no answer within {timeout:?}")));
             };
             let may_have_been_done = !silence.is_connect();
-            let _ = write!(silences, " node {}: {};", node + 1, chain(silence));
+            // Not the URL, which may hold a password.
+            let causes = JobError::chain_of(&silence.without_url());
+            let _ = write!(silences, " node {}: {};", node + 1, causes.join(": "));
             if may_have_been_done && !request.is_repeatable {
                 return Err(unavailable(&format!("the answer was lost:{silences}")));
             }
@@ -186,18 +189,6 @@ impl Connections {
 
 fn unavailable(text: &str) -> Failure {
     Failure::new(Cause::Unavailable, text)
-}
-
-/// An error with all its causes. Not the URL, which may hold a password.
-fn chain(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(error) = source {
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }
 
 fn url(node: &str, place: usize) -> Result<Url, ClusterOptionsError> {

@@ -34,7 +34,7 @@ fn causes(status: &JobStatus) -> String {
     status.last_errors().iter().flat_map(JobError::causes).cloned().collect::<Vec<_>>().join("; ")
 }
 
-/// Runs the job while `meddle` has its way, and again after `mend` if that was too much.
+/// Runs the job while `meddle` has its way: the run ends well, and all documents are there.
 fn survives(kind: Kind, meddle: impl Fn(&Server, Call, usize) + Send + Sync + 'static) -> JobStatus {
     let server = Arc::new(Server::empty(kind));
     load(&server, &source());

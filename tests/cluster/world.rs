@@ -10,7 +10,7 @@ use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::documents_of;
 use rollup_jobs::{
     DateHistogram, Histogram, JobStatus, Metric, Observer, RetryOptions, RollupJobConfig, RollupJobConfigBuilder,
-    RollupJobManager, RunEnded, RunOutcome, TurnEnded,
+    RollupJobManager, RunEnded, RunOutcome,
 };
 use serde_json::{Value, json};
 
@@ -19,20 +19,11 @@ use crate::server::Server;
 /// How long a test waits for a run before it fails.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-type Hook = Box<dyn Fn(u64) + Send + Sync>;
-
-struct Watcher {
-    ends: Mutex<Sender<RunOutcome>>,
-    after_turn: Hook,
-}
+struct Watcher(Mutex<Sender<RunOutcome>>);
 
 impl Observer for Watcher {
-    fn turn_ended(&self, _: &str, turn: &TurnEnded) {
-        (self.after_turn)(turn.turn);
-    }
-
     fn run_ended(&self, _: &str, run: &RunEnded) {
-        let _ = self.ends.lock().unwrap().send(run.outcome);
+        let _ = self.0.lock().unwrap().send(run.outcome);
     }
 }
 
@@ -42,17 +33,12 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A page per turn.
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
-        Self::watched(engine, |_| {})
-    }
-
-    /// A page per turn, and after each of them `after_turn` with its number in the run.
-    pub(crate) fn watched(engine: Arc<dyn Engine>, after_turn: impl Fn(u64) + Send + Sync + 'static) -> Self {
         let (ends, receiver) = channel();
-        let watcher = Watcher { ends: Mutex::new(ends), after_turn: Box::new(after_turn) };
         let retry = RetryOptions::new().attempts(10).initial_delay(Duration::from_millis(50));
         let builder = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).turn_time(Duration::ZERO);
-        let manager = builder.retry(retry).observer(Arc::new(watcher)).open().unwrap();
+        let manager = builder.retry(retry).observer(Arc::new(Watcher(Mutex::new(ends)))).open().unwrap();
         Self { manager, ends: receiver }
     }
 

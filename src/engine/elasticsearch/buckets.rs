@@ -27,9 +27,20 @@ pub(super) struct Shards {
     pub(super) total: u64,
     pub(super) successful: u64,
     #[serde(default)]
-    pub(super) failed: u64,
+    failed: u64,
     #[serde(default)]
     failures: Value,
+}
+
+impl Shards {
+    /// Whether none has failed, of those that were asked.
+    pub(super) fn all_answered(&self) -> Result<(), Failure> {
+        if self.failed > 0 {
+            let error = serde_json::json!({ "failed_shards": self.failures });
+            return Err(Failure::of_error(503, &error));
+        }
+        Ok(())
+    }
 }
 
 /// What a page of the cluster's became.
@@ -45,10 +56,7 @@ impl SearchAnswer {
         if self.timed_out {
             return Err(Failure::new(Cause::Unavailable, "the search timed out on the server"));
         }
-        if self.shards.failed > 0 {
-            let error = serde_json::json!({ "failed_shards": self.shards.failures });
-            return Err(Failure::of_error(503, &error));
-        }
+        self.shards.all_answered()?;
         Ok(self)
     }
 

@@ -1,7 +1,9 @@
 //! Which indices a pattern means, and what fields they have.
 
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 
+use super::buckets::Shards;
 use super::of_job;
 use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::engine::{FieldCapabilities, FieldType, JobContext, StopSignal};
@@ -52,14 +54,17 @@ pub(super) fn resolve(
     Ok(Resolved { names, has_open })
 }
 
+/// What a refresh answers.
+#[derive(Deserialize)]
+struct Refreshed {
+    #[serde(rename = "_shards")]
+    shards: Shards,
+}
+
 /// Makes everything visible that was written. A copy that was not refreshed would answer without it.
 pub(super) fn refresh(cluster: &Cluster, request: Request, stop: &StopSignal) -> Result<(), Failure> {
-    let answer = cluster.ask(request, stop)?.json()?;
-    match answer["_shards"]["failed"].as_u64() {
-        // Copies that are not assigned are not counted among them, and answer nothing.
-        Some(0) => Ok(()),
-        _ => Err(Failure::of_error(503, &json!({ "failed_shards": answer["_shards"]["failures"] }))),
-    }
+    // Copies that are not assigned are not counted among those that failed, and answer nothing.
+    cluster.ask(request, stop)?.read::<Refreshed>()?.shards.all_answered()
 }
 
 /// The types of `fields` in the indices of a pattern.

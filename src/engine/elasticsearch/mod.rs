@@ -18,6 +18,7 @@
 //!   next write.
 
 mod buckets;
+mod bulk;
 mod indices;
 mod query;
 mod rollup_index;
@@ -223,6 +224,11 @@ fn failed(what: &str, failure: Failure) -> EngineError {
 fn version(job: &JobContext) -> u64 {
     const ABOVE_INTERNAL: u64 = 1 << 32;
     ABOVE_INTERNAL + job.ownership_epoch()
+}
+
+/// A duration as the cluster reads it.
+fn time_value(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
 }
 
 /// A request for a job, in the name of whom it was put.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{failed, indices, of_job, version};
+use super::{bulk, failed, indices, of_job};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request};
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::sync::{Arc, Mutex};
@@ -82,9 +82,7 @@ impl RollupIndices {
         };
         let standing = self.standing(job, &found)?;
         self.note(job, &found, standing);
-        if standing == Standing::Prepared
-            && !(found.is_prepared_for(job) && found.entry(job)?.is_some() && found.has_alias)
-        {
+        if standing == Standing::Prepared && !(found.knows(job)? && found.has_alias) {
             self.repair(job)?;
         }
         Ok(standing)
@@ -110,7 +108,7 @@ impl RollupIndices {
         let Some(found) = found.filter(|found| self.known(job, found) == Some(Standing::Prepared)) else {
             return Err(EngineError::unavailable("the rollup index was replaced while it was looked at"));
         };
-        if !(found.is_prepared_for(job) && found.entry(job)?.is_some()) {
+        if !found.knows(job)? {
             self.write_entry(job, &found)?;
         }
         self.ensure_alias(job, &found)
@@ -241,18 +239,12 @@ impl RollupIndices {
         }
         let mut body = String::new();
         for id in ids {
-            // The version makes the same id free for what this owner writes next.
-            let delete = json!({ "delete": { "_id": id, "version": version(job), "version_type": "external_gte" } });
-            body.push_str(&delete.to_string());
+            body.push_str(&bulk::action("delete", &id, job).to_string());
             body.push('\n');
         }
-        let request = Request::post([index, "_bulk"])
-            .query("timeout", format!("{}ms", self.timeout.as_millis()))
-            .query("filter_path", "errors,items.*.status,items.*.error")
-            .body(body.into_bytes());
-        let answer = self.ask(job, request)?.json()?;
+        let answer = self.ask(job, bulk::request(index, self.timeout).body(body.into_bytes()))?.json()?;
         for item in answer["items"].as_array().into_iter().flatten() {
-            let status = item["delete"]["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+            let status = bulk::status(&item["delete"]);
             if !matches!(status, 200..=299 | 404) {
                 return Err(Failure::of_error(status, &item["delete"]["error"]));
             }
@@ -306,8 +298,9 @@ impl Found {
         self.prepared()?.get(job.id())?.as_str()
     }
 
-    fn is_prepared_for(&self, job: &JobContext) -> bool {
-        self.prepared_for(job) == Some(self.uuid.as_str())
+    /// Whether nothing that it should say of the job is missing.
+    fn knows(&self, job: &JobContext) -> Result<bool, EngineError> {
+        Ok(self.prepared_for(job) == Some(self.uuid.as_str()) && self.entry(job)?.is_some())
     }
 
     /// The job's definition, if the index knows it.

@@ -63,7 +63,7 @@ impl Snapshots {
     ) -> Result<Snapshot, Failure> {
         let opened = self.reserve();
         let product = self.cluster.product(stop)?;
-        let keep_alive = format!("{}ms", keep_alive.as_millis());
+        let keep_alive = super::time_value(keep_alive);
         let request = match product.kind {
             Kind::Elasticsearch => Request::post([indices, "_pit"]),
             Kind::OpenSearch => {
@@ -152,7 +152,7 @@ impl Snapshot {
                 held.is_read = true;
                 drop(held);
                 snapshots.used(slot);
-                body["pit"] = json!({ "id": id, "keep_alive": format!("{}ms", keep_alive.as_millis()) });
+                body["pit"] = json!({ "id": id, "keep_alive": super::time_value(keep_alive) });
                 Request::post(["_search"])
             }
             Self::Live(indices) => Request::post([indices, "_search"]),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::rollup_index::{Standing, alias, of_index};
-use super::{Shared, of_job, version};
-use crate::cluster::{Cause, Failure, Request};
+use super::{Shared, bulk, of_job};
+use crate::cluster::{Cause, Failure};
 use crate::engine::{
     CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
     WriteReport,
@@ -54,13 +54,9 @@ impl BulkWriter {
     fn body(&self, documents: RolledUpDocuments<'_>) -> (Vec<u8>, usize) {
         let (mut body, mut count) = (Vec::new(), 0);
         let fields = documents.layout().fields();
-        let version = version(&self.job);
         for (id, bucket) in documents.ids().zip(documents.buckets()) {
             let before = body.len();
-            write_json(
-                &mut body,
-                &json!({ "index": { "_id": id, "version": version, "version_type": "external_gte" } }),
-            );
+            write_json(&mut body, &bulk::action("index", &id, &self.job));
             body.extend_from_slice(b"\n{");
             let values = fields.iter().filter_map(|field| Some((field, field.source.value(&bucket)?)));
             for (at, (field, value)) in values.enumerate() {
@@ -84,10 +80,8 @@ impl BulkWriter {
     /// A bulk that is on its way is waited for, also by a stop: the cluster may have taken it.
     fn ask(&self, body: Vec<u8>) -> Result<Value, Failure> {
         let Shared { cluster, options, .. } = &*self.shared;
-        let request = Request::post([self.alias.as_str(), "_bulk"])
+        let request = bulk::request(&self.alias, options.bulk_timeout)
             .query("require_alias", "true")
-            .query("timeout", format!("{}ms", options.bulk_timeout.as_millis()))
-            .query("filter_path", "errors,items.*.status,items.*.error")
             .timeout(options.bulk_timeout + GRACE)
             .body(body);
         cluster.ask(of_job(&self.job, request), &StopSignal::never())?.json()
@@ -103,7 +97,7 @@ impl BulkWriter {
         }
         for (index, item) in items.iter().enumerate() {
             let item = &item["index"];
-            let status = item["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+            let status = bulk::status(item);
             if (200..300).contains(&status) {
                 continue;
             }

@@ -61,12 +61,7 @@ impl TantivyWriter {
 
     /// Hands what is gathered over to a thread, as soon as one may be begun. `false` if a stop came before.
     fn hand_over(&mut self, stop: &StopSignal) -> Result<bool, EngineError> {
-        let segments = Arc::clone(&self.segments);
-        let _woken = stop.on_stop(move || {
-            // Whoever waits has looked at the signal under this lock, or will.
-            drop(segments.lock());
-            segments.notify_all();
-        });
+        let _woken = stop.wakes(&self.segments);
         let mut segments = self.segments.lock();
         while segments.being_written >= self.options.threads {
             if stop.is_stopped() {

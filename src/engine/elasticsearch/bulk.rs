@@ -1,0 +1,27 @@
+//! Requests that write or delete many documents by id, and what became of each.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::version;
+use crate::cluster::Request;
+use crate::engine::JobContext;
+
+/// A `_bulk` without its lines, which the cluster itself gives up after `timeout`.
+pub(super) fn request(index: &str, timeout: Duration) -> Request {
+    Request::post([index, "_bulk"])
+        .query("timeout", super::time_value(timeout))
+        .query("filter_path", "errors,items.*.status,items.*.error")
+}
+
+/// The line that says what is done to the document of this id. Its version makes the same id free for what this owner writes next, and
+/// nothing that an earlier one still writes.
+pub(super) fn action(name: &str, id: &str, job: &JobContext) -> Value {
+    json!({ name: { "_id": id, "version": version(job), "version_type": "external_gte" } })
+}
+
+/// What became of an item.
+pub(super) fn status(item: &Value) -> u16 {
+    item["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500)
+}
