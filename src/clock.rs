@@ -75,7 +75,12 @@ impl Deadline {
 
     /// `timeout` from now. A sum that no clock can reach, such as with [`Duration::MAX`], is never.
     pub(crate) fn after(clock: &dyn Clock, timeout: Duration) -> Self {
-        Self(clock.monotonic().checked_add(timeout))
+        Self::since(clock.monotonic(), timeout)
+    }
+
+    /// `timeout` after `moment`, a reading of the monotonic clock.
+    pub(crate) fn since(moment: Duration, timeout: Duration) -> Self {
+        Self(moment.checked_add(timeout))
     }
 
     /// What is left of it: `None` when it never comes, zero when it has passed.

@@ -57,7 +57,8 @@
 //!
 //! * **tantivy**: `TantivyEngine` in [`engine`], the embedded engine. The dependency is re-exported beside it.
 //! * **redb**: `RedbStore` in [`store`], jobs in one ACID file.
-//! * **elasticsearch**: the module `cluster` and `ElasticsearchEngine`, for data in an Elasticsearch or OpenSearch cluster.
+//! * **elasticsearch**: the module `cluster`, `ElasticsearchEngine` and `ElasticsearchStore`, for data and jobs in an Elasticsearch or
+//!   OpenSearch cluster.
 //! * **rest**: the module `rest`, Elasticsearch's rollup job APIs as an axum router.
 //! * **tracing**: `TracingObserver`, an [`Observer`] that reports through `tracing`.
 //! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
@@ -74,6 +75,7 @@ pub mod cluster;
 mod durable;
 pub mod engine;
 mod error;
+mod foreign;
 mod indexer;
 mod job;
 mod lifecycle;
@@ -82,6 +84,7 @@ mod manager;
 #[path = "../tests/model/mod.rs"]
 mod model;
 mod observer;
+mod ownership;
 #[cfg(feature = "rest")]
 pub mod rest;
 mod schedule;

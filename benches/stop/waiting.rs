@@ -12,7 +12,7 @@ use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page,
     PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
 };
-use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, Ownership, StoreError};
+use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, StoreError, Tenure};
 use rollup_jobs::{Checkpoint, DateHistogram, IndexPattern, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
 
 use crate::common::{hourly, sensor_index};
@@ -50,8 +50,8 @@ impl JobStore for TimedStore {
         self.inner.remove(id)
     }
 
-    fn acquire(&self) -> Result<Ownership, StoreError> {
-        self.inner.acquire()
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+        self.inner.acquire(lapsed)
     }
 }
 

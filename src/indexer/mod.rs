@@ -5,8 +5,6 @@ mod pool;
 mod run;
 mod turn;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::time::Duration;
 
@@ -17,11 +15,13 @@ pub(crate) use run::Run;
 
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, JobContext};
+use crate::foreign::guarded;
 use crate::job::{Health, JobError, JobRecord, JobState, JobStatus, Phase, RunAs, StatusParts, StoredState, TermsType};
 use crate::lifecycle::{Lifecycle, Snapshot, TriggerDecision, View};
 use crate::observer::Observer;
+use crate::ownership::{Claim, ClaimState};
 use crate::schedule::{Scheduled, Timer};
-use crate::store::{JobStore, StoreError};
+use crate::store::{JobStore, StoreError, StoreErrorKind};
 use crate::sync::{Arc, AtomicU64, Crew, Ordering, Weak};
 use pool::{Pool, Pulse, Task};
 
@@ -42,13 +42,13 @@ pub(crate) struct Settings {
 /// What all jobs and threads of a manager share.
 pub(crate) struct Indexer {
     pub(crate) engine: Arc<dyn Engine>,
-    pub(crate) store: Arc<dyn JobStore>,
+    store: Arc<dyn JobStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) settings: Settings,
     /// The newest revision of any record in the store.
     pub(crate) revisions: AtomicU64,
-    pub(crate) epoch: u64,
+    pub(crate) claim: Claim,
     pub(crate) timer: Timer,
     pub(crate) pool: Pool,
     pub(crate) own_threads: Crew,
@@ -73,7 +73,7 @@ impl Indexer {
         clock: Arc<dyn Clock>,
         observers: Vec<Arc<dyn Observer>>,
         settings: Settings,
-        epoch: u64,
+        claim: Claim,
     ) -> std::io::Result<Arc<Self>> {
         let own_threads = Crew::default();
         let timer = Timer::start(Arc::clone(&clock), &own_threads)?;
@@ -81,26 +81,43 @@ impl Indexer {
         let pool = Pool::start(count, lost_after, Arc::clone(&clock), timer.clone(), own_threads.clone())
             .inspect_err(|_| timer.close())?;
         let (revisions, next_key) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Arc::new(Self {
+        let indexer = Arc::new(Self {
             engine,
             store,
             clock,
             observers,
             settings,
             revisions,
-            epoch,
+            claim,
             timer,
             pool,
             own_threads,
             next_key,
-        }))
+        });
+        let this = Arc::downgrade(&indexer);
+        let changed = move || this.upgrade().into_iter().for_each(|indexer| indexer.ownership_changed());
+        indexer.claim.keep(&indexer.own_threads, changed).inspect_err(|_| {
+            indexer.timer.close();
+            indexer.pool.close();
+        })?;
+        Ok(indexer)
+    }
+
+    /// It is back, and what had to wait goes on; or it is lost, and what is under way is given up.
+    fn ownership_changed(&self) {
+        if self.claim.lost().is_some() {
+            for job in self.pool.jobs() {
+                job.lifecycle.signal().raise();
+            }
+        }
+        self.pool.resume();
     }
 
     /// The job that a record describes, in the state that it comes back in.
     pub(crate) fn job(self: &Arc<Self>, record: &JobRecord) -> Arc<Job> {
         let context = JobContext::new(Arc::clone(&record.config), &record.terms_types)
             .run_as(record.run_as.clone())
-            .epoch(self.epoch);
+            .epoch(self.claim.epoch());
         let (state, now) = (record.state.restored(), self.clock.monotonic());
         let lifecycle = Lifecycle::new(state, record.checkpoint.clone(), record.run, now, !self.observers.is_empty());
         Arc::new_cyclic(|this| Job {
@@ -112,13 +129,23 @@ impl Indexer {
         })
     }
 
-    /// Calls the store. One that panics has refused.
+    /// Calls the store. One that panics has refused; one that has another owner is not called any more.
     pub(crate) fn store_call<T>(
         &self,
         call: impl FnOnce(&dyn JobStore) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        guarded(|| call(&*self.store))
-            .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))))
+        if let Some(lost) = self.claim.lost() {
+            return Err(lost);
+        }
+        let answer = guarded(|| call(&*self.store))
+            .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
+        answer.inspect_err(|error| self.note_refusal(error))
+    }
+
+    fn note_refusal(&self, error: &StoreError) {
+        if error.kind() == StoreErrorKind::LostOwnership && self.claim.lose(error.clone()) {
+            self.ownership_changed();
+        }
     }
 
     /// Calls the engine in a caller's thread. One that panics has refused.
@@ -139,22 +166,13 @@ impl Indexer {
         let mut answers = answers.unwrap_or_else(|error| vec![Err(error); records.len()]);
         // The next job must not take an answer for its own.
         answers.resize_with(records.len(), || Err(StoreError::rejected("the job store gave no answer")));
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| self.note_refusal(error));
         answers
     }
 
     pub(crate) fn save_one(&self, record: &JobRecord) -> Result<(), StoreError> {
         self.save(slice::from_ref(record)).into_iter().collect()
     }
-}
-
-/// Runs foreign code; its panic becomes a text.
-pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| panic_text(&*panic))
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 impl Job {
@@ -171,7 +189,7 @@ impl Job {
             checkpoint: snapshot.checkpoint,
             run: snapshot.run,
             revision: snapshot.revision,
-            epoch: self.indexer.epoch,
+            epoch: self.indexer.claim.epoch(),
         }
     }
 
@@ -181,6 +199,9 @@ impl Job {
 
     /// Begins a run, as of `instant`, unless one is under way.
     pub(crate) fn trigger(&self, instant: Timestamp) -> TriggerDecision {
+        if self.indexer.claim.lost().is_some() {
+            return TriggerDecision::LostOwnership;
+        }
         let boundary = self.context.config().boundary(instant);
         let decision = self
             .lifecycle
@@ -239,16 +260,22 @@ impl Job {
         let view = self.lifecycle.view();
         let now = self.indexer.clock.monotonic();
         let runs = matches!(view.state, JobState::Started | JobState::Indexing);
-        let next_run = runs.then(|| self.next_after(self.indexer.clock.now())).flatten();
+        let claim = self.indexer.claim.state(now);
+        let (phase, phase_since) = match &claim {
+            ClaimState::Lost { since, .. } => (Phase::LostOwnership, *since),
+            _ => (view.phase, view.phase_since),
+        };
+        let is_owned = phase != Phase::LostOwnership;
+        let next_run = (runs && is_owned).then(|| self.next_after(self.indexer.clock.now())).flatten();
         JobStatus::new(StatusParts {
             id: self.id().to_owned(),
             config: Some(Arc::clone(self.context.config())),
             state: view.state,
-            phase: view.phase,
-            in_phase_for: view.in_phase_for(now),
+            phase,
+            in_phase_for: now.saturating_sub(phase_since),
             run: view.run,
             next_run,
-            health: self.health(&view, now),
+            health: self.health(&view, &claim, now),
             position: view.checkpoint.position,
             stats: view.checkpoint.stats,
             last_errors: view.errors,
@@ -256,16 +283,31 @@ impl Job {
         })
     }
 
-    fn health(&self, view: &View, now: Duration) -> Health {
+    fn health(&self, view: &View, claim: &ClaimState, now: Duration) -> Health {
         let people =
             |duration: Duration| humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
         let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
         let in_phase = view.in_phase_for(now);
+        if let ClaimState::Lost { error, .. } = claim {
+            return Health::red(format!(
+                "somebody else owns the rollup jobs: {}",
+                JobError::chain_of(error).join(": ")
+            ));
+        }
         if let Some(error) = &view.unsaved {
             return Health::red(format!("the state could not be saved: {}", JobError::chain_of(error).join(": ")));
         }
         if view.phase.is_engine_call() && in_phase >= self.indexer.settings.wedged_after {
             return Health::red(format!("an engine call has not returned: {} for {}", view.phase, people(in_phase)));
+        }
+        if let ClaimState::Lapsed { since, failure } = claim {
+            let failure = failure
+                .as_ref()
+                .map_or_else(String::new, |error| format!(": {}", JobError::chain_of(error).join(": ")));
+            let paused = people(now.saturating_sub(*since));
+            return Health::yellow(format!(
+                "paused for {paused}, since the ownership of the job store could not be renewed{failure}"
+            ));
         }
         if view.failed_runs >= FAILED_RUNS_TO_RED {
             return Health::red(format!("{} runs in a row failed{}", view.failed_runs, last()));
@@ -327,6 +369,6 @@ pub(crate) fn new_record(
         checkpoint: crate::job::Checkpoint::default(),
         run: 0,
         revision: indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1,
-        epoch: indexer.epoch,
+        epoch: indexer.claim.epoch(),
     }
 }

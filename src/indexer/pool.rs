@@ -6,8 +6,9 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Job, guarded, turn};
+use super::{Job, turn};
 use crate::clock::{Clock, Deadline, wait_until};
+use crate::foreign::guarded;
 use crate::schedule::Timer;
 use crate::sync::queue::{self, Receiver, Sender};
 use crate::sync::{Arc, Crew, JoinHandle, Monitor, Mutex, ThreadId, Weak, current_thread};
@@ -32,6 +33,8 @@ pub(crate) struct Pool {
 /// What the threads share.
 struct Shared {
     tasks: Receiver<Task>,
+    /// Turns that wait for the ownership of the jobs to come back.
+    withheld: Mutex<Vec<Task>>,
     roster: Arc<Monitor<Roster>>,
     crew: Crew,
     clock: Arc<dyn Clock>,
@@ -71,8 +74,16 @@ impl Pool {
     ) -> io::Result<Self> {
         let (sender, tasks) = queue::unbounded();
         let roster = Arc::default();
-        let shared =
-            Arc::new_cyclic(|this| Shared { tasks, roster, crew, clock, timer, lost_after, this: Weak::clone(this) });
+        let shared = Arc::new_cyclic(|this| Shared {
+            tasks,
+            withheld: Mutex::default(),
+            roster,
+            crew,
+            clock,
+            timer,
+            lost_after,
+            this: Weak::clone(this),
+        });
         // Should one not start, dropping the sender ends those that did.
         for _ in 0..count {
             shared.start_worker()?;
@@ -95,6 +106,15 @@ impl Pool {
         self.shared.roster.lock().closed = true;
         let sender = self.queue.lock().take();
         drop(sender);
+        self.resume();
+    }
+
+    /// Lets the turns go on that had to wait for the ownership of the jobs.
+    pub(super) fn resume(&self) {
+        let withheld = std::mem::take(&mut *self.shared.withheld.lock());
+        for task in withheld {
+            self.push(task);
+        }
     }
 
     /// Waits until the deadline for all threads but the caller's own to end. Says whether they did.
@@ -174,6 +194,7 @@ impl Shared {
         self.roster.lock().workers[number].id = Some(current_thread());
         let pulse = Pulse { shared: self, number };
         for task in &self.tasks {
+            let Some(task) = self.admit(task) else { continue };
             let (Task::Turn(job) | Task::Deliver(job)) = &task;
             self.begin(number, job);
             // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a bug.
@@ -188,6 +209,21 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Keeps a turn back whose job may have another owner by now.
+    fn admit(&self, task: Task) -> Option<Task> {
+        let has_lapsed = |task: &Task| matches!(task, Task::Turn(job) if job.indexer.claim.has_lapsed());
+        if !has_lapsed(&task) {
+            return Some(task);
+        }
+        let mut withheld = self.withheld.lock();
+        // Whoever resumes takes this lock after the ownership is back: one of the two sees the other.
+        if !has_lapsed(&task) {
+            return Some(task);
+        }
+        withheld.push(task);
+        None
     }
 
     fn begin(&self, number: usize, job: &Arc<Job>) {

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use super::Settings;
 use crate::engine::PageStream;
 use crate::job::Checkpoint;
+use crate::lifecycle::EndOfTurn;
+use crate::observer::RunOutcome;
 use crate::stop_signal::StopSignal;
+use crate::store::StoreError;
 
 /// Everything from a trigger until no complete bucket is left. It is parked in the job's lifecycle between turns.
 pub(crate) struct Run {
@@ -50,6 +54,18 @@ impl Run {
             failures: 0,
             retry_after: Duration::ZERO,
             has_streamed: false,
+        }
+    }
+
+    /// How a turn ends whose end could not be saved. What the engine has is committed, so nothing is lost; but a run that cannot be
+    /// saved at last does not go on.
+    pub(super) fn after_refusal(&mut self, error: &StoreError, end: EndOfTurn, settings: &Settings) -> EndOfTurn {
+        self.failures += 1;
+        let goes_on = matches!(end, EndOfTurn::Continue | EndOfTurn::BackOff);
+        if goes_on && error.is_transient() && self.failures < settings.retry_attempts {
+            EndOfTurn::BackOff
+        } else {
+            EndOfTurn::Over(RunOutcome::Failed)
         }
     }
 }

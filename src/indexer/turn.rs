@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::document::{BLOCK, roll_up_until};
 use super::pool::Pulse;
 use super::run::{Run, Stage};
-use super::{Job, Settings, guarded};
+use super::{Job, Settings};
 use crate::engine::{
     CommittedCheckpoint, EngineError, EngineErrorKind, Page, PageStream, RolledUpPage, RollupWriter, ScanRequest,
     WriteReport,
 };
+use crate::foreign::guarded;
 use crate::job::{Checkpoint, JobError, KeyPart, Notice, Phase, Position};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
@@ -87,6 +88,10 @@ impl<'a> Turn<'a> {
     }
 
     fn work(&mut self) -> Result<EndOfTurn, Failure> {
+        if self.job.indexer.claim.lost().is_some() {
+            // Which its end finds out too, and publishes.
+            return Ok(EndOfTurn::Continue);
+        }
         if let Stage::Opening { anew } = self.run.stage {
             if let Err(failure) = self.open(anew) {
                 self.progress.stats.search_failures += 1;
@@ -210,6 +215,11 @@ impl<'a> Turn<'a> {
                 Err(Failure { keep: true, ..self.failure(&error) })
             }
             Ok(_) if self.run.signal.is_stopped() => Ok(None),
+            Ok(_) if self.job.indexer.claim.has_lapsed() => {
+                // Somebody else may write now. The stream is ahead of what is written.
+                self.run.stream = None;
+                Ok(None)
+            }
             Ok(buckets) => {
                 let stats = &mut self.progress.stats;
                 stats.search_time += self.job.indexer.clock.monotonic().saturating_sub(began);
@@ -405,7 +415,6 @@ impl<'a> Turn<'a> {
             stats: progress.stats.clone(),
         };
         let mut turn = Some(turn);
-        let (failures, retry_after) = (run.failures, run.retry_after);
         loop {
             let (snapshot, is_stop) =
                 job.lifecycle.end_of_turn(end, &progress, indexer.clock.monotonic(), &indexer.revisions);
@@ -415,6 +424,8 @@ impl<'a> Turn<'a> {
                 Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),
                 Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), JobError::chain_of(error)),
             }
+            let end = saved.as_ref().err().map_or(end, |error| run.after_refusal(error, end, &indexer.settings));
+            let (failures, retry_after) = (run.failures, run.retry_after);
             match job.lifecycle.publish(run, end, is_stop, saved, indexer.clock.monotonic()) {
                 Published::Again(again) => run = again,
                 Published::Queued { push } => return job.enqueue_if(push),

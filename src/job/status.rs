@@ -29,6 +29,8 @@ pub enum Phase {
     BackingOff,
     /// The engine tidies the rollup index up.
     Merging,
+    /// Somebody else owns the job store, and runs the job: nothing of it happens here any more, whatever its state.
+    LostOwnership,
 }
 
 impl Phase {
@@ -50,6 +52,7 @@ impl fmt::Display for Phase {
             Self::Saving => "saving",
             Self::BackingOff => "backing off",
             Self::Merging => "merging",
+            Self::LostOwnership => "lost to another owner",
         })
     }
 }
@@ -59,9 +62,9 @@ impl fmt::Display for Phase {
 pub enum HealthColor {
     /// All is well.
     Green,
-    /// Retrying, or the last run failed.
+    /// Retrying, paused, or the last run failed.
     Yellow,
-    /// Needs a person: three failed runs in a row, an unreadable record, an unsaved state, a wedged engine call.
+    /// Needs a person: three failed runs in a row, an unreadable record, an unsaved state, a wedged engine call, another owner.
     Red,
 }
 

@@ -35,8 +35,6 @@ pub(super) struct Cell<R> {
     pub(super) start_is_durable: bool,
     /// The revision of the first record that saves this start; later ones save it too.
     pub(super) started_by: u64,
-    /// Somebody else owns the store: no more runs.
-    pub(super) lost_ownership: bool,
     pub(super) gone: bool,
     /// How many deletes wait for the job's stop: until they are through, nobody starts it.
     pub(super) deletes_waiting: u32,

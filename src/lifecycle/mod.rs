@@ -96,7 +96,6 @@ impl<R: Send + 'static> Lifecycle<R> {
             stop_is_durable: false,
             start_is_durable: true,
             started_by: 0,
-            lost_ownership: false,
             gone: false,
             deletes_waiting: 0,
             shutting_down: false,
@@ -154,9 +153,6 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
         if cell.shutting_down {
             return TriggerDecision::ShutDown;
-        }
-        if cell.lost_ownership {
-            return TriggerDecision::LostOwnership;
         }
         if cell.go(Transition::Trigger).is_none() {
             return match cell.state {
@@ -259,6 +255,11 @@ impl<R: Send + 'static> Lifecycle<R> {
             retrying: cell.retrying,
             unsaved: cell.unsaved.as_deref().cloned(),
         }
+    }
+
+    /// What the engine is told of a stop by, in the current run.
+    pub(crate) fn signal(&self) -> StopSignal {
+        self.cell.lock().signal.clone()
     }
 
     pub(crate) fn enter(&self, phase: Phase, now: Duration) {

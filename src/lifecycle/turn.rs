@@ -7,7 +7,7 @@ use super::cell::{Snapshot, Token};
 use super::transition::Event as Transition;
 use crate::job::{Checkpoint, JobState, Phase, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome, TurnEnded};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 use crate::sync::AtomicU64;
 
 /// What a run wants to do after a turn.
@@ -118,9 +118,14 @@ impl<R: Send + 'static> Lifecycle<R> {
                 cell.refuse_stop(error, now);
                 Published::Over(run)
             }
-            // What the engine has is committed, so nothing is lost; but a run that cannot be saved does not go on.
+            (_, EndOfTurn::BackOff) if !cell.shutting_down => {
+                cell.unsaved = None;
+                cell.retrying = true;
+                cell.token = Token::BackingOff(run);
+                cell.enter(Phase::BackingOff, now);
+                Published::BackingOff
+            }
             (Err(error), _) => {
-                cell.lost_ownership |= error.kind() == StoreErrorKind::LostOwnership;
                 cell.unsaved = Some(Box::new(error));
                 cell.end_run(RunOutcome::Failed);
                 cell.go(Transition::RunEnded);
@@ -145,17 +150,10 @@ impl<R: Send + 'static> Lifecycle<R> {
                 cell.enter(Phase::Idle, now);
                 Published::Over(run)
             }
-            (Ok(()), EndOfTurn::Continue) => {
+            (Ok(()), _) => {
                 cell.unsaved = None;
                 cell.retrying = false;
                 Published::Queued { push: cell.queue(run, now) }
-            }
-            (Ok(()), EndOfTurn::BackOff) => {
-                cell.unsaved = None;
-                cell.retrying = true;
-                cell.token = Token::BackingOff(run);
-                cell.enter(Phase::BackingOff, now);
-                Published::BackingOff
             }
         };
         self.announce(cell);

@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineErrorKind, JobContext};
 use crate::indexer::{Indexer, Settings};
 use crate::job::{JobError, JobRecord, StoredState};
 use crate::observer::Observer;
+use crate::ownership::{Claim, NotAcquired};
 use crate::store::{JobStore, LoadedRecord, StoreError};
 use crate::sync::{Arc, Ordering, RwLock};
 
@@ -22,6 +23,7 @@ pub struct RollupJobManagerBuilder {
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
     settings: Settings,
+    patience: Duration,
 }
 
 /// How often, and after which pauses, a failed engine call is tried again before its run ends.
@@ -81,9 +83,13 @@ pub enum OpenError {
     /// The job store could not be read.
     #[error("could not load the rollup jobs")]
     Store(#[source] StoreError),
-    /// Somebody else owns the job store.
-    #[error("another process owns the rollup jobs")]
-    Owned(#[source] StoreError),
+    /// Somebody else owns the job store, and is alive. Shut that manager down, or
+    /// [wait for it](RollupJobManagerBuilder::wait_for_ownership).
+    #[error("the rollup jobs belong to {owner}, who is alive: shut that manager down, or wait for it")]
+    Owned {
+        /// Who it is, as the store says.
+        owner: String,
+    },
     /// The threads could not be started.
     #[error("could not start the threads of the rollup jobs")]
     Threads(#[source] std::io::Error),
@@ -100,7 +106,8 @@ impl RollupJobManagerBuilder {
             retry_initial: retry.initial_delay,
             retry_max: retry.max_delay,
         };
-        Self { engine, store, clock: Arc::new(SystemClock::new()), observers: Vec::new(), settings }
+        let clock = Arc::new(SystemClock::new());
+        Self { engine, store, clock, observers: Vec::new(), settings, patience: Duration::ZERO }
     }
 
     /// How many threads run jobs, at least 1. Default: the number of cores.
@@ -140,6 +147,17 @@ impl RollupJobManagerBuilder {
         self
     }
 
+    /// How long [`open`](Self::open) waits for the jobs to be given up by another process that has them, as in a rolling update; for
+    /// stores that several processes can reach. Default: zero.
+    ///
+    /// Even then it may have to watch the other one for as long as its lease (30 s, say): if that one is dead nobody knows it before,
+    /// and it is succeeded then; if it is alive it shows at its next renewal, which ends the waiting once this time is over. One that
+    /// shuts down is succeeded at once.
+    pub fn wait_for_ownership(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -164,34 +182,33 @@ impl RollupJobManagerBuilder {
             let message = "every call would count as wedged at once";
             return Err(OpenError::Option { option: "wedged_after", message });
         }
-        let ownership = self.store.acquire().map_err(OpenError::Owned)?;
-        let store = Arc::clone(&self.store);
-        let opened = self.open_as(ownership.epoch);
-        if opened.is_err() {
-            // Should that fail too, the next owner has to wait until this ownership has run out.
-            let _ = store.release(&ownership);
-        }
-        opened
-    }
-
-    fn open_as(self, epoch: u64) -> Result<RollupJobManager, OpenError> {
-        let loaded = self.store.load().map_err(OpenError::Store)?;
-        let Self { engine, store, clock, observers, settings } = self;
-        let indexer = Indexer::start(engine, store, clock, observers, settings, epoch).map_err(OpenError::Threads)?;
-        let newest = loaded.iter().map(|record| match record {
-            LoadedRecord::Job(record) => record.revision,
-            LoadedRecord::Unreadable { .. } => 0,
-        });
-        indexer.revisions.store(newest.max().unwrap_or(0), Ordering::Relaxed);
+        let Self { engine, store, clock, observers, settings, patience } = self;
+        let claim = Claim::acquire(Arc::clone(&store), Arc::clone(&clock), patience).map_err(|error| match error {
+            NotAcquired::Held(tenure) => OpenError::Owned { owner: tenure.owner },
+            NotAcquired::Store(source) => OpenError::Store(source),
+        })?;
+        let indexer = Indexer::start(engine, store, clock, observers, settings, claim).map_err(OpenError::Threads)?;
         let manager = RollupJobManager { indexer, registry: RwLock::new(Registry::default()) };
-        for record in loaded {
-            manager.restore(record);
-        }
+        // Should it fail, the manager goes as any other does: it ends its threads, and lets the next owner in.
+        manager.load()?;
         Ok(manager)
     }
 }
 
 impl RollupJobManager {
+    fn load(&self) -> Result<(), OpenError> {
+        let loaded = self.indexer.store_call(|store| store.load()).map_err(OpenError::Store)?;
+        let newest = loaded.iter().map(|record| match record {
+            LoadedRecord::Job(record) => record.revision,
+            LoadedRecord::Unreadable { .. } => 0,
+        });
+        self.indexer.revisions.store(newest.max().unwrap_or(0), Ordering::Relaxed);
+        for record in loaded {
+            self.restore(record);
+        }
+        Ok(())
+    }
+
     fn restore(&self, loaded: LoadedRecord) {
         let (id, entry) = match loaded {
             LoadedRecord::Job(record) if record.state == StoredState::Preparing => {
@@ -228,13 +245,13 @@ impl RollupJobManager {
     fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
         let context = JobContext::new(Arc::clone(&record.config), &record.terms_types)
             .run_as(record.run_as.clone())
-            .epoch(self.indexer.epoch);
+            .epoch(self.indexer.claim.epoch());
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
         match self.indexer.engine_call(|engine| engine.prepare(&context)) {
             Ok(()) => {
                 record.state = StoredState::Stopped;
                 record.revision = self.indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
-                record.epoch = self.indexer.epoch;
+                record.epoch = self.indexer.claim.epoch();
                 self.indexer.save_one(&record).map_err(|error| text(&error))?;
                 Ok(Some(Entry::Job(self.indexer.job(&record))))
             }

@@ -81,8 +81,8 @@ pub enum DeleteError {
         /// Why.
         source: StoreError,
     },
-    /// Another process owns the jobs now.
-    #[error("could not delete rollup job [{job_id}]: another process owns the rollup jobs")]
+    /// Somebody else owns the jobs now: another process, or another manager.
+    #[error("could not delete rollup job [{job_id}]: somebody else owns the rollup jobs")]
     LostOwnership {
         /// The job.
         job_id: String,
@@ -140,6 +140,9 @@ impl RollupJobManager {
             Err(Missing::NotFound) => return Err(DeleteError::NotFound { job_id: id() }),
             Err(Missing::Unreadable(_)) => return self.delete_unreadable(job_id),
         };
+        if let Some(source) = self.indexer.claim.lost() {
+            return Err(DeleteError::LostOwnership { job_id: id(), source });
+        }
         let now = || self.indexer.clock.monotonic();
         let _announced = match options.stop {
             Some(stop) => {

@@ -66,6 +66,14 @@ pub enum PutError {
         /// Why.
         source: StoreError,
     },
+    /// Somebody else owns the jobs now: another process, or another manager.
+    #[error("could not put rollup job [{job_id}]: somebody else owns the rollup jobs")]
+    LostOwnership {
+        /// The job.
+        job_id: String,
+        /// What the store says.
+        source: StoreError,
+    },
     /// The manager is shut down.
     #[error("could not put rollup job [{job_id}]: the manager is shut down")]
     ShutDown {
@@ -138,6 +146,9 @@ impl<'a> Put<'a> {
     }
 
     fn reserve(&self) -> Result<Reservation<'a>, PutError> {
+        if let Some(source) = self.manager.indexer.claim.lost() {
+            return Err(PutError::LostOwnership { job_id: self.job_id(), source });
+        }
         let mut registry = self.manager.registry.write();
         if registry.shutdown != Shutdown::No {
             return Err(PutError::ShutDown { job_id: self.job_id() });
@@ -152,7 +163,7 @@ impl<'a> Put<'a> {
     fn context(&self, terms_types: &[TermsType]) -> JobContext {
         JobContext::new(Arc::clone(&self.config), terms_types)
             .run_as(self.run_as.clone())
-            .epoch(self.manager.indexer.epoch)
+            .epoch(self.manager.indexer.claim.epoch())
     }
 
     fn engine<T>(&self, call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>) -> Result<T, PutError> {
@@ -176,6 +187,7 @@ impl<'a> Put<'a> {
         let context = self.context(&terms_types);
         let store_error = |source: StoreError| match source.kind() {
             StoreErrorKind::AlreadyExists => PutError::AlreadyExists { job_id: self.job_id() },
+            StoreErrorKind::LostOwnership => PutError::LostOwnership { job_id: self.job_id(), source },
             _ => PutError::Store { job_id: self.job_id(), source },
         };
         let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), indexer);

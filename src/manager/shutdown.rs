@@ -5,14 +5,15 @@ use std::time::Duration;
 use super::busy::{BusyJob, people};
 use super::{RollupJobManager, Shutdown};
 use crate::clock::Deadline;
-use crate::indexer::{Job, guarded};
+use crate::foreign::guarded;
+use crate::indexer::Job;
 use crate::job::Phase;
 use crate::lifecycle::View;
-use crate::store::Ownership;
 use crate::sync::Arc;
 
 /// A shutdown did not get everything to end in time. The threads that are left are given up: they end by themselves if the
-/// engine calls that they are in return, and nobody waits for them again, not even `Drop`.
+/// engine calls that they are in return, and nobody waits for them again, not even `Drop`. The ownership of a store that can be lost is not
+/// handed over, but runs out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
@@ -91,14 +92,15 @@ impl RollupJobManager {
         // Were it refused, the jobs would come back as they were saved last: started, and a little behind.
         drop(indexer.save(&interrupted));
         indexer.pool.close();
-        let ended = indexer.pool.join(deadline) & indexer.timer.join(deadline);
+        // The ownership is renewed until nobody needs it any more.
+        let ended = indexer.pool.join(deadline) & indexer.timer.join(deadline) & indexer.claim.join(deadline);
         let left = (!ended).then(|| self.left_jobs());
         for job in &jobs {
             job.lifecycle.close();
         }
-        let released = guarded(|| indexer.store.release(&Ownership::new(indexer.epoch)));
-        // Whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
-        drop(released);
+        if ended {
+            indexer.claim.release();
+        }
         self.registry.write().shutdown = Shutdown::Over;
         left
     }

@@ -44,8 +44,8 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
-    /// Another process owns the jobs now.
-    #[error("could not start rollup job [{job_id}]: another process owns the rollup jobs")]
+    /// Somebody else owns the jobs now: another process, or another manager.
+    #[error("could not start rollup job [{job_id}]: somebody else owns the rollup jobs")]
     LostOwnership {
         /// The job.
         job_id: String,
@@ -88,6 +88,9 @@ impl RollupJobManager {
             Missing::Unreadable(reason) => StartError::Unreadable { job_id: id(), reason },
         })?;
         let indexer = &self.indexer;
+        if let Some(source) = indexer.claim.lost() {
+            return Err(StartError::LostOwnership { job_id: id(), source });
+        }
         let snapshot = match job.lifecycle.start(&indexer.revisions) {
             StartDecision::Save(snapshot) => snapshot,
             StartDecision::AlreadyStarted => return Ok(()),

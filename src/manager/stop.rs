@@ -7,7 +7,8 @@ use super::busy::{BusyJob, people};
 use super::completion::{Pending, StopCompletion};
 use super::{Missing, RollupJobManager};
 use crate::clock::Deadline;
-use crate::indexer::{Job, Run, guarded};
+use crate::foreign::guarded;
+use crate::indexer::{Job, Run};
 use crate::job::{JobRecord, RollupJobConfig};
 use crate::lifecycle::{StopDecision, Ticket};
 use crate::store::{StoreError, StoreErrorKind};
@@ -132,8 +133,8 @@ pub enum StopError {
         /// Why.
         source: StoreError,
     },
-    /// Another process owns the jobs now.
-    #[error("could not stop rollup job [{job_id}]: another process owns the rollup jobs")]
+    /// Somebody else owns the jobs now: another process, or another manager. Ask there; here nothing of them runs any more.
+    #[error("could not stop rollup job [{job_id}]: somebody else owns the rollup jobs")]
     LostOwnership {
         /// The job.
         job_id: String,
@@ -194,9 +195,10 @@ impl RollupJobManager {
     /// `manage_rollup`.)
     ///
     /// # Errors
-    /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` and `LostOwnership` the run ends all the
-    /// same, but the job is `stopping` until its end, or a later stop, is saved. After `ShutDown` it is `stopping` or as it
-    /// was. After any other the state is as it was.
+    /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` the run ends all the same, but the job is
+    /// `stopping` until its end, or a later stop, is saved. After `LostOwnership` the run has ended or is ending here, and what
+    /// becomes of the job is for its owner to say. After `ShutDown` it is `stopping` or as it was. After any other the state is
+    /// as it was.
     ///
     /// # Examples
     /// ```
@@ -247,6 +249,9 @@ impl RollupJobManager {
             Ok(job) => job,
             Err(missing) => return Some(Err(missing.refuses_stop(job_id))),
         };
+        if let Some(source) = self.indexer.claim.lost() {
+            return Some(Err(refused(job_id, source)));
+        }
         let (begun, _nothing_to_save) = Begun::new(&job, job.lifecycle.stop_at_hand()?);
         Some(self.answer(&job, begun.end(&job, Ok(()), self.indexer.clock.monotonic()), None))
     }
@@ -258,6 +263,10 @@ impl RollupJobManager {
     }
 
     pub(super) fn stop_job(&self, job: &Arc<Job>, wait: Option<Wait>) -> Result<Stopped, StopError> {
+        // Even of a job that was stopped here: nobody here knows what its owner has made of it since.
+        if let Some(source) = self.indexer.claim.lost() {
+            return Err(refused(job.id(), source));
+        }
         if let Some(run) = job.lifecycle.run_if_at_rest() {
             return Ok(Stopped::at_rest(job, run));
         }
@@ -280,6 +289,9 @@ impl RollupJobManager {
     /// What has to be saved is saved in one call.
     fn request_together(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
         let indexer = &self.indexer;
+        if let Some(lost) = indexer.claim.lost() {
+            return jobs.iter().map(|job| Requested::Answered(Err(refused(job.id(), lost.clone())))).collect();
+        }
         let now = indexer.clock.monotonic();
         let mut records = Vec::with_capacity(jobs.len());
         let mut ask = |job: &Arc<Job>| {

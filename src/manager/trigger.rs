@@ -51,7 +51,7 @@ pub enum TriggerError {
         /// Why.
         reason: String,
     },
-    /// Another process, or another manager, owns the jobs now.
+    /// Somebody else owns the jobs now: another process, or another manager.
     #[error("could not trigger rollup job [{job_id}]: somebody else owns the rollup jobs")]
     LostOwnership {
         /// The job.

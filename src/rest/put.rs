@@ -128,6 +128,6 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
             Failure::internal(Cause::new("runtime_exception", reason).caused_by(Cause::of(source)))
         }
         PutError::Store { .. } => Failure::internal(Cause::of(error)),
-        PutError::ShutDown { .. } => Failure::unavailable(error),
+        PutError::LostOwnership { .. } | PutError::ShutDown { .. } => Failure::unavailable(error),
     }
 }

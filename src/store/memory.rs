@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::{Entry, RangeMut};
 use std::ops::Bound;
+use std::time::Duration;
 
-use super::{JobStore, LoadedRecord, Ownership, StoreError, owned, supersedes};
+use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
 use crate::job::JobRecord;
 use crate::sync::{Arc, Mutex};
 
@@ -10,12 +11,15 @@ use crate::sync::{Arc, Mutex};
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     shared: Arc<Mutex<Shared>>,
+    lease: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
     records: BTreeMap<String, JobRecord>,
     epoch: u64,
+    /// The present owner's, if it can run out.
+    tenure: Option<Tenure>,
 }
 
 impl MemoryStore {
@@ -23,6 +27,14 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An ownership of it, and of its clones, runs out when it is not renewed for so long, and until then nobody else gets one: for
+    /// tests of what comes of that. Default: it is for ever, and whoever comes next takes it over at once.
+    #[must_use]
+    pub fn leased_for(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
     }
 }
 
@@ -44,7 +56,7 @@ impl JobStore for MemoryStore {
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        let Shared { records: stored, epoch } = &mut *self.shared.lock();
+        let Shared { records: stored, epoch, .. } = &mut *self.shared.lock();
         // Records that come together mostly come in the order of their ids: the next one's place is the one after the last.
         let mut places: Option<RangeMut<'_, _, _>> = None;
         let mut answers = Vec::with_capacity(records.len());
@@ -66,10 +78,40 @@ impl JobStore for MemoryStore {
         Ok(())
     }
 
-    fn acquire(&self) -> Result<Ownership, StoreError> {
+    fn lease(&self) -> Option<Duration> {
+        self.lease
+    }
+
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
         let mut shared = self.shared.lock();
-        shared.epoch += 1;
-        Ok(Ownership::new(shared.epoch))
+        if let Some(tenure) = &shared.tenure
+            && lapsed != Some(tenure)
+        {
+            return Ok(Acquired::Held(tenure.clone()));
+        }
+        let ownership = Ownership::after(shared.epoch);
+        shared.epoch = ownership.epoch;
+        shared.tenure = self.lease.map(|lease| Tenure::new("a manager in this process", ownership.epoch, 0, lease));
+        Ok(Acquired::Owned(ownership))
+    }
+
+    fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        let mut shared = self.shared.lock();
+        if shared.epoch != ownership.epoch {
+            return Err(StoreError::lost_ownership(format!("the store's owner has epoch {}", shared.epoch)));
+        }
+        if let Some(tenure) = &mut shared.tenure {
+            tenure.renewals += 1;
+        }
+        Ok(())
+    }
+
+    fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        let mut shared = self.shared.lock();
+        if shared.epoch == ownership.epoch {
+            shared.tenure = None;
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,9 @@
 //! suite in `testing` (feature `testing`), which a store of your own should pass too.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::clock::{Clock, SystemClock};
 use crate::job::JobRecord;
 
 mod error;
@@ -51,19 +53,39 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Any [`StoreError`]; the record is still there then.
     fn remove(&self, id: &str) -> Result<(), StoreError>;
 
+    /// How long an ownership lasts that is not renewed. The manager renews it in time, on a thread of its own. Default: for ever.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
     /// Becomes the one owner of the store: what an earlier one saves from now on is refused as
     /// [`StoreError::lost_ownership`]. Default: there is no other, ever.
     ///
-    /// # Errors
-    /// [`StoreError::lost_ownership`] if somebody else owns it.
-    fn acquire(&self) -> Result<Ownership, StoreError> {
-        Ok(Ownership::SOLE)
-    }
-
-    /// Lets the next owner in. Default: nothing to do.
+    /// Where somebody else's ownership has not run out, it says whose, and nothing changes. How much time has passed is not for the
+    /// store to judge, whose clock may be another machine's: whoever wants to be the next owner calls again, and when it has watched
+    /// one and the same tenure for as long as its lease, hands it over as `lapsed`. It is then taken over, if it still is the same.
     ///
     /// # Errors
-    /// Any [`StoreError`].
+    /// Any [`StoreError`]; whether the store is owned now is not known then, and the next call will tell.
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+        let _ = lapsed;
+        Ok(Acquired::Owned(Ownership::SOLE))
+    }
+
+    /// Keeps an ownership for another [lease](Self::lease), which counts from before the call. Default: nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError::lost_ownership`] if somebody else is the owner now: it will not come back. After any other it may be renewed
+    /// still, as long as nobody else has taken it over, even if it has run out.
+    fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        let _ = ownership;
+        Ok(())
+    }
+
+    /// Lets the next owner in at once. Default: nothing to do.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; the next owner has to wait until the ownership has run out.
     fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
         let _ = ownership;
         Ok(())
@@ -86,6 +108,45 @@ impl Ownership {
     #[must_use]
     pub const fn new(epoch: u64) -> Self {
         Self { epoch }
+    }
+
+    /// The ownership after the one of epoch `previous`, 0 if there was none. Its epoch is not below the seconds since 1970: a store
+    /// that was lost, or came back from a backup, does not give out again what engines have seen of owners that it has forgotten.
+    #[must_use]
+    pub fn after(previous: u64) -> Self {
+        let seconds = u64::try_from(SystemClock::new().now().as_second()).unwrap_or(0);
+        Self::new(seconds.max(previous + 1))
+    }
+}
+
+/// What came of trying to become a store's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acquired {
+    /// The caller owns it.
+    Owned(Ownership),
+    /// Somebody else does.
+    Held(Tenure),
+}
+
+/// Somebody's ownership, as it was when it was looked at. Two that are equal: it was not renewed in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tenure {
+    /// Who it is, for people.
+    pub owner: String,
+    /// Its epoch.
+    pub epoch: u64,
+    /// How often it was renewed.
+    pub renewals: u64,
+    /// How long it lasts from a renewal on.
+    pub lease: Duration,
+}
+
+impl Tenure {
+    /// A tenure of `owner`.
+    #[must_use]
+    pub fn new(owner: impl Into<String>, epoch: u64, renewals: u64, lease: Duration) -> Self {
+        Self { owner: owner.into(), epoch, renewals, lease }
     }
 }
 

@@ -6,7 +6,7 @@ use ::redb::{
     TableDefinition, WriteTransaction,
 };
 
-use super::{JobStore, LoadedRecord, Ownership, StoreError, owned, supersedes};
+use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
 use crate::durable::sync_folder;
 use crate::job::JobRecord;
 
@@ -253,13 +253,14 @@ impl JobStore for RedbStore {
         self.write(|transaction| Ok(transaction.open_table(JOBS)?.remove(id)?.is_some())).map(|_| ()).map_err(failed)
     }
 
-    fn acquire(&self) -> Result<Ownership, StoreError> {
+    /// The file has one process, so nobody else can hold it.
+    fn acquire(&self, _lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
         let acquired = self.write(|transaction| {
-            let next = epoch(transaction)? + 1;
-            transaction.open_table(META)?.insert(EPOCH_KEY, next)?;
+            let next = Ownership::after(epoch(transaction)?);
+            transaction.open_table(META)?.insert(EPOCH_KEY, next.epoch)?;
             Ok(next)
         });
-        acquired.map(Ownership::new).map_err(failed)
+        acquired.map(Acquired::Owned).map_err(failed)
     }
 }
 

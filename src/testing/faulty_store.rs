@@ -1,8 +1,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::fault_plan::FaultPlan;
 use crate::JobRecord;
-use crate::store::{JobStore, LoadedRecord, Ownership, StoreError};
+use crate::store::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure};
 
 /// A kind of store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,6 +15,8 @@ pub enum StoreCall {
     Update,
     /// [`JobStore::remove`]
     Remove,
+    /// [`JobStore::renew`]
+    Renew,
 }
 
 /// How a store call fails.
@@ -60,7 +63,7 @@ impl FaultyStore {
         *lock(&self.plan.refused) = calls.to_vec();
     }
 
-    /// Fails the `n`-th call from now on: inserts, updates and removals count.
+    /// Fails the `n`-th call from now on: inserts, updates, removals and renewals count.
     pub fn fail_at(&self, n: u64, fault: StoreFault) {
         *lock(&self.plan.fault) = fault;
         self.plan.calls.fail_from(n, 1);
@@ -125,8 +128,16 @@ impl JobStore for FaultyStore {
         self.call(StoreCall::Remove, || self.store.remove(id))
     }
 
-    fn acquire(&self) -> Result<Ownership, StoreError> {
-        self.store.acquire()
+    fn lease(&self) -> Option<Duration> {
+        self.store.lease()
+    }
+
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+        self.store.acquire(lapsed)
+    }
+
+    fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.call(StoreCall::Renew, || self.store.renew(ownership))
     }
 
     fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {

@@ -1,6 +1,7 @@
 //! All engines and stores of the crate pass the suites that strangers' engines and stores are checked by.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollup_jobs::engine::MemoryEngine;
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
@@ -42,6 +43,7 @@ fn tantivy_engine_with_a_tiny_budget() {
 #[test]
 fn memory_store() {
     check_store(MemoryStore::new, |store| store);
+    check_store(|| MemoryStore::new().leased_for(Duration::from_secs(30)), |store| store);
 }
 
 #[test]

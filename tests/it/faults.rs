@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{Engine, MemoryEngine};
-use rollup_jobs::testing::{EngineFault, EngineHarness, FaultyEngine};
+use rollup_jobs::testing::{EngineFault, EngineHarness, FaultyEngine, StoreFault};
 use rollup_jobs::{HealthColor, JobState};
 
 use crate::support::{Heard, World, config, readings, undisturbed};
@@ -116,4 +116,22 @@ fn tantivy() {
 fn fields() -> [(&'static str, rollup_jobs::engine::FieldType); 3] {
     use rollup_jobs::engine::FieldType;
     [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)]
+}
+
+/// A store that cannot be reached for a moment is no reason to wait for the next scheduled time.
+#[test]
+fn a_run_goes_on_after_a_save_that_failed_for_a_moment() {
+    for call in 1..=3 {
+        let (world, store) = World::faulty_store();
+        world.put_started("sensor");
+        store.fail_at(call, StoreFault::Unavailable);
+        let run = world.manager.trigger("sensor").unwrap().run();
+        end_of_run(&world, run);
+        assert!(store.has_failed(), "{call}");
+        assert_eq!(world.documents(), undisturbed("sensor"), "{call}");
+        let status = world.status("sensor");
+        assert!(status.last_errors()[0].is_transient(), "it is noted: {status:?}");
+        assert_eq!((status.health().color(), status.run()), (HealthColor::Green, run), "{call}");
+        assert_eq!(world.store.record("sensor").checkpoint().position, status.position().cloned(), "{call}");
+    }
 }

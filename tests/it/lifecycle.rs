@@ -190,7 +190,7 @@ fn an_earlier_owner_of_a_store_can_change_nothing_any_more() {
     let second = open();
     let _ = second.stop("sensor", waiting()).unwrap();
     assert!(matches!(first.stop("sensor", waiting()), Err(StopError::LostOwnership { .. })));
-    assert!(matches!(first.put(config("other").build().unwrap()), Err(PutError::Store { .. })));
+    assert!(matches!(first.put(config("other").build().unwrap()), Err(PutError::LostOwnership { .. })));
     assert_eq!(first.get("sensor").unwrap().health().color(), rollup_jobs::HealthColor::Red, "get still works");
     drop(first);
     drop(second);

@@ -13,6 +13,7 @@ mod faults;
 mod lifecycle;
 mod lost_threads;
 mod meddling;
+mod ownership;
 mod power_cut;
 mod put;
 mod random_sequences;

@@ -9,8 +9,8 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{
-    DateHistogram, DeleteOptions, HealthColor, IndexPattern, JobState, Phase, PutError, RollupJobConfig, StartError,
-    StopError, StopOptions, StoredState,
+    DateHistogram, DeleteOptions, HealthColor, IndexPattern, JobState, Phase, PutError, RetryOptions, RollupJobConfig,
+    StartError, StopError, StopOptions, StoredState,
 };
 use serde_json::json;
 
@@ -137,7 +137,7 @@ fn w14_an_id_can_be_used_again_when_its_data_is_deleted_too() {
 
 #[test]
 fn w15_a_failed_save_during_a_run_is_not_swallowed() {
-    let world = World::new();
+    let world = World::with(|builder| builder.retry(RetryOptions::new().attempts(1)));
     world.put_started("sensor");
     world.store.refuse_updates(true);
     world.run("sensor");

@@ -15,7 +15,7 @@ use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
     RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
-use rollup_jobs::store::{JobStore, LoadedRecord, Ownership, RedbStore, StoreError};
+use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, RedbStore, StoreError, Tenure};
 use rollup_jobs::{
     Checkpoint, DateHistogram, DeleteOptions, IndexPattern, JobRecord, JobState, Metric, Observer, Phase,
     RollupJobConfig, RollupJobManager, StopOptions, TurnEnded,
@@ -147,8 +147,8 @@ impl JobStore for HaltingStore {
         removed
     }
 
-    fn acquire(&self) -> Result<Ownership, StoreError> {
-        self.0.acquire()
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+        self.0.acquire(lapsed)
     }
 }
 

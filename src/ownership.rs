@@ -1,0 +1,242 @@
+//! Whose jobs are these? Becoming the owner of a job store, staying it, and noticing that somebody else is.
+//!
+//! No two machines' clocks are compared. An owner counts its lease from before it asked for it, on its own monotonic clock;
+//! whoever wants to succeed it counts from when it has seen the last renewal. So the one stops before the other begins.
+
+use std::io;
+use std::time::Duration;
+
+use crate::clock::{Clock, Deadline, wait_until};
+use crate::foreign::guarded;
+use crate::store::{Acquired, JobStore, Ownership, StoreError, StoreErrorKind, Tenure};
+use crate::sync::{Arc, AtomicBool, Crew, JoinHandle, Monitor, Ordering, current_thread};
+
+/// How many times an owner renews in a lease, if all goes well: two may fail.
+const RENEWALS_PER_LEASE: u32 = 3;
+/// How many times it tries if not.
+const TRIES_PER_LEASE: u32 = 10;
+/// How many times somebody who waits looks.
+const LOOKS_PER_LEASE: u32 = 30;
+
+/// A manager's ownership of its store, which it may lose.
+pub(crate) struct Claim {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn JobStore>,
+    clock: Arc<dyn Clock>,
+    ownership: Ownership,
+    /// How long it lasts from a renewal on; for ever if there is none.
+    lease: Option<Duration>,
+    /// For those who only want to know that it is not lost, which is nearly always so.
+    is_lost: AtomicBool,
+    standing: Arc<Monitor<Standing>>,
+}
+
+#[derive(Default)]
+struct Standing {
+    /// When what was acquired, or renewed last, runs out.
+    until: Duration,
+    /// Why the last renewal failed.
+    failure: Option<StoreError>,
+    /// Since when somebody else is known to be the owner, and from what.
+    lost: Option<(Duration, StoreError)>,
+    closed: bool,
+    ended: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How an ownership is.
+pub(crate) enum ClaimState {
+    Held,
+    /// It has run out, and may come back. Until then nothing runs.
+    Lapsed {
+        since: Duration,
+        failure: Option<StoreError>,
+    },
+    /// Somebody else has it.
+    Lost {
+        since: Duration,
+        error: StoreError,
+    },
+}
+
+/// Why somebody did not become the owner.
+pub(crate) enum NotAcquired {
+    Held(Tenure),
+    Store(StoreError),
+}
+
+impl Claim {
+    /// Becomes the owner of `store`: at once if it has none, or after a whole lease in which its owner gave no sign of life. One that
+    /// does is waited for as long as there is `patience`.
+    pub(crate) fn acquire(
+        store: Arc<dyn JobStore>,
+        clock: Arc<dyn Clock>,
+        patience: Duration,
+    ) -> Result<Self, NotAcquired> {
+        let patience = Deadline::after(&*clock, patience);
+        let nothing = Arc::new(Monitor::new(()));
+        let mut watched: Option<(Tenure, Duration)> = None;
+        loop {
+            let asked = clock.monotonic();
+            let lapsed = watched.as_ref().filter(|(tenure, seen)| asked.saturating_sub(*seen) >= tenure.lease);
+            let acquired = store.acquire(lapsed.map(|(tenure, _)| tenure)).map_err(NotAcquired::Store)?;
+            let tenure = match acquired {
+                Acquired::Owned(ownership) => return Ok(Self::new(store, clock, ownership, asked)),
+                Acquired::Held(tenure) => tenure,
+            };
+            let look = Deadline::since(asked, tenure.lease / LOOKS_PER_LEASE);
+            match &watched {
+                Some((seen, _)) if *seen == tenure => {}
+                Some(_) if patience.remaining(&*clock) == Some(Duration::ZERO) => {
+                    return Err(NotAcquired::Held(tenure));
+                }
+                _ => watched = Some((tenure, clock.monotonic())),
+            }
+            wait_until(&*clock, &nothing, look, |()| None::<()>);
+        }
+    }
+
+    fn new(store: Arc<dyn JobStore>, clock: Arc<dyn Clock>, ownership: Ownership, asked: Duration) -> Self {
+        let lease = store.lease();
+        let standing = Standing { until: asked.saturating_add(lease.unwrap_or_default()), ..Standing::default() };
+        let standing = Arc::new(Monitor::new(standing));
+        let is_lost = AtomicBool::new(false);
+        Self { shared: Arc::new(Shared { store, clock, ownership, lease, is_lost, standing }) }
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.ownership.epoch
+    }
+
+    /// Starts the thread `rollup-lease` as one of `crew`, if there is something to renew. It calls `changed` when an ownership that
+    /// had run out is back, and when it is lost.
+    pub(crate) fn keep(&self, crew: &Crew, changed: impl Fn() + Send + 'static) -> io::Result<()> {
+        let Some(lease) = self.shared.lease else { return Ok(()) };
+        let body = Arc::clone(&self.shared);
+        let thread = crew.spawn("rollup-lease".to_owned(), move || body.run(lease, changed))?;
+        self.shared.standing.lock().thread = Some(thread);
+        Ok(())
+    }
+
+    /// Whether it has run out, and may come back.
+    pub(crate) fn has_lapsed(&self) -> bool {
+        let Shared { lease, clock, .. } = &*self.shared;
+        lease.is_some() && matches!(self.state(clock.monotonic()), ClaimState::Lapsed { .. })
+    }
+
+    /// What has become of it, if somebody else is the owner.
+    pub(crate) fn lost(&self) -> Option<StoreError> {
+        if !self.shared.is_lost.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.shared.standing.lock().lost.as_ref().map(|(_, error)| error.clone())
+    }
+
+    pub(crate) fn state(&self, now: Duration) -> ClaimState {
+        let standing = self.shared.standing.lock();
+        match &standing.lost {
+            Some((since, error)) => ClaimState::Lost { since: *since, error: error.clone() },
+            None if self.shared.lease.is_some() && now >= standing.until => {
+                ClaimState::Lapsed { since: standing.until, failure: standing.failure.clone() }
+            }
+            None => ClaimState::Held,
+        }
+    }
+
+    /// A store call has said that somebody else is the owner. Says whether that is news.
+    pub(crate) fn lose(&self, error: StoreError) -> bool {
+        self.shared.lose(error)
+    }
+
+    /// Ends the thread, and waits for that until the deadline. Says whether it ended.
+    pub(crate) fn join(&self, deadline: Deadline) -> bool {
+        let Shared { clock, standing, .. } = &*self.shared;
+        let thread = {
+            let mut standing = standing.lock();
+            standing.closed = true;
+            standing.thread.take()
+        };
+        standing.notify_all();
+        let Some(thread) = thread.filter(|thread| thread.thread().id() != current_thread()) else { return true };
+        wait_until(&**clock, standing, deadline, |standing| standing.ended.then_some(())).is_some()
+            && thread.join().is_ok()
+    }
+
+    /// Lets the next owner in at once.
+    pub(crate) fn release(&self) {
+        if !self.shared.is_lost.load(Ordering::Relaxed) {
+            // Whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
+            let _ = guarded(|| self.shared.store.release(&self.shared.ownership));
+        }
+    }
+}
+
+impl Shared {
+    /// Renews until it is lost, or closed.
+    fn run(&self, lease: Duration, changed: impl Fn()) {
+        let _ended = Ended(self);
+        let acquired = self.standing.lock().until.saturating_sub(lease);
+        let mut next = Deadline::since(acquired, lease / RENEWALS_PER_LEASE);
+        while wait_until(&*self.clock, &self.standing, next, |standing| standing.is_over().then_some(())).is_none() {
+            let asked = self.clock.monotonic();
+            let renewed = guarded(|| self.store.renew(&self.ownership))
+                .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
+            let pause = match renewed {
+                Ok(()) => {
+                    if self.renewed(asked.saturating_add(lease)) {
+                        changed();
+                    }
+                    lease / RENEWALS_PER_LEASE
+                }
+                Err(error) if error.kind() == StoreErrorKind::LostOwnership => {
+                    self.lose(error);
+                    return changed();
+                }
+                Err(error) => {
+                    self.standing.lock().failure = Some(error);
+                    lease / TRIES_PER_LEASE
+                }
+            };
+            next = Deadline::since(asked, pause);
+        }
+    }
+
+    /// Says whether it had run out.
+    fn renewed(&self, until: Duration) -> bool {
+        let mut standing = self.standing.lock();
+        standing.failure = None;
+        let before = std::mem::replace(&mut standing.until, until);
+        self.clock.monotonic() >= before
+    }
+
+    fn lose(&self, error: StoreError) -> bool {
+        let mut standing = self.standing.lock();
+        let is_news = standing.lost.is_none();
+        if is_news {
+            standing.lost = Some((self.clock.monotonic(), error));
+            self.is_lost.store(true, Ordering::Relaxed);
+        }
+        drop(standing);
+        self.standing.notify_all();
+        is_news
+    }
+}
+
+impl Standing {
+    fn is_over(&self) -> bool {
+        self.closed || self.lost.is_some()
+    }
+}
+
+/// Publishes that the thread has ended, also when it unwinds.
+struct Ended<'a>(&'a Shared);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.standing.lock().ended = true;
+        self.0.standing.notify_all();
+    }
+}

@@ -1,0 +1,287 @@
+//! Two hosts, one store: who owns the jobs, who waits for them, and who has lost them.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rollup_jobs::engine::{Engine, MemoryEngine};
+use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
+use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, documents_of};
+use rollup_jobs::{
+    DeleteError, HealthColor, JobRecord, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome,
+    StartError, StopError, StopOptions, TriggerError,
+};
+
+use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, config, in_thread, loaded, undisturbed};
+
+const LEASE: Duration = Duration::from_secs(30);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a store was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// To be owned, and it was not.
+    InVain,
+    Renewed,
+}
+
+/// Tells of each look and each renewal, after it.
+#[derive(Debug)]
+struct Told(Arc<dyn JobStore>, Mutex<Sender<Asked>>);
+
+impl JobStore for Told {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        self.0.load()
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.0.insert(record)
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        self.0.update(records)
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        self.0.remove(id)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.0.lease()
+    }
+
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+        let acquired = self.0.acquire(lapsed);
+        if matches!(acquired, Ok(Acquired::Held(_))) {
+            self.1.lock().unwrap().send(Asked::InVain).unwrap();
+        }
+        acquired
+    }
+
+    fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        let renewed = self.0.renew(ownership);
+        self.1.lock().unwrap().send(Asked::Renewed).unwrap();
+        renewed
+    }
+
+    fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        self.0.release(ownership)
+    }
+}
+
+/// A store that several managers can reach, the data, and a clock for all.
+struct Shared {
+    store: MemoryStore,
+    data: MemoryEngine,
+    clock: Arc<ManualClock>,
+}
+
+impl Shared {
+    fn new() -> Self {
+        let store = MemoryStore::new().leased_for(LEASE);
+        Self { store, data: loaded(), clock: Arc::new(ManualClock::at(NOW.parse().unwrap())) }
+    }
+
+    /// Opens a manager in a thread of its own, and says what its store is asked.
+    fn open(&self, patience: Duration) -> (JoinHandle<Result<RollupJobManager, OpenError>>, Receiver<Asked>) {
+        let (sender, asked) = channel();
+        let store = Arc::new(Told(Arc::new(self.store.clone()), Mutex::new(sender)));
+        let builder = RollupJobManager::builder(Arc::new(self.data.clone()), store).clock(self.clock.clone());
+        (in_thread(move || builder.wait_for_ownership(patience).open()), asked)
+    }
+
+    /// Takes the jobs over from a manager that does not renew.
+    fn take_over(&self) -> Ownership {
+        let Ok(Acquired::Held(tenure)) = self.store.acquire(None) else { panic!("nobody owns the store") };
+        let Ok(Acquired::Owned(ownership)) = self.store.acquire(Some(&tenure)) else { panic!("it was renewed") };
+        ownership
+    }
+}
+
+/// A manager whose store can be out of reach.
+struct Host {
+    shared: Shared,
+    store: FaultyStore,
+    gates: GatedEngine,
+    watcher: Arc<Watcher>,
+    manager: Arc<RollupJobManager>,
+}
+
+impl Host {
+    fn new() -> Self {
+        let shared = Shared::new();
+        let store = FaultyStore::new(Arc::new(shared.store.clone()));
+        let gates = GatedEngine::new(Arc::new(shared.data.clone()));
+        let watcher: Arc<Watcher> = Arc::default();
+        let engine: Arc<dyn Engine> = Arc::new(gates.clone());
+        let builder = RollupJobManager::builder(engine, Arc::new(store.clone())).clock(shared.clock.clone());
+        let builder = builder.indexer_threads(1).turn_time(Duration::ZERO).observer(watcher.clone());
+        let manager = Arc::new(builder.open().unwrap());
+        manager.put(config("sensor").build().unwrap()).unwrap();
+        Self { shared, store, gates, watcher, manager }
+    }
+
+    fn advance(&self, by: Duration) {
+        self.shared.clock.advance(by);
+    }
+
+    fn wait_for(&self, what: &str, done: impl Fn(&rollup_jobs::JobStatus) -> bool) {
+        let done = || done(&self.manager.get("sensor").unwrap()).then_some(());
+        self.watcher.wait_for(&self.manager, what, done);
+    }
+
+    /// Somebody else takes the jobs over, and the host notices when it renews.
+    fn lose(&self) {
+        self.shared.take_over();
+        self.advance(LEASE);
+        self.wait_for("the loss", |status| status.phase() == Phase::LostOwnership);
+    }
+}
+
+fn waiting() -> StopOptions {
+    StopOptions::new().wait_for_completion(true).timeout(Duration::MAX)
+}
+
+#[test]
+fn a_second_host_fails_when_the_first_one_shows_that_it_lives() {
+    let shared = Shared::new();
+    let (first, renewals) = shared.open(Duration::ZERO);
+    let _first = first.join_in_time().unwrap();
+    let (second, looks) = shared.open(Duration::ZERO);
+    assert_eq!(looks.recv_timeout(PATIENCE), Ok(Asked::InVain));
+    shared.clock.advance(LEASE / 3);
+    assert_eq!(renewals.recv_timeout(PATIENCE), Ok(Asked::Renewed));
+    // It may have looked before the renewal.
+    shared.clock.advance(SECOND);
+    let Err(OpenError::Owned { owner }) = second.join_in_time() else { panic!("the first one lives") };
+    assert_eq!(owner, "a manager in this process");
+}
+
+#[test]
+fn a_host_that_died_is_succeeded_after_a_whole_lease() {
+    let shared = Shared::new();
+    let Ok(Acquired::Owned(dead)) = shared.store.acquire(None) else { panic!("a new store") };
+    let (second, looks) = shared.open(Duration::ZERO);
+    assert_eq!(looks.recv_timeout(PATIENCE), Ok(Asked::InVain));
+    let mut passed = Duration::ZERO;
+    while !second.is_finished() {
+        assert!(passed < 3 * LEASE, "nobody renews");
+        shared.clock.advance(SECOND);
+        passed += SECOND;
+        // Whether it looks now or later is its own affair.
+        let _ = looks.recv_timeout(Duration::from_millis(20));
+    }
+    second.join_in_time().unwrap();
+    assert!(passed >= LEASE, "{passed:?}");
+    assert!(shared.store.renew(&dead).is_err());
+}
+
+#[test]
+fn who_waits_is_let_in_by_a_clean_shutdown() {
+    let shared = Shared::new();
+    let (first, renewals) = shared.open(Duration::ZERO);
+    let first = first.join_in_time().unwrap();
+    let (second, looks) = shared.open(Duration::MAX);
+    assert_eq!(looks.recv_timeout(PATIENCE), Ok(Asked::InVain));
+    for _ in 0..6 {
+        shared.clock.advance(LEASE / 3);
+        assert_eq!(renewals.recv_timeout(PATIENCE), Ok(Asked::Renewed));
+        assert_eq!(looks.recv_timeout(PATIENCE), Ok(Asked::InVain));
+    }
+    first.shutdown(Duration::MAX).unwrap();
+    shared.clock.advance(SECOND);
+    second.join_in_time().unwrap();
+}
+
+#[test]
+fn jobs_pause_while_the_ownership_has_run_out_and_go_on_when_it_is_back() {
+    let host = Host::new();
+    host.manager.start("sensor").unwrap();
+    host.gates.search().close();
+    host.manager.trigger("sensor").unwrap();
+    host.gates.search().wait_for_waiting(1);
+    host.store.refuse(&[StoreCall::Renew]);
+    host.advance(LEASE);
+    let status = host.manager.get("sensor").unwrap();
+    assert_eq!(status.health().color(), HealthColor::Yellow);
+    assert!(status.health().reason().unwrap().starts_with("paused for 0s"), "{:?}", status.health());
+    // The page that comes now is not written: somebody else may own the jobs.
+    host.gates.search().open();
+    host.wait_for("the pause", |status| status.phase() == Phase::Queued);
+    assert_eq!(documents_of(&host.shared.data, "rolled").len(), 0);
+
+    let why = |status: &rollup_jobs::JobStatus| status.health().reason().unwrap().ends_with("planned fault");
+    host.wait_for("the reason", why);
+    host.store.heal();
+    host.advance(LEASE / 10);
+    let finished = |heard: &Heard| matches!(heard, Heard::Run(_, run) if run.outcome == RunOutcome::Finished);
+    let is_over = || host.watcher.heard().iter().any(finished).then_some(());
+    host.watcher.wait_for(&host.manager, "the end of the run", is_over);
+    assert_eq!(documents_of(&host.shared.data, "rolled"), undisturbed("sensor"));
+    assert_eq!(host.manager.get("sensor").unwrap().run(), 1);
+    assert_eq!(host.manager.get("sensor").unwrap().health().color(), HealthColor::Green);
+}
+
+#[test]
+fn a_paused_job_is_stopped_in_the_callers_thread() {
+    let host = Host::new();
+    host.manager.start("sensor").unwrap();
+    host.store.refuse(&[StoreCall::Renew]);
+    host.advance(LEASE);
+    host.manager.trigger("sensor").unwrap();
+    assert!(host.manager.stop("sensor", waiting()).unwrap().is_at_rest(), "the store has not another owner");
+    host.manager.delete("sensor").unwrap();
+}
+
+#[test]
+fn who_has_lost_the_jobs_says_so_to_everybody() {
+    let host = Host::new();
+    host.manager.put(config("running").build().unwrap()).unwrap();
+    host.manager.start("running").unwrap();
+    host.gates.search().close();
+    host.manager.trigger("running").unwrap();
+    host.gates.search().wait_for_waiting(1);
+    host.lose();
+
+    let manager = &host.manager;
+    assert!(matches!(manager.stop("sensor", waiting()), Err(StopError::LostOwnership { .. })), "even a stopped job");
+    assert!(matches!(manager.stop_at_hand("sensor"), Some(Err(StopError::LostOwnership { .. }))));
+    assert!(matches!(manager.start("sensor"), Err(StartError::LostOwnership { .. })));
+    assert!(matches!(manager.trigger("sensor"), Err(TriggerError::LostOwnership { .. })));
+    assert!(matches!(manager.delete("sensor"), Err(DeleteError::LostOwnership { .. })));
+    let put = manager.put(config("other").build().unwrap());
+    assert!(matches!(put, Err(PutError::LostOwnership { .. })));
+    let report = manager.stop_many(rollup_jobs::JobSelector::all(), waiting()).unwrap();
+    assert!(report.outcomes().all(|(_, answer)| matches!(answer, Err(StopError::LostOwnership { .. }))));
+
+    let status = manager.get("sensor").unwrap();
+    assert_eq!((status.state(), status.phase()), (JobState::Stopped, Phase::LostOwnership));
+    assert_eq!(status.health().color(), HealthColor::Red);
+    assert_eq!(status.next_run(), None);
+    assert_eq!(manager.list().len(), 2);
+    // The search was given up, not the gate opened; and nothing was written.
+    let over =
+        |heard: &Heard| matches!(heard, Heard::Run(id, run) if id == "running" && run.outcome == RunOutcome::Failed);
+    host.watcher.wait_for(manager, "the end of the run", || host.watcher.heard().iter().any(over).then_some(()));
+    assert_eq!(documents_of(&host.shared.data, "rolled").len(), 0);
+
+    manager.shutdown(Duration::MAX).unwrap();
+    let Ok(Acquired::Held(_)) = host.shared.store.acquire(None) else { panic!("it was not theirs to give away") };
+}
+
+#[test]
+fn who_waits_for_a_stop_is_told_that_the_jobs_are_lost() {
+    let host = Host::new();
+    host.manager.start("sensor").unwrap();
+    host.gates.commit().close();
+    host.manager.trigger("sensor").unwrap();
+    host.gates.commit().wait_for_waiting(1);
+    let (manager, completion) =
+        (host.manager.clone(), host.manager.stop("sensor", StopOptions::new()).unwrap().completion());
+    let stop = in_thread(move || manager.stop("sensor", waiting()));
+    host.lose();
+    host.gates.commit().open();
+    assert!(matches!(completion.wait(PATIENCE), Err(StopError::LostOwnership { .. })));
+    assert!(matches!(stop.join_in_time(), Err(StopError::LostOwnership { .. })));
+}
