@@ -12,6 +12,7 @@ mod options;
 mod pending;
 mod product;
 mod request;
+mod shards;
 mod tls;
 mod transport;
 
@@ -24,6 +25,7 @@ pub(crate) use failure::{Cause, Failure};
 pub(crate) use pending::Pending;
 pub(crate) use product::{Kind, Product};
 pub(crate) use request::Request;
+pub(crate) use shards::{OfShards, Shards};
 
 use crate::stop_signal::StopSignal;
 use crate::sync::{Arc, Mutex};

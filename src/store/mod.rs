@@ -1,7 +1,8 @@
 //! Where do jobs survive? The [`JobStore`] trait and the stores that come with the crate.
 //!
-//! [`MemoryStore`] forgets everything with the process; `RedbStore` (feature `redb`) is the one for real use. Both pass the
-//! suite in `testing` (feature `testing`), which a store of your own should pass too.
+//! [`MemoryStore`] forgets everything with the process; `RedbStore` (feature `redb`) is the one for real use, on one machine, and
+//! `ElasticsearchStore` (feature `elasticsearch`) where several hosts may run the jobs, one at a time. All pass the suite in
+//! `testing` (feature `testing`), which a store of your own should pass too.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,11 +10,15 @@ use std::time::Duration;
 use crate::clock::{Clock, SystemClock};
 use crate::job::JobRecord;
 
+#[cfg(feature = "elasticsearch")]
+mod elasticsearch;
 mod error;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
 
+#[cfg(feature = "elasticsearch")]
+pub use elasticsearch::{ElasticsearchStore, ElasticsearchStoreOptions};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]

@@ -1,8 +1,8 @@
 //! The client: nodes that do not answer, answers that nobody can use, secrets, time-outs, and whom it trusts.
 
 use std::error::Error;
-use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,8 @@ use rollup_jobs::engine::{Engine, EngineError, EngineErrorKind, FieldCapabilitie
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{DateHistogram, IndexPattern, RollupJobConfig, RollupJobManager, RunAs, StopOptions};
 
-use crate::scripted::{ReadWrite, Reply, Scripted, Seen};
+use crate::authority::Authority;
+use crate::scripted::{Reply, Scripted, Seen};
 
 const RESOLVED: &str = r#"{"indices":[{"name":"sensor","attributes":["open"]}],"aliases":[],"data_streams":[]}"#;
 const CAPABILITIES: &str =
@@ -229,52 +230,10 @@ fn a_stop_closes_the_connection_of_a_search() {
     assert!(closed.is_some(), "the point in time is closed");
 }
 
-/// A certificate authority and what it has signed.
-struct Authority {
-    certificate: rcgen::Certificate,
-    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        Self { certificate, issuer: rcgen::Issuer::new(params, key) }
-    }
-
-    /// A certificate and its key.
-    fn sign(&self, name: &str) -> (rcgen::Certificate, rcgen::KeyPair) {
-        let key = rcgen::KeyPair::generate().unwrap();
-        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.issuer).unwrap(), key)
-    }
-}
-
-/// A server with a certificate, which wants one from the authority too.
-fn secure(authority: &Authority) -> Scripted {
-    let (certificate, key) = authority.sign("localhost");
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(authority.certificate.der().clone()).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
-    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let config = config.with_client_cert_verifier(verifier.unwrap());
-    let key = rustls::pki_types::PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    let config = Arc::new(config.with_single_cert(vec![certificate.der().clone()], key).unwrap());
-    let wrap = move |stream: TcpStream| -> io::Result<Box<dyn ReadWrite>> {
-        let connection = rustls::ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
-        Ok(Box::new(rustls::StreamOwned::new(connection, stream)))
-    };
-    Scripted::wrapped("https", wrap, well)
-}
-
 #[test]
 fn nodes_and_the_client_show_each_other_certificates() {
     let (authority, another) = (Authority::new(), Authority::new());
-    let server = secure(&authority);
+    let server = authority.server(well);
     let (certificate, key) = authority.sign("client");
     let options = || ClusterOptions::new([server.url.clone()]);
     let with_client = |options: ClusterOptions| options.client_certificate(certificate.pem(), key.serialize_pem());

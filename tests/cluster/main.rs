@@ -2,12 +2,24 @@
 //! `ROLLUP_OPENSEARCH` and `ROLLUP_ELASTICSEARCH`, node URLs separated by commas. Without them there is nothing to test against.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod authority;
+#[path = "../kill/child_process.rs"]
+#[allow(
+    clippy::missing_panics_doc,
+    dead_code,
+    unreachable_pub,
+    reason = "nobody but these tests calls it, and not all of it"
+)]
+mod child_process;
 mod client;
 mod faults;
+mod hand_over;
 mod meddling;
+mod proxy;
 mod same_documents;
 mod scripted;
 mod server;
+mod store;
 mod suite;
 #[path = "../it/tantivy_harness.rs"]
 #[allow(dead_code, reason = "these tests need a part of it")]

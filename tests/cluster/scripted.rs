@@ -6,6 +6,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
+
+use reqwest::Method;
+use reqwest::blocking::Client;
+use socket2::SockRef;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -14,6 +19,7 @@ pub(crate) struct Seen {
     pub(crate) line: String,
     /// By their names in lower case.
     pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What is done with a request.
@@ -22,6 +28,8 @@ pub(crate) enum Reply {
     Bytes(Vec<u8>),
     /// These bytes are written, and the connection is closed.
     Last(Vec<u8>),
+    /// These bytes are written, and the connection is reset.
+    Reset(Vec<u8>),
     /// Nothing, until the other side closes the connection.
     Hang,
     /// A byte now and then, until the other side has enough.
@@ -34,14 +42,18 @@ impl Reply {
     }
 
     pub(crate) fn with(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
-        let mut bytes = format!("HTTP/1.1 {status} Of\r\ncontent-length: {}\r\n", body.len()).into_bytes();
-        for (name, value) in headers {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        bytes.extend_from_slice(b"\r\n");
-        bytes.extend_from_slice(body);
-        Self::Bytes(bytes)
+        Self::Bytes(response(status, headers, body))
     }
+}
+
+fn response(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {status} Of\r\ncontent-length: {}\r\n", body.len()).into_bytes();
+    for (name, value) in headers {
+        bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(body);
+    bytes
 }
 
 pub(crate) struct Scripted {
@@ -80,7 +92,9 @@ impl Scripted {
                     let (reply, wrap, seen, closed) =
                         (Arc::clone(&reply), Arc::clone(&wrap), seen.clone(), closed.clone());
                     let connection = move || {
-                        let Ok(stream) = wrap(stream.unwrap()) else { return };
+                        let stream = stream.unwrap();
+                        let socket = stream.try_clone().unwrap();
+                        let Ok(stream) = wrap(stream) else { return };
                         let mut stream = BufReader::new(stream);
                         while let Ok(Some(request)) = read(&mut stream) {
                             let _ = seen.send(request.clone());
@@ -88,6 +102,11 @@ impl Scripted {
                                 Reply::Bytes(bytes) => stream.get_mut().write_all(&bytes).is_err(),
                                 Reply::Last(bytes) => {
                                     let _ = stream.get_mut().write_all(&bytes);
+                                    true
+                                }
+                                Reply::Reset(bytes) => {
+                                    let _ = stream.get_mut().write_all(&bytes);
+                                    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap();
                                     true
                                 }
                                 Reply::Hang => {
@@ -99,7 +118,7 @@ impl Scripted {
                                     let head = b"HTTP/1.1 200 Of\r\ncontent-length: 1000000\r\n\r\n";
                                     let mut result = stream.get_mut().write_all(head);
                                     while result.is_ok() {
-                                        thread::park_timeout(std::time::Duration::from_millis(20));
+                                        thread::park_timeout(Duration::from_millis(20));
                                         result = stream.get_mut().write_all(b" ");
                                     }
                                     let _ = closed.send(());
@@ -116,6 +135,38 @@ impl Scripted {
             })
             .unwrap();
         Self { url, requests, given_up }
+    }
+}
+
+/// Passes requests on to a node.
+pub(crate) struct Forward {
+    node: String,
+    http: Client,
+}
+
+impl Forward {
+    pub(crate) fn to(node: &str) -> Self {
+        let http = Client::builder().timeout(Duration::from_mins(2)).build().unwrap();
+        Self { node: node.to_owned(), http }
+    }
+
+    /// What the node answers; nothing if it does not.
+    pub(crate) fn bytes(&self, request: &Seen) -> Vec<u8> {
+        let (method, path) = request.line.split_once(' ').unwrap();
+        let method: Method = method.parse().unwrap();
+        let mut forwarded = self.http.request(method, format!("{}{path}", self.node)).body(request.body.clone());
+        for name in ["content-type", "content-encoding", "accept-encoding"] {
+            if let Some(value) = request.headers.get(name) {
+                forwarded = forwarded.header(name, value);
+            }
+        }
+        let Ok(answer) = forwarded.send() else { return Vec::new() };
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let passed: Vec<_> = ["content-type", "content-encoding"]
+            .into_iter()
+            .filter_map(|name| Some((name, headers.get(name)?.to_str().unwrap())))
+            .collect();
+        answer.bytes().map_or_else(|_| Vec::new(), |body| response(status, &passed, &body))
     }
 }
 
@@ -137,5 +188,5 @@ fn read(stream: &mut impl BufRead) -> io::Result<Option<Seen>> {
     let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    Ok(Some(Seen { line, headers }))
+    Ok(Some(Seen { line, headers, body }))
 }

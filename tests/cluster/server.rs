@@ -27,15 +27,20 @@ pub(crate) struct Server {
     primaries: Mutex<HashMap<String, usize>>,
 }
 
+/// Where `tests/cluster/run` has started it.
+pub(crate) fn nodes(kind: Kind) -> Vec<String> {
+    let variable = match kind {
+        Kind::OpenSearch => "ROLLUP_OPENSEARCH",
+        Kind::Elasticsearch => "ROLLUP_ELASTICSEARCH",
+    };
+    let nodes = env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: tests/cluster/run does it"));
+    nodes.split(',').map(str::to_owned).collect()
+}
+
 impl Server {
     /// The cluster that `tests/cluster/run` has started, without any index.
     pub(crate) fn empty(kind: Kind) -> Self {
-        let variable = match kind {
-            Kind::OpenSearch => "ROLLUP_OPENSEARCH",
-            Kind::Elasticsearch => "ROLLUP_ELASTICSEARCH",
-        };
-        let nodes = env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: tests/cluster/run does it"));
-        let nodes = nodes.split(',').map(str::to_owned).collect();
+        let nodes = nodes(kind);
         // Another test may have been first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let server = Self { kind, nodes, http: Client::new(), primaries: Mutex::default() };

@@ -55,6 +55,11 @@ impl World {
         (outcome.unwrap_or_else(|_| panic!("the run does not end: {status:#?}")), status)
     }
 
+    /// Waits for the end of a run that somebody else has begun, or stopped.
+    pub(crate) fn end(&self) -> RunOutcome {
+        self.ends.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the run does not end: {:#?}", self.manager.list()))
+    }
+
     /// Runs all of them at once, to the ends of all runs.
     pub(crate) fn run_all(&self, jobs: &[RollupJobConfig]) {
         for job in jobs {
@@ -161,18 +166,25 @@ pub(crate) fn expected(source: &[SourceDocument], jobs: &[RollupJobConfig]) -> D
     let memory = MemoryEngine::new();
     memory.extend("sensor-1", source.iter().cloned());
     let world = World::new(Arc::new(memory.clone()));
+    let mut documents = Documents::new();
     for job in jobs {
         world.put(job);
         world.run_well(job.id());
+        documents.extend(documents_of(&memory, job.rollup_index()));
     }
-    documents_of(&memory, "rolled")
+    documents
+}
+
+/// All documents of the rollup index `rolled`, by id.
+pub(crate) fn rolled_up(server: &Server) -> Documents {
+    rolled_up_into(server, "rolled")
 }
 
 /// All documents of a rollup index, by id.
-pub(crate) fn rolled_up(server: &Server) -> Documents {
+pub(crate) fn rolled_up_into(server: &Server, index: &str) -> Documents {
     let mut documents = Documents::new();
-    server.ask(reqwest::Method::POST, "rolled/_refresh", None);
-    let mut answer = server.post("rolled/_search?scroll=1m", json!({ "size": 5_000 }));
+    server.ask(reqwest::Method::POST, &format!("{index}/_refresh"), None);
+    let mut answer = server.post(&format!("{index}/_search?scroll=1m"), json!({ "size": 5_000 }));
     loop {
         let scroll = answer["_scroll_id"].clone();
         let hits = answer["hits"]["hits"].as_array().unwrap();

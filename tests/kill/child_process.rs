@@ -30,7 +30,7 @@ pub struct Running {
 /// Starts this binary again, for its test `test`, which does nothing unless it is given a task like this.
 pub fn start(test: &str, folder: &Path, task: &str) -> Running {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
+        .args([test, "--exact", "--nocapture", "--include-ignored"])
         .env(FOLDER, folder)
         .env(TASK, task)
         .stdin(Stdio::piped())
@@ -60,6 +60,12 @@ impl Running {
     /// Lets the child go on with its next turn.
     pub fn go_on(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+    }
+
+    /// Sends a signal such as `STOP`.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
     /// SIGKILL.

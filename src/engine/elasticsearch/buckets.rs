@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::query::COMPOSITE;
-use crate::cluster::{Cause, Failure};
+use crate::cluster::{Cause, Failure, Shards};
 use crate::engine::{JobContext, MetricValues, Page};
 use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
 
@@ -20,27 +20,6 @@ pub(super) struct SearchAnswer {
     hits: Value,
     #[serde(default)]
     aggregations: Value,
-}
-
-#[derive(Deserialize)]
-pub(super) struct Shards {
-    pub(super) total: u64,
-    pub(super) successful: u64,
-    #[serde(default)]
-    failed: u64,
-    #[serde(default)]
-    failures: Value,
-}
-
-impl Shards {
-    /// Whether none has failed, of those that were asked.
-    pub(super) fn all_answered(&self) -> Result<(), Failure> {
-        if self.failed > 0 {
-            let error = serde_json::json!({ "failed_shards": self.failures });
-            return Err(Failure::of_error(503, &error));
-        }
-        Ok(())
-    }
 }
 
 /// What a page of the cluster's became.

@@ -1,11 +1,9 @@
 //! Which indices a pattern means, and what fields they have.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::buckets::Shards;
 use super::of_job;
-use crate::cluster::{Cause, Cluster, Failure, Request};
+use crate::cluster::{Cause, Cluster, Failure, OfShards, Request};
 use crate::engine::{FieldCapabilities, FieldType, JobContext, StopSignal};
 use crate::job::IndexPattern;
 
@@ -54,17 +52,10 @@ pub(super) fn resolve(
     Ok(Resolved { names, has_open })
 }
 
-/// What a refresh answers.
-#[derive(Deserialize)]
-struct Refreshed {
-    #[serde(rename = "_shards")]
-    shards: Shards,
-}
-
 /// Makes everything visible that was written. A copy that was not refreshed would answer without it.
 pub(super) fn refresh(cluster: &Cluster, request: Request, stop: &StopSignal) -> Result<(), Failure> {
     // Copies that are not assigned are not counted among those that failed, and answer nothing.
-    cluster.ask(request, stop)?.read::<Refreshed>()?.shards.all_answered()
+    cluster.ask(request, stop)?.read::<OfShards>()?.shards.all_answered()
 }
 
 /// The types of `fields` in the indices of a pattern.

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::buckets::Shards;
 use super::of_job;
-use crate::cluster::{Cause, Cluster, Failure, Kind, Product, Request};
+use crate::cluster::{Cause, Cluster, Failure, Kind, Product, Request, Shards};
 use crate::engine::{JobContext, StopSignal};
 use crate::job::RunAs;
 use crate::sync::{Arc, Mutex, Weak};

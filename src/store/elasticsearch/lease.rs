@@ -1,0 +1,131 @@
+//! Who owns the store: one document, which its owner renews, and whoever succeeds it replaces.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::call::Call;
+use super::index::{Change, Index, Stamp, Stored};
+use crate::cluster::{Cause, Failure};
+use crate::store::{Ownership, StoreError, Tenure};
+
+const ID: &str = "lease";
+
+/// The document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Lease {
+    owner: String,
+    /// Tells its ownership from another one that came about in the same moment.
+    nonce: u64,
+    epoch: u64,
+    renewals: u64,
+    millis: u64,
+    /// Its owner has left.
+    released: bool,
+}
+
+/// An ownership as its owner last left it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) ownership: Ownership,
+    lease: Lease,
+    stamp: Stamp,
+}
+
+/// What came of trying to own the store.
+pub(super) enum Tried {
+    Owned(Held),
+    Taken(Tenure),
+}
+
+impl Lease {
+    fn tenure(&self) -> Tenure {
+        Tenure::new(self.owner.clone(), self.epoch, self.renewals, Duration::from_millis(self.millis))
+    }
+
+    fn source(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// Where it does not follow from an answer that a change took place it is looked at, and the nonce tells.
+pub(super) fn acquire(
+    index: &Index,
+    owner: &str,
+    lease: Duration,
+    lapsed: Option<&Tenure>,
+    call: &mut Call,
+) -> Result<Tried, Failure> {
+    let nonce = RandomState::new().hash_one(owner);
+    let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+    call.until_decided(|call| {
+        let (stamp, epoch) = match find(index, call)? {
+            Some(held) if held.lease.nonce == nonce => return Ok(Some(Tried::Owned(held))),
+            Some(Held { lease, .. }) if !lease.released && lapsed != Some(&lease.tenure()) => {
+                return Ok(Some(Tried::Taken(lease.tenure())));
+            }
+            Some(held) => (Some(held.stamp), held.lease.epoch),
+            None => (None, 0),
+        };
+        let Ownership { epoch } = Ownership::after(epoch);
+        let mine = Lease { owner: owner.to_owned(), nonce, epoch, renewals: 0, millis, released: false };
+        let change = stamp.map_or(Change::Create(mine.source()), |stamp| Change::Replace(stamp, mine.source()));
+        Ok(write(index, change, call)?.map(|stamp| Tried::Owned(owned(mine, stamp))))
+    })
+}
+
+/// Changes the lease of who has it: `None` if somebody else has it now.
+pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call) -> Result<Option<Held>, Failure> {
+    let mut current = Some(held.clone());
+    call.until_decided(|call| {
+        let Held { lease, stamp, .. } = match current.take() {
+            Some(held) => held,
+            None => match find(index, call)? {
+                Some(found) if found.lease.nonce == held.lease.nonce => found,
+                Some(_) => return Ok(Some(None)),
+                None => return Err(Failure::new(Cause::Refused, "the store does not know any more who owns it")),
+            },
+        };
+        let lease = Lease { renewals: lease.renewals + 1, released, ..lease };
+        let written = write(index, Change::Replace(stamp, lease.source()), call)?;
+        Ok(written.map(|stamp| Some(owned(lease, stamp))))
+    })
+}
+
+/// Refuses what an owner of `epoch` saves if there is a later one.
+pub(super) fn still_owned_by(index: &Index, epoch: u64, call: &mut Call) -> Result<Result<(), StoreError>, Failure> {
+    let found = call.until_decided(|call| find(index, call).map(Some))?;
+    let later = found.filter(|held| held.lease.epoch > epoch);
+    Ok(later.map_or(Ok(()), |held| Err(lost(&held.lease.owner))))
+}
+
+/// Says who the owner is, to one who is not any more.
+pub(super) fn lost_to_whom(index: &Index, call: &Call) -> StoreError {
+    let owner = find(index, call).ok().flatten().map(|held| held.lease.owner);
+    lost(owner.as_deref().unwrap_or("somebody else"))
+}
+
+fn lost(owner: &str) -> StoreError {
+    StoreError::lost_ownership(format!("the store belongs to {owner} now"))
+}
+
+fn owned(lease: Lease, stamp: Stamp) -> Held {
+    Held { ownership: Ownership::new(lease.epoch), lease, stamp }
+}
+
+fn find(index: &Index, call: &Call) -> Result<Option<Held>, Failure> {
+    let found = index.read(&[ID.to_owned()], call.left())?.into_iter().flatten().next();
+    let read = |Stored { source, stamp, .. }| match serde_json::from_value(source) {
+        Ok(lease) => Ok(owned(lease, stamp)),
+        Err(error) => Err(Failure::new(Cause::Refused, format!("what it says of its owner is damaged: {error}"))),
+    };
+    found.map(read).transpose()
+}
+
+/// `None` if it is not the last version any more.
+fn write(index: &Index, change: Change, call: &Call) -> Result<Option<Stamp>, Failure> {
+    index.change_one(ID, change, call.half())
+}
