@@ -99,15 +99,15 @@ pub use error::Error;
 pub use indexer::{MisfitPage, roll_up};
 pub use job::{
     BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, CronError, CronSchedule, DateBucket,
-    DateHistogram, DateInterval, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError, JobRecord,
-    JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, Metric, MetricField, Notice, Phase, Position, RecordError,
-    RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue,
-    TimeValueError,
+    DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError,
+    JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, Metric, MetricField, Notice, Phase, Position,
+    RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit,
+    TimeValue, TimeValueError,
 };
 pub use manager::{
-    BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RetryOptions, RollupJobManager,
-    RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions,
-    StopReport, Stopped, TriggerError, Triggered,
+    AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RetryOptions,
+    RollupJobManager, RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopManyError,
+    StopOptions, StopReport, Stopped, TriggerError, Triggered,
 };
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;

@@ -31,7 +31,7 @@ mkdir -p "$clients/javascript"
 cp tests/clients/javascript/* "$clients/javascript/"
 npm install --prefix "$clients/javascript" --silent --no-audit --no-fund
 
-cargo build --example search_server --all-features
+cargo build --example search_server --example adopt --all-features
 data=$(mktemp -d)
 printf '%s\n' operator:secret:manage_rollup viewer:secret:monitor_rollup > "$data/users"
 target/debug/examples/search_server --listen 127.0.0.1:0 --data "$data/search" --users "$data/users" > "$data/log" 2>&1 &
@@ -70,6 +70,9 @@ state=$(request GET '_rollup/job/sensor?filter_path=jobs.status.job_state')
 expect "state" "$state" '{"jobs":[{"status":{"job_state":"indexing"}}]}'
 stopped=$(request POST '_rollup/job/sensor/_stop?wait_for_completion=true&timeout=10s')
 expect "stop" "$stopped" '{"stopped":true,"state":"stopped"}'
+there=$(request GET '_rollup/job/sensor?filter_path=jobs.stats.rollups_indexed' | tr -dc 0-9)
+moved=$(cargo run --quiet --example adopt --all-features -- "$url" operator:secret | tail -n 1)
+expect "adopt" "$moved" "$there documents were rolled up there, $((50000 - there)) here"
 expect "delete" "$(request DELETE _rollup/job/sensor)" '{"acknowledged":true}'
 echo "curl: ok"
 

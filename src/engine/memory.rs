@@ -38,6 +38,14 @@ struct Rollup {
     documents: BTreeMap<String, RolledUpDocument>,
 }
 
+impl Rollup {
+    /// Whether a job that is put may have it.
+    fn is_new(&self) -> bool {
+        let position = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.position.as_ref());
+        self.documents.is_empty() && position.is_none()
+    }
+}
+
 /// A value of a source document.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -259,7 +267,7 @@ impl Engine for MemoryEngine {
                 vacant.insert(Rollup { config, checkpoint: None, documents: BTreeMap::new() });
                 Ok(())
             }
-            Entry::Occupied(known) if known.get().config == *job.config() && known.get().documents.is_empty() => Ok(()),
+            Entry::Occupied(known) if known.get().config == *job.config() && known.get().is_new() => Ok(()),
             Entry::Occupied(_) => Err(EngineError::already_exists(format!(
                 "rollup index [{rollup_index}] holds data or another definition of job [{}]",
                 job.id()

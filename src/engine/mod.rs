@@ -92,6 +92,27 @@ pub trait Engine: Send + Sync + fmt::Debug {
         Ok(())
     }
 
+    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `checkpoint`, which has a position.
+    /// Where the engine keeps checkpoints it keeps this one from now on. Idempotent too.
+    ///
+    /// Default: it prepares, and commits no document with the checkpoint. An engine that the other system may share overrides it:
+    /// the documents up to the position are there already.
+    ///
+    /// # Errors
+    /// Any [`EngineError`], as there.
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        match self.prepare(job) {
+            Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
+                let kept = self.committed_checkpoint(job)?;
+                let is_adopted =
+                    matches!(&kept, CommittedCheckpoint::Kept(Some(kept)) if kept.position == checkpoint.position);
+                return if is_adopted { Ok(()) } else { Err(error) };
+            }
+            other => other?,
+        }
+        self.begin(job)?.commit(checkpoint).map(drop)
+    }
+
     /// Removes the job's rolled-up documents and its definition from the rollup index. Nothing there is no error.
     ///
     /// # Errors

@@ -16,7 +16,9 @@ pub(crate) use run::Run;
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError, JobContext};
 use crate::foreign::guarded;
-use crate::job::{Health, JobError, JobRecord, JobState, JobStatus, Phase, RunAs, StatusParts, StoredState, TermsType};
+use crate::job::{
+    Checkpoint, Health, JobError, JobRecord, JobState, JobStatus, Phase, RunAs, StatusParts, StoredState, TermsType,
+};
 use crate::lifecycle::{Lifecycle, Snapshot, TriggerDecision, View};
 use crate::observer::Observer;
 use crate::ownership::{Claim, ClaimState};
@@ -359,6 +361,7 @@ pub(crate) fn new_record(
     config: Arc<crate::job::RollupJobConfig>,
     terms_types: Vec<TermsType>,
     run_as: Option<RunAs>,
+    checkpoint: Checkpoint,
     indexer: &Indexer,
 ) -> JobRecord {
     JobRecord {
@@ -366,7 +369,7 @@ pub(crate) fn new_record(
         terms_types,
         run_as,
         state: StoredState::Preparing,
-        checkpoint: crate::job::Checkpoint::default(),
+        checkpoint,
         run: 0,
         revision: indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1,
         epoch: indexer.claim.epoch(),

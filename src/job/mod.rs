@@ -3,6 +3,7 @@
 mod builder;
 mod config;
 mod cron;
+mod foreign;
 mod groups;
 mod interval;
 mod metrics;
@@ -20,6 +21,7 @@ mod validation;
 pub use builder::RollupJobConfigBuilder;
 pub use config::{MAX_PAGE_SIZE, RollupJobConfig};
 pub use cron::{CronError, CronSchedule};
+pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
 pub use interval::{CalendarUnit, DateInterval};
 pub use metrics::{Metric, MetricField};

@@ -81,6 +81,27 @@ impl JobStats {
         })
     }
 
+    /// Reads what [`to_json`](Self::to_json) prints, or Elasticsearch; what is not there is 0.
+    pub(crate) fn from_json(json: &Value) -> Self {
+        let count = |name: &str| json[name].as_u64().unwrap_or(0);
+        let time = |name: &str| Duration::from_millis(count(name));
+        Self {
+            pages_processed: count("pages_processed"),
+            documents_processed: count("documents_processed"),
+            documents_skipped: 0,
+            rollups_indexed: count("rollups_indexed"),
+            trigger_count: count("trigger_count"),
+            index_time: time("index_time_in_ms"),
+            index_total: count("index_total"),
+            index_failures: count("index_failures"),
+            search_time: time("search_time_in_ms"),
+            search_total: count("search_total"),
+            search_failures: count("search_failures"),
+            processing_time: time("processing_time_in_ms"),
+            processing_total: count("processing_total"),
+        }
+    }
+
     /// `earlier`, with the counters that only ever tell of trouble or triggers as they are now: work that is redone
     /// counts once, its failures count each time.
     pub(crate) fn rolled_back_to(&self, earlier: &Self) -> Self {

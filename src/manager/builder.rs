@@ -5,6 +5,7 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::put::prepare;
 use super::{Broken, Entry, Registry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, EngineErrorKind, JobContext};
@@ -247,7 +248,7 @@ impl RollupJobManager {
             .run_as(record.run_as.clone())
             .epoch(self.indexer.claim.epoch());
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
-        match self.indexer.engine_call(|engine| engine.prepare(&context)) {
+        match self.indexer.engine_call(|engine| prepare(engine, &context, &record.checkpoint)) {
             Ok(()) => {
                 record.state = StoredState::Stopped;
                 record.revision = self.indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;

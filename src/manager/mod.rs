@@ -1,5 +1,6 @@
 //! The facade: [`RollupJobManager`], its registry of jobs, and one file per operation.
 
+mod adopt;
 mod builder;
 mod busy;
 mod completion;
@@ -19,6 +20,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
 
+pub use adopt::AdoptError;
 pub use builder::{OpenError, RetryOptions, RollupJobManagerBuilder};
 pub use busy::BusyJob;
 pub use completion::StopCompletion;

@@ -4,7 +4,7 @@ use super::field_validation::{fields_of, validate};
 use super::{Entry, RollupJobManager, Shutdown};
 use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
 use crate::indexer::new_record;
-use crate::job::{ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
+use crate::job::{Checkpoint, ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::{Arc, Ordering};
 
@@ -124,28 +124,32 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn put_with(&self, config: RollupJobConfig, options: PutOptions) -> Result<(), PutError> {
-        let put = Put { manager: self, config: Arc::new(config), run_as: options.run_as };
+        let put = Put::new(self, Arc::new(config), options);
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
-        let record = put.store(terms_types)?;
+        let record = put.store(terms_types, Checkpoint::default())?;
         let job = self.indexer.job(&record);
         reservation.fill(Entry::Job(job));
         Ok(())
     }
 }
 
-struct Put<'a> {
+pub(super) struct Put<'a> {
     manager: &'a RollupJobManager,
     config: Arc<RollupJobConfig>,
     run_as: Option<RunAs>,
 }
 
 impl<'a> Put<'a> {
+    pub(super) fn new(manager: &'a RollupJobManager, config: Arc<RollupJobConfig>, options: PutOptions) -> Self {
+        Self { manager, config, run_as: options.run_as }
+    }
+
     fn job_id(&self) -> String {
         self.config.id().to_owned()
     }
 
-    fn reserve(&self) -> Result<Reservation<'a>, PutError> {
+    pub(super) fn reserve(&self) -> Result<Reservation<'a>, PutError> {
         if let Some(source) = self.manager.indexer.claim.lost() {
             return Err(PutError::LostOwnership { job_id: self.job_id(), source });
         }
@@ -173,7 +177,7 @@ impl<'a> Put<'a> {
         })
     }
 
-    fn check(&self) -> Result<Vec<TermsType>, PutError> {
+    pub(super) fn check(&self) -> Result<Vec<TermsType>, PutError> {
         let (context, fields) = (self.context(&[]), fields_of(&self.config));
         let capabilities =
             self.engine(|engine| engine.field_capabilities(&context, self.config.index_pattern(), &fields))?;
@@ -182,7 +186,7 @@ impl<'a> Put<'a> {
     }
 
     /// Preparing on disk, prepared in the engine, stopped on disk: a crash in between is seen by the next open.
-    fn store(&self, terms_types: Vec<TermsType>) -> Result<JobRecord, PutError> {
+    pub(super) fn store(&self, terms_types: Vec<TermsType>, checkpoint: Checkpoint) -> Result<JobRecord, PutError> {
         let indexer = &self.manager.indexer;
         let context = self.context(&terms_types);
         let store_error = |source: StoreError| match source.kind() {
@@ -190,17 +194,20 @@ impl<'a> Put<'a> {
             StoreErrorKind::LostOwnership => PutError::LostOwnership { job_id: self.job_id(), source },
             _ => PutError::Store { job_id: self.job_id(), source },
         };
-        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), indexer);
+        let is_new = checkpoint.position.is_none();
+        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), checkpoint, indexer);
         indexer.store_call(|store| store.insert(&record)).map_err(store_error)?;
-        if let Err(error) = self.engine(|engine| engine.prepare(&context)) {
+        if let Err(error) = self.engine(|engine| prepare(engine, &context, &record.checkpoint)) {
             self.remove_record()?;
             return Err(error);
         }
         record.state = StoredState::Stopped;
         record.revision = indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
         if let Err(source) = indexer.save_one(&record) {
-            // Nothing was in the rollup index, or preparing it would have been refused.
-            self.engine(|engine| engine.remove(&context))?;
+            if is_new {
+                // Nothing was in the rollup index, or preparing it would have been refused.
+                self.engine(|engine| engine.remove(&context))?;
+            }
             self.remove_record()?;
             return Err(store_error(source));
         }
@@ -213,15 +220,20 @@ impl<'a> Put<'a> {
     }
 }
 
+/// What the engine does for a job that is put, or goes on from elsewhere.
+pub(super) fn prepare(engine: &dyn Engine, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+    if checkpoint.position.is_none() { engine.prepare(job) } else { engine.adopt(job, checkpoint) }
+}
+
 /// Keeps an id from being put twice at once. Given back unless it was filled, also when a put panics.
-struct Reservation<'a> {
+pub(super) struct Reservation<'a> {
     manager: &'a RollupJobManager,
     id: String,
     filled: bool,
 }
 
 impl Reservation<'_> {
-    fn fill(mut self, entry: Entry) {
+    pub(super) fn fill(mut self, entry: Entry) {
         self.filled = true;
         let mut registry = self.manager.registry.write();
         if registry.shutdown != Shutdown::No

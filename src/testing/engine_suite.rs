@@ -38,6 +38,7 @@ pub fn check_engine(new: impl Fn() -> Box<dyn EngineHarness>) {
     suite("capabilities", capabilities);
     suite("patterns", patterns);
     suite("prepare is idempotent", prepare_is_idempotent);
+    suite("adopt is idempotent", adopt_is_idempotent);
     suite("scans equal the reference", scans_equal_the_reference);
     suite("a scan resumes after every key", a_scan_resumes_after_every_key);
     suite("a scan sees one snapshot", a_scan_sees_one_snapshot);
@@ -253,6 +254,29 @@ fn prepare_is_idempotent(harness: &dyn EngineHarness) {
         .page_size(1)
         .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
     assert!(engine.prepare(&context(into_source, &[])).is_err(), "a source index is no rollup index");
+}
+
+/// The documents of an adopted job up to its position are somebody else's affair.
+#[expect(clippy::expect_used, reason = "a suite fails by panicking")]
+fn adopt_is_idempotent(harness: &dyn EngineHarness) {
+    loaded(harness);
+    let (engine, job) = (harness.engine(), wide("a"));
+    let request = ScanRequest { after: None, before: END };
+    let never = StopSignal::never();
+    let page = engine.scan(&job, request, &never).and_then(|mut stream| stream.next_page(&never)).expect("a page");
+    let last = page.iter().last().map(|bucket| Position::of(job.config(), bucket.key));
+    let checkpoint = Checkpoint { position: last, ..Checkpoint::default() };
+    engine.adopt(&job, &checkpoint).expect("the first time");
+    engine.adopt(&job, &checkpoint).expect("once more");
+    match engine.committed_checkpoint(&job).expect("it was adopted") {
+        CommittedCheckpoint::NotKept => {}
+        CommittedCheckpoint::Kept(kept) => assert_eq!(kept, Some(checkpoint)),
+    }
+    assert!(harness.rolled_up(&job).is_empty());
+    let other = context(config("a").page_size(7), &[]);
+    let elsewhere = Checkpoint { position: Some(Position::of(other.config(), &[])), ..Checkpoint::default() };
+    let refused = engine.adopt(&other, &elsewhere).map_err(|error| error.kind());
+    assert_eq!(refused, Err(EngineErrorKind::AlreadyExists), "another definition");
 }
 
 fn scans_equal_the_reference(harness: &dyn EngineHarness) {

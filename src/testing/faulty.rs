@@ -105,6 +105,11 @@ impl Engine for FaultyEngine {
         self.engine.prepare(job)
     }
 
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.adopt(job, checkpoint)
+    }
+
     fn scan(
         &self,
         job: &JobContext,

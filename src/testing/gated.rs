@@ -157,6 +157,10 @@ impl Engine for GatedEngine {
         self.engine.prepare(job)
     }
 
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.engine.adopt(job, checkpoint)
+    }
+
     fn scan(
         &self,
         job: &JobContext,

@@ -13,8 +13,11 @@ mod authority;
 mod child_process;
 mod client;
 mod faults;
+#[path = "../it/half_way.rs"]
+mod half_way;
 mod hand_over;
 mod meddling;
+mod moving;
 mod proxy;
 mod same_documents;
 mod scripted;

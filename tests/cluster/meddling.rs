@@ -65,6 +65,10 @@ impl Engine for Meddling {
         self.inner.prepare(job)
     }
 
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.inner.adopt(job, checkpoint)
+    }
+
     fn scan(
         &self,
         job: &JobContext,

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::server::{Kind, Server};
 use crate::tantivy_harness::{TantivyHarness, read_rollup};
-use crate::world::{Documents, FIELDS, World, assert_same, expected, job, jobs, load, readings, rolled_up};
+use crate::world::{FIELDS, World, assert_same, bare, expected, job, jobs, load, readings, rolled_up};
 
 /// Bit for bit, but for sums.
 fn differential(kind: Kind) {
@@ -39,17 +39,6 @@ fn elasticsearch_rolls_up_the_same_documents() {
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn opensearch_rolls_up_the_same_documents_where_fields_have_one_value() {
     differential(Kind::OpenSearch);
-}
-
-/// Without nulls and what is the same in all documents, which tantivy has no need to keep for each.
-fn bare(mut documents: Documents) -> Documents {
-    for document in documents.values_mut() {
-        document.as_object_mut().unwrap().retain(|name, value| {
-            let constant = name.ends_with(".interval") || name.ends_with(".time_zone") || name.starts_with("_rollup.");
-            !value.is_null() && !constant
-        });
-    }
-    documents
 }
 
 /// The tantivy engine equals the reference, which equals Elasticsearch.

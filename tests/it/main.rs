@@ -3,6 +3,7 @@
 #![allow(clippy::similar_names, reason = "a waiter waits")]
 #![allow(clippy::missing_panics_doc, unreachable_pub, reason = "nobody but these tests calls it")]
 
+mod adopt;
 mod architecture;
 mod completion;
 mod conformance;
@@ -10,6 +11,7 @@ mod delete;
 mod disk;
 mod errors;
 mod faults;
+mod half_way;
 mod lifecycle;
 mod lost_threads;
 mod meddling;

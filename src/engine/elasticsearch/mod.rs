@@ -34,7 +34,7 @@ use super::{
     StopSignal,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
-use crate::job::IndexPattern;
+use crate::job::{Checkpoint, IndexPattern};
 use crate::sync::Arc;
 use rollup_index::{RollupIndices, Standing};
 use scan::Scan;
@@ -174,7 +174,12 @@ impl Engine for ElasticsearchEngine {
     }
 
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.shared.rollups.prepare(job)
+        self.shared.rollups.prepare(job, false)
+    }
+
+    /// Elasticsearch itself may have run the job, in this very index.
+    fn adopt(&self, job: &JobContext, _checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.shared.rollups.prepare(job, true)
     }
 
     fn scan(

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{bulk, failed, indices, of_job};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request};
 use crate::engine::{EngineError, JobContext, StopSignal};
+use crate::job::RollupJobConfig;
 use crate::sync::{Arc, Mutex};
 
 /// The member of `_meta` that is ours: by job, the UUID of the index that was prepared for it.
@@ -52,8 +53,8 @@ impl RollupIndices {
         Self { cluster, timeout, locks: Mutex::default(), found: Mutex::default() }
     }
 
-    /// Creates or checks the index, and has it know the job.
-    pub(super) fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+    /// Creates or checks the index, and has it know the job, whose documents may be there only if it `goes_on`.
+    pub(super) fn prepare(&self, job: &JobContext, goes_on: bool) -> Result<(), EngineError> {
         let in_index = |failure| of_index(job, failure);
         let lock = self.lock_of(job);
         let _alone = lock.lock();
@@ -65,7 +66,7 @@ impl RollupIndices {
         found.entry(job)?;
         // Over documents of its own a job is rolled up anew only if a run has found that they are not those that it has written.
         let was_replaced = self.known(job, &found) == Some(Standing::Gone);
-        if !is_new && !was_replaced && self.has_documents(job).map_err(in_index)? {
+        if !is_new && !goes_on && !was_replaced && self.has_documents(job).map_err(in_index)? {
             let (index, id) = (job.config().rollup_index(), job.id());
             return Err(EngineError::already_exists(format!("rollup index [{index}] has documents of job [{id}]")));
         }
@@ -306,7 +307,13 @@ impl Found {
     /// The job's definition, if the index knows it.
     fn entry(&self, job: &JobContext) -> Result<Option<&Value>, EngineError> {
         let entry = self.entries(job)?.get(job.id());
-        if entry.is_some_and(|entry| *entry != job.config().to_json()) {
+        // Elasticsearch may have written it, in words of its own.
+        let is_same = |entry: &Value| {
+            let ours = job.config().to_json();
+            *entry == ours
+                || RollupJobConfig::from_json(&entry.to_string()).is_ok_and(|theirs| theirs.to_json() == ours)
+        };
+        if entry.is_some_and(|entry| !is_same(entry)) {
             let (index, id) = (job.config().rollup_index(), job.id());
             return Err(EngineError::already_exists(format!(
                 "rollup index [{index}] knows another definition of job [{id}]"
