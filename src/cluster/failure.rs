@@ -22,6 +22,8 @@ pub(crate) enum Cause {
     NoSnapshot,
     /// It was too much at once.
     TooMuch,
+    /// A node is short of memory: less at once, and not at once, may do.
+    NoMemory,
     /// It may work again later.
     Unavailable,
     /// Given up by whoever asked.
@@ -31,7 +33,7 @@ pub(crate) enum Cause {
 /// Types of errors that mean the same whatever the status is.
 const TYPES: &[(&str, Cause)] = &[
     ("too_many_buckets_exception", Cause::TooMuch),
-    ("circuit_breaking_exception", Cause::TooMuch),
+    ("circuit_breaking_exception", Cause::NoMemory),
     ("search_context_missing_exception", Cause::LostSnapshot),
     ("index_not_found_exception", Cause::NotFound),
     ("resource_already_exists_exception", Cause::Exists),
@@ -212,7 +214,7 @@ mod tests {
             ),
             (
                 429,
-                Cause::TooMuch,
+                Cause::NoMemory,
                 r#"{"error":{"root_cause":[],"type":"search_phase_execution_exception","reason":"all shards failed","failed_shards":
                 [{"shard":0,"index":"i","reason":{"type":"circuit_breaking_exception","reason":"Data too large","durability":"TRANSIENT"}}]}}"#,
             ),

@@ -161,6 +161,17 @@ pub trait PageStream: Send {
     fn documents_skipped(&self) -> u64 {
         0
     }
+
+    /// The most buckets that its pages have at present, if that is fewer than configured: more were too much at once. For the job's
+    /// status.
+    fn reduced_page_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// Something out of the ordinary that is no error, once: such as a part of the source that is left out. For the job's status.
+    fn take_notice(&mut self) -> Option<String> {
+        None
+    }
 }
 
 /// Takes the rolled-up documents of one turn.

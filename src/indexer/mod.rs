@@ -282,6 +282,7 @@ impl Job {
             stats: view.checkpoint.stats,
             last_errors: view.errors,
             notice: view.notice,
+            reduced_page_size: view.reduced_page_size,
         })
     }
 

@@ -248,7 +248,12 @@ impl<'a> Turn<'a> {
             }
         };
         stream.lend_threads(1 + self.job.indexer.pool.idle());
-        stream.next_page(&self.run.signal)
+        let page = stream.next_page(&self.run.signal);
+        self.job.lifecycle.note_page_size(stream.reduced_page_size());
+        if let Some(text) = stream.take_notice() {
+            note(self.job, self.run.number, text);
+        }
+        page
     }
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.

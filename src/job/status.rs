@@ -216,6 +216,7 @@ pub(crate) struct StatusParts {
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) last_errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
+    pub(crate) reduced_page_size: Option<usize>,
     pub(crate) health: Health,
 }
 
@@ -288,6 +289,13 @@ impl JobStatus {
     #[must_use]
     pub fn notice(&self) -> Option<&Notice> {
         self.parts.notice.as_ref()
+    }
+
+    /// How many buckets its pages have at present, if fewer than configured: so many were too much for the engine at once. It tries
+    /// more again by and by. As of the last page that was asked for.
+    #[must_use]
+    pub fn reduced_page_size(&self) -> Option<usize> {
+        self.parts.reduced_page_size
     }
 
     /// How the job is.

@@ -44,6 +44,8 @@ pub(super) struct Cell<R> {
     pub(super) errors: Vec<JobError>,
     /// In a box: most jobs have none.
     pub(super) notice: Option<Box<Notice>>,
+    /// What the last page was asked for with, if that is fewer buckets than configured.
+    pub(super) reduced_page_size: Option<usize>,
     pub(super) failed_runs: u32,
     pub(super) retrying: bool,
     /// What observers were not told yet; nothing is kept if there are none.

@@ -65,6 +65,7 @@ pub(crate) struct View {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
+    pub(crate) reduced_page_size: Option<usize>,
     pub(crate) failed_runs: u32,
     pub(crate) retrying: bool,
     pub(crate) unsaved: Option<StoreError>,
@@ -102,6 +103,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             closed: false,
             errors: Vec::new(),
             notice: None,
+            reduced_page_size: None,
             failed_runs: 0,
             retrying: false,
             outbox: observed.then(Vec::new),
@@ -251,6 +253,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             checkpoint: cell.checkpoint.clone(),
             errors: cell.errors.clone(),
             notice: cell.notice.as_deref().cloned(),
+            reduced_page_size: cell.reduced_page_size,
             failed_runs: cell.failed_runs,
             retrying: cell.retrying,
             unsaved: cell.unsaved.as_deref().cloned(),
@@ -273,6 +276,10 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn note(&self, notice: Notice) {
         let former = self.cell.lock().notice.replace(Box::new(notice));
         drop(former);
+    }
+
+    pub(crate) fn note_page_size(&self, reduced: Option<usize>) {
+        self.cell.lock().reduced_page_size = reduced;
     }
 
     /// Takes what observers were not told yet, unless somebody else is telling them. An empty answer ends the telling.

@@ -47,6 +47,7 @@ impl Broken {
             next_run: None,
             last_errors: Vec::new(),
             notice: None,
+            reduced_page_size: None,
             health: Health::red(format!("the record cannot be read: {}", self.reason)),
         })
     }

@@ -153,6 +153,14 @@ impl PageStream for CountingStream {
     fn documents_skipped(&self) -> u64 {
         self.stream.documents_skipped()
     }
+
+    fn reduced_page_size(&self) -> Option<usize> {
+        self.stream.reduced_page_size()
+    }
+
+    fn take_notice(&mut self) -> Option<String> {
+        self.stream.take_notice()
+    }
 }
 
 struct CountingWriter {

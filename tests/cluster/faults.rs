@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::engine::{Engine, SourceDocument};
+use rollup_jobs::engine::{Engine, SourceDocument, SourceValue};
 use rollup_jobs::{DeleteOptions, JobError, JobStatus, RollupJobConfig, RunOutcome, StopOptions};
 use serde_json::json;
 
@@ -211,13 +211,24 @@ fn a_page_that_is_too_large_for_the_cluster_is_halved() {
         };
         limit(json!(60));
         let world = World::new(engine(&server));
-        let config = job("sensor").terms(["node"]).page_size(1_000).build().unwrap();
+        let config = job("sensor").terms(["node"]).page_size(100).build().unwrap();
         world.put(&config);
         let (outcome, status) = world.run("sensor");
         limit(serde_json::Value::Null);
         assert_eq!(outcome, RunOutcome::Finished, "{status:#?}");
         assert!(status.last_errors().is_empty() && status.stats().pages_processed() > 5, "{status:#?}");
-        assert_same(&rolled_up(&server), &expected(&source(), &[config]));
+        assert_eq!(status.reduced_page_size(), Some(50));
+        let expected = expected(&source(), &[config.clone()]);
+        assert_same(&rolled_up(&server), &expected);
+        // The job begins with pages of that size again, and grows back.
+        let pages = status.stats().pages_processed();
+        let options = DeleteOptions::new().stop(StopOptions::new()).delete_data(true);
+        world.manager.delete_with("sensor", options).unwrap();
+        world.put(&config);
+        let status = world.run_well("sensor");
+        assert_eq!(status.reduced_page_size(), None);
+        assert!(status.stats().pages_processed() < pages && status.stats().pages_processed() > 8, "{status:#?}");
+        assert_same(&rolled_up(&server), &expected);
     }
 }
 
@@ -316,8 +327,65 @@ fn closed_indices_and_aliases() {
         let world = World::new(meddling);
         let config = job("sensor").index_pattern("sensor-*,closed-*").terms(["node"]).page_size(50).build().unwrap();
         world.put(&config);
-        world.run_well("sensor");
+        let status = world.run_well("sensor");
+        assert_eq!(status.notice().unwrap().text(), "closed indices are left out: closed-1");
         assert_same(&rolled_up(&server), &expected(&source, &[self::config()]));
+
+        let options = ElasticsearchOptions::new().skip_closed(false);
+        let world = World::new(Arc::new(ElasticsearchEngine::with_options(server.cluster(), options)));
+        world.put(&job("strict").index_pattern("sensor-*,closed-*").build().unwrap());
+        let (outcome, status) = world.run("strict");
+        assert_eq!(outcome, RunOutcome::Failed);
+        assert!(causes(&status).contains("closed: [closed-1]; open them, or leave them out"), "{}", causes(&status));
+    }
+}
+
+/// A wildcard does not mean what is hidden, and a name does.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn hidden_indices() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        load(&server, &source());
+        server.put("hidden-1", json!({ "settings": { "index": { "hidden": true } } }));
+        server.map("hidden-1", &FIELDS);
+        server.add("hidden-1", &source());
+        let world = World::new(engine(&server));
+        for (id, pattern, count) in
+            [("beside", "sensor-*,hidden-*", 1), ("named", "hidden-1", 1), ("both", "sensor-*,hidden-1", 2)]
+        {
+            world.put(&job(id).index_pattern(pattern).build().unwrap());
+            let processed = world.run_well(id).stats().documents_processed();
+            let dated =
+                source().iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count();
+            assert_eq!(processed, (count * dated) as u64, "{kind:?} {id}");
+        }
+    }
+}
+
+/// One index has milliseconds, the other nanoseconds.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn a_date_beside_a_date_in_nanoseconds() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        // The nanoseconds begin in 1970.
+        let millis = |value: &SourceValue| if let SourceValue::Date(millis) = value { *millis } else { 0 };
+        let is_late = |document: &SourceDocument| {
+            document.fields().all(|(_, values)| values.iter().all(|value| millis(value) >= 0))
+        };
+        let source: Vec<_> = source().into_iter().filter(is_late).collect();
+        let (first, second) = source.split_at(source.len() / 2);
+        server.create_index("sensor-1", &FIELDS);
+        server.add("sensor-1", first);
+        // Where the other one is there already the job is refused, as by Elasticsearch.
+        let world = World::new(engine(&server));
+        world.put(&config());
+        server.put("sensor-2", json!({ "mappings": { "properties": { "timestamp": { "type": "date_nanos", "format": "epoch_millis" } } } }));
+        server.map("sensor-2", &FIELDS[1..]);
+        server.add("sensor-2", second);
+        world.run_well("sensor");
+        assert_same(&rolled_up(&server), &expected(&source, &[config()]));
     }
 }
 

@@ -12,6 +12,8 @@ use rollup_jobs::{Checkpoint, IndexPattern};
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Call {
+    /// How far the engine is, at the beginning of a run and after a failure.
+    Ask,
     Open,
     Page,
     Write,
@@ -21,7 +23,7 @@ pub(crate) enum Call {
 type Meddle = dyn Fn(Call, usize) + Send + Sync;
 
 struct Before {
-    counts: [AtomicUsize; 4],
+    counts: [AtomicUsize; 5],
     meddle: Box<Meddle>,
 }
 
@@ -84,6 +86,7 @@ impl Engine for Meddling {
     }
 
     fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.before.call(Call::Ask);
         self.inner.committed_checkpoint(job)
     }
 
@@ -113,6 +116,18 @@ impl PageStream for Stream {
 
     fn is_whole(&self) -> bool {
         self.inner.is_whole()
+    }
+
+    fn documents_skipped(&self) -> u64 {
+        self.inner.documents_skipped()
+    }
+
+    fn reduced_page_size(&self) -> Option<usize> {
+        self.inner.reduced_page_size()
+    }
+
+    fn take_notice(&mut self) -> Option<String> {
+        self.inner.take_notice()
     }
 }
 

@@ -8,9 +8,10 @@ use super::version;
 use crate::cluster::Request;
 use crate::engine::JobContext;
 
-/// A `_bulk` without its lines, which the cluster itself gives up after `timeout`.
-pub(super) fn request(index: &str, timeout: Duration) -> Request {
-    Request::post([index, "_bulk"])
+/// A `_bulk` without its lines, which the cluster itself gives up after `timeout`. It makes no index: not even deleting by version does.
+pub(super) fn request(alias: &str, timeout: Duration) -> Request {
+    Request::post([alias, "_bulk"])
+        .query("require_alias", "true")
         .query("timeout", super::time_value(timeout))
         .query("filter_path", "errors,items.*.status,items.*.error")
 }

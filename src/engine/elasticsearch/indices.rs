@@ -13,6 +13,8 @@ pub(super) struct Resolved {
     pub(super) names: Vec<String>,
     /// Whether there is an index that is open.
     pub(super) has_open: bool,
+    /// Those that are closed, and would be left out.
+    pub(super) closed: Vec<String>,
 }
 
 /// The pattern without what only makes it readable.
@@ -33,12 +35,14 @@ pub(super) fn resolve(
         entry["attributes"].as_array().is_some_and(|attributes| attributes.iter().any(|found| found == attribute))
     };
     let (indices, aliases, streams) = (entries("indices"), entries("aliases"), entries("data_streams"));
-    let has_open = indices.iter().any(|index| has(index, "open")) || !aliases.is_empty() || !streams.is_empty();
-    let mut names: Vec<String> = [&indices, &aliases, &streams]
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry["name"].as_str().map(str::to_owned))
-        .collect();
+    let name_of = |entry: &Value| entry["name"].as_str().map(str::to_owned);
+    // A search does not look into hidden indices, unless it is said so.
+    let is_meant =
+        |index: &&Value| !has(index, "hidden") || name_of(index).is_some_and(|name| asks_for_hidden(pattern, &name));
+    let meant: Vec<_> = indices.iter().filter(is_meant).collect();
+    let has_open = meant.iter().any(|index| has(index, "open")) || !aliases.is_empty() || !streams.is_empty();
+    let closed = meant.iter().filter(|index| has(index, "closed")).filter_map(|index| name_of(index)).collect();
+    let mut names: Vec<String> = [&indices, &aliases, &streams].into_iter().flatten().filter_map(name_of).collect();
     names.sort_unstable();
     names.dedup();
     // Servers differ in whether they say so themselves.
@@ -49,7 +53,12 @@ pub(super) fn resolve(
             return Err(Failure::new(Cause::NotFound, format!("no such index [{name}]")));
         }
     }
-    Ok(Resolved { names, has_open })
+    Ok(Resolved { names, has_open, closed })
+}
+
+/// Whether a pattern means an index although that is hidden: it names it, or names and index both begin with a dot.
+fn asks_for_hidden(pattern: &IndexPattern, index: &str) -> bool {
+    pattern.items().any(|item| item == index || item.starts_with('.') && index.starts_with('.'))
 }
 
 /// Makes everything visible that was written. A copy that was not refreshed would answer without it.

@@ -13,7 +13,8 @@
 //! * OpenSearch and Elasticsearch 7 count a document with several values in a field again for each further value in the same bucket;
 //!   Elasticsearch 9 counts it once.
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
-//! * An index that is closed is skipped, as in Elasticsearch, unless the pattern names it: then the run ends with that reason.
+//! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, or
+//!   [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
 //! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made anew by the
 //!   next write.
 
@@ -37,7 +38,7 @@ use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::job::{Checkpoint, IndexPattern};
 use crate::sync::Arc;
 use rollup_index::{RollupIndices, Standing};
-use scan::Scan;
+use scan::{PageSizes, Scan};
 use snapshot::Snapshots;
 use writer::BulkWriter;
 
@@ -49,6 +50,7 @@ pub struct ElasticsearchOptions {
     keep_alive: Duration,
     bulk_bytes: usize,
     bulk_timeout: Duration,
+    skip_closed: bool,
 }
 
 impl Default for ElasticsearchOptions {
@@ -59,6 +61,7 @@ impl Default for ElasticsearchOptions {
             keep_alive: Duration::from_mins(5),
             bulk_bytes: 5 << 20,
             bulk_timeout: Duration::from_secs(20),
+            skip_closed: true,
         }
     }
 }
@@ -91,6 +94,15 @@ impl ElasticsearchOptions {
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Whether a closed index that a wildcard of the pattern matches is left out, and named in the job's status; if not, the run ends with
+    /// that reason. What is in it is never rolled up later, unless it is opened before its buckets are due. Default: yes, as in
+    /// Elasticsearch.
+    #[must_use]
+    pub fn skip_closed(mut self, skip: bool) -> Self {
+        self.skip_closed = skip;
         self
     }
 
@@ -135,6 +147,7 @@ struct Shared {
     options: ElasticsearchOptions,
     snapshots: Snapshots,
     rollups: RollupIndices,
+    page_sizes: PageSizes,
 }
 
 impl ElasticsearchEngine {
@@ -149,7 +162,7 @@ impl ElasticsearchEngine {
     pub fn with_options(cluster: Cluster, options: ElasticsearchOptions) -> Self {
         let snapshots = Snapshots::new(cluster.clone(), options.points_in_time);
         let rollups = RollupIndices::new(cluster.clone(), options.bulk_timeout);
-        Self { shared: Arc::new(Shared { cluster, options, snapshots, rollups }) }
+        Self { shared: Arc::new(Shared { cluster, options, snapshots, rollups, page_sizes: PageSizes::default() }) }
     }
 }
 
@@ -217,9 +230,12 @@ fn failed(what: &str, failure: Failure) -> EngineError {
         Cause::Cancelled => return EngineError::cancelled(),
         Cause::NotFound => EngineError::not_found(text),
         Cause::Refused | Cause::Conflict => EngineError::rejected(text),
-        Cause::Exists | Cause::LostSnapshot | Cause::NoSnapshot | Cause::TooMuch | Cause::Unavailable => {
-            EngineError::unavailable(text)
-        }
+        Cause::Exists
+        | Cause::LostSnapshot
+        | Cause::NoSnapshot
+        | Cause::TooMuch
+        | Cause::NoMemory
+        | Cause::Unavailable => EngineError::unavailable(text),
     };
     error.after(failure.retry_after())
 }

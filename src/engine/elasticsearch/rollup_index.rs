@@ -118,6 +118,11 @@ impl RollupIndices {
     /// Removes the job's documents, and then what the index knows of it.
     pub(super) fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         let in_index = |failure| of_index(job, failure);
+        if let Some(found) = self.find(job).map_err(in_index)?.filter(|found| found.entries(job).is_ok()) {
+            let lock = self.lock_of(job);
+            let _alone = lock.lock();
+            self.ensure_alias(job, &found)?;
+        }
         while self.delete_some(job).map_err(in_index)? {}
         let lock = self.lock_of(job);
         let _alone = lock.lock();
@@ -229,7 +234,6 @@ impl RollupIndices {
 
     /// Deletes documents of the job. `false` if there were none.
     fn delete_some(&self, job: &JobContext) -> Result<bool, Failure> {
-        let index = job.config().rollup_index();
         match self.refresh(job) {
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(false),
             other => other?,
@@ -243,11 +247,14 @@ impl RollupIndices {
             body.push_str(&bulk::action("delete", &id, job).to_string());
             body.push('\n');
         }
-        let answer = self.ask(job, bulk::request(index, self.timeout).body(body.into_bytes()))?.json()?;
+        let answer = self.ask(job, bulk::request(&alias(job), self.timeout).body(body.into_bytes()))?.json()?;
         for item in answer["items"].as_array().into_iter().flatten() {
-            let status = bulk::status(&item["delete"]);
-            if !matches!(status, 200..=299 | 404) {
-                return Err(Failure::of_error(status, &item["delete"]["error"]));
+            let (status, error) = (bulk::status(&item["delete"]), &item["delete"]["error"]);
+            match status {
+                200..=299 => {}
+                // The document is gone already; or else the index is.
+                404 if error.is_null() => {}
+                _ => return Err(Failure::of_error(status, error)),
             }
         }
         Ok(true)

@@ -1,5 +1,7 @@
 //! A scan: page after page of a composite aggregation, the next one on its way while the one before is written.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
@@ -9,7 +11,7 @@ use super::{Shared, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
 use crate::engine::{EngineError, JobContext, Page, PageStream, ScanRequest, StopSignal};
 use crate::job::GroupKey;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// After so many pages that went well a page may be larger again.
 const GROWS_AFTER: u32 = 8;
@@ -26,9 +28,30 @@ pub(super) struct Scan {
     /// How many buckets a page has, and how many pages of that size went well.
     size: usize,
     went_well: u32,
+    notice: Option<String>,
     /// Documents without a date, once they were counted.
     skipped: Option<u64>,
     is_done: bool,
+}
+
+/// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not begin anew.
+#[derive(Default)]
+pub(super) struct PageSizes(Mutex<HashMap<String, usize>>);
+
+impl PageSizes {
+    fn of(&self, job: &JobContext) -> usize {
+        let configured = job.config().page_size();
+        self.0.lock().get(job.id()).map_or(configured, |size| *size.min(&configured))
+    }
+
+    fn note(&self, job: &JobContext, size: usize) {
+        let mut sizes = self.0.lock();
+        if size < job.config().page_size() {
+            sizes.insert(job.id().to_owned(), size);
+        } else {
+            sizes.remove(job.id());
+        }
+    }
 }
 
 impl Scan {
@@ -39,7 +62,13 @@ impl Scan {
         stop: &StopSignal,
     ) -> Result<Self, Failure> {
         let (cluster, options, pattern) = (&shared.cluster, &shared.options, job.config().index_pattern());
-        let snapshot = if resolve(cluster, job, pattern, stop)?.has_open {
+        let resolved = resolve(cluster, job, pattern, stop)?;
+        let closed = resolved.closed.join(", ");
+        if !closed.is_empty() && !options.skip_closed {
+            let text = format!("closed: [{closed}]; open them, or leave them out of the pattern");
+            return Err(Failure::new(Cause::Refused, text));
+        }
+        let snapshot = if resolved.has_open {
             let indices = expression(pattern);
             if options.refresh {
                 refresh(cluster, of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
@@ -55,8 +84,9 @@ impl Scan {
             before: request.before,
             after: request.after,
             ahead: None,
-            size: job.config().page_size(),
+            size: shared.page_sizes.of(job),
             went_well: 0,
+            notice: (!closed.is_empty()).then(|| format!("closed indices are left out: {closed}")),
             skipped: None,
             is_done: false,
         })
@@ -106,10 +136,13 @@ impl Scan {
                     self.after = after.or_else(|| self.after.take());
                     page = found;
                 }
-                Err(failure) if failure.cause() == Cause::TooMuch && self.size > 1 => {
-                    (self.size, self.went_well) = (self.size / 2, 0);
+                Err(failure) if failure.cause() == Cause::TooMuch && self.size > 1 => self.resize(self.size / 2),
+                Err(failure) => {
+                    if failure.cause() == Cause::NoMemory {
+                        self.resize(self.size / 2);
+                    }
+                    return Err(failure);
                 }
-                Err(failure) => return Err(failure),
             }
         }
         Ok(page)
@@ -119,8 +152,13 @@ impl Scan {
     fn grow(&mut self) {
         self.went_well += 1;
         if self.went_well >= GROWS_AFTER {
-            (self.size, self.went_well) = ((self.size * 2).min(self.job.config().page_size()), 0);
+            self.resize(self.size * 2);
         }
+    }
+
+    fn resize(&mut self, size: usize) {
+        (self.size, self.went_well) = (size.clamp(1, self.job.config().page_size()), 0);
+        self.shared.page_sizes.note(&self.job, self.size);
     }
 }
 
@@ -154,5 +192,13 @@ impl PageStream for Scan {
 
     fn documents_skipped(&self) -> u64 {
         self.skipped.unwrap_or(0)
+    }
+
+    fn reduced_page_size(&self) -> Option<usize> {
+        (self.size < self.job.config().page_size()).then_some(self.size)
+    }
+
+    fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
     }
 }

@@ -80,10 +80,7 @@ impl BulkWriter {
     /// A bulk that is on its way is waited for, also by a stop: the cluster may have taken it.
     fn ask(&self, body: Vec<u8>) -> Result<Value, Failure> {
         let Shared { cluster, options, .. } = &*self.shared;
-        let request = bulk::request(&self.alias, options.bulk_timeout)
-            .query("require_alias", "true")
-            .timeout(options.bulk_timeout + GRACE)
-            .body(body);
+        let request = bulk::request(&self.alias, options.bulk_timeout).timeout(options.bulk_timeout + GRACE).body(body);
         cluster.ask(of_job(&self.job, request), &StopSignal::never())?.json()
     }
 
