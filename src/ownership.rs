@@ -31,6 +31,7 @@ struct Shared {
     lease: Option<Duration>,
     /// For those who only want to know that it is not lost, which is nearly always so.
     is_lost: AtomicBool,
+    is_released: AtomicBool,
     standing: Arc<Monitor<Standing>>,
 }
 
@@ -103,8 +104,8 @@ impl Claim {
         let lease = store.lease();
         let standing = Standing { until: asked.saturating_add(lease.unwrap_or_default()), ..Standing::default() };
         let standing = Arc::new(Monitor::new(standing));
-        let is_lost = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { store, clock, ownership, lease, is_lost, standing }) }
+        let (is_lost, is_released) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { store, clock, ownership, lease, is_lost, is_released, standing }) }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -167,10 +168,18 @@ impl Claim {
 
     /// Lets the next owner in at once.
     pub(crate) fn release(&self) {
-        if !self.shared.is_lost.load(Ordering::Relaxed) {
-            // Whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
-            let _ = guarded(|| self.shared.store.release(&self.shared.ownership));
+        let Shared { store, ownership, is_lost, is_released, .. } = &*self.shared;
+        if !is_lost.load(Ordering::Relaxed) && !is_released.swap(true, Ordering::Relaxed) {
+            // Should it fail, whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
+            let _ = guarded(|| store.release(ownership));
         }
+    }
+}
+
+/// Whoever had it last has gone: a manager that could not be opened, or a thread that a shutdown had to leave.
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

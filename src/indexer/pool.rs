@@ -109,7 +109,7 @@ impl Pool {
         self.resume();
     }
 
-    /// Lets the turns go on that had to wait for the ownership of the jobs.
+    /// Lets the turns go on that had to wait for the ownership of the jobs. A closed pool drops them.
     pub(super) fn resume(&self) {
         let withheld = std::mem::take(&mut *self.shared.withheld.lock());
         for task in withheld {
@@ -218,8 +218,8 @@ impl Shared {
             return Some(task);
         }
         let mut withheld = self.withheld.lock();
-        // Whoever resumes takes this lock after the ownership is back: one of the two sees the other.
-        if !has_lapsed(&task) {
+        // Whoever resumes takes this lock after the ownership is back, or the pool closed: one of the two sees the other.
+        if !has_lapsed(&task) || self.roster.lock().closed {
             return Some(task);
         }
         withheld.push(task);

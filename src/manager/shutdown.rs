@@ -12,8 +12,8 @@ use crate::lifecycle::View;
 use crate::sync::Arc;
 
 /// A shutdown did not get everything to end in time. The threads that are left are given up: they end by themselves if the
-/// engine calls that they are in return, and nobody waits for them again, not even `Drop`. The ownership of a store that can be lost is not
-/// handed over, but runs out.
+/// engine calls that they are in return, and nobody waits for them again, not even `Drop`. The ownership of the store is
+/// handed over when the last of them has ended, or runs out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShutdownError {

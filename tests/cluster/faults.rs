@@ -218,7 +218,7 @@ fn a_page_that_is_too_large_for_the_cluster_is_halved() {
         assert_eq!(outcome, RunOutcome::Finished, "{status:#?}");
         assert!(status.last_errors().is_empty() && status.stats().pages_processed() > 5, "{status:#?}");
         assert_eq!(status.reduced_page_size(), Some(50));
-        let expected = expected(&source(), &[config.clone()]);
+        let expected = expected(&source(), std::slice::from_ref(&config));
         assert_same(&rolled_up(&server), &expected);
         // The job begins with pages of that size again, and grows back.
         let pages = status.stats().pages_processed();

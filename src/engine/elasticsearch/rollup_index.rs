@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{bulk, failed, indices, of_job};
+use crate::clock::{Deadline, SystemClock};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request};
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::RollupJobConfig;
@@ -55,112 +56,144 @@ impl RollupIndices {
 
     /// Creates or checks the index, and has it know the job, whose documents may be there only if it `goes_on`.
     pub(super) fn prepare(&self, job: &JobContext, goes_on: bool) -> Result<(), EngineError> {
-        let in_index = |failure| of_index(job, failure);
-        let lock = self.lock_of(job);
+        self.visit(job, Duration::MAX).prepare(goes_on)
+    }
+
+    /// Whether the index is the one that was prepared for the job. What another client's write took out of it is put back. A stop may wait
+    /// for it: it takes no longer than one request may.
+    pub(super) fn check(&self, job: &JobContext) -> Result<Standing, EngineError> {
+        self.visit(job, self.timeout).check()
+    }
+
+    /// Removes the job's documents, and then what the index knows of it.
+    pub(super) fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.visit(job, Duration::MAX).remove()
+    }
+
+    fn visit<'a>(&'a self, job: &'a JobContext, time: Duration) -> Visit<'a> {
+        let clock = SystemClock::new();
+        Visit { rollups: self, job, deadline: Deadline::after(&clock, time), clock }
+    }
+}
+
+/// A look at one job's rollup index, or a change there, of one or more requests.
+struct Visit<'a> {
+    rollups: &'a RollupIndices,
+    job: &'a JobContext,
+    clock: SystemClock,
+    deadline: Deadline,
+}
+
+impl Visit<'_> {
+    fn prepare(&self, goes_on: bool) -> Result<(), EngineError> {
+        let in_index = |failure| of_index(self.job, failure);
+        let lock = self.lock_of();
         let _alone = lock.lock();
-        self.cluster.product(&StopSignal::never()).map_err(in_index)?;
-        let (found, is_new) = match self.find(job).map_err(in_index)? {
+        self.rollups.cluster.product(&StopSignal::never()).map_err(in_index)?;
+        let (found, is_new) = match self.find().map_err(in_index)? {
             Some(found) => (found, false),
-            None => (self.create(job).map_err(in_index)?, true),
+            None => (self.create().map_err(in_index)?, true),
         };
-        found.entry(job)?;
+        found.entry(self.job)?;
         // Over documents of its own a job is rolled up anew only if a run has found that they are not those that it has written.
-        let was_replaced = self.known(job, &found) == Some(Standing::Gone);
-        if !is_new && !goes_on && !was_replaced && self.has_documents(job).map_err(in_index)? {
-            let (index, id) = (job.config().rollup_index(), job.id());
+        let was_replaced = self.known(&found) == Some(Standing::Gone);
+        if !is_new && !goes_on && !was_replaced && self.has_documents().map_err(in_index)? {
+            let (index, id) = (self.job.config().rollup_index(), self.job.id());
             return Err(EngineError::already_exists(format!("rollup index [{index}] has documents of job [{id}]")));
         }
-        self.write_entry(job, &found)?;
-        self.ensure_alias(job, &found)?;
-        self.note(job, &found, Standing::Prepared);
+        self.write_entry(&found)?;
+        self.ensure_alias(&found)?;
+        self.note(&found, Standing::Prepared);
         Ok(())
     }
 
-    /// Whether the index is the one that was prepared for the job. What another client's write took out of it is put back.
-    pub(super) fn check(&self, job: &JobContext) -> Result<Standing, EngineError> {
-        let Some(found) = self.find(job).map_err(|failure| of_index(job, failure))? else {
+    fn check(&self) -> Result<Standing, EngineError> {
+        let Some(found) = self.find().map_err(|failure| of_index(self.job, failure))? else {
             return Ok(Standing::Gone);
         };
-        let standing = self.standing(job, &found)?;
-        self.note(job, &found, standing);
-        if standing == Standing::Prepared && !(found.knows(job)? && found.has_alias) {
-            self.repair(job)?;
+        let standing = self.standing(&found)?;
+        self.note(&found, standing);
+        if standing == Standing::Prepared && !(found.knows(self.job)? && found.has_alias) {
+            self.repair()?;
         }
         Ok(standing)
     }
 
-    fn standing(&self, job: &JobContext, found: &Found) -> Result<Standing, EngineError> {
+    fn standing(&self, found: &Found) -> Result<Standing, EngineError> {
         // By whom it was replaced does not matter: another job's run may have prepared it again, for itself.
-        let is_prepared = match (found.prepared_for(job), self.known(job, found)) {
+        let is_prepared = match (found.prepared_for(self.job), self.known(found)) {
             (Some(uuid), _) => uuid == found.uuid,
             // Nothing is said of the job. It was there when this process last looked;
             (None, Some(standing)) => standing == Standing::Prepared,
             // or, since nobody has looked, its documents are.
-            (None, None) => self.has_documents(job).map_err(|failure| of_index(job, failure))?,
+            (None, None) => self.has_documents().map_err(|failure| of_index(self.job, failure))?,
         };
         Ok(if is_prepared { Standing::Prepared } else { Standing::Gone })
     }
 
     /// Writes what is missing, if the index is still the same.
-    fn repair(&self, job: &JobContext) -> Result<(), EngineError> {
-        let lock = self.lock_of(job);
+    fn repair(&self) -> Result<(), EngineError> {
+        let lock = self.lock_of();
         let _alone = lock.lock();
-        let found = self.find(job).map_err(|failure| of_index(job, failure))?;
-        let Some(found) = found.filter(|found| self.known(job, found) == Some(Standing::Prepared)) else {
+        let found = self.find().map_err(|failure| of_index(self.job, failure))?;
+        let Some(found) = found.filter(|found| self.known(found) == Some(Standing::Prepared)) else {
             return Err(EngineError::unavailable("the rollup index was replaced while it was looked at"));
         };
-        if !found.knows(job)? {
-            self.write_entry(job, &found)?;
+        if !found.knows(self.job)? {
+            self.write_entry(&found)?;
         }
-        self.ensure_alias(job, &found)
+        self.ensure_alias(&found)
     }
 
-    /// Removes the job's documents, and then what the index knows of it.
-    pub(super) fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        let in_index = |failure| of_index(job, failure);
-        if let Some(found) = self.find(job).map_err(in_index)?.filter(|found| found.entries(job).is_ok()) {
-            let lock = self.lock_of(job);
+    fn remove(&self) -> Result<(), EngineError> {
+        let in_index = |failure| of_index(self.job, failure);
+        if let Some(found) = self.find().map_err(in_index)?.filter(|found| found.entries(self.job).is_ok()) {
+            let lock = self.lock_of();
             let _alone = lock.lock();
-            self.ensure_alias(job, &found)?;
+            self.ensure_alias(&found)?;
         }
-        while self.delete_some(job).map_err(in_index)? {}
-        let lock = self.lock_of(job);
+        while self.delete_some().map_err(in_index)? {}
+        let lock = self.lock_of();
         let _alone = lock.lock();
-        self.found.lock().remove(job.id());
-        match self.find(job).map_err(in_index)? {
-            Some(found) if found.entries(job).is_ok_and(|entries| entries.contains_key(job.id())) => {
-                self.write_meta(job, &found, |entries, prepared| {
-                    entries.remove(job.id());
-                    prepared.remove(job.id());
-                })
-            }
+        self.rollups.found.lock().remove(self.job.id());
+        match self.find().map_err(in_index)? {
+            Some(found) if found.entries(self.job).is_ok_and(|entries| entries.contains_key(self.job.id())) => self
+                .write_meta(&found, |entries, prepared| {
+                    entries.remove(self.job.id());
+                    prepared.remove(self.job.id());
+                }),
             _ => Ok(()),
         }
     }
 
     /// What was last found of the job, if it was found of this very index.
-    fn known(&self, job: &JobContext, found: &Found) -> Option<Standing> {
-        let known = self.found.lock();
-        let (standing, uuid) = known.get(job.id())?;
+    fn known(&self, found: &Found) -> Option<Standing> {
+        let known = self.rollups.found.lock();
+        let (standing, uuid) = known.get(self.job.id())?;
         Some(if *uuid == found.uuid { *standing } else { Standing::Gone })
     }
 
-    fn note(&self, job: &JobContext, found: &Found, standing: Standing) {
-        self.found.lock().insert(job.id().to_owned(), (standing, found.uuid.clone()));
+    fn note(&self, found: &Found, standing: Standing) {
+        self.rollups.found.lock().insert(self.job.id().to_owned(), (standing, found.uuid.clone()));
     }
 
-    fn lock_of(&self, job: &JobContext) -> Arc<Mutex<()>> {
-        Arc::clone(self.locks.lock().entry(job.config().rollup_index().to_owned()).or_default())
+    fn lock_of(&self) -> Arc<Mutex<()>> {
+        Arc::clone(self.rollups.locks.lock().entry(self.job.config().rollup_index().to_owned()).or_default())
     }
 
-    fn ask(&self, job: &JobContext, request: Request) -> Result<Answer, Failure> {
-        self.cluster.ask(of_job(job, request.timeout(self.timeout)), &StopSignal::never())
+    fn in_time(&self, request: Request) -> Request {
+        let left = self.deadline.remaining(&self.clock).unwrap_or(Duration::MAX);
+        of_job(self.job, request.timeout(left.min(self.rollups.timeout)))
     }
 
-    fn find(&self, job: &JobContext) -> Result<Option<Found>, Failure> {
-        let request = Request::get([job.config().rollup_index()])
+    fn ask(&self, request: Request) -> Result<Answer, Failure> {
+        self.rollups.cluster.ask(self.in_time(request), &StopSignal::never())
+    }
+
+    fn find(&self) -> Result<Option<Found>, Failure> {
+        let request = Request::get([self.job.config().rollup_index()])
             .query("filter_path", "*.aliases,*.mappings._meta,*.settings.index.uuid");
-        let answer = match self.ask(job, request) {
+        let answer = match self.ask(request) {
             Ok(answer) => answer.json()?,
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(None),
             Err(failure) => return Err(failure),
@@ -177,13 +210,13 @@ impl RollupIndices {
         Ok(Some(Found {
             uuid: uuid.to_owned(),
             meta: index["mappings"]["_meta"].as_object().cloned(),
-            has_alias: !index["aliases"][alias(job)].is_null(),
+            has_alias: !index["aliases"][alias(self.job)].is_null(),
         }))
     }
 
     /// Creates the index without any job. Somebody else may have done it meanwhile.
-    fn create(&self, job: &JobContext) -> Result<Found, Failure> {
-        let request = Request::put([job.config().rollup_index()]).json(&json!({
+    fn create(&self) -> Result<Found, Failure> {
+        let request = Request::put([self.job.config().rollup_index()]).json(&json!({
             "mappings": {
                 "_meta": { "_rollup": {}, "rollup-version": "" },
                 "dynamic_templates": [
@@ -198,56 +231,56 @@ impl RollupIndices {
                 ]
             }
         }));
-        match self.ask(job, request) {
+        match self.ask(request) {
             Ok(_) => {}
             Err(failure) if failure.cause() == Cause::Exists => {}
             Err(failure) => return Err(failure),
         }
         let gone = || Failure::new(Cause::Unavailable, "it is gone again");
-        self.find(job)?.ok_or_else(gone)
+        self.find()?.ok_or_else(gone)
     }
 
-    fn has_documents(&self, job: &JobContext) -> Result<bool, Failure> {
-        self.refresh(job)?;
-        Ok(!self.documents(job, 1)?.is_empty())
+    fn has_documents(&self) -> Result<bool, Failure> {
+        self.refresh()?;
+        Ok(!self.documents(1)?.is_empty())
     }
 
-    fn refresh(&self, job: &JobContext) -> Result<(), Failure> {
-        let request = Request::post([job.config().rollup_index(), "_refresh"]).timeout(self.timeout);
-        indices::refresh(&self.cluster, of_job(job, request), &StopSignal::never())
+    fn refresh(&self) -> Result<(), Failure> {
+        let request = Request::post([self.job.config().rollup_index(), "_refresh"]);
+        indices::refresh(&self.rollups.cluster, self.in_time(request), &StopSignal::never())
     }
 
     /// Ids of documents of the job.
-    fn documents(&self, job: &JobContext, most: usize) -> Result<Vec<String>, Failure> {
-        let request = Request::post([job.config().rollup_index(), "_search"])
+    fn documents(&self, most: usize) -> Result<Vec<String>, Failure> {
+        let request = Request::post([self.job.config().rollup_index(), "_search"])
             .query("allow_partial_search_results", "false")
             .json(&json!({
                 "size": most,
                 "_source": false,
                 "track_total_hits": false,
-                "query": { "bool": { "filter": [{ "term": { "_rollup.id": job.id() } }] } }
+                "query": { "bool": { "filter": [{ "term": { "_rollup.id": self.job.id() } }] } }
             }));
-        let answer = self.ask(job, request)?.json()?;
+        let answer = self.ask(request)?.json()?;
         let hits = answer["hits"]["hits"].as_array().into_iter().flatten();
         Ok(hits.filter_map(|hit| hit["_id"].as_str().map(str::to_owned)).collect())
     }
 
     /// Deletes documents of the job. `false` if there were none.
-    fn delete_some(&self, job: &JobContext) -> Result<bool, Failure> {
-        match self.refresh(job) {
+    fn delete_some(&self) -> Result<bool, Failure> {
+        match self.refresh() {
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(false),
             other => other?,
         }
-        let ids = self.documents(job, DELETED_AT_ONCE)?;
+        let ids = self.documents(DELETED_AT_ONCE)?;
         if ids.is_empty() {
             return Ok(false);
         }
         let mut body = String::new();
         for id in ids {
-            body.push_str(&bulk::action("delete", &id, job).to_string());
+            body.push_str(&bulk::action("delete", &id, self.job).to_string());
             body.push('\n');
         }
-        let answer = self.ask(job, bulk::request(&alias(job), self.timeout).body(body.into_bytes()))?.json()?;
+        let answer = self.ask(bulk::request(&alias(self.job), self.rollups.timeout).body(body.into_bytes()))?.json()?;
         for item in answer["items"].as_array().into_iter().flatten() {
             let (status, error) = (bulk::status(&item["delete"]), &item["delete"]["error"]);
             match status {
@@ -260,38 +293,38 @@ impl RollupIndices {
         Ok(true)
     }
 
-    fn write_entry(&self, job: &JobContext, found: &Found) -> Result<(), EngineError> {
-        self.write_meta(job, found, |entries, prepared| {
-            entries.insert(job.id().to_owned(), job.config().to_json());
-            prepared.insert(job.id().to_owned(), json!(found.uuid));
+    fn write_entry(&self, found: &Found) -> Result<(), EngineError> {
+        self.write_meta(found, |entries, prepared| {
+            entries.insert(self.job.id().to_owned(), self.job.config().to_json());
+            prepared.insert(self.job.id().to_owned(), json!(found.uuid));
         })
     }
 
     /// Writes the whole `_meta` again, with the jobs that it has changed.
     fn write_meta(
         &self,
-        job: &JobContext,
         found: &Found,
         change: impl FnOnce(&mut Map<String, Value>, &mut Map<String, Value>),
     ) -> Result<(), EngineError> {
-        let (mut entries, mut prepared) = (found.entries(job)?.clone(), found.prepared().cloned().unwrap_or_default());
+        let (mut entries, mut prepared) =
+            (found.entries(self.job)?.clone(), found.prepared().cloned().unwrap_or_default());
         change(&mut entries, &mut prepared);
         let mut meta = found.meta.clone().unwrap_or_default();
         meta.insert("_rollup".to_owned(), Value::Object(entries));
         meta.insert(OURS.to_owned(), Value::Object(prepared));
-        let request = Request::put([job.config().rollup_index(), "_mapping"]).json(&json!({ "_meta": meta }));
-        self.ask(job, request).map_err(|failure| of_index(job, failure))?;
+        let request = Request::put([self.job.config().rollup_index(), "_mapping"]).json(&json!({ "_meta": meta }));
+        self.ask(request).map_err(|failure| of_index(self.job, failure))?;
         Ok(())
     }
 
-    fn ensure_alias(&self, job: &JobContext, found: &Found) -> Result<(), EngineError> {
+    fn ensure_alias(&self, found: &Found) -> Result<(), EngineError> {
         if found.has_alias {
             return Ok(());
         }
-        let (index, alias) = (job.config().rollup_index(), alias(job));
+        let (index, alias) = (self.job.config().rollup_index(), alias(self.job));
         let add = json!({ "add": { "index": index, "alias": alias, "is_hidden": true, "is_write_index": true } });
         let request = Request::post(["_aliases"]).json(&json!({ "actions": [add] }));
-        self.ask(job, request).map_err(|failure| of_index(job, failure))?;
+        self.ask(request).map_err(|failure| of_index(self.job, failure))?;
         Ok(())
     }
 }

@@ -36,21 +36,33 @@ pub(super) struct Scan {
 
 /// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not begin anew.
 #[derive(Default)]
-pub(super) struct PageSizes(Mutex<HashMap<String, usize>>);
+pub(super) struct PageSizes(Mutex<HashMap<String, Reduced>>);
+
+struct Reduced {
+    size: usize,
+    /// The last page found a node short of memory. That may pass by itself, and then the size is not to blame.
+    is_suspect: bool,
+}
 
 impl PageSizes {
     fn of(&self, job: &JobContext) -> usize {
         let configured = job.config().page_size();
-        self.0.lock().get(job.id()).map_or(configured, |size| *size.min(&configured))
+        self.0.lock().get(job.id()).map_or(configured, |reduced| reduced.size.min(configured))
     }
 
     fn note(&self, job: &JobContext, size: usize) {
         let mut sizes = self.0.lock();
         if size < job.config().page_size() {
-            sizes.insert(job.id().to_owned(), size);
+            sizes.insert(job.id().to_owned(), Reduced { size, is_suspect: false });
         } else {
             sizes.remove(job.id());
         }
+    }
+
+    /// A node was short of memory. Says whether it was so the last time too.
+    fn suspect(&self, job: &JobContext, size: usize) -> bool {
+        let suspect = Reduced { size, is_suspect: true };
+        self.0.lock().insert(job.id().to_owned(), suspect).is_some_and(|before| before.is_suspect)
     }
 }
 
@@ -138,7 +150,7 @@ impl Scan {
                 }
                 Err(failure) if failure.cause() == Cause::TooMuch && self.size > 1 => self.resize(self.size / 2),
                 Err(failure) => {
-                    if failure.cause() == Cause::NoMemory {
+                    if failure.cause() == Cause::NoMemory && self.shared.page_sizes.suspect(&self.job, self.size) {
                         self.resize(self.size / 2);
                     }
                     return Err(failure);
@@ -151,6 +163,9 @@ impl Scan {
     /// What was too large once may fit later.
     fn grow(&mut self) {
         self.went_well += 1;
+        if self.went_well == 1 {
+            self.shared.page_sizes.note(&self.job, self.size);
+        }
         if self.went_well >= GROWS_AFTER {
             self.resize(self.size * 2);
         }
