@@ -26,6 +26,9 @@ pub enum Error {
     /// A job could not be put.
     #[error(transparent)]
     Put(#[from] crate::PutError),
+    /// A job could not be adopted.
+    #[error(transparent)]
+    Adopt(#[from] crate::AdoptError),
     /// A job could not be started.
     #[error(transparent)]
     Start(#[from] crate::StartError),

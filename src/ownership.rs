@@ -18,6 +18,9 @@ const TRIES_PER_LEASE: u32 = 10;
 /// How many times somebody who waits looks.
 const LOOKS_PER_LEASE: u32 = 30;
 
+/// As if a store had such a lease that cannot be reached, and has none.
+const NO_LEASE: Duration = Duration::from_secs(30);
+
 /// A manager's ownership of its store, which it may lose.
 pub(crate) struct Claim {
     shared: Arc<Shared>,
@@ -83,19 +86,23 @@ impl Claim {
         loop {
             let asked = clock.monotonic();
             let lapsed = watched.as_ref().filter(|(tenure, seen)| asked.saturating_sub(*seen) >= tenure.lease);
-            let acquired = store.acquire(lapsed.map(|(tenure, _)| tenure)).map_err(NotAcquired::Store)?;
-            let tenure = match acquired {
-                Acquired::Owned(ownership) => return Ok(Self::new(store, clock, ownership, asked)),
-                Acquired::Held(tenure) => tenure,
+            let acquired = store.acquire(lapsed.map(|(tenure, _)| tenure));
+            let is_over = patience.remaining(&*clock) == Some(Duration::ZERO);
+            let held = match acquired {
+                Ok(Acquired::Owned(ownership)) => return Ok(Self::new(store, clock, ownership, asked)),
+                Ok(Acquired::Held(tenure)) => Some(tenure),
+                // Whoever waits anyway waits for the store too.
+                Err(error) if error.is_transient() && !is_over => None,
+                Err(error) => return Err(NotAcquired::Store(error)),
             };
-            let look = Deadline::since(asked, tenure.lease / LOOKS_PER_LEASE);
-            match &watched {
-                Some((seen, _)) if *seen == tenure => {}
-                Some(_) if patience.remaining(&*clock) == Some(Duration::ZERO) => {
-                    return Err(NotAcquired::Held(tenure));
-                }
-                _ => watched = Some((tenure, clock.monotonic())),
+            let lease = held.as_ref().map(|tenure| tenure.lease).or_else(|| store.lease());
+            match (held, &watched) {
+                (None, _) => {}
+                (Some(tenure), Some((seen, _))) if *seen == tenure => {}
+                (Some(tenure), Some(_)) if is_over => return Err(NotAcquired::Held(tenure)),
+                (Some(tenure), _) => watched = Some((tenure, clock.monotonic())),
             }
+            let look = Deadline::since(asked, lease.unwrap_or(NO_LEASE) / LOOKS_PER_LEASE);
             wait_until(&*clock, &nothing, look, |()| None::<()>);
         }
     }

@@ -153,7 +153,7 @@ impl RollupJobManagerBuilder {
     ///
     /// Even then it may have to watch the other one for as long as its lease (30 s, say): if that one is dead nobody knows it before,
     /// and it is succeeded then; if it is alive it shows at its next renewal, which ends the waiting once this time is over. One that
-    /// shuts down is succeeded at once.
+    /// shuts down is succeeded at once. A store that cannot be reached is waited for, too.
     pub fn wait_for_ownership(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

@@ -15,6 +15,8 @@ pub enum StoreCall {
     Update,
     /// [`JobStore::remove`]
     Remove,
+    /// [`JobStore::acquire`]
+    Acquire,
     /// [`JobStore::renew`]
     Renew,
 }
@@ -63,7 +65,7 @@ impl FaultyStore {
         *lock(&self.plan.refused) = calls.to_vec();
     }
 
-    /// Fails the `n`-th call from now on: inserts, updates, removals and renewals count.
+    /// Fails the `n`-th call from now on: all but loading and releasing count.
     pub fn fail_at(&self, n: u64, fault: StoreFault) {
         *lock(&self.plan.fault) = fault;
         self.plan.calls.fail_from(n, 1);
@@ -133,7 +135,7 @@ impl JobStore for FaultyStore {
     }
 
     fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
-        self.store.acquire(lapsed)
+        self.call(StoreCall::Acquire, || self.store.acquire(lapsed))
     }
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {

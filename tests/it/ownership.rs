@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rollup_jobs::engine::{Engine, MemoryEngine};
 use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
-use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, documents_of};
+use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, StoreFault, documents_of};
 use rollup_jobs::{
     DeleteError, HealthColor, JobRecord, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome,
     StartError, StopError, StopOptions, TriggerError,
@@ -195,6 +195,27 @@ fn who_waits_is_let_in_by_a_clean_shutdown() {
 }
 
 #[test]
+fn who_waits_waits_for_the_store_too() {
+    let shared = Shared::new();
+    let store = FaultyStore::new(Arc::new(shared.store.clone()));
+    let builder = |patience| {
+        let builder = RollupJobManager::builder(Arc::new(shared.data.clone()), Arc::new(store.clone()));
+        builder.clock(shared.clock.clone()).wait_for_ownership(patience)
+    };
+    store.fail_at(1, StoreFault::Unavailable);
+    assert!(matches!(builder(Duration::ZERO).open(), Err(OpenError::Store(_))), "it has no time");
+    store.fail_at(1, StoreFault::Unavailable);
+    let waiting = builder(Duration::MAX);
+    let opened = in_thread(move || waiting.open());
+    while !opened.is_finished() {
+        shared.clock.advance(SECOND);
+        std::thread::yield_now();
+    }
+    opened.join_in_time().unwrap();
+    assert!(store.has_failed());
+}
+
+#[test]
 fn jobs_pause_while_the_ownership_has_run_out_and_go_on_when_it_is_back() {
     let host = Host::new();
     host.manager.start("sensor").unwrap();
@@ -284,4 +305,20 @@ fn who_waits_for_a_stop_is_told_that_the_jobs_are_lost() {
     host.gates.commit().open();
     assert!(matches!(completion.wait(PATIENCE), Err(StopError::LostOwnership { .. })));
     assert!(matches!(stop.join_in_time(), Err(StopError::LostOwnership { .. })));
+}
+
+/// What waits for the ownership holds the job, and that the manager's innards.
+#[test]
+fn a_manager_that_is_dropped_while_it_pauses_leaves_nothing() {
+    let host = Host::new();
+    host.manager.start("sensor").unwrap();
+    host.store.refuse(&[StoreCall::Renew]);
+    host.advance(LEASE);
+    host.manager.trigger("sensor").unwrap();
+    let Host { shared, manager, watcher, store, gates } = host;
+    let observers = Arc::downgrade(&watcher);
+    drop((watcher, store, gates));
+    Arc::into_inner(manager).expect("nobody else has it").shutdown(Duration::MAX).unwrap();
+    assert!(observers.upgrade().is_none(), "the observers are let go of");
+    let Ok(Acquired::Owned(_)) = shared.store.acquire(None) else { panic!("a clean shutdown hands over") };
 }
