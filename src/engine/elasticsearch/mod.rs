@@ -3,7 +3,8 @@
 //! Source indices and rollup indices are in an Elasticsearch or OpenSearch cluster, which does the aggregating, and keeps what is
 //! rolled up as Elasticsearch itself would: the same documents with the same ids, in an index that Elasticsearch's rollup search reads.
 //!
-//! It was run against OpenSearch 3.8 and Elasticsearch 9.1. Elasticsearch 7.17 and 8 and OpenSearch 2 are spoken to as well, untested.
+//! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the same suites on Elasticsearch 8.19. Elasticsearch 7.17 and
+//! OpenSearch 2 are spoken to as well, untested; 7.17 takes no dates before 1970 as numbers, so that it refuses such documents.
 //!
 //! # What differs from the embedded engines
 //!

@@ -1,6 +1,7 @@
 //! `ElasticsearchStore`: jobs in a hidden index of the cluster. Feature `elasticsearch`.
 //!
-//! It was run against OpenSearch 3.8 and Elasticsearch 9.1.
+//! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the suite on Elasticsearch 7.17 and 8.19. OpenSearch 2 is
+//! spoken to as well, untested.
 
 mod call;
 mod index;
