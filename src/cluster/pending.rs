@@ -2,10 +2,22 @@ use tokio::task::AbortHandle;
 
 use super::answer::{Answer, Received};
 use super::failure::{Cause, Failure};
+use super::request::Request;
 use crate::stop_signal::StopSignal;
 use crate::sync::{Arc, Monitor};
 
-type Slot = Arc<Monitor<Option<Result<Received, Failure>>>>;
+type Slot = Arc<Monitor<State>>;
+
+/// What undoes a request whose answer came when nobody waited for it any more.
+type Undo = Box<dyn FnOnce(Answer) -> Option<Request> + Send>;
+
+#[derive(Default)]
+enum State {
+    #[default]
+    UnderWay,
+    Answered(Result<Received, Failure>),
+    Left(Undo),
+}
 
 /// A request that is on its way. Dropping it gives it up: its connection is closed, and the server notices.
 pub(crate) struct Pending {
@@ -35,19 +47,33 @@ impl Pending {
     /// Waits for the answer, but not beyond a stop.
     pub(crate) fn answer(self, stop: &StopSignal) -> Result<Answer, Failure> {
         let _woken = stop.wakes(&self.slot);
-        self.received(stop)?.into_answer()
+        self.received(stop, |_| ())?.into_answer()
     }
 
-    fn received(&self, stop: &StopSignal) -> Result<Received, Failure> {
-        let mut slot = self.slot.lock();
+    /// The same, for a request that leaves something behind: beyond a stop it goes its way, and what comes of it is undone.
+    pub(crate) fn answer_or_undo(
+        mut self,
+        stop: &StopSignal,
+        undo: impl FnOnce(Answer) -> Option<Request> + Send + 'static,
+    ) -> Result<Answer, Failure> {
+        let _woken = stop.wakes(&self.slot);
+        let received = self.received(stop, |state| *state = State::Left(Box::new(undo)));
+        // Answered or left: there is nothing to give up.
+        self.task = None;
+        received?.into_answer()
+    }
+
+    fn received(&self, stop: &StopSignal, leave: impl FnOnce(&mut State)) -> Result<Received, Failure> {
+        let mut state = self.slot.lock();
         loop {
-            if stop.is_stopped() {
-                return Err(Failure::cancelled());
-            }
-            if let Some(received) = slot.take() {
+            if let State::Answered(received) = std::mem::take(&mut *state) {
                 return received;
             }
-            self.slot.wait(&mut slot);
+            if stop.is_stopped() {
+                leave(&mut state);
+                return Err(Failure::cancelled());
+            }
+            self.slot.wait(&mut state);
         }
     }
 }
@@ -61,15 +87,29 @@ impl Drop for Pending {
 }
 
 impl Reply {
-    pub(super) fn give(self, received: Result<Received, Failure>) {
-        *self.0.lock() = Some(received);
+    /// Says what has to be done if nobody waits any more.
+    pub(super) fn give(self, received: Result<Received, Failure>) -> Option<Request> {
+        let undo = {
+            let mut state = self.0.lock();
+            match std::mem::take(&mut *state) {
+                State::Left(undo) => undo,
+                State::UnderWay | State::Answered(_) => {
+                    *state = State::Answered(received);
+                    return None;
+                }
+            }
+        };
+        received.and_then(Received::into_answer).ok().and_then(undo)
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
-        let nothing = || Err(Failure::new(Cause::Unavailable, "the request was given up"));
-        self.0.lock().get_or_insert_with(nothing);
+        let mut state = self.0.lock();
+        if matches!(*state, State::UnderWay) {
+            *state = State::Answered(Err(Failure::new(Cause::Unavailable, "the request was given up")));
+        }
+        drop(state);
         self.0.notify_all();
     }
 }

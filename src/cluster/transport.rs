@@ -91,7 +91,9 @@ impl Transport {
         let task = self.runtime.spawn(async move {
             let _underway = underway;
             let timeout = request.timeout.unwrap_or(connections.request_timeout);
-            reply.give(connections.perform(&request, timeout).await);
+            if let Some(undo) = reply.give(connections.perform(&request, timeout).await) {
+                let _ = connections.perform(&undo, timeout).await;
+            }
         });
         pending.by(task.abort_handle())
     }

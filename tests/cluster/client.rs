@@ -197,6 +197,39 @@ async fn a_host_may_call_from_its_runtime() {
     ask(ClusterOptions::new([server.url.clone()])).unwrap();
 }
 
+/// A stop comes while the cluster opens a point in time: nobody waits for it, and it is closed when it is there.
+#[test]
+fn a_point_in_time_that_nobody_waits_for_is_closed() {
+    let (open, opened) = std::sync::mpsc::channel();
+    let opened = std::sync::Mutex::new(opened);
+    let server = Scripted::new(move |request| match request.line.as_str() {
+        line if line.ends_with("/_refresh") => Reply::json(200, r#"{"_shards":{"total":1,"successful":1,"failed":0}}"#),
+        line if line.starts_with("GET /rolled") => Reply::json(
+            200,
+            r#"{"rolled":{"aliases":{"rollup-jobs-write-rolled":{}},"mappings":{"_meta":{"_rollup":{}}},"settings":{"index":{"uuid":"u"}}}}"#,
+        ),
+        line if line.starts_with("POST /sensor/_search/point_in_time") => {
+            let _ = opened.lock().unwrap().recv();
+            Reply::json(200, r#"{"pit_id":"late","_shards":{"total":1,"successful":1}}"#)
+        }
+        line if line.starts_with("GET ") => well(request),
+        _ => Reply::json(200, "{}"),
+    });
+    let cluster = Cluster::new(ClusterOptions::new([server.url.clone()])).unwrap();
+    let engine = ElasticsearchEngine::new(cluster);
+    let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new())).open().unwrap();
+    manager.put(config()).unwrap();
+    manager.start("sensor").unwrap();
+    manager.trigger("sensor").unwrap();
+    let next = || server.requests.recv_timeout(Duration::from_secs(30)).unwrap();
+    while !next().line.contains("point_in_time") {}
+    let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(30));
+    assert!(manager.stop("sensor", options).unwrap().is_at_rest());
+    open.send(()).unwrap();
+    let closing = std::iter::repeat_with(next).find(|request| request.line == "DELETE /_search/point_in_time").unwrap();
+    assert_eq!(String::from_utf8_lossy(&closing.body), r#"{"pit_id":["late"]}"#);
+}
+
 /// The stopper waits neither for the answer nor for the server to notice.
 #[test]
 fn a_stop_closes_the_connection_of_a_search() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::of_job;
-use crate::cluster::{Cause, Cluster, Failure, Kind, Product, Request, Shards};
+use crate::cluster::{Answer, Cause, Cluster, Failure, Kind, Product, Request, Shards};
 use crate::engine::{JobContext, StopSignal};
 use crate::job::RunAs;
 use crate::sync::{Arc, Mutex, Weak};
@@ -71,21 +71,21 @@ impl Snapshots {
         };
         // Done twice there would be two, of which nobody knew the first.
         let request = of_job(job, request.once().query("keep_alive", keep_alive));
-        let answer = match self.cluster.ask(request, stop) {
+        let identity = job.identity().cloned();
+        let undo_identity = identity.clone();
+        let undo = move |answer: Answer| {
+            let id = point_id(product, &answer.json().ok()?)?;
+            Some(closing(product, &id, undo_identity.as_ref()))
+        };
+        let answer = match self.cluster.send(request).answer_or_undo(stop, undo) {
             Ok(answer) => answer.json()?,
             // Too many are open.
             Err(failure) if failure.cause() == Cause::NoSnapshot => return Ok(Snapshot::Live(indices.to_owned())),
             Err(failure) => return Err(failure),
         };
-        let id = answer[match product.kind {
-            Kind::Elasticsearch => "id",
-            Kind::OpenSearch => "pit_id",
-        }]
-        .as_str();
-        let Some(id) = id.map(str::to_owned) else {
+        let Some(id) = point_id(product, &answer) else {
             return Err(Failure::new(Cause::Unavailable, "the answer to the opening of a point in time has no id"));
         };
-        let identity = job.identity().cloned();
         opened.lock().point = Some(PointInTime { id, cluster: self.cluster.clone(), product, identity });
         if let Ok(Shards { total, successful, .. }) = serde_json::from_value(answer["_shards"].clone())
             && successful < total
@@ -184,10 +184,23 @@ impl Snapshot {
 impl Drop for PointInTime {
     /// Nobody waits for it: one that is not closed ends by itself a little later.
     fn drop(&mut self) {
-        let request = match self.product.kind {
-            Kind::Elasticsearch => Request::delete(["_pit"]).json(&json!({ "id": self.id })),
-            Kind::OpenSearch => Request::delete(["_search", "point_in_time"]).json(&json!({ "pit_id": [self.id] })),
-        };
-        self.cluster.send(request.identity(self.identity.as_ref())).leave();
+        self.cluster.send(closing(self.product, &self.id, self.identity.as_ref())).leave();
     }
+}
+
+/// The id of a point in time that was opened.
+fn point_id(product: Product, answer: &Value) -> Option<String> {
+    let name = match product.kind {
+        Kind::Elasticsearch => "id",
+        Kind::OpenSearch => "pit_id",
+    };
+    answer[name].as_str().map(str::to_owned)
+}
+
+fn closing(product: Product, id: &str, identity: Option<&RunAs>) -> Request {
+    let request = match product.kind {
+        Kind::Elasticsearch => Request::delete(["_pit"]).json(&json!({ "id": id })),
+        Kind::OpenSearch => Request::delete(["_search", "point_in_time"]).json(&json!({ "pit_id": [id] })),
+    };
+    request.identity(identity)
 }
