@@ -91,8 +91,8 @@ impl Claim {
             let held = match acquired {
                 Ok(Acquired::Owned(ownership)) => return Ok(Self::new(store, clock, ownership, asked)),
                 Ok(Acquired::Held(tenure)) => Some(tenure),
-                // Whoever waits anyway waits for the store too.
-                Err(error) if error.is_transient() && !is_over => None,
+                // Whoever waits, or watches, does so over a bad moment of the store.
+                Err(error) if error.is_transient() && (!is_over || watches(watched.as_ref(), asked)) => None,
                 Err(error) => return Err(NotAcquired::Store(error)),
             };
             let lease = held.as_ref().map(|tenure| tenure.lease).or_else(|| store.lease());
@@ -147,6 +147,7 @@ impl Claim {
         let standing = self.shared.standing.lock();
         match &standing.lost {
             Some((since, error)) => ClaimState::Lost { since: *since, error: error.clone() },
+            None if self.shared.is_released.load(Ordering::Relaxed) => ClaimState::Held,
             None if self.shared.lease.is_some() && now >= standing.until => {
                 ClaimState::Lapsed { since: standing.until, failure: standing.failure.clone() }
             }
@@ -188,6 +189,11 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.release();
     }
+}
+
+/// Whether a tenure is still being watched, that may run out any moment now.
+fn watches(watched: Option<&(Tenure, Duration)>, now: Duration) -> bool {
+    watched.is_some_and(|(tenure, seen)| now.saturating_sub(*seen) < tenure.lease.saturating_mul(2))
 }
 
 impl Shared {

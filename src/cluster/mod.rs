@@ -17,6 +17,7 @@ mod tls;
 mod transport;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use options::{ClusterOptions, ClusterOptionsError, Credentials};
 
@@ -74,10 +75,19 @@ impl Cluster {
 
     /// What kind of cluster it is.
     pub(crate) fn product(&self, stop: &StopSignal) -> Result<Product, Failure> {
+        self.product_by(Request::get([]), stop)
+    }
+
+    /// The same, with a time-out of the caller's own.
+    pub(crate) fn product_within(&self, timeout: Duration) -> Result<Product, Failure> {
+        self.product_by(Request::get([]).timeout(timeout), &StopSignal::never())
+    }
+
+    fn product_by(&self, request: Request, stop: &StopSignal) -> Result<Product, Failure> {
         if let Some(product) = *self.shared.product.lock() {
             return Ok(product);
         }
-        let answer = self.ask(Request::get([]), stop)?;
+        let answer = self.ask(request, stop)?;
         let product = Product::of(&answer.json()?)?;
         Ok(*self.shared.product.lock().insert(product))
     }

@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub(super) turns: u64,
     /// Failed tries since something last went well.
     pub(super) failures: u32,
+    /// Ends of turns in a row that could not be saved, whatever was committed in between.
+    pub(super) unsaved: u32,
     /// How long the engine has asked to be left alone after the last of them.
     pub(super) retry_after: Duration,
     /// Whether a stream was opened before, so that opening another one is worth a notice.
@@ -52,17 +54,27 @@ impl Run {
             committed: Checkpoint::default(),
             turns: 0,
             failures: 0,
+            unsaved: 0,
             retry_after: Duration::ZERO,
             has_streamed: false,
         }
     }
 
-    /// How a turn ends whose end could not be saved. What the engine has is committed, so nothing is lost; but a run that cannot be
-    /// saved at last does not go on.
-    pub(super) fn after_refusal(&mut self, error: &StoreError, end: EndOfTurn, settings: &Settings) -> EndOfTurn {
-        self.failures += 1;
+    /// How a turn ends, now that its end was saved or could not be. What the engine has is committed, so nothing is lost; but a run that
+    /// cannot be saved at last does not go on.
+    pub(super) fn after_save(
+        &mut self,
+        saved: &Result<(), StoreError>,
+        end: EndOfTurn,
+        settings: &Settings,
+    ) -> EndOfTurn {
+        let Err(error) = saved else {
+            self.unsaved = 0;
+            return end;
+        };
+        self.unsaved += 1;
         let goes_on = matches!(end, EndOfTurn::Continue | EndOfTurn::BackOff);
-        if goes_on && error.is_transient() && self.failures < settings.retry_attempts {
+        if goes_on && error.is_transient() && self.unsaved < settings.retry_attempts {
             EndOfTurn::BackOff
         } else {
             EndOfTurn::Over(RunOutcome::Failed)

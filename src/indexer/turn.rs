@@ -429,8 +429,8 @@ impl<'a> Turn<'a> {
                 Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),
                 Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), JobError::chain_of(error)),
             }
-            let end = saved.as_ref().err().map_or(end, |error| run.after_refusal(error, end, &indexer.settings));
-            let (failures, retry_after) = (run.failures, run.retry_after);
+            let end = run.after_save(&saved, end, &indexer.settings);
+            let (failures, retry_after) = (run.failures.max(run.unsaved), run.retry_after);
             match job.lifecycle.publish(run, end, is_stop, saved, indexer.clock.monotonic()) {
                 Published::Again(again) => run = again,
                 Published::Queued { push } => return job.enqueue_if(push),

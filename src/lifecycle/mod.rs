@@ -194,6 +194,11 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.cell.lock().deletes_waiting -= 1;
     }
 
+    /// The record of a job that is stopped, as it is.
+    pub(crate) fn stopped(&self, revisions: &AtomicU64) -> Snapshot {
+        self.cell.lock().snapshot(StoredState::Stopped, revisions)
+    }
+
     /// The record without a position, for a delete that removes the documents first.
     pub(crate) fn forget_position(&self, revisions: &AtomicU64) -> Snapshot {
         let mut cell = self.cell.lock();

@@ -55,7 +55,8 @@ impl RollupJobManager {
     /// remains so.
     ///
     /// # Errors
-    /// [`AdoptError`]; nothing has changed then.
+    /// [`AdoptError`]; nothing has changed then. Only if the job's last save failed the engine may know it already: adopt it again, at
+    /// the same position.
     ///
     /// # Examples
     /// ```

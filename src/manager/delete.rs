@@ -162,12 +162,13 @@ impl RollupJobManager {
             DeleteRefused::Gone => DeleteError::NotFound { job_id: id() },
             DeleteRefused::ShutDown => DeleteError::ShutDown { job_id: id() },
         })?;
-        let removed = if options.delete_data {
-            self.remove_data(&job)
-        } else {
+        let removed = self.fence(&job, options.delete_data).and_then(|()| {
+            if options.delete_data {
+                return self.remove_data(&job);
+            }
             self.tidy_up_if_empty(&job);
             Ok(())
-        };
+        });
         match removed.and_then(|()| self.remove_record(job_id)) {
             Ok(()) => {
                 self.indexer.timer.disarm(job.key);
@@ -184,10 +185,19 @@ impl RollupJobManager {
         }
     }
 
-    /// The position first: should the rest fail, the job would otherwise go on after documents that are gone.
+    /// Saves the job once more, before anything of it goes: who has lost the jobs finds that out now. With its data its position goes
+    /// first: should the rest fail, the job would otherwise go on after documents that are gone.
+    fn fence(&self, job: &Job, delete_data: bool) -> Result<(), DeleteError> {
+        let (lifecycle, revisions) = (&job.lifecycle, &self.indexer.revisions);
+        let snapshot = if delete_data { lifecycle.forget_position(revisions) } else { lifecycle.stopped(revisions) };
+        match job.save(snapshot) {
+            // Then there is less to delete.
+            Err(error) if error.kind() == StoreErrorKind::Gone => Ok(()),
+            saved => saved.map_err(|source| store_error(job.id(), source)),
+        }
+    }
+
     fn remove_data(&self, job: &Job) -> Result<(), DeleteError> {
-        job.save(job.lifecycle.forget_position(&self.indexer.revisions))
-            .map_err(|source| store_error(job.id(), source))?;
         let removed = self.indexer.engine_call(|engine| engine.remove(&job.context));
         removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }

@@ -196,7 +196,13 @@ impl<'a> Put<'a> {
         };
         let is_new = checkpoint.position.is_none();
         let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), checkpoint, indexer);
-        indexer.store_call(|store| store.insert(&record)).map_err(store_error)?;
+        if let Err(source) = indexer.store_call(|store| store.insert(&record)) {
+            if source.is_transient() {
+                // It may be there all the same, and the id is nobody else's now.
+                let _ = self.remove_record();
+            }
+            return Err(store_error(source));
+        }
         if let Err(error) = self.engine(|engine| prepare(engine, &context, &record.checkpoint)) {
             self.remove_record()?;
             return Err(error);
@@ -204,6 +210,10 @@ impl<'a> Put<'a> {
         record.state = StoredState::Stopped;
         record.revision = indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
         if let Err(source) = indexer.save_one(&record) {
+            if source.kind() == StoreErrorKind::LostOwnership {
+                // Whoever has the jobs now has found the record, and what is in the engine is theirs.
+                return Err(store_error(source));
+            }
             if is_new {
                 // Nothing was in the rollup index, or preparing it would have been refused.
                 self.engine(|engine| engine.remove(&context))?;
@@ -216,7 +226,10 @@ impl<'a> Put<'a> {
 
     fn remove_record(&self) -> Result<(), PutError> {
         let removed = self.manager.indexer.store_call(|store| store.remove(self.config.id()));
-        removed.map_err(|source| PutError::Store { job_id: self.job_id(), source })
+        removed.map_err(|source| match source.kind() {
+            StoreErrorKind::LostOwnership => PutError::LostOwnership { job_id: self.job_id(), source },
+            _ => PutError::Store { job_id: self.job_id(), source },
+        })
     }
 }
 

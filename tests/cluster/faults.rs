@@ -337,6 +337,15 @@ fn closed_indices_and_aliases() {
         let (outcome, status) = world.run("strict");
         assert_eq!(outcome, RunOutcome::Failed);
         assert!(causes(&status).contains("closed: [closed-1]; open them, or leave them out"), "{}", causes(&status));
+
+        // One that is named is not left out.
+        server.ask(Method::POST, "closed-1/_open", None);
+        let world = World::new(self::engine(&server));
+        world.put(&job("named").index_pattern("closed-1").build().unwrap());
+        server.ask(Method::POST, "closed-1/_close", None);
+        let (outcome, status) = world.run("named");
+        assert_eq!(outcome, RunOutcome::Failed);
+        assert!(causes(&status).contains("closed: [closed-1]"), "{}", causes(&status));
     }
 }
 

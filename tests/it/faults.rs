@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{Engine, MemoryEngine};
-use rollup_jobs::testing::{EngineFault, EngineHarness, FaultyEngine, StoreFault};
+use rollup_jobs::testing::{EngineFault, EngineHarness, FaultyEngine, StoreCall, StoreFault};
 use rollup_jobs::{HealthColor, JobState};
 
 use crate::support::{Heard, World, config, readings, undisturbed};
@@ -134,4 +134,22 @@ fn a_run_goes_on_after_a_save_that_failed_for_a_moment() {
         assert_eq!((status.health().color(), status.run()), (HealthColor::Green, run), "{call}");
         assert_eq!(world.store.record("sensor").checkpoint().position, status.position().cloned(), "{call}");
     }
+}
+
+/// What is committed without being saved is redone after a crash: a store that refuses all the time ends the run, however well
+/// the engine does.
+#[test]
+fn a_run_does_not_go_on_for_ever_without_being_saved() {
+    let (world, store) = World::faulty_store();
+    world.put_started("sensor");
+    let run = world.manager.trigger("sensor").unwrap().run();
+    store.refuse(&[StoreCall::Update]);
+    end_of_run(&world, run);
+    let status = world.status("sensor");
+    assert_eq!(status.health().color(), HealthColor::Red, "{status:?}");
+    assert!(world.documents().len() < undisturbed("sensor").len(), "it was not at the end");
+    store.heal();
+    let run = world.manager.trigger("sensor").unwrap().run();
+    end_of_run(&world, run);
+    assert_eq!(world.documents(), undisturbed("sensor"));
 }

@@ -187,7 +187,11 @@ fn an_earlier_owner_of_a_store_can_change_nothing_any_more() {
     let first = open();
     first.put(config("sensor").build().unwrap()).unwrap();
     first.start("sensor").unwrap();
+    first.put(config("idle").build().unwrap()).unwrap();
     let second = open();
+    assert!(matches!(first.delete("idle"), Err(rollup_jobs::DeleteError::LostOwnership { .. })));
+    assert_eq!(second.get("idle").unwrap().state(), JobState::Stopped);
+    second.delete("idle").expect("its record is still there");
     let _ = second.stop("sensor", waiting()).unwrap();
     assert!(matches!(first.stop("sensor", waiting()), Err(StopError::LostOwnership { .. })));
     assert!(matches!(first.put(config("other").build().unwrap()), Err(PutError::LostOwnership { .. })));

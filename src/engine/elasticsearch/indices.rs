@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::of_job;
 use crate::cluster::{Cause, Cluster, Failure, OfShards, Request};
 use crate::engine::{FieldCapabilities, FieldType, JobContext, StopSignal};
-use crate::job::IndexPattern;
+use crate::job::{IndexPattern, wildcard_match};
 
 /// What a pattern means at this moment.
 pub(super) struct Resolved {
@@ -56,9 +56,9 @@ pub(super) fn resolve(
     Ok(Resolved { names, has_open, closed })
 }
 
-/// Whether a pattern means an index although that is hidden: it names it, or names and index both begin with a dot.
+/// Whether a pattern means an index although that is hidden: it names it, or matches it with a dot at the beginning.
 fn asks_for_hidden(pattern: &IndexPattern, index: &str) -> bool {
-    pattern.items().any(|item| item == index || item.starts_with('.') && index.starts_with('.'))
+    pattern.items().any(|item| item == index || item.starts_with('.') && wildcard_match(item, index))
 }
 
 /// Makes everything visible that was written. A copy that was not refreshed would answer without it.

@@ -76,7 +76,8 @@ impl Scan {
         let (cluster, options, pattern) = (&shared.cluster, &shared.options, job.config().index_pattern());
         let resolved = resolve(cluster, job, pattern, stop)?;
         let closed = resolved.closed.join(", ");
-        if !closed.is_empty() && !options.skip_closed {
+        let names_one = pattern.items().any(|item| resolved.closed.iter().any(|closed| closed == item));
+        if names_one || !closed.is_empty() && !options.skip_closed {
             let text = format!("closed: [{closed}]; open them, or leave them out of the pattern");
             return Err(Failure::new(Cause::Refused, text));
         }

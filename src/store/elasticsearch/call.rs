@@ -46,10 +46,15 @@ impl Call {
         }
     }
 
+    /// Whether trying again can help.
+    pub(super) fn passes(failure: &Failure) -> bool {
+        matches!(failure.cause(), Cause::Unavailable | Cause::NoMemory)
+    }
+
     /// Gives the failure back if it does not pass by itself, or there is no time left.
     fn pause_after(&mut self, failure: Failure) -> Result<(), Failure> {
         let pause = failure.retry_after().unwrap_or_default().max(self.pause);
-        if failure.cause() != Cause::Unavailable || pause >= self.left() {
+        if !Self::passes(&failure) || pause >= self.left() {
             return Err(failure);
         }
         self.pause = self.pause.saturating_mul(2);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::call::Call;
 use crate::cluster::{Answer, Cause, Cluster, Failure, OfShards, Request};
 use crate::stop_signal::StopSignal;
 
@@ -12,7 +13,7 @@ const FORMAT: u64 = 1;
 /// The member of `_meta` that says that the index is a job store.
 const OURS: &str = "rollup-jobs";
 /// How many documents are asked for at once.
-pub(super) const PAGE: usize = 500;
+const PAGE: usize = 500;
 
 pub(super) struct Index {
     cluster: Cluster,
@@ -63,14 +64,14 @@ impl Index {
     }
 
     /// Creates the index, or checks that it is a job store.
-    pub(super) fn ensure(&self, timeout: Duration) -> Result<(), Failure> {
-        self.cluster.product(&StopSignal::never())?;
-        let found = match self.find(timeout)? {
+    pub(super) fn ensure(&self, call: &Call) -> Result<(), Failure> {
+        self.cluster.product_within(call.left())?;
+        let found = match self.find(call.left())? {
             Some(found) => found,
             None => {
-                self.create(timeout)?;
+                self.create(call.left())?;
                 let gone = || Failure::new(Cause::Unavailable, "it is gone again");
-                self.find(timeout)?.ok_or_else(gone)?
+                self.find(call.left())?.ok_or_else(gone)?
             }
         };
         match found["mappings"]["_meta"][OURS]["format"].as_u64() {
@@ -84,7 +85,7 @@ impl Index {
         // It may have been restored from a snapshot, which need not have the alias.
         let add =
             json!({ "add": { "index": self.name, "alias": self.alias, "is_hidden": true, "is_write_index": true } });
-        self.ask(Request::post(["_aliases"]).json(&json!({ "actions": [add] })), timeout).map(drop)
+        self.ask(Request::post(["_aliases"]).json(&json!({ "actions": [add] })), call.left()).map(drop)
     }
 
     fn find(&self, timeout: Duration) -> Result<Option<Value>, Failure> {
@@ -170,8 +171,14 @@ impl Index {
         answer.read::<OfShards>()?.shards.all_answered()
     }
 
-    /// A page of the jobs' documents, in the order of their ids, after the job `after`.
-    pub(super) fn page(&self, query: Value, after: Option<&str>, timeout: Duration) -> Result<Vec<Stored>, Failure> {
+    /// A page of the jobs' documents, in the order of their ids, after what the page before has said; and what this one says, if it is
+    /// not the last.
+    pub(super) fn page(
+        &self,
+        query: Value,
+        after: Option<&Value>,
+        timeout: Duration,
+    ) -> Result<(Vec<Stored>, Option<Value>), Failure> {
         let mut body = json!({
             "size": PAGE,
             "track_total_hits": false,
@@ -180,7 +187,7 @@ impl Index {
             "query": { "bool": { "filter": [{ "exists": { "field": "id" } }, query] } }
         });
         if let Some(after) = after {
-            body["search_after"] = json!([after]);
+            body["search_after"] = after.clone();
         }
         let request = Request::post([self.name.as_str(), "_search"]).query("allow_partial_search_results", "false");
         let answer = self.ask(request.json(&body), timeout)?;
@@ -190,7 +197,8 @@ impl Index {
             return Err(Failure::new(Cause::Unavailable, "the search timed out on the server"));
         }
         let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).ok_or_else(unexpected)?;
-        hits.into_iter().map(stored).collect()
+        let next = hits.last().filter(|_| hits.len() == PAGE).map(|last| last["sort"].clone());
+        Ok((hits.into_iter().map(stored).collect::<Result<_, _>>()?, next))
     }
 }
 

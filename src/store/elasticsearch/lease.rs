@@ -63,7 +63,12 @@ pub(super) fn acquire(
     let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
     call.until_decided(|call| {
         let (stamp, epoch) = match find(index, call)? {
-            Some(held) if held.lease.nonce == nonce => return Ok(Some(Tried::Owned(held))),
+            // Written again, since a read is no proof that it stays.
+            Some(Held { lease, stamp, .. }) if lease.nonce == nonce => {
+                let lease = Lease { renewals: lease.renewals + 1, ..lease };
+                let written = write(index, Change::Replace(stamp, lease.source()), call)?;
+                return Ok(written.map(|stamp| Tried::Owned(owned(lease, stamp))));
+            }
             Some(Held { lease, .. }) if !lease.released && lapsed != Some(&lease.tenure()) => {
                 return Ok(Some(Tried::Taken(lease.tenure())));
             }
@@ -85,8 +90,9 @@ pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call
             Some(held) => held,
             None => match find(index, call)? {
                 Some(found) if found.lease.nonce == held.lease.nonce => found,
-                Some(_) => return Ok(Some(None)),
-                None => return Err(Failure::new(Cause::Refused, "the store does not know any more who owns it")),
+                Some(found) if found.lease.epoch > held.lease.epoch => return Ok(Some(None)),
+                // Gone, or an earlier one, as in an index that came back from a snapshot.
+                _ => return Err(Failure::new(Cause::Refused, "the store does not know any more who owns it")),
             },
         };
         let lease = Lease { renewals: lease.renewals + 1, released, ..lease };
@@ -95,11 +101,10 @@ pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call
     })
 }
 
-/// Refuses what an owner of `epoch` saves if there is a later one.
-pub(super) fn still_owned_by(index: &Index, epoch: u64, call: &mut Call) -> Result<Result<(), StoreError>, Failure> {
-    let found = call.until_decided(|call| find(index, call).map(Some))?;
-    let later = found.filter(|held| held.lease.epoch > epoch);
-    Ok(later.map_or(Ok(()), |held| Err(lost(&held.lease.owner))))
+/// Refuses what an owner of `epoch` does, if there is a later one.
+pub(super) fn later_owner(index: &Index, epoch: u64, call: &Call) -> Result<Option<StoreError>, Failure> {
+    let later = find(index, call)?.filter(|held| held.lease.epoch > epoch);
+    Ok(later.map(|held| lost(&held.lease.owner)))
 }
 
 /// Says who the owner is, to one who is not any more.

@@ -18,7 +18,7 @@ use crate::cluster::{Cause, Cluster, Failure};
 use crate::job::JobRecord;
 use crate::sync::Mutex;
 use call::Call;
-use index::{Change, Index, Outcome, PAGE, Stamp, Stored};
+use index::{Change, Index, Outcome, Stamp, Stored};
 use lease::{Held, Tried};
 
 /// A document's id, in bytes, is limited by the servers.
@@ -75,7 +75,9 @@ impl ElasticsearchStoreOptions {
     /// for so long. Longer than the cluster takes to get over the loss of a node. Default: 30 s, at least a tenth of a second.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_millis(100));
+        // It is told to others in milliseconds.
+        let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        self.lease = Duration::from_millis(millis.max(100));
         self
     }
 
@@ -155,7 +157,7 @@ impl ElasticsearchStore {
 
     fn ready(&self, call: &Call) -> Result<(), Failure> {
         if !*self.is_ready.lock() {
-            self.index.ensure(call.left())?;
+            self.index.ensure(call)?;
             *self.is_ready.lock() = true;
         }
         Ok(())
@@ -199,14 +201,20 @@ impl ElasticsearchStore {
         let open: Vec<_> = (0..records.len()).filter(|at| answers[*at].is_none()).collect();
         let ids: Vec<_> = open.iter().map(|at| records[*at].id()).collect();
         let found = self.look(&ids, call)?;
+        // One look for all: who has lost the store has lost it for every record.
+        let mut lost = None;
+        let mut lost = || lost.get_or_insert_with(|| lease::lost_to_whom(&self.index, call)).clone();
         let mut to_save = Vec::new();
         for at in open {
             let record = &records[at];
             answers[at] = match found.get(record.id()) {
-                None => Some(Err(StoreError::gone(format!("job [{}] is not stored", record.id())))),
-                Some(known) if record.epoch() < known.epoch => Some(Err(lease::lost_to_whom(&self.index, call))),
-                // It is this very one, or newer: no two records have the same revision.
-                Some(known) if record.epoch() == known.epoch && record.revision() <= known.revision => Some(Ok(())),
+                None => {
+                    let gone = || StoreError::gone(format!("job [{}] is not stored", record.id()));
+                    Some(Err(lease::later_owner(&self.index, record.epoch(), call)?.unwrap_or_else(gone)))
+                }
+                Some(known) if record.epoch() < known.epoch => Some(Err(lost())),
+                // If it is this very one, which was looked up, then it is written again: a read is no proof that it stays.
+                Some(known) if record.epoch() == known.epoch && record.revision() < known.revision => Some(Ok(())),
                 Some(known) => {
                     to_save.push((at, known.stamp));
                     None
@@ -228,7 +236,11 @@ impl ElasticsearchStore {
                 Outcome::Conflict => self.forget(record.id()),
                 Outcome::Failed(failure) => {
                     self.forget(record.id());
-                    failed = Some(failure);
+                    if Call::passes(&failure) {
+                        failed = Some(failure);
+                    } else {
+                        answers[at] = Some(Err(self.failed(&failure)));
+                    }
                 }
             }
         }
@@ -241,8 +253,12 @@ impl ElasticsearchStore {
         call.until_decided(|call| {
             self.ready(call)?;
             if let Some(found) = self.index.read(std::slice::from_ref(&id), call.left())?.into_iter().flatten().next() {
-                // It may be that it was created, and the answer lost.
-                return Ok(Some((found.source == source(record)).then_some(found.stamp)));
+                if found.source != source(record) {
+                    return Ok(Some(None));
+                }
+                // It was created, and the answer lost. Written again, since a read is no proof that it stays.
+                let again = self.index.change_one(&id, Change::Replace(found.stamp, source(record)), call.half())?;
+                return Ok(again.map(Some));
             }
             let created = self.index.change_one(&id, Change::Create(source(record)), call.half())?;
             Ok(created.map(Some))
@@ -252,7 +268,8 @@ impl ElasticsearchStore {
     fn insert_at(&self, record: &JobRecord, call: &mut Call) -> Result<Result<(), StoreError>, Failure> {
         let created = self.create(record, call)?;
         // A successor has taken over what there was; of this record it knows only if it came before.
-        let owned = lease::still_owned_by(&self.index, record.epoch(), call)?;
+        let later = call.until_decided(|call| lease::later_owner(&self.index, record.epoch(), call).map(Some))?;
+        let owned = later.map_or(Ok(()), Err);
         let Some(stamp) = created else {
             let exists = || StoreError::already_exists(format!("job [{}] is stored", record.id()));
             return Ok(owned.and_then(|()| Err(exists())));
@@ -270,7 +287,10 @@ impl ElasticsearchStore {
         let epoch = self.held.lock().as_ref().map(|held| held.ownership.epoch);
         call.until_decided(|call| {
             self.ready(call)?;
-            let Some(known) = self.look(&[id], call)?.remove(id) else { return Ok(Some(Ok(()))) };
+            let Some(known) = self.look(&[id], call)?.remove(id) else {
+                let later = epoch.map(|epoch| lease::later_owner(&self.index, epoch, call)).transpose()?.flatten();
+                return Ok(Some(later.map_or(Ok(()), Err)));
+            };
             if epoch.is_some_and(|epoch| epoch < known.epoch) {
                 return Ok(Some(Err(lease::lost_to_whom(&self.index, call))));
             }
@@ -280,22 +300,24 @@ impl ElasticsearchStore {
         })
     }
 
-    /// Gives every record the owner's epoch, and thereby another version than the one that a former owner knows.
-    fn claim(&self, epoch: u64) -> Result<(), Failure> {
+    /// Gives every record the owner's epoch, and thereby another version than the one that a former owner knows. Of many records that
+    /// takes a while, in which others should see that this owner lives.
+    fn claim(&self, ownership: Ownership) -> Result<(), StoreError> {
         for _ in 0..CLAIMS {
-            let is_all = self.call().until_decided(|call| self.claim_some(epoch, call).map(Some))?;
-            if is_all {
+            let claimed = self.call().until_decided(|call| self.claim_some(ownership.epoch, call).map(Some));
+            if claimed.map_err(|failure| self.failed(&failure))? {
                 return Ok(());
             }
+            self.change_lease(ownership, false)?;
         }
-        Err(Failure::new(Cause::Unavailable, "a former owner saves all the time"))
+        Err(StoreError::unavailable("a former owner of the store saves all the time"))
     }
 
     /// Says whether there was nothing left to claim.
     fn claim_some(&self, epoch: u64, call: &Call) -> Result<bool, Failure> {
         self.index.refresh(call.left())?;
         let earlier = json!({ "range": { "epoch": { "lt": epoch } } });
-        let found = self.index.page(earlier, None, call.left())?;
+        let (found, _) = self.index.page(earlier, None, call.left())?;
         if found.is_empty() {
             return Ok(true);
         }
@@ -316,18 +338,17 @@ impl ElasticsearchStore {
             self.ready(call)?;
             self.index.refresh(call.left()).map(Some)
         })?;
-        let (mut loaded, mut after) = (Vec::new(), None::<String>);
+        let (mut loaded, mut after) = (Vec::new(), None::<Value>);
         loop {
             let all = json!({ "match_all": {} });
-            let page = self
-                .call()
-                .until_decided(|call| self.index.page(all.clone(), after.as_deref(), call.left()).map(Some))?;
+            let page = |call: &Call| self.index.page(all.clone(), after.as_ref(), call.left()).map(Some);
+            let (page, next) = self.call().until_decided(page)?;
             for stored in &page {
                 self.note(&job_id(stored), known(stored));
                 loaded.push(read(stored));
             }
-            after = page.last().map(job_id);
-            if page.len() < PAGE {
+            after = next;
+            if after.is_none() {
                 return Ok(loaded);
             }
         }
@@ -341,7 +362,11 @@ impl ElasticsearchStore {
         let changed =
             lease::change(&self.index, &held, released, &mut self.call()).map_err(|failure| self.failed(&failure))?;
         let changed = changed.ok_or_else(lost)?;
-        *self.held.lock() = (!released).then_some(changed);
+        // Another manager may have taken it over meanwhile, by this very store.
+        let mut held = self.held.lock();
+        if held.as_ref().is_some_and(|held| held.ownership == ownership) {
+            *held = (!released).then_some(changed);
+        }
         Ok(())
     }
 }
@@ -382,7 +407,7 @@ impl JobStore for ElasticsearchStore {
         let failed = |failure| self.failed(&failure);
         let mut call = self.call();
         // Asked anew whether it is there: this may be a second manager on the same store.
-        call.until_decided(|call| self.index.ensure(call.left()).map(Some)).map_err(failed)?;
+        call.until_decided(|call| self.index.ensure(call).map(Some)).map_err(failed)?;
         *self.is_ready.lock() = true;
         let ElasticsearchStoreOptions { owner, lease, .. } = &self.options;
         let tried = lease::acquire(&self.index, owner, *lease, lapsed, &mut call).map_err(failed)?;
@@ -393,10 +418,10 @@ impl JobStore for ElasticsearchStore {
         let ownership = held.ownership;
         *self.held.lock() = Some(held);
         self.known.lock().clear();
-        if let Err(failure) = self.claim(ownership.epoch) {
+        if let Err(error) = self.claim(ownership) {
             // Should that fail too, the next try has to wait until it has run out.
             let _ = self.release(&ownership);
-            return Err(failed(failure));
+            return Err(error);
         }
         Ok(Acquired::Owned(ownership))
     }
