@@ -162,6 +162,11 @@ impl Failure {
     }
 }
 
+/// What became of an item of a bulk.
+pub(crate) fn item_status(item: &Value) -> u16 {
+    item["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500)
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

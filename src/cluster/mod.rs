@@ -22,14 +22,15 @@ use std::time::Duration;
 pub use options::{ClusterOptions, ClusterOptionsError, Credentials};
 
 pub(crate) use answer::Answer;
-pub(crate) use failure::{Cause, Failure};
+pub(crate) use failure::{Cause, Failure, item_status};
 pub(crate) use pending::Pending;
 pub(crate) use product::{Kind, Product};
-pub(crate) use request::Request;
-pub(crate) use shards::{OfShards, Shards};
+pub(crate) use request::{Request, add_write_alias, time_value};
+pub(crate) use shards::Shards;
 
 use crate::stop_signal::StopSignal;
 use crate::sync::{Arc, Mutex};
+use shards::OfShards;
 use transport::Transport;
 
 /// An Elasticsearch or OpenSearch cluster, to be spoken to from any thread.
@@ -71,6 +72,12 @@ impl Cluster {
     /// Sends a request, and waits for the answer: what it says, if it says that all went well.
     pub(crate) fn ask(&self, request: Request, stop: &StopSignal) -> Result<Answer, Failure> {
         self.send(request).answer(stop)
+    }
+
+    /// Makes everything visible in an index that was written. A copy that was not refreshed would answer without it.
+    pub(crate) fn refresh(&self, request: Request, stop: &StopSignal) -> Result<(), Failure> {
+        // Copies that are not assigned are not counted among those that failed, and answer nothing.
+        self.ask(request, stop)?.read::<OfShards>()?.shards.all_answered()
     }
 
     /// What kind of cluster it is.

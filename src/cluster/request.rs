@@ -4,7 +4,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::job::RunAs;
 
@@ -85,6 +85,17 @@ impl Request {
         self.identity = identity.cloned();
         self
     }
+}
+
+/// Gives an index an alias to write by, which no wildcard matches.
+pub(crate) fn add_write_alias(index: &str, alias: &str) -> Request {
+    let add = json!({ "add": { "index": index, "alias": alias, "is_hidden": true, "is_write_index": true } });
+    Request::post(["_aliases"]).json(&json!({ "actions": [add] }))
+}
+
+/// A duration as the cluster reads it.
+pub(crate) fn time_value(duration: Duration) -> String {
+    format!("{}ms", duration.as_millis())
 }
 
 impl Body {

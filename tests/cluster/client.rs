@@ -1,6 +1,5 @@
 //! The client: nodes that do not answer, answers that nobody can use, secrets, time-outs, and whom it trusts.
 
-use std::error::Error;
 use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use rollup_jobs::{DateHistogram, IndexPattern, RollupJobConfig, RollupJobManager
 
 use crate::authority::Authority;
 use crate::scripted::{Reply, Scripted, Seen};
+use crate::world::text;
 
 const RESOLVED: &str = r#"{"indices":[{"name":"sensor","attributes":["open"]}],"aliases":[],"data_streams":[]}"#;
 const CAPABILITIES: &str =
@@ -42,10 +42,6 @@ fn ask(options: ClusterOptions) -> Result<FieldCapabilities, EngineError> {
     let engine = ElasticsearchEngine::new(Cluster::new(options).unwrap());
     let job = JobContext::new(Arc::new(config()), &[]).run_as(Some(RunAs::new("jane")));
     engine.field_capabilities(&job, &IndexPattern::new("sensor"), &["timestamp"])
-}
-
-fn text(error: &EngineError) -> String {
-    format!("{error}: {}", error.source().unwrap())
 }
 
 /// A port at which nobody listens.

@@ -12,10 +12,8 @@ use rollup_jobs::{DeleteOptions, JobError, JobStatus, RollupJobConfig, RunOutcom
 use serde_json::json;
 
 use crate::meddling::{Call, Meddling};
-use crate::server::{Kind, Server};
+use crate::server::{BOTH, Kind, Server};
 use crate::world::{FIELDS, World, assert_same, expected, job, load, readings, rolled_up};
-
-const BOTH: [Kind; 2] = [Kind::OpenSearch, Kind::Elasticsearch];
 
 /// Twelve pages or so.
 fn config() -> RollupJobConfig {

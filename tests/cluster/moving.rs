@@ -11,7 +11,7 @@ use rollup_jobs::{AdoptError, ForeignJob, PutError, RollupJobConfig, RollupJobMa
 use serde_json::{Value, json};
 
 use crate::half_way::half_way;
-use crate::server::{Kind, Server};
+use crate::server::{BOTH, Server};
 use crate::tantivy_harness::{TantivyHarness, read_rollup};
 use crate::world::{Documents, FIELDS, World, assert_same, bare, expected, job, jobs, load, readings, rolled_up};
 
@@ -60,7 +60,7 @@ fn assert_halves(first: Documents, second: Documents, job: &RollupJobConfig) {
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn one_half_here_and_the_other_half_there() {
-    for kind in [Kind::OpenSearch, Kind::Elasticsearch] {
+    for kind in BOTH {
         let server = Server::empty(kind);
         load(&server, &source());
         for job in jobs() {
@@ -129,7 +129,7 @@ fn left_by_elasticsearch(server: &Server, job: &RollupJobConfig) -> Value {
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_job_of_elasticsearch_goes_on_in_its_own_index() {
-    for kind in [Kind::OpenSearch, Kind::Elasticsearch] {
+    for kind in BOTH {
         let server = Server::empty(kind);
         let source = since_1970();
         load(&server, &source);

@@ -6,7 +6,7 @@ use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
 use rollup_jobs::testing::EngineHarness;
 use serde_json::json;
 
-use crate::server::{Kind, Server};
+use crate::server::{BOTH, Kind, Server};
 use crate::tantivy_harness::{TantivyHarness, read_rollup};
 use crate::world::{FIELDS, World, assert_same, bare, expected, job, jobs, load, readings, rolled_up};
 
@@ -82,7 +82,7 @@ fn a_document_with_several_values_in_a_bucket_counts_again_on_opensearch() {
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn negative_zero_is_a_term_of_its_own_on_a_cluster() {
-    for kind in [Kind::OpenSearch, Kind::Elasticsearch] {
+    for kind in BOTH {
         let server = Server::empty(kind);
         server.create_index("sensor-1", &FIELDS);
         let document = |load: f64| rollup_jobs::engine::SourceDocument::new().date("timestamp", 0).double("load", load);

@@ -27,6 +27,8 @@ pub(crate) struct Server {
     primaries: Mutex<HashMap<String, usize>>,
 }
 
+pub(crate) const BOTH: [Kind; 2] = [Kind::OpenSearch, Kind::Elasticsearch];
+
 /// Where `tests/cluster/run` has started it.
 pub(crate) fn nodes(kind: Kind) -> Vec<String> {
     let variable = match kind {

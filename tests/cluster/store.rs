@@ -16,10 +16,8 @@ use rollup_jobs::{JobRecord, StoredState};
 use serde_json::json;
 
 use crate::scripted::{Forward, Reply, Scripted};
-use crate::server::{Kind, Server};
-use crate::world::job;
-
-const BOTH: [Kind; 2] = [Kind::OpenSearch, Kind::Elasticsearch];
+use crate::server::{BOTH, Kind, Server};
+use crate::world::{job, text};
 
 fn store_at(cluster: Cluster, owner: &str) -> ElasticsearchStore {
     ElasticsearchStore::with_options(cluster, ElasticsearchStoreOptions::new().owner(owner))
@@ -51,13 +49,6 @@ fn records(store: &dyn JobStore) -> Vec<JobRecord> {
         other => panic!("{other:?}"),
     };
     store.load().unwrap().into_iter().map(whole).collect()
-}
-
-fn text(error: &StoreError) -> String {
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 fn passes_the_suite(kind: Kind) {

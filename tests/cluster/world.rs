@@ -231,6 +231,12 @@ pub(crate) fn bare(mut documents: Documents) -> Documents {
     documents
 }
 
+/// An error with all that has caused it.
+pub(crate) fn text(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// The source on a server.
 pub(crate) fn load(server: &Server, source: &[SourceDocument]) {
     server.create_index("sensor-1", &FIELDS);

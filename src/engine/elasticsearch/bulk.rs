@@ -1,18 +1,18 @@
-//! Requests that write or delete many documents by id, and what became of each.
+//! Requests that write or delete many documents by id.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::version;
-use crate::cluster::Request;
+use crate::cluster::{Request, time_value};
 use crate::engine::JobContext;
 
 /// A `_bulk` without its lines, which the cluster itself gives up after `timeout`. It makes no index: not even deleting by version does.
 pub(super) fn request(alias: &str, timeout: Duration) -> Request {
     Request::post([alias, "_bulk"])
         .query("require_alias", "true")
-        .query("timeout", super::time_value(timeout))
+        .query("timeout", time_value(timeout))
         .query("filter_path", "errors,items.*.status,items.*.error")
 }
 
@@ -20,9 +20,4 @@ pub(super) fn request(alias: &str, timeout: Duration) -> Request {
 /// nothing that an earlier one still writes.
 pub(super) fn action(name: &str, id: &str, job: &JobContext) -> Value {
     json!({ name: { "_id": id, "version": version(job), "version_type": "external_gte" } })
-}
-
-/// What became of an item.
-pub(super) fn status(item: &Value) -> u16 {
-    item["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500)
 }

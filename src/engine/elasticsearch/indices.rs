@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::of_job;
-use crate::cluster::{Cause, Cluster, Failure, OfShards, Request};
+use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::engine::{FieldCapabilities, FieldType, JobContext, StopSignal};
 use crate::job::{IndexPattern, wildcard_match};
 
@@ -59,12 +59,6 @@ pub(super) fn resolve(
 /// Whether a pattern means an index although that is hidden: it names it, or matches it with a dot at the beginning.
 fn asks_for_hidden(pattern: &IndexPattern, index: &str) -> bool {
     pattern.items().any(|item| item == index || item.starts_with('.') && wildcard_match(item, index))
-}
-
-/// Makes everything visible that was written. A copy that was not refreshed would answer without it.
-pub(super) fn refresh(cluster: &Cluster, request: Request, stop: &StopSignal) -> Result<(), Failure> {
-    // Copies that are not assigned are not counted among those that failed, and answer nothing.
-    cluster.ask(request, stop)?.read::<OfShards>()?.shards.all_answered()
 }
 
 /// The types of `fields` in the indices of a pattern.

@@ -248,11 +248,6 @@ fn version(job: &JobContext) -> u64 {
     ABOVE_INTERNAL + job.ownership_epoch()
 }
 
-/// A duration as the cluster reads it.
-fn time_value(duration: Duration) -> String {
-    format!("{}ms", duration.as_millis())
-}
-
 /// A request for a job, in the name of whom it was put.
 fn of_job(job: &JobContext, request: Request) -> Request {
     request.identity(job.identity())

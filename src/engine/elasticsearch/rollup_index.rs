@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{bulk, failed, indices, of_job};
+use super::{bulk, failed, of_job};
 use crate::clock::{Deadline, SystemClock};
-use crate::cluster::{Answer, Cause, Cluster, Failure, Request};
+use crate::cluster::{Answer, Cause, Cluster, Failure, Request, add_write_alias, item_status};
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::RollupJobConfig;
 use crate::sync::{Arc, Mutex};
@@ -247,7 +247,7 @@ impl Visit<'_> {
 
     fn refresh(&self) -> Result<(), Failure> {
         let request = Request::post([self.job.config().rollup_index(), "_refresh"]);
-        indices::refresh(&self.rollups.cluster, self.in_time(request), &StopSignal::never())
+        self.rollups.cluster.refresh(self.in_time(request), &StopSignal::never())
     }
 
     /// Ids of documents of the job.
@@ -282,7 +282,7 @@ impl Visit<'_> {
         }
         let answer = self.ask(bulk::request(&alias(self.job), self.rollups.timeout).body(body.into_bytes()))?.json()?;
         for item in answer["items"].as_array().into_iter().flatten() {
-            let (status, error) = (bulk::status(&item["delete"]), &item["delete"]["error"]);
+            let (status, error) = (item_status(&item["delete"]), &item["delete"]["error"]);
             match status {
                 200..=299 => {}
                 // The document is gone already; or else the index is.
@@ -321,9 +321,7 @@ impl Visit<'_> {
         if found.has_alias {
             return Ok(());
         }
-        let (index, alias) = (self.job.config().rollup_index(), alias(self.job));
-        let add = json!({ "add": { "index": index, "alias": alias, "is_hidden": true, "is_write_index": true } });
-        let request = Request::post(["_aliases"]).json(&json!({ "actions": [add] }));
+        let request = add_write_alias(self.job.config().rollup_index(), &alias(self.job));
         self.ask(request).map_err(|failure| of_index(self.job, failure))?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
-use super::indices::{expression, refresh, resolve};
+use super::indices::{expression, resolve};
 use super::snapshot::Snapshot;
 use super::{Shared, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
@@ -84,7 +84,7 @@ impl Scan {
         let snapshot = if resolved.has_open {
             let indices = expression(pattern);
             if options.refresh {
-                refresh(cluster, of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
+                cluster.refresh(of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
             }
             shared.snapshots.open(job, &indices, options.keep_alive, stop)?
         } else {

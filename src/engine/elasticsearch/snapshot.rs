@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::of_job;
-use crate::cluster::{Answer, Cause, Cluster, Failure, Kind, Product, Request, Shards};
+use crate::cluster::{Answer, Cause, Cluster, Failure, Kind, Product, Request, Shards, time_value};
 use crate::engine::{JobContext, StopSignal};
 use crate::job::RunAs;
 use crate::sync::{Arc, Mutex, Weak};
@@ -62,7 +62,7 @@ impl Snapshots {
     ) -> Result<Snapshot, Failure> {
         let opened = self.reserve();
         let product = self.cluster.product(stop)?;
-        let keep_alive = super::time_value(keep_alive);
+        let keep_alive = time_value(keep_alive);
         let request = match product.kind {
             Kind::Elasticsearch => Request::post([indices, "_pit"]),
             Kind::OpenSearch => {
@@ -151,7 +151,7 @@ impl Snapshot {
                 held.is_read = true;
                 drop(held);
                 snapshots.used(slot);
-                body["pit"] = json!({ "id": id, "keep_alive": super::time_value(keep_alive) });
+                body["pit"] = json!({ "id": id, "keep_alive": time_value(keep_alive) });
                 Request::post(["_search"])
             }
             Self::Live(indices) => Request::post([indices, "_search"]),

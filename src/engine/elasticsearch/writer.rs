@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::rollup_index::{Standing, alias, of_index};
 use super::{Shared, bulk, of_job};
-use crate::cluster::{Cause, Failure};
+use crate::cluster::{Cause, Failure, item_status};
 use crate::engine::{
     CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
     WriteReport,
@@ -94,7 +94,7 @@ impl BulkWriter {
         }
         for (index, item) in items.iter().enumerate() {
             let item = &item["index"];
-            let status = bulk::status(item);
+            let status = item_status(item);
             if (200..300).contains(&status) {
                 continue;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use crate::cluster::{Answer, Cause, Cluster, Failure, OfShards, Request};
+use crate::cluster::{Answer, Cause, Cluster, Failure, Request, Shards, add_write_alias, item_status, time_value};
 use crate::stop_signal::StopSignal;
 
 /// The version of what is in the index. One with a higher version is another crate's, a newer one's.
@@ -83,9 +83,7 @@ impl Index {
             return Ok(());
         }
         // It may have been restored from a snapshot, which need not have the alias.
-        let add =
-            json!({ "add": { "index": self.name, "alias": self.alias, "is_hidden": true, "is_write_index": true } });
-        self.ask(Request::post(["_aliases"]).json(&json!({ "actions": [add] })), call.left()).map(drop)
+        self.ask(add_write_alias(&self.name, &self.alias), call.left()).map(drop)
     }
 
     fn find(&self, timeout: Duration) -> Result<Option<Value>, Failure> {
@@ -142,7 +140,7 @@ impl Index {
         }
         let request = Request::post([self.alias.as_str(), "_bulk"])
             .query("require_alias", "true")
-            .query("timeout", format!("{}ms", timeout.as_millis()))
+            .query("timeout", time_value(timeout))
             .query("filter_path", "items.*.status,items.*.error,items.*._seq_no,items.*._primary_term")
             .body(lines(changes));
         let items = self.ask(request, timeout).and_then(|answer| {
@@ -167,8 +165,8 @@ impl Index {
 
     /// Makes everything visible that was written.
     pub(super) fn refresh(&self, timeout: Duration) -> Result<(), Failure> {
-        let answer = self.ask(Request::post([self.name.as_str(), "_refresh"]), timeout)?;
-        answer.read::<OfShards>()?.shards.all_answered()
+        let request = Request::post([self.name.as_str(), "_refresh"]).timeout(timeout);
+        self.cluster.refresh(request, &StopSignal::never())
     }
 
     /// A page of the jobs' documents, in the order of their ids, after what the page before has said; and what this one says, if it is
@@ -190,9 +188,8 @@ impl Index {
             body["search_after"] = after.clone();
         }
         let request = Request::post([self.name.as_str(), "_search"]).query("allow_partial_search_results", "false");
-        let answer = self.ask(request.json(&body), timeout)?;
-        answer.read::<OfShards>()?.shards.all_answered()?;
-        let mut answer = answer.json()?;
+        let mut answer = self.ask(request.json(&body), timeout)?.json()?;
+        serde_json::from_value::<Shards>(answer["_shards"].take()).map_err(|_| unexpected())?.all_answered()?;
         if answer["timed_out"].as_bool() != Some(false) {
             return Err(Failure::new(Cause::Unavailable, "the search timed out on the server"));
         }
@@ -237,7 +234,7 @@ fn lines(changes: Vec<(String, Change)>) -> Vec<u8> {
 
 fn outcome(item: &Value) -> Outcome {
     let item = item.as_object().and_then(|item| Map::values(item).next()).unwrap_or(&Value::Null);
-    let status = item["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
+    let status = item_status(item);
     match (status, stamp(item)) {
         (200..=299, Some(stamp)) => Outcome::Done(stamp),
         _ => {

@@ -30,7 +30,6 @@ struct Lease {
 /// An ownership as its owner last left it.
 #[derive(Debug, Clone)]
 pub(super) struct Held {
-    pub(super) ownership: Ownership,
     lease: Lease,
     stamp: Stamp,
 }
@@ -39,6 +38,12 @@ pub(super) struct Held {
 pub(super) enum Tried {
     Owned(Held),
     Taken(Tenure),
+}
+
+impl Held {
+    pub(super) fn ownership(&self) -> Ownership {
+        Ownership::new(self.lease.epoch)
+    }
 }
 
 impl Lease {
@@ -64,10 +69,10 @@ pub(super) fn acquire(
     call.until_decided(|call| {
         let (stamp, epoch) = match find(index, call)? {
             // Written again, since a read is no proof that it stays.
-            Some(Held { lease, stamp, .. }) if lease.nonce == nonce => {
+            Some(Held { lease, stamp }) if lease.nonce == nonce => {
                 let lease = Lease { renewals: lease.renewals + 1, ..lease };
                 let written = write(index, Change::Replace(stamp, lease.source()), call)?;
-                return Ok(written.map(|stamp| Tried::Owned(owned(lease, stamp))));
+                return Ok(written.map(|stamp| Tried::Owned(Held { lease, stamp })));
             }
             Some(Held { lease, .. }) if !lease.released && lapsed != Some(&lease.tenure()) => {
                 return Ok(Some(Tried::Taken(lease.tenure())));
@@ -78,7 +83,7 @@ pub(super) fn acquire(
         let Ownership { epoch } = Ownership::after(epoch);
         let mine = Lease { owner: owner.to_owned(), nonce, epoch, renewals: 0, millis, released: false };
         let change = stamp.map_or(Change::Create(mine.source()), |stamp| Change::Replace(stamp, mine.source()));
-        Ok(write(index, change, call)?.map(|stamp| Tried::Owned(owned(mine, stamp))))
+        Ok(write(index, change, call)?.map(|stamp| Tried::Owned(Held { lease: mine, stamp })))
     })
 }
 
@@ -86,7 +91,7 @@ pub(super) fn acquire(
 pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call) -> Result<Option<Held>, Failure> {
     let mut current = Some(held.clone());
     call.until_decided(|call| {
-        let Held { lease, stamp, .. } = match current.take() {
+        let Held { lease, stamp } = match current.take() {
             Some(held) => held,
             None => match find(index, call)? {
                 Some(found) if found.lease.nonce == held.lease.nonce => found,
@@ -97,7 +102,7 @@ pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call
         };
         let lease = Lease { renewals: lease.renewals + 1, released, ..lease };
         let written = write(index, Change::Replace(stamp, lease.source()), call)?;
-        Ok(written.map(|stamp| Some(owned(lease, stamp))))
+        Ok(written.map(|stamp| Some(Held { lease, stamp })))
     })
 }
 
@@ -117,14 +122,10 @@ fn lost(owner: &str) -> StoreError {
     StoreError::lost_ownership(format!("the store belongs to {owner} now"))
 }
 
-fn owned(lease: Lease, stamp: Stamp) -> Held {
-    Held { ownership: Ownership::new(lease.epoch), lease, stamp }
-}
-
 fn find(index: &Index, call: &Call) -> Result<Option<Held>, Failure> {
     let found = index.read(&[ID.to_owned()], call.left())?.into_iter().flatten().next();
     let read = |Stored { source, stamp, .. }| match serde_json::from_value(source) {
-        Ok(lease) => Ok(owned(lease, stamp)),
+        Ok(lease) => Ok(Held { lease, stamp }),
         Err(error) => Err(Failure::new(Cause::Refused, format!("what it says of its owner is damaged: {error}"))),
     };
     found.map(read).transpose()

@@ -249,18 +249,18 @@ impl ElasticsearchStore {
 
     /// Creates the record's document: `None` if there is one that is not this one.
     fn create(&self, record: &JobRecord, call: &mut Call) -> Result<Option<Stamp>, Failure> {
-        let id = document_id(record.id());
+        let (id, source) = (document_id(record.id()), source(record));
         call.until_decided(|call| {
             self.ready(call)?;
             if let Some(found) = self.index.read(std::slice::from_ref(&id), call.left())?.into_iter().flatten().next() {
-                if found.source != source(record) {
+                if found.source != source {
                     return Ok(Some(None));
                 }
                 // It was created, and the answer lost. Written again, since a read is no proof that it stays.
-                let again = self.index.change_one(&id, Change::Replace(found.stamp, source(record)), call.half())?;
+                let again = self.index.change_one(&id, Change::Replace(found.stamp, source.clone()), call.half())?;
                 return Ok(again.map(Some));
             }
-            let created = self.index.change_one(&id, Change::Create(source(record)), call.half())?;
+            let created = self.index.change_one(&id, Change::Create(source.clone()), call.half())?;
             Ok(created.map(Some))
         })
     }
@@ -284,7 +284,7 @@ impl ElasticsearchStore {
     }
 
     fn remove_at(&self, id: &str, call: &mut Call) -> Result<Result<(), StoreError>, Failure> {
-        let epoch = self.held.lock().as_ref().map(|held| held.ownership.epoch);
+        let epoch = self.held.lock().as_ref().map(|held| held.ownership().epoch);
         call.until_decided(|call| {
             self.ready(call)?;
             let Some(known) = self.look(&[id], call)?.remove(id) else {
@@ -356,7 +356,7 @@ impl ElasticsearchStore {
 
     /// Renews the lease, or lets it go.
     fn change_lease(&self, ownership: Ownership, released: bool) -> Result<(), StoreError> {
-        let held = self.held.lock().clone().filter(|held| held.ownership == ownership);
+        let held = self.held.lock().clone().filter(|held| held.ownership() == ownership);
         let lost = || lease::lost_to_whom(&self.index, &self.call());
         let held = held.ok_or_else(lost)?;
         let changed =
@@ -364,7 +364,7 @@ impl ElasticsearchStore {
         let changed = changed.ok_or_else(lost)?;
         // Another manager may have taken it over meanwhile, by this very store.
         let mut held = self.held.lock();
-        if held.as_ref().is_some_and(|held| held.ownership == ownership) {
+        if held.as_ref().is_some_and(|held| held.ownership() == ownership) {
             *held = (!released).then_some(changed);
         }
         Ok(())
@@ -415,7 +415,7 @@ impl JobStore for ElasticsearchStore {
             Tried::Taken(tenure) => return Ok(Acquired::Held(tenure)),
             Tried::Owned(held) => held,
         };
-        let ownership = held.ownership;
+        let ownership = held.ownership();
         *self.held.lock() = Some(held);
         self.known.lock().clear();
         if let Err(error) = self.claim(ownership) {
