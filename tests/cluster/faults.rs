@@ -449,7 +449,7 @@ fn nodes_that_are_killed() {
             }
         });
         let world = World::new(meddling);
-        let config = job("sensor").terms(["node"]).page_size(10).build().unwrap();
+        let config = job("sensor").terms(["node"]).page_size(15).build().unwrap();
         world.put(&config);
         server.put("rolled/_settings", json!({ "index.number_of_replicas": 2 }));
         server.get("_cluster/health?wait_for_status=green&timeout=60s");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authority;
+mod bulks;
 #[path = "../kill/child_process.rs"]
 #[allow(
     clippy::missing_panics_doc,

@@ -50,6 +50,7 @@ pub struct ElasticsearchOptions {
     points_in_time: usize,
     keep_alive: Duration,
     bulk_bytes: usize,
+    concurrent_bulks: usize,
     bulk_timeout: Duration,
     skip_closed: bool,
 }
@@ -61,6 +62,7 @@ impl Default for ElasticsearchOptions {
             points_in_time: 20,
             keep_alive: Duration::from_mins(5),
             bulk_bytes: 5 << 20,
+            concurrent_bulks: 2,
             bulk_timeout: Duration::from_secs(20),
             skip_closed: true,
         }
@@ -111,6 +113,14 @@ impl ElasticsearchOptions {
     #[must_use]
     pub fn bulk_bytes(mut self, bytes: usize) -> Self {
         self.bulk_bytes = bytes.max(1);
+        self
+    }
+
+    /// Among how many `_bulk` requests a page is divided that are on their way at once, at least one: while one is written to the replicas
+    /// the cluster writes the next to the primaries. Default: 2.
+    #[must_use]
+    pub fn concurrent_bulks(mut self, most: usize) -> Self {
+        self.concurrent_bulks = most.max(1);
         self
     }
 

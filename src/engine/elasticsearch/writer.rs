@@ -1,12 +1,13 @@
 //! A turn's writer: documents go to the cluster by `_bulk`, by id, and what became of each is looked at.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::rollup_index::{Standing, alias, of_index};
 use super::{Shared, bulk, of_job};
-use crate::cluster::{Cause, Failure, item_status};
+use crate::cluster::{Cause, Failure, Pending, item_status};
 use crate::engine::{
     CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
     WriteReport,
@@ -16,6 +17,8 @@ use crate::sync::Arc;
 
 /// How much longer than the cluster itself is waited for its answer to a bulk.
 const GRACE: Duration = Duration::from_secs(1);
+/// So few documents are not divided among requests.
+const WORTH_A_BULK: usize = 10;
 
 pub(super) struct BulkWriter {
     shared: Arc<Shared>,
@@ -25,11 +28,17 @@ pub(super) struct BulkWriter {
     bytes: usize,
 }
 
-/// A bulk that was sent.
-struct Sent {
+/// A bulk that is on its way.
+struct Bulk {
     documents: usize,
-    rejected: Vec<RejectedItem>,
+    bytes: usize,
+    pending: Pending,
 }
+
+/// The bulks that are on their way, the first documents first. Each is waited for, whatever became of the others: what the cluster has
+/// accepted it may still write, after whoever had sent it has begun again.
+#[derive(Default)]
+struct Underway(VecDeque<Bulk>);
 
 impl BulkWriter {
     pub(super) fn new(shared: Arc<Shared>, job: &JobContext) -> Self {
@@ -37,17 +46,18 @@ impl BulkWriter {
         Self { shared, job: job.clone(), alias: alias(job), bytes }
     }
 
-    /// Writes documents, from the first on, as many as one request may have.
-    fn send(&mut self, documents: RolledUpDocuments<'_>) -> Result<Sent, EngineError> {
-        loop {
-            let (body, count) = self.body(documents);
-            let bytes = body.len();
-            match self.ask(body) {
-                Ok(answer) => return self.items(&answer, count),
-                Err(failure) if failure.cause() == Cause::TooMuch && count > 1 => self.bytes = (bytes / 2).max(1),
-                Err(failure) => return Err(self.failed(failure)),
-            }
-        }
+    /// Sends documents, from the first on, as many as one request may have.
+    fn send(&self, documents: RolledUpDocuments<'_>) -> Bulk {
+        let Shared { cluster, options, .. } = &*self.shared;
+        let (body, documents) = self.body(documents);
+        let bytes = body.len();
+        let request = bulk::request(&self.alias, options.bulk_timeout).timeout(options.bulk_timeout + GRACE).body(body);
+        Bulk { documents, bytes, pending: cluster.send(of_job(&self.job, request)) }
+    }
+
+    /// How many documents a request has, so that as many requests as may be on their way share a page.
+    fn share(&self, documents: usize) -> usize {
+        documents.div_ceil(self.shared.options.concurrent_bulks).max(WORTH_A_BULK)
     }
 
     /// The lines of a request: one document at least.
@@ -77,15 +87,8 @@ impl BulkWriter {
         (body, count)
     }
 
-    /// A bulk that is on its way is waited for, also by a stop: the cluster may have taken it.
-    fn ask(&self, body: Vec<u8>) -> Result<Value, Failure> {
-        let Shared { cluster, options, .. } = &*self.shared;
-        let request = bulk::request(&self.alias, options.bulk_timeout).timeout(options.bulk_timeout + GRACE).body(body);
-        cluster.ask(of_job(&self.job, request), &StopSignal::never())?.json()
-    }
-
     /// What became of each document.
-    fn items(&self, answer: &Value, documents: usize) -> Result<Sent, EngineError> {
+    fn items(&self, answer: &Value, documents: usize) -> Result<Vec<RejectedItem>, EngineError> {
         let mut rejected = Vec::new();
         let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         if items.len() != documents {
@@ -109,7 +112,7 @@ impl BulkWriter {
                 _ => rejected.push(RejectedItem { index, error: of_index(&self.job, failure) }),
             }
         }
-        Ok(Sent { documents, rejected })
+        Ok(rejected)
     }
 
     /// Where the index is not found, it is looked for: the alias alone may be gone, and is there again then.
@@ -127,13 +130,29 @@ impl BulkWriter {
 
 impl RollupWriter for BulkWriter {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        let (mut taken, mut rejected) = (0, Vec::new());
-        while taken < documents.len() && rejected.is_empty() && !stop.is_stopped() {
-            let sent = self.send(documents.slice(taken..documents.len()))?;
-            rejected.extend(sent.rejected.into_iter().map(|item| RejectedItem { index: item.index + taken, ..item }));
-            taken += sent.documents;
+        let (share, most) = (self.share(documents.len()), self.shared.options.concurrent_bulks);
+        let (mut sent, mut taken, mut rejected) = (0, 0, Vec::new());
+        let mut underway = Underway::default();
+        loop {
+            while sent < documents.len() && underway.0.len() < most && rejected.is_empty() && !stop.is_stopped() {
+                let bulk = self.send(documents.slice(sent..documents.len().min(sent + share)));
+                sent += bulk.documents;
+                underway.0.push_back(bulk);
+            }
+            let Some(bulk) = underway.0.pop_front() else { return Ok(WriteReport::with_rejected(taken, rejected)) };
+            match bulk.pending.answer(&StopSignal::never()).and_then(|answer| answer.json()) {
+                Ok(answer) => {
+                    let items = self.items(&answer, bulk.documents)?;
+                    rejected.extend(items.into_iter().map(|item| RejectedItem { index: item.index + taken, ..item }));
+                    taken += bulk.documents;
+                }
+                Err(failure) if failure.cause() == Cause::TooMuch && bulk.documents > 1 => {
+                    underway = Underway::default();
+                    (self.bytes, sent) = ((bulk.bytes / 2).max(1), taken);
+                }
+                Err(failure) => return Err(self.failed(failure)),
+            }
         }
-        Ok(WriteReport::with_rejected(taken, rejected))
     }
 
     /// What was taken is durable already. But an index that was deleted, and made anew by somebody else, has only a part of it.
@@ -146,6 +165,14 @@ impl RollupWriter for BulkWriter {
                     "rollup index [{index}] is not the one that was prepared (any more)"
                 )))
             }
+        }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        for bulk in self.0.drain(..) {
+            let _ = bulk.pending.answer(&StopSignal::never());
         }
     }
 }
