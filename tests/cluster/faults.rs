@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use reqwest::Method;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
+use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::engine::{Engine, SourceDocument, SourceValue};
 use rollup_jobs::{DeleteOptions, JobError, JobStatus, RollupJobConfig, RunOutcome, StopOptions};
 use serde_json::json;
 
 use crate::meddling::{Call, Meddling};
 use crate::server::{BOTH, Kind, Server};
-use crate::world::{FIELDS, World, assert_same, expected, job, load, readings, rolled_up};
+use crate::world::{FIELDS, World, assert_same, causes, engine, expected, job, load, readings, rolled_up};
 
 /// Twelve pages or so.
 fn config() -> RollupJobConfig {
@@ -22,14 +22,6 @@ fn config() -> RollupJobConfig {
 
 fn source() -> Vec<SourceDocument> {
     readings(2_000, true)
-}
-
-fn engine(server: &Server) -> Arc<dyn Engine> {
-    Arc::new(ElasticsearchEngine::new(server.cluster()))
-}
-
-fn causes(status: &JobStatus) -> String {
-    status.last_errors().iter().flat_map(JobError::causes).cloned().collect::<Vec<_>>().join("; ")
 }
 
 /// Runs the job while `meddle` has its way: the run ends well, and all documents are there.
@@ -292,104 +284,6 @@ fn a_red_source_index_is_waited_for() {
         server.put("sensor-2/_settings", json!({ "index.routing.allocation.require._name": null }));
         server.get("_cluster/health/sensor-2?wait_for_status=yellow&timeout=30s");
         server.map("sensor-2", &FIELDS);
-        server.add("sensor-2", second);
-        world.run_well("sensor");
-        assert_same(&rolled_up(&server), &expected(&source, &[config()]));
-    }
-}
-
-/// A closed index is skipped, as Elasticsearch does; an alias is followed, also when it is switched in the middle of a run.
-#[test]
-#[ignore = "needs a cluster: tests/cluster/run"]
-fn closed_indices_and_aliases() {
-    for kind in BOTH {
-        let server = Arc::new(Server::empty(kind));
-        let source = source();
-        for index in ["old", "new", "closed-1"] {
-            server.create_index(index, &FIELDS);
-            server.add(index, &source);
-        }
-        server.ask(Method::POST, "closed-1/_close", None);
-        server.put("old/_alias/sensor-all", json!({}));
-        let meddled = Arc::clone(&server);
-        let meddling = Meddling::new(engine(&server), move |call, number| {
-            if (call, number) == (Call::Write, 3) {
-                let (remove, add) = (
-                    json!({ "index": "old", "alias": "sensor-all" }),
-                    json!({ "index": "new", "alias": "sensor-all" }),
-                );
-                meddled.post("_aliases", json!({ "actions": [{ "remove": remove }, { "add": add }] }));
-                meddled.ask(Method::DELETE, "old", None);
-            }
-        });
-        let world = World::new(meddling);
-        let config = job("sensor").index_pattern("sensor-*,closed-*").terms(["node"]).page_size(50).build().unwrap();
-        world.put(&config);
-        let status = world.run_well("sensor");
-        assert_eq!(status.notice().unwrap().text(), "closed indices are left out: closed-1");
-        assert_same(&rolled_up(&server), &expected(&source, &[self::config()]));
-
-        let options = ElasticsearchOptions::new().skip_closed(false);
-        let world = World::new(Arc::new(ElasticsearchEngine::with_options(server.cluster(), options)));
-        world.put(&job("strict").index_pattern("sensor-*,closed-*").build().unwrap());
-        let (outcome, status) = world.run("strict");
-        assert_eq!(outcome, RunOutcome::Failed);
-        assert!(causes(&status).contains("closed: [closed-1]; open them, or leave them out"), "{}", causes(&status));
-
-        // One that is named is not left out.
-        server.ask(Method::POST, "closed-1/_open", None);
-        let world = World::new(self::engine(&server));
-        world.put(&job("named").index_pattern("closed-1").build().unwrap());
-        server.ask(Method::POST, "closed-1/_close", None);
-        let (outcome, status) = world.run("named");
-        assert_eq!(outcome, RunOutcome::Failed);
-        assert!(causes(&status).contains("closed: [closed-1]"), "{}", causes(&status));
-    }
-}
-
-/// A wildcard does not mean what is hidden, and a name does.
-#[test]
-#[ignore = "needs a cluster: tests/cluster/run"]
-fn hidden_indices() {
-    for kind in BOTH {
-        let server = Server::empty(kind);
-        load(&server, &source());
-        server.put("hidden-1", json!({ "settings": { "index": { "hidden": true } } }));
-        server.map("hidden-1", &FIELDS);
-        server.add("hidden-1", &source());
-        let world = World::new(engine(&server));
-        for (id, pattern, count) in
-            [("beside", "sensor-*,hidden-*", 1), ("named", "hidden-1", 1), ("both", "sensor-*,hidden-1", 2)]
-        {
-            world.put(&job(id).index_pattern(pattern).build().unwrap());
-            let processed = world.run_well(id).stats().documents_processed();
-            let dated =
-                source().iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count();
-            assert_eq!(processed, (count * dated) as u64, "{kind:?} {id}");
-        }
-    }
-}
-
-/// One index has milliseconds, the other nanoseconds.
-#[test]
-#[ignore = "needs a cluster: tests/cluster/run"]
-fn a_date_beside_a_date_in_nanoseconds() {
-    for kind in BOTH {
-        let server = Server::empty(kind);
-        // The nanoseconds begin in 1970.
-        let millis = |value: &SourceValue| if let SourceValue::Date(millis) = value { *millis } else { 0 };
-        let is_late = |document: &SourceDocument| {
-            document.fields().all(|(_, values)| values.iter().all(|value| millis(value) >= 0))
-        };
-        let source: Vec<_> = source().into_iter().filter(is_late).collect();
-        let (first, second) = source.split_at(source.len() / 2);
-        server.create_index("sensor-1", &FIELDS);
-        server.add("sensor-1", first);
-        // Where the other one is there already the job is refused, as by Elasticsearch.
-        let world = World::new(engine(&server));
-        world.put(&config());
-        server.put("sensor-2", json!({ "mappings": { "properties": { "timestamp": { "type": "date_nanos", "format": "epoch_millis" } } } }));
-        server.map("sensor-2", &FIELDS[1..]);
         server.add("sensor-2", second);
         world.run_well("sensor");
         assert_same(&rolled_up(&server), &expected(&source, &[config()]));

@@ -23,6 +23,7 @@ mod proxy;
 mod same_documents;
 mod scripted;
 mod server;
+mod sources;
 mod store;
 mod suite;
 #[path = "../it/tantivy_harness.rs"]

@@ -5,12 +5,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
 use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::documents_of;
 use rollup_jobs::{
-    DateHistogram, Histogram, JobStatus, Metric, Observer, RetryOptions, RollupJobConfig, RollupJobConfigBuilder,
-    RollupJobManager, RunEnded, RunOutcome,
+    DateHistogram, Histogram, JobError, JobStatus, Metric, Observer, RetryOptions, RollupJobConfig,
+    RollupJobConfigBuilder, RollupJobManager, RunEnded, RunOutcome,
 };
 use serde_json::{Value, json};
 
@@ -231,10 +232,20 @@ pub(crate) fn bare(mut documents: Documents) -> Documents {
     documents
 }
 
+/// What has gone wrong in a job's runs.
+pub(crate) fn causes(status: &JobStatus) -> String {
+    status.last_errors().iter().flat_map(JobError::causes).cloned().collect::<Vec<_>>().join("; ")
+}
+
 /// An error with all that has caused it.
 pub(crate) fn text(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// An engine with the default options.
+pub(crate) fn engine(server: &Server) -> Arc<dyn Engine> {
+    Arc::new(ElasticsearchEngine::new(server.cluster()))
 }
 
 /// The source on a server.

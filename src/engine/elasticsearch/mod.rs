@@ -14,8 +14,8 @@
 //! * OpenSearch and Elasticsearch 7 count a document with several values in a field again for each further value in the same bucket;
 //!   Elasticsearch 9 counts it once.
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
-//! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, or
-//!   [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
+//! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, its alias or its data
+//!   stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
 //! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made anew by the
 //!   next write.
 
@@ -100,8 +100,8 @@ impl ElasticsearchOptions {
         self
     }
 
-    /// Whether a closed index that a wildcard of the pattern matches is left out, and named in the job's status; if not, the run ends with
-    /// that reason. What is in it is never rolled up later, unless it is opened before its buckets are due. Default: yes, as in
+    /// Whether a closed index that a wildcard of the pattern matches, or whose alias or data stream it matches, is left out, and named in
+    /// the job's status; if not, the run ends with that reason. What is in it is never rolled up later, unless it is opened before its buckets are due. Default: yes, as in
     /// Elasticsearch.
     #[must_use]
     pub fn skip_closed(mut self, skip: bool) -> Self {

@@ -75,12 +75,7 @@ impl Scan {
     ) -> Result<Self, Failure> {
         let (cluster, options, pattern) = (&shared.cluster, &shared.options, job.config().index_pattern());
         let resolved = resolve(cluster, job, pattern, stop)?;
-        let closed = resolved.closed.join(", ");
-        let names_one = pattern.items().any(|item| resolved.closed.iter().any(|closed| closed == item));
-        if names_one || !closed.is_empty() && !options.skip_closed {
-            let text = format!("closed: [{closed}]; open them, or leave them out of the pattern");
-            return Err(Failure::new(Cause::Refused, text));
-        }
+        resolved.allows(options.skip_closed)?;
         let snapshot = if resolved.has_open {
             let indices = expression(pattern);
             if options.refresh {
@@ -99,7 +94,8 @@ impl Scan {
             ahead: None,
             size: shared.page_sizes.of(job),
             went_well: 0,
-            notice: (!closed.is_empty()).then(|| format!("closed indices are left out: {closed}")),
+            notice: (!resolved.closed.is_empty())
+                .then(|| format!("closed indices are left out: {}", resolved.closed.join(", "))),
             skipped: None,
             is_done: false,
         })

@@ -1,0 +1,169 @@
+//! What a pattern means, and what is in its indices: closed and hidden ones, aliases, data streams, kinds of dates.
+
+use std::sync::Arc;
+
+use reqwest::Method;
+use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
+use rollup_jobs::engine::{SourceDocument, SourceValue};
+use rollup_jobs::{RollupJobConfig, RunOutcome};
+use serde_json::json;
+
+use crate::meddling::{Call, Meddling};
+use crate::server::{BOTH, Server};
+use crate::world::{FIELDS, World, assert_same, causes, engine, expected, job, load, readings, rolled_up, text};
+
+/// Twelve pages or so.
+fn config() -> RollupJobConfig {
+    job("sensor").terms(["node"]).page_size(50).build().unwrap()
+}
+
+fn source() -> Vec<SourceDocument> {
+    readings(2_000, true)
+}
+
+/// A closed index is skipped, as Elasticsearch does; an alias is followed, also when it is switched in the middle of a run.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn closed_indices_and_aliases() {
+    for kind in BOTH {
+        let server = Arc::new(Server::empty(kind));
+        let source = source();
+        for index in ["old", "new", "closed-1"] {
+            server.create_index(index, &FIELDS);
+            server.add(index, &source);
+        }
+        server.ask(Method::POST, "closed-1/_close", None);
+        server.put("old/_alias/sensor-all", json!({}));
+        let meddled = Arc::clone(&server);
+        let meddling = Meddling::new(engine(&server), move |call, number| {
+            if (call, number) == (Call::Write, 3) {
+                let (remove, add) = (
+                    json!({ "index": "old", "alias": "sensor-all" }),
+                    json!({ "index": "new", "alias": "sensor-all" }),
+                );
+                meddled.post("_aliases", json!({ "actions": [{ "remove": remove }, { "add": add }] }));
+                meddled.ask(Method::DELETE, "old", None);
+            }
+        });
+        let world = World::new(meddling);
+        world.put(&job("sensor").index_pattern("sensor-*,closed-*").terms(["node"]).page_size(50).build().unwrap());
+        let status = world.run_well("sensor");
+        assert_eq!(status.notice().unwrap().text(), "closed indices are left out: closed-1");
+        assert_same(&rolled_up(&server), &expected(&source, &[config()]));
+
+        let options = ElasticsearchOptions::new().skip_closed(false);
+        let world = World::new(Arc::new(ElasticsearchEngine::with_options(server.cluster(), options)));
+        world.put(&job("strict").index_pattern("sensor-*,closed-*").build().unwrap());
+        let (outcome, status) = world.run("strict");
+        assert_eq!(outcome, RunOutcome::Failed);
+        assert!(causes(&status).contains("closed: [closed-1]; open them, or leave them out"), "{}", causes(&status));
+
+        // One that is named is not left out.
+        server.ask(Method::POST, "closed-1/_open", None);
+        let world = World::new(engine(&server));
+        world.put(&job("named").index_pattern("closed-1").build().unwrap());
+        server.ask(Method::POST, "closed-1/_close", None);
+        let (outcome, status) = world.run("named");
+        assert_eq!(outcome, RunOutcome::Failed);
+        assert!(causes(&status).contains("closed: [closed-1]"), "{}", causes(&status));
+    }
+}
+
+/// By a wildcard they are left out, by name the run ends.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn closed_members_of_aliases() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        let source = source();
+        for index in ["open", "closed"] {
+            server.create_index(index, &FIELDS);
+            server.add(index, &source);
+            server.put(&format!("{index}/_alias/sensor-all"), json!({}));
+        }
+        server.put("closed/_alias/sensor-none", json!({}));
+        // Together more than a URL may have.
+        let long = |number| format!("long-{number:02}-{}", "x".repeat(230));
+        for number in 0..20 {
+            let settings = json!({ "number_of_replicas": 0 });
+            server.put(&long(number), json!({ "settings": settings, "aliases": { "sensor-all": {} } }));
+        }
+        let patterns =
+            [("sensor-*,-long-19-*,-closed", None), ("sensor-*,-long*", Some("closed")), ("*-none", Some("closed"))];
+        let id_of = |pattern: &str| pattern.replace(['*', ','], "_");
+        let world = World::new(engine(&server));
+        for (pattern, _) in patterns {
+            world.put(&job(&id_of(pattern)).index_pattern(pattern).build().unwrap());
+        }
+        world.put(&config());
+        for index in ["closed", &long(19)] {
+            server.ask(Method::POST, &format!("{index}/_close"), None);
+        }
+        let left_out = |closed: &str| format!("closed indices are left out: {closed}");
+        let status = world.run_well("sensor");
+        assert_eq!(status.notice().unwrap().text(), left_out(&format!("closed, {}", long(19))));
+        assert_same(&rolled_up(&server), &expected(&source, &[config()]));
+        for (pattern, closed) in patterns {
+            let status = world.run_well(&id_of(pattern));
+            assert_eq!(status.notice().map(|notice| notice.text().to_owned()), closed.map(left_out), "{pattern}");
+        }
+
+        let error = world.manager.put(job("named").index_pattern("sensor-none,open").build().unwrap()).unwrap_err();
+        assert!(text(&error).contains("closed: [closed]; open them, or leave them out"), "{}", text(&error));
+        server.ask(Method::POST, "closed/_open", None);
+        world.put(&job("named").index_pattern("sensor-none,open").build().unwrap());
+        server.ask(Method::POST, "closed/_close", None);
+        let (outcome, status) = world.run("named");
+        assert_eq!(outcome, RunOutcome::Failed);
+        assert!(causes(&status).contains("closed: [closed]; open them"), "{}", causes(&status));
+    }
+}
+
+/// A wildcard does not mean what is hidden, and a name does.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn hidden_indices() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        load(&server, &source());
+        server.put("hidden-1", json!({ "settings": { "index": { "hidden": true } } }));
+        server.map("hidden-1", &FIELDS);
+        server.add("hidden-1", &source());
+        let world = World::new(engine(&server));
+        for (id, pattern, count) in
+            [("beside", "sensor-*,hidden-*", 1), ("named", "hidden-1", 1), ("both", "sensor-*,hidden-1", 2)]
+        {
+            world.put(&job(id).index_pattern(pattern).build().unwrap());
+            let processed = world.run_well(id).stats().documents_processed();
+            let dated =
+                source().iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count();
+            assert_eq!(processed, (count * dated) as u64, "{kind:?} {id}");
+        }
+    }
+}
+
+/// One index has milliseconds, the other nanoseconds.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn a_date_beside_a_date_in_nanoseconds() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        // The nanoseconds begin in 1970.
+        let millis = |value: &SourceValue| if let SourceValue::Date(millis) = value { *millis } else { 0 };
+        let is_late = |document: &SourceDocument| {
+            document.fields().all(|(_, values)| values.iter().all(|value| millis(value) >= 0))
+        };
+        let source: Vec<_> = source().into_iter().filter(is_late).collect();
+        let (first, second) = source.split_at(source.len() / 2);
+        server.create_index("sensor-1", &FIELDS);
+        server.add("sensor-1", first);
+        // Where the other one is there already the job is refused, as by Elasticsearch.
+        let world = World::new(engine(&server));
+        world.put(&config());
+        server.put("sensor-2", json!({ "mappings": { "properties": { "timestamp": { "type": "date_nanos", "format": "epoch_millis" } } } }));
+        server.map("sensor-2", &FIELDS[1..]);
+        server.add("sensor-2", second);
+        world.run_well("sensor");
+        assert_same(&rolled_up(&server), &expected(&source, &[config()]));
+    }
+}
