@@ -58,6 +58,9 @@ impl Server {
     }
 
     fn delete_all(&self) {
+        if self.kind == Kind::OpenSearch {
+            self.ask(Method::DELETE, "_data_stream/*", None);
+        }
         let indices = self.get("_cat/indices?format=json&h=index&expand_wildcards=all");
         for index in indices.as_array().unwrap() {
             self.ask(Method::DELETE, index["index"].as_str().unwrap(), None);

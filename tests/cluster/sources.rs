@@ -5,12 +5,14 @@ use std::sync::Arc;
 use reqwest::Method;
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
 use rollup_jobs::engine::{SourceDocument, SourceValue};
-use rollup_jobs::{RollupJobConfig, RunOutcome};
+use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RunOutcome};
 use serde_json::json;
 
 use crate::meddling::{Call, Meddling};
-use crate::server::{BOTH, Server};
-use crate::world::{FIELDS, World, assert_same, causes, engine, expected, job, load, readings, rolled_up, text};
+use crate::server::{BOTH, Kind, Server};
+use crate::world::{
+    FIELDS, World, assert_same, causes, engine, expected, job, load, readings, rolled_up, rolled_up_into, text,
+};
 
 /// Twelve pages or so.
 fn config() -> RollupJobConfig {
@@ -119,6 +121,32 @@ fn closed_members_of_aliases() {
     }
 }
 
+/// The Elasticsearch that is tested against is without data streams.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn closed_members_of_data_streams() {
+    let server = Server::empty(Kind::OpenSearch);
+    let date = json!({ "properties": { "timestamp": { "type": "date", "format": "epoch_millis" } } });
+    let stream = json!({ "timestamp_field": { "name": "timestamp" } });
+    let template = json!({ "index_patterns": ["stream-*"], "data_stream": stream, "template": { "mappings": date } });
+    server.put("_index_template/stream", template);
+    server.ask(Method::PUT, "_data_stream/stream-a", None);
+    server.ask(Method::POST, "stream-a/_rollover", None);
+    let world = World::new(engine(&server));
+    let config = DateHistogram::fixed_interval("timestamp", "1h");
+    let config =
+        RollupJobConfig::builder("stream").index_pattern("stream-*").rollup_index("rolled").date_histogram(config);
+    world.put(&config.cron("0 0 0 1 1 ? 2090").page_size(10).build().unwrap());
+    for (at, instant) in [1_000, 2_000_000, 10_000_000].into_iter().enumerate() {
+        server.post(&format!("stream-a/_create/{at}?refresh=true"), json!({ "timestamp": instant }));
+    }
+    let status = world.run_well("stream");
+    assert_eq!((status.stats().rollups_indexed(), status.notice()), (2, None));
+    server.ask(Method::POST, ".ds-stream-a-000001/_close", None);
+    let status = world.run_well("stream");
+    assert_eq!(status.notice().unwrap().text(), "closed indices are left out: .ds-stream-a-000001");
+}
+
 /// A wildcard does not mean what is hidden, and a name does.
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
@@ -165,5 +193,36 @@ fn a_date_beside_a_date_in_nanoseconds() {
         server.add("sensor-2", second);
         world.run_well("sensor");
         assert_same(&rolled_up(&server), &expected(&source, &[config()]));
+    }
+}
+
+/// OpenSearch has a way of its own for dates without anything else, which fails on a last page.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn dates_in_their_order() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        server.create_index("sensor-1", &FIELDS);
+        let at = |hour: i64| SourceDocument::new().date("timestamp", hour * 3_600_000 + 1).integer("level", hour);
+        let source: Vec<_> = (0..6).map(at).collect();
+        // Each in a segment of its own.
+        for document in source.chunks(1) {
+            server.add("sensor-1", document);
+        }
+        let world = World::new(engine(&server));
+        for (number, page_size) in [1, 2, 4, 100].into_iter().enumerate() {
+            for metrics in [&[][..], &[Metric::Min, Metric::ValueCount]] {
+                let index = format!("rolled-{number}-{}", metrics.len());
+                let mut job = RollupJobConfig::builder(&index).index_pattern("sensor-1").rollup_index(&index);
+                if !metrics.is_empty() {
+                    job = job.metric("level", metrics.iter().copied());
+                }
+                let job = job.date_histogram(DateHistogram::fixed_interval("timestamp", "2h")).page_size(page_size);
+                let job = job.cron("0 0 0 1 1 ? 2090").build().unwrap();
+                world.put(&job);
+                world.run_well(job.id());
+                assert_same(&rolled_up_into(&server, &index), &expected(&source, &[job]));
+            }
+        }
     }
 }
