@@ -6,7 +6,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use super::put::prepare;
-use super::{Broken, Entry, Registry, RollupJobManager};
+use super::{Broken, Entry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, EngineErrorKind, JobContext};
 use crate::indexer::{Indexer, Settings};
@@ -189,7 +189,7 @@ impl RollupJobManagerBuilder {
             NotAcquired::Store(source) => OpenError::Store(source),
         })?;
         let indexer = Indexer::start(engine, store, clock, observers, settings, claim).map_err(OpenError::Threads)?;
-        let manager = RollupJobManager { indexer, registry: RwLock::new(Registry::default()) };
+        let manager = RollupJobManager { indexer, registry: RwLock::default(), is_shut_down: Arc::default() };
         // Should it fail, the manager goes as any other does: it ends its threads, and lets the next owner in.
         manager.load()?;
         Ok(manager)

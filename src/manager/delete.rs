@@ -1,7 +1,7 @@
 //! Delete: only a stopped job, in one step with the check.
 
 use super::stop::{StopError, StopOptions};
-use super::{Entry, Missing, RollupJobManager, Shutdown};
+use super::{Entry, Missing, RollupJobManager};
 use crate::engine::{CommittedCheckpoint, EngineError};
 use crate::indexer::Job;
 use crate::job::JobState;
@@ -210,7 +210,7 @@ impl RollupJobManager {
     fn delete_unreadable(&self, job_id: &str) -> Result<(), DeleteError> {
         let broken = {
             let mut registry = self.registry.write();
-            if registry.shutdown != Shutdown::No {
+            if registry.is_closed {
                 return Err(DeleteError::ShutDown { job_id: job_id.to_owned() });
             }
             match registry.entries.get_mut(job_id) {

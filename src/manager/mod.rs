@@ -36,7 +36,7 @@ pub use trigger::{TriggerError, Triggered};
 use crate::engine::Engine;
 use crate::indexer::{Indexer, Job};
 use crate::store::JobStore;
-use crate::sync::{Arc, RwLock};
+use crate::sync::{Arc, Monitor, RwLock};
 
 /// Owns rollup jobs and the threads that run them.
 ///
@@ -78,23 +78,15 @@ use crate::sync::{Arc, RwLock};
 pub struct RollupJobManager {
     indexer: Arc<Indexer>,
     registry: RwLock<Registry>,
+    /// Whether a shutdown is over. What it could not wait for is never waited for again.
+    is_shut_down: Arc<Monitor<bool>>,
 }
 
 #[derive(Default)]
 struct Registry {
     entries: HashMap<String, Entry>,
     /// From the first step of a shutdown on nothing is added any more.
-    shutdown: Shutdown,
-}
-
-/// How far a shutdown has come.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Shutdown {
-    #[default]
-    No,
-    UnderWay,
-    /// What it could not wait for is never waited for again.
-    Over,
+    is_closed: bool,
 }
 
 #[derive(Clone)]

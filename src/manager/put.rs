@@ -1,7 +1,7 @@
 //! Put: a job is checked, prepared and stored, wholly or not at all.
 
 use super::field_validation::{fields_of, validate};
-use super::{Entry, RollupJobManager, Shutdown};
+use super::{Entry, RollupJobManager};
 use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
 use crate::indexer::new_record;
 use crate::job::{Checkpoint, ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
@@ -154,7 +154,7 @@ impl<'a> Put<'a> {
             return Err(PutError::LostOwnership { job_id: self.job_id(), source });
         }
         let mut registry = self.manager.registry.write();
-        if registry.shutdown != Shutdown::No {
+        if registry.is_closed {
             return Err(PutError::ShutDown { job_id: self.job_id() });
         }
         if registry.entries.contains_key(self.config.id()) {
@@ -249,7 +249,7 @@ impl Reservation<'_> {
     pub(super) fn fill(mut self, entry: Entry) {
         self.filled = true;
         let mut registry = self.manager.registry.write();
-        if registry.shutdown != Shutdown::No
+        if registry.is_closed
             && let Entry::Job(job) = &entry
         {
             // The shutdown has not seen it.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::RollupJobManager;
 use super::busy::{BusyJob, people};
-use super::{RollupJobManager, Shutdown};
-use crate::clock::Deadline;
+use crate::clock::{Deadline, wait_until};
 use crate::foreign::guarded;
-use crate::indexer::Job;
+use crate::indexer::{Indexer, Job};
 use crate::job::Phase;
 use crate::lifecycle::View;
 use crate::sync::Arc;
@@ -68,17 +68,8 @@ impl RollupJobManager {
 
     fn shut_down(&self, deadline: Deadline) -> Option<Vec<BusyJob>> {
         let indexer = &self.indexer;
-        let before = {
-            let mut registry = self.registry.write();
-            let before = registry.shutdown;
-            registry.shutdown = registry.shutdown.max(Shutdown::UnderWay);
-            before
-        };
-        match before {
-            Shutdown::No => {}
-            // Somebody else does it: its end is waited for all the same, or the answer would be false.
-            Shutdown::UnderWay => return (!indexer.pool.wait(deadline)).then(|| self.left_jobs()),
-            Shutdown::Over => return None,
+        if std::mem::replace(&mut self.registry.write().is_closed, true) {
+            return self.shut_down_by_another(deadline);
         }
         let jobs = self.jobs();
         indexer.timer.close();
@@ -101,8 +92,22 @@ impl RollupJobManager {
         if ended {
             indexer.claim.release();
         }
-        self.registry.write().shutdown = Shutdown::Over;
+        *self.is_shut_down.lock() = true;
+        self.is_shut_down.notify_all();
         left
+    }
+
+    /// Somebody else does it: its end is waited for all the same, or the answer would be false.
+    fn shut_down_by_another(&self, deadline: Deadline) -> Option<Vec<BusyJob>> {
+        let Indexer { pool, clock, own_threads, .. } = &*self.indexer;
+        let is_over = |over: &bool| over.then_some(());
+        if *self.is_shut_down.lock() {
+            return None;
+        }
+        // Which one of its own threads cannot wait for: it is waited for.
+        let ended = pool.wait(deadline)
+            && (own_threads.has_current() || wait_until(&**clock, &self.is_shut_down, deadline, is_over).is_some());
+        (!ended).then(|| self.left_jobs())
     }
 
     /// The jobs that a thread is at, be it one of the pool's or one that finishes a stop.

@@ -24,49 +24,63 @@ enum Asked {
     /// To be owned, and it was not.
     InVain,
     Renewed,
+    Released,
 }
 
-/// Tells of each look and each renewal, after it.
+/// Tells of each look and each renewal, after it, and of a release before it, which waits until nobody holds it.
 #[derive(Debug)]
-struct Told(Arc<dyn JobStore>, Mutex<Sender<Asked>>);
+struct Told {
+    store: Arc<dyn JobStore>,
+    tell: Mutex<Sender<Asked>>,
+    hold: Arc<Mutex<()>>,
+}
+
+impl Told {
+    fn tell(&self, asked: Asked) {
+        // A test may have heard enough.
+        let _ = self.tell.lock().unwrap().send(asked);
+    }
+}
 
 impl JobStore for Told {
     fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.0.load()
+        self.store.load()
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.0.insert(record)
+        self.store.insert(record)
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        self.0.update(records)
+        self.store.update(records)
     }
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.0.remove(id)
+        self.store.remove(id)
     }
 
     fn lease(&self) -> Option<Duration> {
-        self.0.lease()
+        self.store.lease()
     }
 
     fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
-        let acquired = self.0.acquire(lapsed);
+        let acquired = self.store.acquire(lapsed);
         if matches!(acquired, Ok(Acquired::Held(_))) {
-            self.1.lock().unwrap().send(Asked::InVain).unwrap();
+            self.tell(Asked::InVain);
         }
         acquired
     }
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        let renewed = self.0.renew(ownership);
-        self.1.lock().unwrap().send(Asked::Renewed).unwrap();
+        let renewed = self.store.renew(ownership);
+        self.tell(Asked::Renewed);
         renewed
     }
 
     fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.0.release(ownership)
+        self.tell(Asked::Released);
+        drop(self.hold.lock().unwrap());
+        self.store.release(ownership)
     }
 }
 
@@ -75,18 +89,21 @@ struct Shared {
     store: MemoryStore,
     data: MemoryEngine,
     clock: Arc<ManualClock>,
+    /// Held, it keeps a release from taking place.
+    hold: Arc<Mutex<()>>,
 }
 
 impl Shared {
     fn new() -> Self {
         let store = MemoryStore::new().leased_for(LEASE);
-        Self { store, data: loaded(), clock: Arc::new(ManualClock::at(NOW.parse().unwrap())) }
+        Self { store, data: loaded(), clock: Arc::new(ManualClock::at(NOW.parse().unwrap())), hold: Arc::default() }
     }
 
     /// Opens a manager in a thread of its own, and says what its store is asked.
     fn open(&self, patience: Duration) -> (JoinHandle<Result<RollupJobManager, OpenError>>, Receiver<Asked>) {
         let (sender, asked) = channel();
-        let store = Arc::new(Told(Arc::new(self.store.clone()), Mutex::new(sender)));
+        let (store, hold) = (Arc::new(self.store.clone()), Arc::clone(&self.hold));
+        let store = Arc::new(Told { store, tell: Mutex::new(sender), hold });
         let builder = RollupJobManager::builder(Arc::new(self.data.clone()), store).clock(self.clock.clone());
         (in_thread(move || builder.wait_for_ownership(patience).open()), asked)
     }
@@ -192,6 +209,26 @@ fn who_waits_is_let_in_by_a_clean_shutdown() {
     first.shutdown(Duration::MAX).unwrap();
     shared.clock.advance(SECOND);
     second.join_in_time().unwrap();
+}
+
+#[test]
+fn a_second_shutdown_waits_until_the_next_owner_is_let_in() {
+    let shared = Shared::new();
+    let (manager, asked) = shared.open(Duration::ZERO);
+    let manager = Arc::new(manager.join_in_time().unwrap());
+    let held = shared.hold.lock().unwrap();
+    let shutdown = |timeout| {
+        let manager = Arc::clone(&manager);
+        in_thread(move || manager.shutdown(timeout))
+    };
+    let first = shutdown(Duration::MAX);
+    assert_eq!(asked.recv_timeout(PATIENCE), Ok(Asked::Released));
+    assert!(manager.shutdown(Duration::ZERO).is_err(), "it is not over yet");
+    let second = shutdown(Duration::MAX);
+    drop(held);
+    second.join_in_time().unwrap();
+    assert!(matches!(shared.store.acquire(None), Ok(Acquired::Owned(_))));
+    first.join_in_time().unwrap();
 }
 
 #[test]
