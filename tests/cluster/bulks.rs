@@ -11,7 +11,7 @@ use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
 use rollup_jobs::{Phase, RollupJobConfig, RunOutcome, StopError, StopOptions};
 
-use crate::scripted::{Forward, Reply, Scripted, Seen};
+use crate::scripted::{Reply, Scripted, Seen};
 use crate::server::{Kind, Server};
 use crate::world::{World, assert_same, expected, job, load, readings, rolled_up};
 
@@ -35,13 +35,15 @@ fn documents(bulk: &Seen) -> usize {
 }
 
 /// A cluster behind a proxy that does as it is told with the bulks.
-fn behind(bulk: impl Fn(&Forward, &Seen) -> Reply + Send + Sync + 'static) -> (Server, World) {
+fn behind(bulk: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> (Server, World) {
     let server = Server::empty(Kind::OpenSearch);
     load(&server, &source());
-    let forward = Forward::to(&server.nodes[0]);
-    let proxy = Scripted::new(move |request| {
-        if request.line.contains("/_bulk?") { bulk(&forward, request) } else { Reply::Bytes(forward.bytes(request)) }
-    });
+    let proxy = Scripted::before(
+        &server.nodes[0],
+        move |_, request| {
+            if request.line.contains("/_bulk?") { bulk(request) } else { None }
+        },
+    );
     let cluster = Cluster::new(ClusterOptions::new([proxy.url])).unwrap();
     let options = ElasticsearchOptions::new().bulk_timeout(Duration::from_secs(10));
     let world = World::new(Arc::new(ElasticsearchEngine::with_options(cluster, options)));
@@ -53,12 +55,12 @@ fn behind(bulk: impl Fn(&Forward, &Seen) -> Reply + Send + Sync + 'static) -> (S
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_page_is_written_by_two_at_once() {
     let (both, bulks) = (Barrier::new(2), AtomicUsize::new(0));
-    let (server, world) = behind(move |forward, bulk| {
+    let (server, world) = behind(move |_| {
         // If the second came only after the answer to the first, neither would get any further.
         if bulks.fetch_add(1, Ordering::SeqCst) < 2 {
             both.wait();
         }
-        Reply::Bytes(forward.bytes(bulk))
+        None
     });
     let status = world.run_well("sensor");
     assert!(status.last_errors().is_empty(), "{status:#?}");
@@ -71,13 +73,13 @@ fn a_page_is_written_by_two_at_once() {
 fn a_stop_waits_for_each_of_them() {
     let ((arrive, arrived), (release, released)) = (channel(), channel());
     let (arrive, released) = (Mutex::new(arrive), Mutex::new(released));
-    let (server, world) = behind(move |forward, bulk| {
+    let (server, world) = behind(move |bulk| {
         if documents(bulk) == 10 {
-            return Reply::with(401, &[], b"<html>No</html>");
+            return Some(Reply::with(401, &[], b"<html>No</html>"));
         }
         arrive.lock().unwrap().send(()).unwrap();
         released.lock().unwrap().recv().unwrap();
-        Reply::Bytes(forward.bytes(bulk))
+        None
     });
     world.manager.trigger("sensor").unwrap();
     arrived.recv_timeout(Duration::from_mins(1)).unwrap();
@@ -99,12 +101,12 @@ fn a_stop_waits_for_each_of_them() {
 fn those_that_are_too_large_are_divided_again() {
     let refused = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&refused);
-    let (server, world) = behind(move |forward, bulk| {
+    let (server, world) = behind(move |bulk| {
         if documents(bulk) > 7 {
             count.fetch_add(1, Ordering::SeqCst);
-            return Reply::with(413, &[], b"<html>Too large</html>");
+            return Some(Reply::with(413, &[], b"<html>Too large</html>"));
         }
-        Reply::Bytes(forward.bytes(bulk))
+        None
     });
     let status = world.run_well("sensor");
     assert!(status.last_errors().is_empty(), "{status:#?}");

@@ -75,6 +75,12 @@ impl Scripted {
         Self::wrapped("http", |stream| Ok(Box::new(stream)), reply)
     }
 
+    /// A proxy of a node, which passes on what it does not answer itself.
+    pub(crate) fn before(node: &str, reply: impl Fn(&Forward, &Seen) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        let forward = Forward::to(node);
+        Self::new(move |request| reply(&forward, request).unwrap_or_else(|| Reply::Bytes(forward.bytes(request))))
+    }
+
     pub(crate) fn wrapped(
         scheme: &str,
         wrap: impl Wrap,

@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{bulk, failed, of_job};
-use crate::clock::{Deadline, SystemClock};
+use crate::clock::{Deadline, SystemClock, wait_until};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request, add_write_alias, item_status};
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::RollupJobConfig;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Monitor, Mutex};
 
 /// The member of `_meta` that is ours: by job, the UUID of the index that was prepared for it.
 const OURS: &str = "rollup-jobs";
@@ -23,7 +23,7 @@ pub(super) struct RollupIndices {
     cluster: Cluster,
     /// How long a request may take: a stop waits for those of a commit.
     timeout: Duration,
-    locks: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    locks: Mutex<HashMap<String, Arc<Monitor<bool>>>>,
     /// What was last found of each job.
     found: Mutex<HashMap<String, (Standing, String)>>,
 }
@@ -87,8 +87,7 @@ struct Visit<'a> {
 impl Visit<'_> {
     fn prepare(&self, goes_on: bool) -> Result<(), EngineError> {
         let in_index = |failure| of_index(self.job, failure);
-        let lock = self.lock_of();
-        let _alone = lock.lock();
+        let _alone = self.alone()?;
         self.rollups.cluster.product(&StopSignal::never()).map_err(in_index)?;
         let (found, is_new) = match self.find().map_err(in_index)? {
             Some(found) => (found, false),
@@ -133,8 +132,7 @@ impl Visit<'_> {
 
     /// Writes what is missing, if the index is still the same.
     fn repair(&self) -> Result<(), EngineError> {
-        let lock = self.lock_of();
-        let _alone = lock.lock();
+        let _alone = self.alone()?;
         let found = self.find().map_err(|failure| of_index(self.job, failure))?;
         let Some(found) = found.filter(|found| self.known(found) == Some(Standing::Prepared)) else {
             return Err(EngineError::unavailable("the rollup index was replaced while it was looked at"));
@@ -148,13 +146,11 @@ impl Visit<'_> {
     fn remove(&self) -> Result<(), EngineError> {
         let in_index = |failure| of_index(self.job, failure);
         if let Some(found) = self.find().map_err(in_index)?.filter(|found| found.entries(self.job).is_ok()) {
-            let lock = self.lock_of();
-            let _alone = lock.lock();
+            let _alone = self.alone()?;
             self.ensure_alias(&found)?;
         }
         while self.delete_some().map_err(in_index)? {}
-        let lock = self.lock_of();
-        let _alone = lock.lock();
+        let _alone = self.alone()?;
         self.rollups.found.lock().remove(self.job.id());
         match self.find().map_err(in_index)? {
             Some(found) if found.entries(self.job).is_ok_and(|entries| entries.contains_key(self.job.id())) => self
@@ -177,8 +173,17 @@ impl Visit<'_> {
         self.rollups.found.lock().insert(self.job.id().to_owned(), (standing, found.uuid.clone()));
     }
 
-    fn lock_of(&self) -> Arc<Mutex<()>> {
-        Arc::clone(self.rollups.locks.lock().entry(self.job.config().rollup_index().to_owned()).or_default())
+    /// Nobody else in this process changes the index until the guard is dropped.
+    fn alone(&self) -> Result<Alone, EngineError> {
+        let index = self.job.config().rollup_index();
+        let lock = Arc::clone(self.rollups.locks.lock().entry(index.to_owned()).or_default());
+        let is_free = |taken: &bool| (!taken).then_some(());
+        while wait_until(&self.clock, &lock, self.deadline, is_free).is_some() {
+            if !std::mem::replace(&mut *lock.lock(), true) {
+                return Ok(Alone(lock));
+            }
+        }
+        Err(EngineError::unavailable(format!("rollup index [{index}] is being changed by another job's put or delete")))
     }
 
     fn in_time(&self, request: Request) -> Request {
@@ -324,6 +329,16 @@ impl Visit<'_> {
         let request = add_write_alias(self.job.config().rollup_index(), &alias(self.job));
         self.ask(request).map_err(|failure| of_index(self.job, failure))?;
         Ok(())
+    }
+}
+
+/// The right to change a rollup index.
+struct Alone(Arc<Monitor<bool>>);
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        *self.0.lock() = false;
+        self.0.notify_all();
     }
 }
 
