@@ -2,7 +2,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::budget::Charge;
@@ -65,7 +65,7 @@ impl Answer {
         self.read()
     }
 
-    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failure> {
         // A proxy that answers with a page of its own may be gone the next time.
         serde_json::from_slice(&self.bytes).map_err(|error| {
             Failure::new(Cause::Unavailable, format!("the response is not what was expected: {error}"))

@@ -1,16 +1,19 @@
 //! From the answer to a search to buckets.
 
+use std::fmt::Display;
+
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::query::COMPOSITE;
 use crate::cluster::{Cause, Failure, Shards};
 use crate::engine::{JobContext, MetricValues, Page};
 use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
 
-/// What a search answers, as far as it is looked at.
+/// What a search answers, as far as it is looked at. Parsed, buckets would take many times the memory of their text, which nothing accounts
+/// for: each is when its turn has come.
 #[derive(Deserialize)]
-pub(super) struct SearchAnswer {
+pub(super) struct SearchAnswer<'a> {
     #[serde(default)]
     timed_out: bool,
     #[serde(rename = "_shards")]
@@ -18,8 +21,21 @@ pub(super) struct SearchAnswer {
     pub(super) pit_id: Option<String>,
     #[serde(default)]
     hits: Value,
-    #[serde(default)]
-    aggregations: Value,
+    #[serde(borrow)]
+    aggregations: Option<Aggregations<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Aggregations<'a> {
+    /// By the name of [`COMPOSITE`](super::query::COMPOSITE).
+    #[serde(borrow)]
+    rollup: Composite<'a>,
+}
+
+#[derive(Deserialize)]
+struct Composite<'a> {
+    #[serde(borrow)]
+    buckets: Vec<&'a RawValue>,
 }
 
 /// What a page of the cluster's became.
@@ -29,7 +45,7 @@ pub(super) struct Buckets {
     pub(super) after: Option<GroupKey>,
 }
 
-impl SearchAnswer {
+impl SearchAnswer<'_> {
     /// An answer that says less than everything is none.
     pub(super) fn whole(self) -> Result<Self, Failure> {
         if self.timed_out {
@@ -44,25 +60,19 @@ impl SearchAnswer {
     }
 
     /// The buckets after `after` that begin before `before`.
-    pub(super) fn buckets(
-        &mut self,
-        job: &JobContext,
-        after: Option<&GroupKey>,
-        before: i64,
-    ) -> Result<Buckets, Failure> {
+    pub(super) fn buckets(&self, job: &JobContext, after: Option<&GroupKey>, before: i64) -> Result<Buckets, Failure> {
         let mut page = Page::new(job);
-        let Value::Array(buckets) = self.aggregations[COMPOSITE]["buckets"].take() else {
-            return Err(Failure::new(Cause::Unavailable, "the answer to a search has no buckets"));
-        };
+        let nothing = || Failure::new(Cause::Unavailable, "the answer to a search has no buckets");
         let mut last = None;
-        for bucket in &buckets {
+        for bucket in &self.aggregations.as_ref().ok_or_else(nothing)?.rollup.buckets {
+            let bucket: Value = serde_json::from_str(bucket.get()).map_err(|error| unexpected("bucket", error))?;
             let key = key(job, &bucket["key"])?;
             // Documents with several dates bring buckets along that nobody asked for.
             if matches!(key.first(), Some(KeyPart::Date(start)) if *start >= before) {
                 return Ok(Buckets { page, after: None });
             }
             if after.is_none_or(|after| key > *after) {
-                let doc_count = bucket["doc_count"].as_u64().ok_or_else(|| unexpected("doc_count", bucket))?;
+                let doc_count = bucket["doc_count"].as_u64().ok_or_else(|| unexpected("doc_count", &bucket))?;
                 let metrics = (0..job.config().metrics().len()).map(|at| metric(&bucket[at.to_string()]));
                 page.push(key.iter().cloned(), doc_count, metrics.collect::<Result<Vec<_>, _>>()?);
             }
@@ -72,7 +82,7 @@ impl SearchAnswer {
     }
 }
 
-fn unexpected(what: &str, found: &Value) -> Failure {
+fn unexpected(what: &str, found: impl Display) -> Failure {
     Failure::new(Cause::Refused, format!("the cluster answered a [{what}] that it cannot have: {found}"))
 }
 

@@ -113,16 +113,21 @@ impl Scan {
         self.send(query::page(&self.job, self.after.as_ref(), self.before, self.size))
     }
 
-    fn read(&self, answer: Result<Answer, Failure>) -> Result<SearchAnswer, Failure> {
-        let read = answer.and_then(|answer| answer.read::<SearchAnswer>()?.whole());
+    /// Takes from a whole answer what is wanted of it.
+    fn read<T>(
+        &self,
+        answer: Result<Answer, Failure>,
+        take: impl FnOnce(&SearchAnswer<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let read = answer.as_ref().map_err(Clone::clone).and_then(|answer| answer.read::<SearchAnswer<'_>>()?.whole());
         self.snapshot.was_read(read.as_ref().ok().and_then(|read| read.pit_id.clone()));
-        read
+        take(&read?)
     }
 
     fn count_skipped(&mut self, stop: &StopSignal) -> Result<(), Failure> {
         if self.skipped.is_none() {
             let answer = self.send(query::without_date(&self.job))?.answer(stop);
-            self.skipped = Some(self.read(answer)?.hits());
+            self.skipped = Some(self.read(answer, |found| Ok(found.hits()))?);
         }
         Ok(())
     }
@@ -136,9 +141,8 @@ impl Scan {
         self.count_skipped(stop)?;
         while page.is_empty() && !self.is_done {
             let search = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
-            let found = self.read(search.answer(stop));
-            let found = found.and_then(|mut found| found.buckets(&self.job, self.after.as_ref(), self.before));
-            match found {
+            let after = self.after.as_ref();
+            match self.read(search.answer(stop), |found| found.buckets(&self.job, after, self.before)) {
                 Ok(Buckets { page: found, after }) => {
                     self.grow();
                     self.is_done = after.is_none();
