@@ -189,7 +189,7 @@ impl RollupJobManagerBuilder {
             NotAcquired::Store(source) => OpenError::Store(source),
         })?;
         let indexer = Indexer::start(engine, store, clock, observers, settings, claim).map_err(OpenError::Threads)?;
-        let manager = RollupJobManager { indexer, registry: RwLock::default(), is_shut_down: Arc::default() };
+        let manager = RollupJobManager { indexer, registry: RwLock::default(), shut_down: Arc::default() };
         // Should it fail, the manager goes as any other does: it ends its threads, and lets the next owner in.
         manager.load()?;
         Ok(manager)

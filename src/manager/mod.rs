@@ -78,8 +78,8 @@ use crate::sync::{Arc, Monitor, RwLock};
 pub struct RollupJobManager {
     indexer: Arc<Indexer>,
     registry: RwLock<Registry>,
-    /// Whether a shutdown is over. What it could not wait for is never waited for again.
-    is_shut_down: Arc<Monitor<bool>>,
+    /// Once a shutdown is over, whether everything has ended. What it could not wait for is never waited for again.
+    shut_down: Arc<Monitor<Option<bool>>>,
 }
 
 #[derive(Default)]

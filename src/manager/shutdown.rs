@@ -20,7 +20,7 @@ pub enum ShutdownError {
     /// The time ran out.
     #[error("timed out after {} while shutting down: {}", people(*waited), list(left))]
     Timeout {
-        /// How long was waited: the `timeout` of the call.
+        /// How long was waited: the `timeout` of the call, or less, if another shutdown was waited for and gave up earlier.
         waited: Duration,
         /// The jobs that a thread was still at, or whose stop could not be saved, sorted by id.
         left: Vec<BusyJob>,
@@ -29,7 +29,7 @@ pub enum ShutdownError {
 
 fn list(left: &[BusyJob]) -> String {
     match left {
-        [] => "a thread has not ended".to_owned(),
+        [] => "not everything has ended".to_owned(),
         left => left.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     }
 }
@@ -42,7 +42,8 @@ impl RollupJobManager {
     /// both go on when a manager opens the store again. Stops that callers asked for before are completed. Afterwards `get`
     /// and `list` still answer, and stopping a stopped job is still a success; nothing else can be done.
     ///
-    /// Shutting down again does nothing and succeeds. On one of the manager's own threads, that thread is not waited for.
+    /// Shutting down again does nothing and succeeds; while another shutdown is under way, its end is waited for, and it fails as that one
+    /// does. On one of the manager's own threads that thread is not waited for, nor another shutdown, which waits for it.
     ///
     /// # Errors
     /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever.
@@ -59,10 +60,13 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
-        let deadline = Deadline::after(&*self.indexer.clock, timeout);
-        match self.shut_down(deadline) {
+        let clock = &*self.indexer.clock;
+        let began = clock.monotonic();
+        match self.shut_down(Deadline::since(began, timeout)) {
             None => Ok(()),
-            Some(left) => Err(ShutdownError::Timeout { waited: timeout, left }),
+            Some(left) => {
+                Err(ShutdownError::Timeout { waited: timeout.min(clock.monotonic().saturating_sub(began)), left })
+            }
         }
     }
 
@@ -92,22 +96,22 @@ impl RollupJobManager {
         if ended {
             indexer.claim.release();
         }
-        *self.is_shut_down.lock() = true;
-        self.is_shut_down.notify_all();
+        *self.shut_down.lock() = Some(ended);
+        self.shut_down.notify_all();
         left
     }
 
-    /// Somebody else does it: its end is waited for all the same, or the answer would be false.
+    /// Somebody else does it: its end is waited for all the same, or the answer would be false. But it waits for the manager's own threads,
+    /// which must not wait for it.
     fn shut_down_by_another(&self, deadline: Deadline) -> Option<Vec<BusyJob>> {
-        let Indexer { pool, clock, own_threads, .. } = &*self.indexer;
-        let is_over = |over: &bool| over.then_some(());
-        if *self.is_shut_down.lock() {
+        let Indexer { clock, own_threads, .. } = &*self.indexer;
+        if self.shut_down.lock().is_some() || own_threads.has_current() {
             return None;
         }
-        // Which one of its own threads cannot wait for: it is waited for.
-        let ended = pool.wait(deadline)
-            && (own_threads.has_current() || wait_until(&**clock, &self.is_shut_down, deadline, is_over).is_some());
-        (!ended).then(|| self.left_jobs())
+        match wait_until(&**clock, &self.shut_down, deadline, |over| *over) {
+            Some(true) => None,
+            Some(false) | None => Some(self.left_jobs()),
+        }
     }
 
     /// The jobs that a thread is at, be it one of the pool's or one that finishes a stop.

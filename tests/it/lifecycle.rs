@@ -1,15 +1,16 @@
 //! What owners and observers of a manager can rely on.
 
-use std::sync::{Arc, Weak};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Barrier, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use rollup_jobs::testing::{FaultyStore, StoreCall};
 use rollup_jobs::{
-    JobState, Observer, OpenError, PutError, RollupJobManager, RunOutcome, ShutdownError, StartError, StateChange,
-    StopError, StopOptions, TurnEnded,
+    JobState, Observer, OpenError, PutError, RollupJobManager, RunEnded, RunOutcome, ShutdownError, StartError,
+    StateChange, StopError, StopOptions, TurnEnded,
 };
 
-use crate::support::{Heard, JoinInTime, World, config, in_thread, loaded, undisturbed, waiting};
+use crate::support::{Heard, JoinInTime, PATIENCE, World, config, in_thread, loaded, undisturbed, waiting};
 
 /// The sensor example could not open its store again while it still had the answer of a stop: the handle in it kept the whole
 /// manager's inside alive, store file and all. Now it holds the lifecycle of its job only.
@@ -217,6 +218,71 @@ fn a_second_shutdown_waits_for_the_first() {
     world.gates.commit().open();
     first.join_in_time().unwrap();
     world.manager.shutdown(Duration::ZERO).unwrap();
+}
+
+/// Shuts down at the end of a run, on the thread that ran it, when all have got there.
+struct ShutsDown {
+    manager: OnceLock<Weak<RollupJobManager>>,
+    all: Barrier,
+    ends: Mutex<Sender<bool>>,
+}
+
+impl Observer for ShutsDown {
+    fn run_ended(&self, _: &str, _: &RunEnded) {
+        self.all.wait();
+        let manager = self.manager.get().unwrap().upgrade().unwrap();
+        let ended = manager.shutdown(Duration::MAX).is_ok();
+        self.ends.lock().unwrap().send(ended).unwrap();
+    }
+}
+
+#[test]
+fn two_of_its_own_threads_may_shut_a_manager_down() {
+    let (sender, ends) = channel();
+    let observer = Arc::new(ShutsDown { manager: OnceLock::new(), all: Barrier::new(2), ends: Mutex::new(sender) });
+    let store = Arc::new(rollup_jobs::store::MemoryStore::new());
+    let builder = RollupJobManager::builder(Arc::new(loaded()), store).indexer_threads(2);
+    let manager = Arc::new(builder.observer(observer.clone()).open().unwrap());
+    observer.manager.set(Arc::downgrade(&manager)).unwrap();
+    for id in ["a", "b"] {
+        manager.put(config(id).build().unwrap()).unwrap();
+        manager.start(id).unwrap();
+        manager.trigger(id).unwrap();
+    }
+    assert_eq!([ends.recv_timeout(PATIENCE), ends.recv_timeout(PATIENCE)], [Ok(true), Ok(true)]);
+    manager.shutdown(Duration::MAX).unwrap();
+}
+
+#[test]
+fn who_waits_for_a_shutdown_that_gives_up_is_told_what_is_left() {
+    let world = World::new();
+    world.gates.commit().close();
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    let first = in_thread({
+        let manager = world.manager.clone();
+        move || manager.shutdown(Duration::from_secs(1))
+    });
+    world.watcher.wait_for(&world.manager, "the shutdown", || {
+        matches!(world.manager.put(config("b").build().unwrap()), Err(PutError::ShutDown { .. })).then_some(())
+    });
+    let second = in_thread({
+        let manager = world.manager.clone();
+        move || manager.shutdown(Duration::MAX)
+    });
+    while !first.is_finished() {
+        world.clock.advance(Duration::from_secs(1));
+        std::thread::yield_now();
+    }
+    assert!(matches!(first.join_in_time(), Err(ShutdownError::Timeout { left, .. }) if left.len() == 1));
+    // It may have come when all was over already.
+    match second.join_in_time() {
+        Ok(()) => {}
+        Err(ShutdownError::Timeout { left, .. }) => assert_eq!(left[0].job_id(), "sensor"),
+        Err(other) => panic!("{other}"),
+    }
+    world.gates.commit().open();
 }
 
 #[test]

@@ -217,16 +217,14 @@ fn a_second_shutdown_waits_until_the_next_owner_is_let_in() {
     let (manager, asked) = shared.open(Duration::ZERO);
     let manager = Arc::new(manager.join_in_time().unwrap());
     let held = shared.hold.lock().unwrap();
-    let shutdown = |timeout| {
+    let first = in_thread({
         let manager = Arc::clone(&manager);
-        in_thread(move || manager.shutdown(timeout))
-    };
-    let first = shutdown(Duration::MAX);
+        move || manager.shutdown(Duration::MAX)
+    });
     assert_eq!(asked.recv_timeout(PATIENCE), Ok(Asked::Released));
     assert!(manager.shutdown(Duration::ZERO).is_err(), "it is not over yet");
-    let second = shutdown(Duration::MAX);
     drop(held);
-    second.join_in_time().unwrap();
+    manager.shutdown(Duration::MAX).unwrap();
     assert!(matches!(shared.store.acquire(None), Ok(Acquired::Owned(_))));
     first.join_in_time().unwrap();
 }
