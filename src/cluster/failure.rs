@@ -10,6 +10,8 @@ use serde_json::Value;
 pub(crate) enum Cause {
     /// It will be refused however often it is tried.
     Refused,
+    /// Whoever asks may not.
+    Forbidden,
     /// There is no such index, or document.
     NotFound,
     /// There is one already.
@@ -73,7 +75,7 @@ const TYPES: &[(&str, Cause)] = &[
     ("parse_exception", Cause::Refused),
     ("parsing_exception", Cause::Refused),
     ("query_shard_exception", Cause::Refused),
-    ("security_exception", Cause::Refused),
+    ("security_exception", Cause::Forbidden),
     ("strict_dynamic_mapping_exception", Cause::Refused),
     ("unsupported_operation_exception", Cause::Refused),
     ("x_content_parse_exception", Cause::Refused),

@@ -9,9 +9,10 @@ use std::time::Duration;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::{Phase, RollupJobConfig, RunOutcome, StopError, StopOptions};
+use rollup_jobs::{JobError, Phase, RollupJobConfig, RunOutcome, StopError, StopOptions};
+use serde_json::{Value, json};
 
-use crate::scripted::{Reply, Scripted, Seen};
+use crate::scripted::{Forward, Reply, Scripted, Seen};
 use crate::server::{Kind, Server};
 use crate::world::{World, assert_same, expected, job, load, readings, rolled_up};
 
@@ -24,26 +25,29 @@ fn config() -> RollupJobConfig {
     job("sensor").page_size(15).build().unwrap()
 }
 
-fn documents(bulk: &Seen) -> usize {
-    let mut lines = String::new();
-    let body: &mut dyn Read = match bulk.headers.get("content-encoding") {
-        Some(_) => &mut flate2::read::GzDecoder::new(bulk.body.as_slice()),
-        None => &mut bulk.body.as_slice(),
-    };
-    body.read_to_string(&mut lines).unwrap();
-    lines.lines().count() / 2
+fn unpacked(bytes: &[u8], is_packed: bool) -> String {
+    let mut text = String::new();
+    let mut bytes: &mut dyn Read = &mut { bytes };
+    let mut decoder;
+    if is_packed {
+        decoder = flate2::read::GzDecoder::new(bytes);
+        bytes = &mut decoder;
+    }
+    bytes.read_to_string(&mut text).unwrap();
+    text
 }
 
-/// A cluster behind a proxy that does as it is told with the bulks.
-fn behind(bulk: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> (Server, World) {
+fn documents(bulk: &Seen) -> usize {
+    unpacked(&bulk.body, bulk.headers.contains_key("content-encoding")).lines().count() / 2
+}
+
+/// A cluster behind a proxy that does as it is told with the bulks, or passes them on.
+fn behind(bulk: impl Fn(&Forward, &Seen) -> Option<Reply> + Send + Sync + 'static) -> (Server, World) {
     let server = Server::empty(Kind::OpenSearch);
     load(&server, &source());
-    let proxy = Scripted::before(
-        &server.nodes[0],
-        move |_, request| {
-            if request.line.contains("/_bulk?") { bulk(request) } else { None }
-        },
-    );
+    let proxy = Scripted::before(&server.nodes[0], move |forward, request| {
+        if request.line.contains("/_bulk?") { bulk(forward, request) } else { None }
+    });
     let cluster = Cluster::new(ClusterOptions::new([proxy.url])).unwrap();
     let options = ElasticsearchOptions::new().bulk_timeout(Duration::from_secs(10));
     let world = World::new(Arc::new(ElasticsearchEngine::with_options(cluster, options)));
@@ -55,7 +59,7 @@ fn behind(bulk: impl Fn(&Seen) -> Option<Reply> + Send + Sync + 'static) -> (Ser
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_page_is_written_by_two_at_once() {
     let (both, bulks) = (Barrier::new(2), AtomicUsize::new(0));
-    let (server, world) = behind(move |_| {
+    let (server, world) = behind(move |_, _| {
         // If the second came only after the answer to the first, neither would get any further.
         if bulks.fetch_add(1, Ordering::SeqCst) < 2 {
             both.wait();
@@ -73,16 +77,18 @@ fn a_page_is_written_by_two_at_once() {
 fn a_stop_waits_for_each_of_them() {
     let ((arrive, arrived), (release, released)) = (channel(), channel());
     let (arrive, released) = (Mutex::new(arrive), Mutex::new(released));
-    let (server, world) = behind(move |bulk| {
+    let (server, world) = behind(move |_, bulk| {
+        arrive.lock().unwrap().send(()).unwrap();
         if documents(bulk) == 10 {
             return Some(Reply::with(401, &[], b"<html>No</html>"));
         }
-        arrive.lock().unwrap().send(()).unwrap();
         released.lock().unwrap().recv().unwrap();
         None
     });
     world.manager.trigger("sensor").unwrap();
-    arrived.recv_timeout(Duration::from_mins(1)).unwrap();
+    for _ in 0..2 {
+        arrived.recv_timeout(Duration::from_mins(1)).unwrap();
+    }
     let stop = |timeout| {
         world.manager.stop("sensor", StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(timeout)))
     };
@@ -96,22 +102,76 @@ fn a_stop_waits_for_each_of_them() {
     assert_eq!(rolled_up(&server).len(), 5);
 }
 
+/// The answer to a bulk, but that it says of one document that it was rejected.
+fn but_for(forward: &Forward, bulk: &Seen, document: usize, status: u16) -> Reply {
+    let answer = forward.bytes(bulk);
+    let head = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap() + 4;
+    let is_packed = String::from_utf8_lossy(&answer[..head]).contains("content-encoding");
+    let mut answer: Value = serde_json::from_str(&unpacked(&answer[head..], is_packed)).unwrap();
+    answer["errors"] = json!(true);
+    answer["items"][document]["index"] =
+        json!({ "status": status, "error": { "type": "planned", "reason": "planned" } });
+    Reply::json(200, &answer.to_string())
+}
+
+/// The first document that was not accepted is where the run goes on.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn what_is_accepted_before_a_rejection_counts() {
+    for (of, document, accepted) in [(10, 3, 3), (5, 3, 13)] {
+        for status in [400, 429] {
+            let bulks = AtomicUsize::new(0);
+            let (server, world) = behind(move |forward, bulk| {
+                let is_first = documents(bulk) == of && bulks.fetch_add(1, Ordering::SeqCst) == 0;
+                is_first.then(|| but_for(forward, bulk, document, status))
+            });
+            let (outcome, status) = (world.run("sensor"), status);
+            let (expected, total) = (expected(&source(), &[config()]), outcome.1.stats().rollups_indexed());
+            if status == 400 {
+                assert_eq!((outcome.0, total), (RunOutcome::Failed, accepted));
+                world.run_well("sensor");
+            } else {
+                assert_eq!((outcome.0, total), (RunOutcome::Finished, expected.len() as u64));
+            }
+            let status = world.manager.get("sensor").unwrap();
+            assert_eq!(status.stats().rollups_indexed(), expected.len() as u64, "each is counted once");
+            assert_same(&rolled_up(&server), &expected);
+        }
+    }
+}
+
+/// The second bulk as a whole is rejected again and again, and the run comes to its end all the same.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn what_is_accepted_before_a_failure_is_kept() {
+    let (server, world) =
+        behind(|_, bulk| (documents(bulk) == 5).then(|| Reply::with(503, &[], b"<html>Not now</html>")));
+    let (outcome, status) = world.run("sensor");
+    let expected = expected(&source(), &[config()]);
+    assert!(status.last_errors().iter().all(JobError::is_transient), "{status:#?}");
+    assert_eq!(outcome, RunOutcome::Finished, "{status:#?}");
+    assert_eq!(status.stats().rollups_indexed(), expected.len() as u64);
+    assert_same(&rolled_up(&server), &expected);
+}
+
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn those_that_are_too_large_are_divided_again() {
-    let refused = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&refused);
-    let (server, world) = behind(move |bulk| {
-        if documents(bulk) > 7 {
-            count.fetch_add(1, Ordering::SeqCst);
-            return Some(Reply::with(413, &[], b"<html>Too large</html>"));
-        }
-        None
-    });
-    let status = world.run_well("sensor");
-    assert!(status.last_errors().is_empty(), "{status:#?}");
-    assert!(refused.load(Ordering::SeqCst) > 0);
-    let expected = expected(&source(), &[config()]);
-    assert_eq!(status.stats().rollups_indexed(), expected.len() as u64);
-    assert_same(&rolled_up(&server), &expected);
+    // All but the smallest; and the second of a page only.
+    for is_too_large in [|documents| documents > 3, |documents| documents == 5] {
+        let refused = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&refused);
+        let (server, world) = behind(move |_, bulk| {
+            is_too_large(documents(bulk)).then(|| {
+                count.fetch_add(1, Ordering::SeqCst);
+                Reply::with(413, &[], b"<html>Too large</html>")
+            })
+        });
+        let status = world.run_well("sensor");
+        assert!(status.last_errors().is_empty(), "{status:#?}");
+        assert!(refused.load(Ordering::SeqCst) > 0);
+        let expected = expected(&source(), &[config()]);
+        assert_eq!(status.stats().rollups_indexed(), expected.len() as u64);
+        assert_same(&rolled_up(&server), &expected);
+    }
 }

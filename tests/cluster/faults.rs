@@ -1,7 +1,6 @@
 //! What happens to clusters, while a job runs: the run goes on or ends with the reason, and when the cause is gone all documents are
 //! there, none missing and none double.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use reqwest::Method;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::{DeleteOptions, JobError, JobStatus, RollupJobConfig, RunOutcome, StopOptions};
+use rollup_jobs::{DeleteOptions, JobError, JobStatus, PutOptions, RollupJobConfig, RunAs, RunOutcome, StopOptions};
 use serde_json::json;
 
 use crate::meddling::{Call, Meddling};
@@ -325,43 +324,37 @@ fn two_that_put_at_once_are_both_known_after_their_next_runs() {
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_stop_does_not_wait_for_another_jobs_put() {
-    const TIMEOUT: Duration = Duration::from_secs(2);
+    const TIMEOUT: Duration = Duration::from_secs(4);
     let server = Server::empty(Kind::OpenSearch);
     load(&server, &source());
     let (tell, told) = channel();
     // Everything goes on when the other end is dropped.
     let ((bulk, bulk_held), (put, put_held)) = (channel::<()>(), channel::<()>());
     let (tell, bulk_held, put_held) = (Mutex::new(tell), Mutex::new(bulk_held), Mutex::new(put_held));
-    let (looks, is_put) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-    let is_other = Arc::clone(&is_put);
     let proxy = Scripted::before(&server.nodes[0], move |_, request| {
-        let is = |line: &str| request.line.starts_with(line);
         let say = |what| tell.lock().unwrap().send(what).unwrap();
         if request.line.contains("/_bulk?") {
             say("bulk");
-            let _ = bulk_held.lock().unwrap().recv_timeout(TIMEOUT);
-        } else if is_other.load(Ordering::SeqCst) {
-            let is_first_look = is("GET /rolled?") && looks.fetch_add(1, Ordering::SeqCst) == 0;
-            if is_first_look {
-                say("put");
-            }
-            if is_first_look || !is("GET /rolled?") && (is("POST /rolled/") || is("PUT /rolled/")) {
-                let _ = put_held.lock().unwrap().recv_timeout(TIMEOUT * 3 / 4);
-            }
+            let _ = bulk_held.lock().unwrap().recv();
+        } else if request.headers.get("x-user").is_some_and(|user| user == "other") && request.line.contains(" /rolled")
+        {
+            say("put");
+            // Four requests, none of which takes too long.
+            let _ = put_held.lock().unwrap().recv_timeout(TIMEOUT / 2);
         }
         None
     });
     let options = ElasticsearchOptions::new().bulk_timeout(TIMEOUT);
-    let cluster = Cluster::new(ClusterOptions::new([proxy.url])).unwrap();
+    let cluster = Cluster::new(ClusterOptions::new([proxy.url]).identity_header("x-user")).unwrap();
     let world = World::new(Arc::new(ElasticsearchEngine::with_options(cluster, options)));
     world.put(&config());
     world.manager.trigger("sensor").unwrap();
     let wait_for = |what| assert!(told.iter().any(|it| it == what));
     wait_for("bulk");
     server.put("rolled/_mapping", json!({ "_meta": { "_rollup": {} } }));
-    is_put.store(true, Ordering::SeqCst);
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| world.manager.put(job("other").build().unwrap()));
+        let as_other = PutOptions::new().run_as(RunAs::new("other"));
+        let other = scope.spawn(|| world.manager.put_with(job("other").build().unwrap(), as_other));
         wait_for("put");
         drop(bulk);
         let stop = StopOptions::new().wait_for_completion(true).timeout(Duration::from_mins(1));
@@ -371,7 +364,7 @@ fn a_stop_does_not_wait_for_another_jobs_put() {
         other.join().unwrap().unwrap();
     });
     let status = world.manager.get("sensor").unwrap();
-    assert!(causes(&status).contains("is being changed by another job"), "{}", causes(&status));
+    assert!(causes(&status).contains("is being changed for another job"), "{}", causes(&status));
     world.end();
     world.manager.start("sensor").unwrap();
     world.run_well("sensor");

@@ -60,6 +60,7 @@ impl Server {
     fn delete_all(&self) {
         if self.kind == Kind::OpenSearch {
             self.ask(Method::DELETE, "_data_stream/*", None);
+            self.ask(Method::DELETE, "_index_template/*", None);
         }
         let indices = self.get("_cat/indices?format=json&h=index&expand_wildcards=all");
         for index in indices.as_array().unwrap() {

@@ -90,8 +90,19 @@ fn closed_members_of_aliases() {
             let settings = json!({ "number_of_replicas": 0 });
             server.put(&long(number), json!({ "settings": settings, "aliases": { "sensor-all": {} } }));
         }
-        let patterns =
-            [("sensor-*,-long-19-*,-closed", None), ("sensor-*,-long*", Some("closed")), ("*-none", Some("closed"))];
+        server.put("open/_alias/single", json!({}));
+        let hidden = json!({ "index": "closed", "alias": "hidden-all", "is_hidden": true });
+        server.post("_aliases", json!({ "actions": [{ "add": hidden }] }));
+        let patterns = [
+            ("sensor-*,-long-19-*,-closed", None),
+            ("sensor-*,-long*", Some("closed")),
+            ("*-none", Some("closed")),
+            // What comes after it is not taken out, nor what is named.
+            ("other-*,-open,sensor-*,-closed,-long*", None),
+            ("single,other-*,-open", None),
+            // No wildcard means what is hidden.
+            ("open,hidden-*", None),
+        ];
         let id_of = |pattern: &str| pattern.replace(['*', ','], "_");
         let world = World::new(engine(&server));
         for (pattern, _) in patterns {
@@ -108,6 +119,9 @@ fn closed_members_of_aliases() {
         for (pattern, closed) in patterns {
             let status = world.run_well(&id_of(pattern));
             assert_eq!(status.notice().map(|notice| notice.text().to_owned()), closed.map(left_out), "{pattern}");
+            let dated = source.iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count();
+            let read = if pattern == "*-none" { 0 } else { dated as u64 };
+            assert_eq!(status.stats().documents_processed(), read, "{pattern}");
         }
 
         let error = world.manager.put(job("named").index_pattern("sensor-none,open").build().unwrap()).unwrap_err();
@@ -131,7 +145,6 @@ fn closed_members_of_data_streams() {
     let template = json!({ "index_patterns": ["stream-*"], "data_stream": stream, "template": { "mappings": date } });
     server.put("_index_template/stream", template);
     server.ask(Method::PUT, "_data_stream/stream-a", None);
-    server.ask(Method::POST, "stream-a/_rollover", None);
     let world = World::new(engine(&server));
     let config = DateHistogram::fixed_interval("timestamp", "1h");
     let config =
@@ -140,6 +153,7 @@ fn closed_members_of_data_streams() {
     for (at, instant) in [1_000, 2_000_000, 10_000_000].into_iter().enumerate() {
         server.post(&format!("stream-a/_create/{at}?refresh=true"), json!({ "timestamp": instant }));
     }
+    server.ask(Method::POST, "stream-a/_rollover", None);
     let status = world.run_well("stream");
     assert_eq!((status.stats().rollups_indexed(), status.notice()), (2, None));
     server.ask(Method::POST, ".ds-stream-a-000001/_close", None);

@@ -1,17 +1,19 @@
 //! From the answer to a search to buckets.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::query::COMPOSITE;
 use crate::cluster::{Cause, Failure, Shards};
 use crate::engine::{JobContext, MetricValues, Page};
 use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
 
-/// What a search answers, as far as it is looked at. Parsed, buckets would take many times the memory of their text, which nothing accounts
-/// for: each is when its turn has come.
+/// What a search answers, as far as it is looked at. Parsed, all its buckets would take many times the memory of their text, which nothing
+/// accounts for: they stay text until the page is made of them.
 #[derive(Deserialize)]
 pub(super) struct SearchAnswer<'a> {
     #[serde(default)]
@@ -22,14 +24,7 @@ pub(super) struct SearchAnswer<'a> {
     #[serde(default)]
     hits: Value,
     #[serde(borrow)]
-    aggregations: Option<Aggregations<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Aggregations<'a> {
-    /// By the name of [`COMPOSITE`](super::query::COMPOSITE).
-    #[serde(borrow)]
-    rollup: Composite<'a>,
+    aggregations: Option<HashMap<String, Composite<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +59,8 @@ impl SearchAnswer<'_> {
         let mut page = Page::new(job);
         let nothing = || Failure::new(Cause::Unavailable, "the answer to a search has no buckets");
         let mut last = None;
-        for bucket in &self.aggregations.as_ref().ok_or_else(nothing)?.rollup.buckets {
+        let composite = self.aggregations.as_ref().and_then(|found| found.get(COMPOSITE)).ok_or_else(nothing)?;
+        for bucket in &composite.buckets {
             let bucket: Value = serde_json::from_str(bucket.get()).map_err(|error| unexpected("bucket", error))?;
             let key = key(job, &bucket["key"])?;
             // Documents with several dates bring buckets along that nobody asked for.

@@ -30,7 +30,7 @@ impl Resolved {
     }
 }
 
-/// The longest list of names in a URL, which a server takes no more than 4 KiB of.
+/// The longest list of names in a URL, as they are encoded there: a server takes no more than 4 KiB of it.
 const NAMES_AT_ONCE: usize = 2_048;
 
 /// The pattern without what only makes it readable.
@@ -51,76 +51,86 @@ pub(super) fn resolve(
     names.sort_unstable();
     names.dedup();
     // Servers differ in whether they say so themselves.
-    let plain = pattern.items().enumerate().filter(|(at, item)| !(item.contains('*') || is_exclusion(*at, item)));
-    for (_, name) in plain {
-        if !names.iter().any(|known| known == name) {
+    for item in items(pattern) {
+        if let Item::Named(name) = item
+            && !names.iter().any(|known| known == name)
+        {
             return Err(Failure::new(Cause::NotFound, format!("no such index [{name}]")));
         }
     }
-    // A search does not look into hidden indices, unless it is said so.
-    let is_meant =
-        |index: &&Value| !has(index, "hidden") || name_of(index).is_some_and(|name| asks_for_hidden(pattern, &name));
-    let meant: Vec<_> = indices.iter().filter(is_meant).collect();
-    let groups: Vec<Group> = aliases.iter().chain(&streams).filter_map(Group::of).collect();
-    let members = members(cluster, job, pattern, &groups, stop)?;
-    let is_named = |name: &str| pattern.items().any(|item| item == name);
-    let mut resolved = Resolved { names, has_open: false, closed: Vec::new(), names_closed: false };
-    for index in meant.into_iter().chain(&members) {
-        if !has(index, "closed") {
-            resolved.has_open = true;
-        } else if let Some(name) = name_of(index) {
-            let has_it = |group: &Group| is_named(&group.name) && group.members.contains(&name);
-            resolved.names_closed |= is_named(&name) || groups.iter().any(has_it);
-            resolved.closed.push(name);
-        }
-    }
-    resolved.closed.sort_unstable();
-    resolved.closed.dedup();
-    Ok(resolved)
+    let groups: Vec<Group> = aliases.iter().chain(&streams).filter_map(|entry| Group::of(entry, pattern)).collect();
+    let members = members(cluster, job, &groups, stop)?;
+    let is_named = |name: &String| {
+        items(pattern).any(|item| item == Item::Named(name))
+            || groups.iter().any(|group| group.is_named && group.members.contains(name))
+    };
+    let (closed, open): (Vec<_>, Vec<_>) = indices.iter().chain(&members).partition(|index| is_closed(index));
+    let mut closed: Vec<String> = closed.into_iter().filter_map(name_of).collect();
+    closed.sort_unstable();
+    closed.dedup();
+    Ok(Resolved { names, has_open: !open.is_empty(), names_closed: closed.iter().any(is_named), closed })
+}
+
+/// An item of a pattern.
+#[derive(PartialEq)]
+enum Item<'a> {
+    Named(&'a str),
+    Wildcard(&'a str),
+    /// Takes out what the items before it have brought.
+    TakenOut(&'a str),
+}
+
+fn items(pattern: &IndexPattern) -> impl Iterator<Item = Item<'_>> {
+    pattern.items().enumerate().map(|(at, item)| match item.strip_prefix('-') {
+        Some(taken_out) if at > 0 => Item::TakenOut(taken_out),
+        _ if item.contains('*') => Item::Wildcard(item),
+        _ => Item::Named(item),
+    })
 }
 
 /// An alias or a data stream.
 struct Group {
-    name: String,
+    is_named: bool,
+    /// Those that the pattern does not take out again.
     members: Vec<String>,
 }
 
 impl Group {
-    fn of(entry: &Value) -> Option<Self> {
-        let members = [&entry["indices"], &entry["backing_indices"]].into_iter().flat_map(texts).collect();
-        Some(Self { name: name_of(entry)?, members })
+    fn of(entry: &Value, pattern: &IndexPattern) -> Option<Self> {
+        let name = name_of(entry)?;
+        let is_named = items(pattern).any(|item| item == Item::Named(&name));
+        let is_meant = |member: &String| {
+            // One that is named stays a name, whose members nothing takes out.
+            let brings = |item| match item {
+                Item::Wildcard(item) => wildcard_match(item, &name).then_some(true),
+                Item::TakenOut(item) => wildcard_match(item, member).then_some(false),
+                Item::Named(_) => None,
+            };
+            is_named || items(pattern).filter_map(brings).last() != Some(false)
+        };
+        let members = [&entry["indices"], &entry["backing_indices"]].into_iter().flat_map(texts);
+        Some(Self { is_named, members: members.filter(is_meant).collect() })
     }
 }
 
-/// The members of aliases and data streams that the pattern does not take out again, as the cluster describes indices. To whom it does not
-/// describe them they are open.
-fn members(
-    cluster: &Cluster,
-    job: &JobContext,
-    pattern: &IndexPattern,
-    groups: &[Group],
-    stop: &StopSignal,
-) -> Result<Vec<Value>, Failure> {
-    let is_taken_out = |name: &str| {
-        let mut items = pattern.items().enumerate();
-        items.any(|(at, item)| is_exclusion(at, item) && wildcard_match(&item[1..], name))
-    };
-    let mut names: Vec<_> = groups.iter().flat_map(|group| &group.members).filter(|name| !is_taken_out(name)).collect();
+/// The members of aliases and data streams, as the cluster describes indices. To whom it may not describe them they are open.
+fn members(cluster: &Cluster, job: &JobContext, groups: &[Group], stop: &StopSignal) -> Result<Vec<Value>, Failure> {
+    let mut names: Vec<_> = groups.iter().flat_map(|group| &group.members).collect();
     names.sort_unstable();
     names.dedup();
     let mut members = Vec::new();
     let mut names = names.into_iter().peekable();
     while let Some(first) = names.next() {
-        let mut list = first.clone();
-        while let Some(name) = names.next_if(|name| list.len() + name.len() < NAMES_AT_ONCE) {
-            list.push(',');
-            list.push_str(name);
+        let (mut list, mut length) = (vec![first.as_str()], encoded_length(first));
+        while let Some(name) = names.next_if(|name| length + encoded_length(name) <= NAMES_AT_ONCE) {
+            list.push(name);
+            length += encoded_length(name);
         }
-        match resolve_names(cluster, job, &list, stop) {
+        match resolve_names(cluster, job, &list.join(","), stop) {
             Ok(answer) => members.extend(answer["indices"].as_array().cloned().unwrap_or_default()),
             // A user may have an alias, and none of its indices.
-            Err(failure) if failure.cause() == Cause::Refused => {
-                members.extend(list.split(',').map(|name| json!({ "name": name, "attributes": ["open"] })));
+            Err(failure) if failure.cause() == Cause::Forbidden => {
+                members.extend(list.iter().map(|name| json!({ "name": name, "attributes": ["open"] })));
             }
             Err(failure) if failure.cause() == Cause::NotFound => {
                 return Err(Failure::new(Cause::Unavailable, format!("while it was looked at: {failure}")));
@@ -131,8 +141,15 @@ fn members(
     Ok(members)
 }
 
+/// In a URL, with a comma.
+fn encoded_length(name: &str) -> usize {
+    let encoded = |byte: u8| if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) { 1 } else { 3 };
+    name.bytes().map(encoded).sum::<usize>() + 3
+}
+
+/// What is hidden a wildcard means here if it means it in a search, and closed indices too, which it does not mean there.
 fn resolve_names(cluster: &Cluster, job: &JobContext, names: &str, stop: &StopSignal) -> Result<Value, Failure> {
-    let request = Request::get(["_resolve", "index", names]).query("expand_wildcards", "all");
+    let request = Request::get(["_resolve", "index", names]).query("expand_wildcards", "open,closed");
     cluster.ask(of_job(job, request), stop)?.json()
 }
 
@@ -140,21 +157,12 @@ fn name_of(entry: &Value) -> Option<String> {
     entry["name"].as_str().map(str::to_owned)
 }
 
-fn has(index: &Value, attribute: &str) -> bool {
-    index["attributes"].as_array().is_some_and(|attributes| attributes.iter().any(|found| found == attribute))
+fn is_closed(index: &Value) -> bool {
+    index["attributes"].as_array().is_some_and(|attributes| attributes.iter().any(|found| found == "closed"))
 }
 
 fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
-}
-
-fn is_exclusion(at: usize, item: &str) -> bool {
-    at > 0 && item.starts_with('-')
-}
-
-/// Whether a pattern means an index although that is hidden: it names it, or matches it with a dot at the beginning.
-fn asks_for_hidden(pattern: &IndexPattern, index: &str) -> bool {
-    pattern.items().any(|item| item == index || item.starts_with('.') && wildcard_match(item, index))
 }
 
 /// The types of `fields` in the indices of a pattern.

@@ -101,8 +101,8 @@ impl ElasticsearchOptions {
     }
 
     /// Whether a closed index that a wildcard of the pattern matches, or whose alias or data stream it matches, is left out, and named in
-    /// the job's status; if not, the run ends with that reason. What is in it is never rolled up later, unless it is opened before its buckets are due. Default: yes, as in
-    /// Elasticsearch.
+    /// the job's status; if not, the run ends with that reason. What is in it is never rolled up later, unless it is opened before its
+    /// buckets are due. Default: yes, as in Elasticsearch.
     #[must_use]
     pub fn skip_closed(mut self, skip: bool) -> Self {
         self.skip_closed = skip;
@@ -116,16 +116,17 @@ impl ElasticsearchOptions {
         self
     }
 
-    /// Among how many `_bulk` requests a page is divided that are on their way at once, at least one: while one is written to the replicas
-    /// the cluster writes the next to the primaries. Default: 2.
+    /// How many `_bulk` requests of a job may be on their way at once, at least one: a page is divided among them. While the cluster writes
+    /// one to the replicas it writes the next to the primaries. Together they are as many times [`bulk_bytes`](Self::bulk_bytes) large.
+    /// Default: 2.
     #[must_use]
     pub fn concurrent_bulks(mut self, most: usize) -> Self {
         self.concurrent_bulks = most.max(1);
         self
     }
 
-    /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for one that is on its way, so this
-    /// long at most. Default: 20 s.
+    /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for those that are on their way, and
+    /// for the look at the rollup index that comes after them: at most this long, a quarter of it and a second. Default: 20 s.
     #[must_use]
     pub fn bulk_timeout(mut self, timeout: Duration) -> Self {
         self.bulk_timeout = timeout;
@@ -240,7 +241,7 @@ fn failed(what: &str, failure: Failure) -> EngineError {
     let error = match failure.cause() {
         Cause::Cancelled => return EngineError::cancelled(),
         Cause::NotFound => EngineError::not_found(text),
-        Cause::Refused | Cause::Conflict => EngineError::rejected(text),
+        Cause::Refused | Cause::Forbidden | Cause::Conflict => EngineError::rejected(text),
         Cause::Exists
         | Cause::LostSnapshot
         | Cause::NoSnapshot

@@ -22,9 +22,9 @@ pub(super) fn page(job: &JobContext, after: Option<&GroupKey>, before: i64, size
     }
     let field = job.config().groups().date_histogram().field();
     let mut metrics = metrics(job);
-    if metrics.is_empty() {
-        // Of dates alone OpenSearch makes ranges, and fails (500, `array_index_out_of_bounds_exception`) where all documents of a segment
-        // are before the page. Not where there is something to compute.
+    if metrics.is_empty() && job.config().key_names().len() == 1 {
+        // Of a lone date histogram OpenSearch makes ranges, and fails (500, `array_index_out_of_bounds_exception`) where all documents of a
+        // segment are before the page. Not where there is something to compute.
         metrics.insert("dates".to_owned(), json!({ "value_count": { "field": field } }));
     }
     let aggregation = json!({ "composite": composite, "aggregations": metrics });

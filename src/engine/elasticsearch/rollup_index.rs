@@ -62,7 +62,12 @@ impl RollupIndices {
     /// Whether the index is the one that was prepared for the job. What another client's write took out of it is put back. A stop may wait
     /// for it: it takes no longer than one request may.
     pub(super) fn check(&self, job: &JobContext) -> Result<Standing, EngineError> {
-        self.visit(job, self.timeout).check()
+        self.check_within(job, self.timeout)
+    }
+
+    /// The same, in less time.
+    pub(super) fn check_within(&self, job: &JobContext, time: Duration) -> Result<Standing, EngineError> {
+        self.visit(job, time).check()
     }
 
     /// Removes the job's documents, and then what the index knows of it.
@@ -173,22 +178,27 @@ impl Visit<'_> {
         self.rollups.found.lock().insert(self.job.id().to_owned(), (standing, found.uuid.clone()));
     }
 
-    /// Nobody else in this process changes the index until the guard is dropped.
+    /// Nobody else in this process changes the index until the guard is dropped. It is waited for no longer than a request may take.
     fn alone(&self) -> Result<Alone, EngineError> {
         let index = self.job.config().rollup_index();
         let lock = Arc::clone(self.rollups.locks.lock().entry(index.to_owned()).or_default());
-        let is_free = |taken: &bool| (!taken).then_some(());
-        while wait_until(&self.clock, &lock, self.deadline, is_free).is_some() {
+        let (deadline, is_free) =
+            (Deadline::after(&self.clock, self.time_left()), |taken: &bool| (!taken).then_some(()));
+        while wait_until(&self.clock, &lock, deadline, is_free).is_some() {
             if !std::mem::replace(&mut *lock.lock(), true) {
                 return Ok(Alone(lock));
             }
         }
-        Err(EngineError::unavailable(format!("rollup index [{index}] is being changed by another job's put or delete")))
+        Err(EngineError::unavailable(format!("rollup index [{index}] is being changed for another job")))
     }
 
     fn in_time(&self, request: Request) -> Request {
-        let left = self.deadline.remaining(&self.clock).unwrap_or(Duration::MAX);
-        of_job(self.job, request.timeout(left.min(self.rollups.timeout)))
+        of_job(self.job, request.timeout(self.time_left()))
+    }
+
+    /// How long a request may take.
+    fn time_left(&self) -> Duration {
+        self.deadline.remaining(&self.clock).map_or(self.rollups.timeout, |left| left.min(self.rollups.timeout))
     }
 
     fn ask(&self, request: Request) -> Result<Answer, Failure> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::rollup_index::{Standing, alias, of_index};
 use super::{Shared, bulk, of_job};
+use crate::clock::{Clock, SystemClock};
 use crate::cluster::{Cause, Failure, Pending, item_status};
 use crate::engine::{
     CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
@@ -26,6 +27,9 @@ pub(super) struct BulkWriter {
     alias: String,
     /// How large a bulk may be: less than the options say once one was too large.
     bytes: usize,
+    clock: SystemClock,
+    /// When the last page began to be written.
+    began: Duration,
 }
 
 /// A bulk that is on its way.
@@ -35,15 +39,15 @@ struct Bulk {
     pending: Pending,
 }
 
-/// The bulks that are on their way, the first documents first. Each is waited for, whatever became of the others: what the cluster has
-/// accepted it may still write, after whoever had sent it has begun again.
+/// The bulks that are on their way, the first documents first. Each is waited for, whatever became of the others: the cluster may write it
+/// as long as it has not answered, and should not while somebody has begun again there.
 #[derive(Default)]
 struct Underway(VecDeque<Bulk>);
 
 impl BulkWriter {
     pub(super) fn new(shared: Arc<Shared>, job: &JobContext) -> Self {
-        let bytes = shared.options.bulk_bytes;
-        Self { shared, job: job.clone(), alias: alias(job), bytes }
+        let (bytes, clock) = (shared.options.bulk_bytes, SystemClock::new());
+        Self { shared, job: job.clone(), alias: alias(job), bytes, began: clock.monotonic(), clock }
     }
 
     /// Sends documents, from the first on, as many as one request may have.
@@ -88,12 +92,12 @@ impl BulkWriter {
     }
 
     /// What became of each document.
-    fn items(&self, answer: &Value, documents: usize) -> Result<Vec<RejectedItem>, EngineError> {
+    fn items(&self, answer: &Value, documents: usize) -> Result<Vec<RejectedItem>, Failure> {
         let mut rejected = Vec::new();
         let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
         if items.len() != documents {
             let text = format!("the answer to a bulk of {documents} documents has {} items", items.len());
-            return Err(self.failed(Failure::new(Cause::Unavailable, text)));
+            return Err(Failure::new(Cause::Unavailable, text));
         }
         for (index, item) in items.iter().enumerate() {
             let item = &item["index"];
@@ -104,7 +108,7 @@ impl BulkWriter {
             let failure = Failure::of_error(status, &item["error"]);
             match failure.cause() {
                 // The alias is gone: so is, perhaps, the index.
-                Cause::NotFound => return Err(self.failed(failure)),
+                Cause::NotFound => return Err(failure),
                 Cause::Conflict => {
                     let text = format!("another owner of the job store writes this job's documents: {failure}");
                     rejected.push(RejectedItem { index, error: EngineError::rejected(text) });
@@ -130,6 +134,7 @@ impl BulkWriter {
 
 impl RollupWriter for BulkWriter {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        self.began = self.clock.monotonic();
         let (share, most) = (self.share(documents.len()), self.shared.options.concurrent_bulks);
         let (mut sent, mut taken, mut rejected) = (0, 0, Vec::new());
         let mut underway = Underway::default();
@@ -140,24 +145,37 @@ impl RollupWriter for BulkWriter {
                 underway.0.push_back(bulk);
             }
             let Some(bulk) = underway.0.pop_front() else { return Ok(WriteReport::with_rejected(taken, rejected)) };
-            match bulk.pending.answer(&StopSignal::never()).and_then(|answer| answer.json()) {
-                Ok(answer) => {
-                    let items = self.items(&answer, bulk.documents)?;
+            let answer = bulk.pending.answer(&StopSignal::never()).and_then(|answer| answer.json());
+            match answer.and_then(|answer| self.items(&answer, bulk.documents)) {
+                Ok(items) => {
                     rejected.extend(items.into_iter().map(|item| RejectedItem { index: item.index + taken, ..item }));
                     taken += bulk.documents;
                 }
                 Err(failure) if failure.cause() == Cause::TooMuch && bulk.documents > 1 => {
-                    underway = Underway::default();
+                    underway.wait_for_all();
                     (self.bytes, sent) = ((bulk.bytes / 2).max(1), taken);
                 }
-                Err(failure) => return Err(self.failed(failure)),
+                Err(failure) => {
+                    underway.wait_for_all();
+                    let is_gone = failure.cause() == Cause::NotFound;
+                    let error = self.failed(failure);
+                    if is_gone || taken == 0 {
+                        return Err(error);
+                    }
+                    // What the bulks before have written is worth a commit.
+                    rejected.push(RejectedItem { index: taken, error });
+                    return Ok(WriteReport::with_rejected(taken + 1, rejected));
+                }
             }
         }
     }
 
     /// What was taken is durable already. But an index that was deleted, and made anew by somebody else, has only a part of it.
     fn commit(self: Box<Self>, _checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        match self.shared.rollups.check(&self.job)? {
+        let timeout = self.shared.options.bulk_timeout;
+        // A stop that has waited for the bulks waits for this too.
+        let left = timeout.saturating_sub(self.clock.monotonic().saturating_sub(self.began)).max(timeout / 4);
+        match self.shared.rollups.check_within(&self.job, left)? {
             Standing::Prepared => Ok(CommitReport::default()),
             Standing::Gone => {
                 let index = self.job.config().rollup_index();
@@ -169,11 +187,17 @@ impl RollupWriter for BulkWriter {
     }
 }
 
-impl Drop for Underway {
-    fn drop(&mut self) {
+impl Underway {
+    fn wait_for_all(&mut self) {
         for bulk in self.0.drain(..) {
             let _ = bulk.pending.answer(&StopSignal::never());
         }
+    }
+}
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.wait_for_all();
     }
 }
 

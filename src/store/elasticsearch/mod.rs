@@ -150,7 +150,7 @@ impl ElasticsearchStore {
     fn failed(&self, failure: &Failure) -> StoreError {
         let text = format!("index [{}]: {failure}", self.index.name);
         match failure.cause() {
-            Cause::Refused | Cause::NotFound | Cause::Exists => StoreError::rejected(text),
+            Cause::Refused | Cause::Forbidden | Cause::NotFound | Cause::Exists => StoreError::rejected(text),
             _ => StoreError::unavailable(text),
         }
     }
