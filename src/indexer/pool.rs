@@ -117,22 +117,18 @@ impl Pool {
         }
     }
 
-    /// Waits until the deadline for all threads but the caller's own to end. Says whether they did.
-    pub(crate) fn wait(&self, deadline: Deadline) -> bool {
-        let own = Some(current_thread());
-        let all_ended = |roster: &Roster| roster.workers.iter().all(|worker| worker.ended || worker.id == own);
-        wait_until(&*self.shared.clock, &self.shared.roster, deadline, |roster| all_ended(roster).then_some(()))
-            .is_some()
-    }
-
-    /// Waits likewise, and joins them; those left are never joined.
+    /// Waits until the deadline for all threads but the caller's own to end, and joins them; those left are never joined. Says whether
+    /// they did.
     pub(crate) fn join(&self, deadline: Deadline) -> bool {
-        let ended = self.wait(deadline);
+        let own = current_thread();
+        let all_ended = |roster: &Roster| roster.workers.iter().all(|worker| worker.ended || worker.id == Some(own));
+        let ended =
+            wait_until(&*self.shared.clock, &self.shared.roster, deadline, |roster| all_ended(roster).then_some(()))
+                .is_some();
         let mut roster = self.shared.roster.lock();
         let threads: Vec<_> = roster.workers.iter_mut().filter_map(|worker| worker.thread.take()).collect();
         drop(roster);
         if ended {
-            let own = current_thread();
             // They have nothing left to do but to return; tasks cannot unwind into them.
             for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
                 drop(thread.join());

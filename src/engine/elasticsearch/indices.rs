@@ -1,6 +1,7 @@
 //! Which indices a pattern means, and what fields they have.
 
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::of_job;
 use crate::cluster::{Cause, Cluster, Failure, Request};
@@ -44,10 +45,10 @@ pub(super) fn resolve(
     pattern: &IndexPattern,
     stop: &StopSignal,
 ) -> Result<Resolved, Failure> {
-    let answer = resolve_names(cluster, job, &expression(pattern), stop)?;
-    let entries = |kind: &str| answer[kind].as_array().cloned().unwrap_or_default();
-    let (indices, aliases, streams) = (entries("indices"), entries("aliases"), entries("data_streams"));
-    let mut names: Vec<String> = [&indices, &aliases, &streams].into_iter().flatten().filter_map(name_of).collect();
+    let Resolution { indices, aliases, data_streams } = resolve_names(cluster, job, &expression(pattern), stop)?;
+    let mut groups = [aliases, data_streams].concat();
+    let names = indices.iter().map(|index| &index.name).chain(groups.iter().map(|group| &group.name));
+    let mut names: Vec<String> = names.cloned().collect();
     names.sort_unstable();
     names.dedup();
     // Servers differ in whether they say so themselves.
@@ -58,17 +59,67 @@ pub(super) fn resolve(
             return Err(Failure::new(Cause::NotFound, format!("no such index [{name}]")));
         }
     }
-    let groups: Vec<Group> = aliases.iter().chain(&streams).filter_map(|entry| Group::of(entry, pattern)).collect();
+    for group in &mut groups {
+        group.leave_out_what_is_taken_out_of(pattern);
+    }
     let members = members(cluster, job, &groups, stop)?;
-    let is_named = |name: &String| {
-        items(pattern).any(|item| item == Item::Named(name))
-            || groups.iter().any(|group| group.is_named && group.members.contains(name))
-    };
-    let (closed, open): (Vec<_>, Vec<_>) = indices.iter().chain(&members).partition(|index| is_closed(index));
-    let mut closed: Vec<String> = closed.into_iter().filter_map(name_of).collect();
+    let (closed, open): (Vec<_>, Vec<_>) = indices.into_iter().chain(members).partition(Index::is_closed);
+    let mut closed: Vec<String> = closed.into_iter().map(|index| index.name).collect();
     closed.sort_unstable();
     closed.dedup();
+    let is_named = |index: &String| {
+        names_it(pattern, index)
+            || groups.iter().any(|group| names_it(pattern, &group.name) && group.members.contains(index))
+    };
     Ok(Resolved { names, has_open: !open.is_empty(), names_closed: closed.iter().any(is_named), closed })
+}
+
+/// What the cluster makes of names and wildcards.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Resolution {
+    indices: Vec<Index>,
+    aliases: Vec<Group>,
+    data_streams: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    name: String,
+    #[serde(default)]
+    attributes: Vec<String>,
+}
+
+/// An alias or a data stream.
+#[derive(Clone, Deserialize)]
+struct Group {
+    name: String,
+    #[serde(alias = "indices", alias = "backing_indices")]
+    members: Vec<String>,
+}
+
+impl Index {
+    fn is_closed(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute == "closed")
+    }
+}
+
+impl Group {
+    /// One that is named stays a name, whose members nothing takes out.
+    fn leave_out_what_is_taken_out_of(&mut self, pattern: &IndexPattern) {
+        let Self { name, members } = self;
+        if names_it(pattern, name) {
+            return;
+        }
+        members.retain(|member| {
+            let brings = |item| match item {
+                Item::Wildcard(item) => wildcard_match(item, name).then_some(true),
+                Item::TakenOut(item) => wildcard_match(item, member).then_some(false),
+                Item::Named(_) => None,
+            };
+            items(pattern).filter_map(brings).last() != Some(false)
+        });
+    }
 }
 
 /// An item of a pattern.
@@ -88,33 +139,12 @@ fn items(pattern: &IndexPattern) -> impl Iterator<Item = Item<'_>> {
     })
 }
 
-/// An alias or a data stream.
-struct Group {
-    is_named: bool,
-    /// Those that the pattern does not take out again.
-    members: Vec<String>,
-}
-
-impl Group {
-    fn of(entry: &Value, pattern: &IndexPattern) -> Option<Self> {
-        let name = name_of(entry)?;
-        let is_named = items(pattern).any(|item| item == Item::Named(&name));
-        let is_meant = |member: &String| {
-            // One that is named stays a name, whose members nothing takes out.
-            let brings = |item| match item {
-                Item::Wildcard(item) => wildcard_match(item, &name).then_some(true),
-                Item::TakenOut(item) => wildcard_match(item, member).then_some(false),
-                Item::Named(_) => None,
-            };
-            is_named || items(pattern).filter_map(brings).last() != Some(false)
-        };
-        let members = [&entry["indices"], &entry["backing_indices"]].into_iter().flat_map(texts);
-        Some(Self { is_named, members: members.filter(is_meant).collect() })
-    }
+fn names_it(pattern: &IndexPattern, name: &str) -> bool {
+    items(pattern).any(|item| item == Item::Named(name))
 }
 
 /// The members of aliases and data streams, as the cluster describes indices. To whom it may not describe them they are open.
-fn members(cluster: &Cluster, job: &JobContext, groups: &[Group], stop: &StopSignal) -> Result<Vec<Value>, Failure> {
+fn members(cluster: &Cluster, job: &JobContext, groups: &[Group], stop: &StopSignal) -> Result<Vec<Index>, Failure> {
     let mut names: Vec<_> = groups.iter().flat_map(|group| &group.members).collect();
     names.sort_unstable();
     names.dedup();
@@ -127,10 +157,10 @@ fn members(cluster: &Cluster, job: &JobContext, groups: &[Group], stop: &StopSig
             length += encoded_length(name);
         }
         match resolve_names(cluster, job, &list.join(","), stop) {
-            Ok(answer) => members.extend(answer["indices"].as_array().cloned().unwrap_or_default()),
+            Ok(found) => members.extend(found.indices),
             // A user may have an alias, and none of its indices.
             Err(failure) if failure.cause() == Cause::Forbidden => {
-                members.extend(list.iter().map(|name| json!({ "name": name, "attributes": ["open"] })));
+                members.extend(list.into_iter().map(|name| Index { name: name.to_owned(), attributes: Vec::new() }));
             }
             Err(failure) if failure.cause() == Cause::NotFound => {
                 return Err(Failure::new(Cause::Unavailable, format!("while it was looked at: {failure}")));
@@ -148,21 +178,9 @@ fn encoded_length(name: &str) -> usize {
 }
 
 /// What is hidden a wildcard means here if it means it in a search, and closed indices too, which it does not mean there.
-fn resolve_names(cluster: &Cluster, job: &JobContext, names: &str, stop: &StopSignal) -> Result<Value, Failure> {
+fn resolve_names(cluster: &Cluster, job: &JobContext, names: &str, stop: &StopSignal) -> Result<Resolution, Failure> {
     let request = Request::get(["_resolve", "index", names]).query("expand_wildcards", "open,closed");
-    cluster.ask(of_job(job, request), stop)?.json()
-}
-
-fn name_of(entry: &Value) -> Option<String> {
-    entry["name"].as_str().map(str::to_owned)
-}
-
-fn is_closed(index: &Value) -> bool {
-    index["attributes"].as_array().is_some_and(|attributes| attributes.iter().any(|found| found == "closed"))
-}
-
-fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    cluster.ask(of_job(job, request), stop)?.read()
 }
 
 /// The types of `fields` in the indices of a pattern.
@@ -182,6 +200,9 @@ pub(super) fn capabilities(
     let request = Request::get([&expression(pattern), "_field_caps"]).query("fields", fields.join(","));
     let request = request.query("include_unmapped", "true");
     let answer = cluster.ask(of_job(job, request), &never)?.json()?;
+    let texts = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
     let concrete = texts(&answer["indices"]);
     for field in fields {
         for (name, found) in answer["fields"][*field].as_object().into_iter().flatten() {

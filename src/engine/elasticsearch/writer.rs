@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::rollup_index::{Standing, alias, of_index};
 use super::{Shared, bulk, of_job};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Deadline, SystemClock};
 use crate::cluster::{Cause, Failure, Pending, item_status};
 use crate::engine::{
     CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
@@ -28,8 +28,8 @@ pub(super) struct BulkWriter {
     /// How large a bulk may be: less than the options say once one was too large.
     bytes: usize,
     clock: SystemClock,
-    /// When the last page began to be written.
-    began: Duration,
+    /// Until when the bulks of the last page, and the look at the rollup index after them, should be over.
+    deadline: Deadline,
 }
 
 /// A bulk that is on its way.
@@ -47,7 +47,8 @@ struct Underway(VecDeque<Bulk>);
 impl BulkWriter {
     pub(super) fn new(shared: Arc<Shared>, job: &JobContext) -> Self {
         let (bytes, clock) = (shared.options.bulk_bytes, SystemClock::new());
-        Self { shared, job: job.clone(), alias: alias(job), bytes, began: clock.monotonic(), clock }
+        let deadline = Deadline::after(&clock, shared.options.bulk_timeout);
+        Self { shared, job: job.clone(), alias: alias(job), bytes, clock, deadline }
     }
 
     /// Sends documents, from the first on, as many as one request may have.
@@ -134,7 +135,7 @@ impl BulkWriter {
 
 impl RollupWriter for BulkWriter {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        self.began = self.clock.monotonic();
+        self.deadline = Deadline::after(&self.clock, self.shared.options.bulk_timeout);
         let (share, most) = (self.share(documents.len()), self.shared.options.concurrent_bulks);
         let (mut sent, mut taken, mut rejected) = (0, 0, Vec::new());
         let mut underway = Underway::default();
@@ -174,7 +175,7 @@ impl RollupWriter for BulkWriter {
     fn commit(self: Box<Self>, _checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
         let timeout = self.shared.options.bulk_timeout;
         // A stop that has waited for the bulks waits for this too.
-        let left = timeout.saturating_sub(self.clock.monotonic().saturating_sub(self.began)).max(timeout / 4);
+        let left = self.deadline.remaining(&self.clock).unwrap_or(timeout).max(timeout / 4);
         match self.shared.rollups.check_within(&self.job, left)? {
             Standing::Prepared => Ok(CommitReport::default()),
             Standing::Gone => {
