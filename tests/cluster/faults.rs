@@ -18,11 +18,11 @@ use crate::server::{BOTH, Kind, Server};
 use crate::world::{FIELDS, World, assert_same, causes, engine, expected, job, load, readings, rolled_up};
 
 /// Twelve pages or so.
-fn config() -> RollupJobConfig {
+pub(crate) fn config() -> RollupJobConfig {
     job("sensor").terms(["node"]).page_size(50).build().unwrap()
 }
 
-fn source() -> Vec<SourceDocument> {
+pub(crate) fn source() -> Vec<SourceDocument> {
     readings(2_000, true)
 }
 

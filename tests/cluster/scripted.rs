@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use reqwest::Method;
-use reqwest::blocking::Client;
+use reqwest::blocking::{Client, Response};
 use socket2::SockRef;
 
 /// A request as it came.
@@ -156,8 +156,8 @@ impl Forward {
         Self { node: node.to_owned(), http }
     }
 
-    /// What the node answers; nothing if it does not.
-    pub(crate) fn bytes(&self, request: &Seen) -> Vec<u8> {
+    /// What the node answers, if it does.
+    pub(crate) fn answer(&self, request: &Seen) -> Option<Response> {
         let (method, path) = request.line.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
         let mut forwarded = self.http.request(method, format!("{}{path}", self.node)).body(request.body.clone());
@@ -166,7 +166,12 @@ impl Forward {
                 forwarded = forwarded.header(name, value);
             }
         }
-        let Ok(answer) = forwarded.send() else { return Vec::new() };
+        forwarded.send().ok()
+    }
+
+    /// The same as bytes: none if it does not.
+    pub(crate) fn bytes(&self, request: &Seen) -> Vec<u8> {
+        let Some(answer) = self.answer(request) else { return Vec::new() };
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         let passed: Vec<_> = ["content-type", "content-encoding"]
             .into_iter()

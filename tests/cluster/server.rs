@@ -161,6 +161,14 @@ impl Server {
         self.map(index, fields);
     }
 
+    /// Closes an index. One whose copies are on their way the cluster may leave open, and say so with a 200.
+    pub(crate) fn close(&self, index: &str) {
+        let settled = "wait_for_no_initializing_shards=true&wait_for_events=languid&timeout=60s";
+        self.get(&format!("_cluster/health/{index}?{settled}"));
+        let answer = self.ask(Method::POST, &format!("{index}/_close"), None);
+        assert!(answer["acknowledged"] == true && answer["indices"][index]["closed"] == true, "{answer}");
+    }
+
     /// Gives an index these fields.
     pub(crate) fn map(&self, index: &str, fields: &[(&str, FieldType)]) {
         let properties = fields.iter().map(|(name, kind)| ((*name).to_owned(), json!({ "type": kind.as_str() })));

@@ -8,19 +8,14 @@ use rollup_jobs::engine::{SourceDocument, SourceValue};
 use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RunOutcome};
 use serde_json::json;
 
+use crate::faults::{config, source};
 use crate::meddling::{Call, Meddling};
 use crate::server::{BOTH, Kind, Server};
-use crate::world::{
-    FIELDS, World, assert_same, causes, engine, expected, job, load, readings, rolled_up, rolled_up_into, text,
-};
+use crate::world::{FIELDS, World, assert_same, causes, engine, expected, job, load, rolled_up, rolled_up_into, text};
 
-/// Twelve pages or so.
-fn config() -> RollupJobConfig {
-    job("sensor").terms(["node"]).page_size(50).build().unwrap()
-}
-
-fn source() -> Vec<SourceDocument> {
-    readings(2_000, true)
+/// How many documents have a date.
+fn dated(source: &[SourceDocument]) -> u64 {
+    source.iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count() as u64
 }
 
 /// A closed index is skipped, as Elasticsearch does; an alias is followed, also when it is switched in the middle of a run.
@@ -34,7 +29,7 @@ fn closed_indices_and_aliases() {
             server.create_index(index, &FIELDS);
             server.add(index, &source);
         }
-        server.ask(Method::POST, "closed-1/_close", None);
+        server.close("closed-1");
         server.put("old/_alias/sensor-all", json!({}));
         let meddled = Arc::clone(&server);
         let meddling = Meddling::new(engine(&server), move |call, number| {
@@ -64,7 +59,7 @@ fn closed_indices_and_aliases() {
         server.ask(Method::POST, "closed-1/_open", None);
         let world = World::new(engine(&server));
         world.put(&job("named").index_pattern("closed-1").build().unwrap());
-        server.ask(Method::POST, "closed-1/_close", None);
+        server.close("closed-1");
         let (outcome, status) = world.run("named");
         assert_eq!(outcome, RunOutcome::Failed);
         assert!(causes(&status).contains("closed: [closed-1]"), "{}", causes(&status));
@@ -110,7 +105,7 @@ fn closed_members_of_aliases() {
         }
         world.put(&config());
         for index in ["closed", &long(19)] {
-            server.ask(Method::POST, &format!("{index}/_close"), None);
+            server.close(index);
         }
         let left_out = |closed: &str| format!("closed indices are left out: {closed}");
         let status = world.run_well("sensor");
@@ -119,8 +114,7 @@ fn closed_members_of_aliases() {
         for (pattern, closed) in patterns {
             let status = world.run_well(&id_of(pattern));
             assert_eq!(status.notice().map(|notice| notice.text().to_owned()), closed.map(left_out), "{pattern}");
-            let dated = source.iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count();
-            let read = if pattern == "*-none" { 0 } else { dated as u64 };
+            let read = if pattern == "*-none" { 0 } else { dated(&source) };
             assert_eq!(status.stats().documents_processed(), read, "{pattern}");
         }
 
@@ -128,7 +122,7 @@ fn closed_members_of_aliases() {
         assert!(text(&error).contains("closed: [closed]; open them, or leave them out"), "{}", text(&error));
         server.ask(Method::POST, "closed/_open", None);
         world.put(&job("named").index_pattern("sensor-none,open").build().unwrap());
-        server.ask(Method::POST, "closed/_close", None);
+        server.close("closed");
         let (outcome, status) = world.run("named");
         assert_eq!(outcome, RunOutcome::Failed);
         assert!(causes(&status).contains("closed: [closed]; open them"), "{}", causes(&status));
@@ -156,7 +150,7 @@ fn closed_members_of_data_streams() {
     server.ask(Method::POST, "stream-a/_rollover", None);
     let status = world.run_well("stream");
     assert_eq!((status.stats().rollups_indexed(), status.notice()), (2, None));
-    server.ask(Method::POST, ".ds-stream-a-000001/_close", None);
+    server.close(".ds-stream-a-000001");
     let status = world.run_well("stream");
     assert_eq!(status.notice().unwrap().text(), "closed indices are left out: .ds-stream-a-000001");
 }
@@ -177,9 +171,7 @@ fn hidden_indices() {
         {
             world.put(&job(id).index_pattern(pattern).build().unwrap());
             let processed = world.run_well(id).stats().documents_processed();
-            let dated =
-                source().iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count();
-            assert_eq!(processed, (count * dated) as u64, "{kind:?} {id}");
+            assert_eq!(processed, count * dated(&source()), "{kind:?} {id}");
         }
     }
 }

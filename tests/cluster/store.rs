@@ -15,7 +15,7 @@ use rollup_jobs::testing::check_store;
 use rollup_jobs::{JobRecord, StoredState};
 use serde_json::json;
 
-use crate::scripted::{Forward, Reply, Scripted};
+use crate::scripted::{Reply, Scripted};
 use crate::server::{BOTH, Kind, Server};
 use crate::world::{job, text};
 
@@ -112,11 +112,12 @@ fn a_former_owner_can_do_nothing_and_is_told_whose_the_jobs_are() {
 fn an_answer_that_is_lost_is_looked_up() {
     for kind in BOTH {
         let server = Server::empty(kind);
-        let (forward, left) = (Forward::to(&server.nodes[0]), Arc::new(AtomicUsize::new(usize::MAX)));
+        let left = Arc::new(AtomicUsize::new(usize::MAX));
         let countdown = Arc::clone(&left);
-        let proxy = Scripted::new(move |request| {
+        let proxy = Scripted::before(&server.nodes[0], move |forward, request| {
             let bytes = forward.bytes(request);
-            if countdown.fetch_sub(1, Ordering::SeqCst) == 0 { Reply::Last(Vec::new()) } else { Reply::Bytes(bytes) }
+            let is_lost = countdown.fetch_sub(1, Ordering::SeqCst) == 0;
+            Some(if is_lost { Reply::Last(Vec::new()) } else { Reply::Bytes(bytes) })
         });
         let store = store_at(Cluster::new(ClusterOptions::new([proxy.url.clone()])).unwrap(), "somebody");
         let lose = |number: usize| left.store(number, Ordering::SeqCst);
@@ -152,12 +153,10 @@ fn an_answer_that_is_lost_is_looked_up() {
 #[expect(clippy::disallowed_methods, reason = "that a call ends in time is its promise; the bound is far away")]
 fn a_call_that_gets_no_answer_ends_in_time_and_may_be_repeated() {
     let server = Server::empty(Kind::OpenSearch);
-    let (forward, hangs) = (Forward::to(&server.nodes[0]), Arc::new(AtomicUsize::new(0)));
+    let hangs = Arc::new(AtomicUsize::new(0));
     let hanging = Arc::clone(&hangs);
-    let proxy = Scripted::new(move |request| match hanging.load(Ordering::SeqCst) {
-        0 => Reply::Bytes(forward.bytes(request)),
-        _ => Reply::Hang,
-    });
+    let proxy =
+        Scripted::before(&server.nodes[0], move |_, _| (hanging.load(Ordering::SeqCst) > 0).then_some(Reply::Hang));
     let cluster = Cluster::new(ClusterOptions::new([proxy.url.clone()])).unwrap();
     let options = ElasticsearchStoreOptions::new().timeout(Duration::from_millis(500));
     let store = ElasticsearchStore::with_options(cluster, options);

@@ -260,17 +260,15 @@ fn who_waits_for_a_shutdown_that_gives_up_is_told_what_is_left() {
     world.put_started("sensor");
     world.manager.trigger("sensor").unwrap();
     world.gates.commit().wait_for_waiting(1);
-    let first = in_thread({
+    let shutdown = |timeout| {
         let manager = world.manager.clone();
-        move || manager.shutdown(Duration::from_secs(1))
-    });
+        in_thread(move || manager.shutdown(timeout))
+    };
+    let first = shutdown(Duration::from_secs(1));
     world.watcher.wait_for(&world.manager, "the shutdown", || {
         matches!(world.manager.put(config("b").build().unwrap()), Err(PutError::ShutDown { .. })).then_some(())
     });
-    let second = in_thread({
-        let manager = world.manager.clone();
-        move || manager.shutdown(Duration::MAX)
-    });
+    let second = shutdown(Duration::MAX);
     while !first.is_finished() {
         world.clock.advance(Duration::from_secs(1));
         std::thread::yield_now();
