@@ -1,7 +1,6 @@
 //! `Observer`: how a host hears of what its jobs do.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
+use crate::foreign::guarded;
 use crate::job::{JobError, JobState, JobStats, Position};
 
 #[cfg(feature = "tracing")]
@@ -34,6 +33,12 @@ pub trait Observer: Send + Sync {
     /// Something went wrong. It is also in the job's status.
     fn error(&self, job_id: &str, error: &JobError) {
         let _ = (job_id, error);
+    }
+
+    /// The observers were not told in time: of what happened to the job before the next event `missed` events are lost, since no more
+    /// than 1,024 are kept for a job. Its status says how it is.
+    fn lagged(&self, job_id: &str, missed: u64) {
+        let _ = (job_id, missed);
     }
 }
 
@@ -92,17 +97,19 @@ pub(crate) enum Event {
     Turn(Box<TurnEnded>),
     Run(RunEnded),
     Error(Box<JobError>),
+    Lagged(u64),
 }
 
 impl Event {
     /// Tells one observer, and survives it.
     pub(crate) fn tell(&self, observer: &dyn Observer, job_id: &str) {
         // A panic has been printed by the panic hook already, and there is nobody else to tell.
-        let _ = catch_unwind(AssertUnwindSafe(|| match self {
+        let _ = guarded(|| match self {
             Self::State(change) => observer.state_changed(job_id, change),
             Self::Turn(turn) => observer.turn_ended(job_id, turn),
             Self::Run(run) => observer.run_ended(job_id, run),
             Self::Error(error) => observer.error(job_id, error),
-        }));
+            Self::Lagged(missed) => observer.lagged(job_id, *missed),
+        });
     }
 }

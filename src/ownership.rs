@@ -7,9 +7,9 @@ use std::io;
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, wait_until};
-use crate::foreign::guarded;
+use crate::foreign::{discard, guarded};
 use crate::store::{Acquired, JobStore, Ownership, StoreError, StoreErrorKind, Tenure};
-use crate::sync::{Arc, AtomicBool, Crew, JoinHandle, Monitor, Ordering, current_thread};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, JoinHandle, Monitor, Ordering, current_thread};
 
 /// How many times an owner renews in a lease, if all goes well: two may fail.
 const RENEWALS_PER_LEASE: u32 = 3;
@@ -30,6 +30,8 @@ struct Shared {
     store: Arc<dyn JobStore>,
     clock: Arc<dyn Clock>,
     ownership: Ownership,
+    /// What goes into records: the ownership's, unless it has none.
+    epoch: AtomicU64,
     /// How long it lasts from a renewal on; for ever if there is none.
     lease: Option<Duration>,
     /// For those who only want to know that it is not lost, which is nearly always so.
@@ -112,11 +114,17 @@ impl Claim {
         let standing = Standing { until: asked.saturating_add(lease.unwrap_or_default()), ..Standing::default() };
         let standing = Arc::new(Monitor::new(standing));
         let (is_lost, is_released) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { store, clock, ownership, lease, is_lost, is_released, standing }) }
+        let epoch = AtomicU64::new(ownership.epoch);
+        Self { shared: Arc::new(Shared { store, clock, ownership, epoch, lease, is_lost, is_released, standing }) }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
-        self.shared.ownership.epoch
+        self.shared.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Goes by this epoch: the store has given out none.
+    pub(crate) fn take_epoch(&self, epoch: u64) {
+        self.shared.epoch.store(epoch, Ordering::Relaxed);
     }
 
     /// Starts the thread `rollup-lease` as one of `crew`, if there is something to renew. It calls `changed` when an ownership that
@@ -204,34 +212,40 @@ impl Shared {
         let mut next = Deadline::since(acquired, lease / RENEWALS_PER_LEASE);
         while wait_until(&*self.clock, &self.standing, next, |standing| standing.is_over().then_some(())).is_none() {
             let asked = self.clock.monotonic();
-            let renewed = guarded(|| self.store.renew(&self.ownership))
-                .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
-            let pause = match renewed {
-                Ok(()) => {
-                    if self.renewed(asked.saturating_add(lease)) {
+            let pause = match self.renew(lease) {
+                Ok(had_run_out) => {
+                    if had_run_out {
                         changed();
                     }
                     lease / RENEWALS_PER_LEASE
                 }
-                Err(error) if error.kind() == StoreErrorKind::LostOwnership => {
-                    self.lose(error);
-                    return changed();
-                }
-                Err(error) => {
-                    self.standing.lock().failure = Some(error);
-                    lease / TRIES_PER_LEASE
-                }
+                Err(error) if error.kind() == StoreErrorKind::LostOwnership => return changed(),
+                Err(_) => lease / TRIES_PER_LEASE,
             };
             next = Deadline::since(asked, pause);
         }
     }
 
-    /// Says whether it had run out.
-    fn renewed(&self, until: Duration) -> bool {
+    /// Asks the store once. Says whether the ownership had run out.
+    fn renew(&self, lease: Duration) -> Result<bool, StoreError> {
+        let until = self.clock.monotonic().saturating_add(lease);
+        let renewed = guarded(|| self.store.renew(&self.ownership))
+            .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
+        match &renewed {
+            Err(error) if error.kind() == StoreErrorKind::LostOwnership => {
+                self.lose(error.clone());
+            }
+            _ => {}
+        }
         let mut standing = self.standing.lock();
-        standing.failure = None;
-        let before = std::mem::replace(&mut standing.until, until);
-        self.clock.monotonic() >= before
+        let failure = std::mem::replace(&mut standing.failure, renewed.as_ref().err().cloned());
+        let had_run_out = self.clock.monotonic() >= standing.until;
+        if renewed.is_ok() {
+            standing.until = standing.until.max(until);
+        }
+        drop(standing);
+        discard(failure);
+        renewed.map(|()| had_run_out)
     }
 
     fn lose(&self, error: StoreError) -> bool {

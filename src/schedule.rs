@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::{Clock, Deadline, sleep, wait_until, wake_on_advance};
 use crate::sync::{Arc, Crew, JoinHandle, Monitor, Weak, current_thread};
 
 /// The wall clock may jump (NTP, suspend), so it is looked at no later than this, whatever is due when.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
+/// If the wall clock was set back by as much, schedules begin anew. It is corrected by less all the time.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Something that the timer wakes.
 pub(crate) trait Scheduled: Send + Sync {
@@ -42,12 +44,21 @@ struct Agenda {
     /// When each key is armed for, and a number that tells arming from arming again.
     armed: HashMap<u64, (i64, u64)>,
     arms: u64,
+    /// The last readings of both clocks, of the wall clock the latest that something may be armed by.
+    seen: (Timestamp, Duration),
     /// By monotonic time, then number.
     alarms: BTreeMap<(Duration, u64), Alarm>,
     alarms_set: u64,
     closed: bool,
     ended: bool,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A job that waits for its time.
+struct Armed {
+    key: u64,
+    arm: u64,
+    job: Weak<dyn Scheduled>,
 }
 
 /// What is due.
@@ -59,7 +70,9 @@ enum Due {
 impl Timer {
     /// Starts the thread `rollup-timer` as one of `crew`.
     pub(crate) fn start(clock: Arc<dyn Clock>, crew: &Crew) -> io::Result<Self> {
-        let shared = Arc::new(Shared { clock, agenda: Arc::default() });
+        let seen = (clock.now(), clock.monotonic());
+        let agenda = Arc::new(Monitor::new(Agenda { seen, ..Agenda::default() }));
+        let shared = Arc::new(Shared { clock, agenda });
         let body = Arc::clone(&shared);
         let thread = crew.spawn("rollup-timer".to_owned(), move || body.run())?;
         shared.agenda.lock().thread = Some(thread);
@@ -68,8 +81,10 @@ impl Timer {
 
     /// Ticks `job` by its schedule from now on. Arming again begins again.
     pub(crate) fn arm(&self, key: u64, job: Weak<dyn Scheduled>) {
-        let Some(next) = job.upgrade().and_then(|job| job.next_after(self.shared.clock.now())) else { return };
+        let (now, monotonic) = (self.shared.clock.now(), self.shared.clock.monotonic());
+        let Some(next) = job.upgrade().and_then(|job| job.next_after(now)) else { return };
         let mut agenda = self.shared.agenda.lock();
+        let was_set_back = agenda.see(now, monotonic);
         agenda.disarm(key);
         agenda.arms += 1;
         let arm = agenda.arms;
@@ -77,9 +92,15 @@ impl Timer {
         // The thread looks again by itself when what was first is due.
         let is_first = agenda.ticks.first_key_value().is_some_and(|((_, first), _)| *first == key);
         drop(agenda);
-        if is_first {
+        if is_first || was_set_back {
             self.shared.agenda.notify_all();
         }
+    }
+
+    /// When the job is ticked next, if it is at all.
+    pub(crate) fn armed_for(&self, key: u64) -> Option<Timestamp> {
+        let armed = self.shared.agenda.lock().armed.get(&key).copied();
+        armed.and_then(|(at, _)| Timestamp::from_millisecond(at).ok())
     }
 
     /// Never ticks the job again.
@@ -135,6 +156,23 @@ impl Agenda {
         }
     }
 
+    /// Looks at the clocks. Says whether the wall clock was set back since something was armed by it; that is so until somebody
+    /// has armed everything again.
+    fn see(&mut self, now: Timestamp, monotonic: Duration) -> bool {
+        let (wall, steady) = self.seen;
+        let expected = wall.saturating_add(monotonic.saturating_sub(steady)).unwrap_or(Timestamp::MAX);
+        if now >= expected {
+            self.seen = (now, monotonic);
+        }
+        expected.duration_since(now) >= SET_BACK
+    }
+
+    /// Everything that is armed; it stays so.
+    fn all_armed(&self) -> Vec<Armed> {
+        let arm = |key: &u64| self.armed.get(key).map_or(0, |(_, arm)| *arm);
+        self.ticks.iter().map(|((_, key), job)| Armed { key: *key, arm: arm(key), job: Weak::clone(job) }).collect()
+    }
+
     /// Takes what is due now, ticks first.
     fn take_due(&mut self, now: Timestamp, monotonic: Duration) -> Option<Due> {
         if let Some(entry) = self.ticks.first_entry()
@@ -166,6 +204,14 @@ impl Shared {
         let mut agenda = self.agenda.lock();
         while !agenda.closed {
             let (now, monotonic) = (self.clock.now(), self.clock.monotonic());
+            if agenda.see(now, monotonic) {
+                agenda.seen = (now, monotonic);
+                let armed = agenda.all_armed();
+                drop(agenda);
+                self.arm_again(armed, now);
+                agenda = self.agenda.lock();
+                continue;
+            }
             match agenda.take_due(now, monotonic) {
                 Some(due) => {
                     drop(agenda);
@@ -179,6 +225,23 @@ impl Shared {
             }
         }
         drop(wake);
+    }
+
+    /// What was armed by a clock that was ahead would not be due before that clock's time has come.
+    fn arm_again(&self, armed: Vec<Armed>, now: Timestamp) {
+        let next = |Armed { key, arm, job }: Armed| {
+            let next = job.upgrade().and_then(|job| job.next_after(now))?;
+            Some((key, arm, next, job))
+        };
+        let armed: Vec<_> = armed.into_iter().filter_map(next).collect();
+        let mut agenda = self.agenda.lock();
+        for (key, arm, next, job) in armed {
+            // Unless it was armed, or disarmed, meanwhile.
+            if agenda.armed.get(&key).is_some_and(|(_, current)| *current == arm) {
+                agenda.disarm(key);
+                agenda.insert(key, arm, next.as_millisecond(), job);
+            }
+        }
     }
 
     fn fire(&self, due: Due, now: Timestamp) {

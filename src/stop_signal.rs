@@ -1,8 +1,8 @@
 //! `StopSignal`: how a long engine call learns that its result is no longer wanted.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::foreign::guarded;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 type Callback = Box<dyn FnOnce() + Send>;
@@ -99,7 +99,7 @@ impl StopSignal {
             std::mem::take(&mut callbacks.waiting)
         };
         for (_, callback) in waiting {
-            let _ = catch_unwind(AssertUnwindSafe(callback));
+            let _ = guarded(callback);
         }
     }
 }

@@ -19,7 +19,7 @@ use super::pending::Pending;
 use super::request::Request;
 use super::tls;
 use crate::clock::{Clock, SystemClock};
-use crate::job::JobError;
+use crate::foreign::texts_of;
 use crate::sync::{Arc, JoinHandle, Mutex};
 
 /// The longest pause that a node may ask for.
@@ -135,7 +135,7 @@ impl Connections {
             };
             let may_have_been_done = !silence.is_connect();
             // Not the URL, which may hold a password.
-            let causes = JobError::chain_of(&silence.without_url());
+            let causes = texts_of(&silence.without_url());
             let _ = write!(silences, " node {}: {};", node + 1, causes.join(": "));
             if may_have_been_done && !request.is_repeatable {
                 return Err(unavailable(&format!("the answer was lost:{silences}")));

@@ -283,8 +283,10 @@ impl Engine for MemoryEngine {
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let shared = self.shared.lock();
         let sources = shared.resolve(job.config().index_pattern())?;
+        let names = sources.iter().map(ToString::to_string).collect();
         let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
-        Ok(Box::new(MemoryStream { config: Arc::clone(job.config()), request, sources, buckets: None, skipped: 0 }))
+        let config = Arc::clone(job.config());
+        Ok(Box::new(MemoryStream { config, request, names, sources, buckets: None, skipped: 0 }))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -311,6 +313,7 @@ impl Engine for MemoryEngine {
 struct MemoryStream {
     config: Arc<RollupJobConfig>,
     request: ScanRequest,
+    names: Vec<String>,
     sources: Vec<Arc<Vec<SourceDocument>>>,
     buckets: Option<std::collections::btree_map::IntoIter<GroupKey, (u64, Vec<MetricValues>)>>,
     skipped: u64,
@@ -329,6 +332,10 @@ impl PageStream for MemoryStream {
             page.push(key, doc_count, metrics);
         }
         Ok(page)
+    }
+
+    fn source_indices(&self) -> Option<Vec<String>> {
+        Some(self.names.clone())
     }
 
     fn documents_skipped(&self) -> u64 {

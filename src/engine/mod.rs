@@ -157,6 +157,12 @@ pub trait PageStream: Send {
         true
     }
 
+    /// The indices that it reads, by their own names. A run that reads fewer than the one before says so, and a job whose pattern means
+    /// none any more is yellow. Default: the engine does not say.
+    fn source_indices(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// How many source documents had no date and were left out, as far as the stream has seen.
     fn documents_skipped(&self) -> u64 {
         0

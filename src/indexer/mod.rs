@@ -1,34 +1,32 @@
-//! How is it rolled up? What the threads share, and what a job is to them.
+//! How is it rolled up? What all jobs and threads of a manager share.
 
+mod back_off;
 mod document;
+mod health;
+mod job;
 mod pool;
 mod run;
 mod turn;
 
+use std::io;
 use std::slice;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 pub use document::{MisfitPage, roll_up};
+pub(crate) use job::Job;
 pub(crate) use run::Run;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 use crate::engine::{Engine, EngineError, JobContext};
 use crate::foreign::guarded;
-use crate::job::{
-    Checkpoint, Health, JobError, JobRecord, JobState, JobStatus, Phase, RunAs, StatusParts, StoredState, TermsType,
-};
-use crate::lifecycle::{Lifecycle, Snapshot, TriggerDecision, View};
+use crate::job::{Checkpoint, JobRecord, RunAs, StoredState, TermsType};
+use crate::lifecycle::Lifecycle;
 use crate::observer::Observer;
-use crate::ownership::{Claim, ClaimState};
-use crate::schedule::{Scheduled, Timer};
+use crate::ownership::Claim;
+use crate::schedule::Timer;
 use crate::store::{JobStore, StoreError, StoreErrorKind};
-use crate::sync::{Arc, AtomicU64, Crew, Ordering, Weak};
-use pool::{Pool, Pulse, Task};
-
-/// How many failed runs in a row need a person.
-const FAILED_RUNS_TO_RED: u32 = 3;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, Weak};
+use pool::Pool;
 
 /// What the host has set.
 #[derive(Debug, Clone)]
@@ -39,6 +37,8 @@ pub(crate) struct Settings {
     pub(crate) retry_attempts: u32,
     pub(crate) retry_initial: Duration,
     pub(crate) retry_max: Duration,
+    /// Whether turns wait until somebody resumes.
+    pub(crate) paused: bool,
 }
 
 /// What all jobs and threads of a manager share.
@@ -51,58 +51,91 @@ pub(crate) struct Indexer {
     /// The newest revision of any record in the store.
     pub(crate) revisions: AtomicU64,
     pub(crate) claim: Claim,
+    /// Turns wait until somebody resumes.
+    paused: AtomicBool,
     pub(crate) timer: Timer,
     pub(crate) pool: Pool,
     pub(crate) own_threads: Crew,
     next_key: AtomicU64,
 }
 
-/// A job: what never changes about it, and the lock around what does.
-pub(crate) struct Job {
-    pub(crate) context: JobContext,
-    /// Shared with the handles on its stops, which keep nothing else of a manager alive.
-    pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
-    /// Tells this job from an earlier one of the same id.
-    pub(crate) key: u64,
-    indexer: Arc<Indexer>,
-    this: Weak<Job>,
+/// The threads of a manager that has no jobs yet.
+pub(crate) struct Threads {
+    timer: Timer,
+    pool: Pool,
+    crew: Crew,
+}
+
+impl Threads {
+    /// Starts all of them, or none.
+    pub(crate) fn start(settings: &Settings, clock: &Arc<dyn Clock>) -> io::Result<Self> {
+        let crew = Crew::default();
+        let timer = Timer::start(Arc::clone(clock), &crew)?;
+        let pool = Pool::new(settings.wedged_after, Arc::clone(clock), timer.clone(), crew.clone());
+        let threads = Self { timer, pool, crew };
+        match threads.pool.start(settings.indexer_threads) {
+            Ok(()) => Ok(threads),
+            Err(error) => {
+                threads.end();
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends them before they had anything to do.
+    pub(crate) fn end(&self) {
+        self.timer.close();
+        self.pool.close();
+        let _ = self.pool.join(Deadline::NEVER) & self.timer.join(Deadline::NEVER);
+    }
 }
 
 impl Indexer {
+    /// Takes the threads over. Should the one that keeps the claim not start, they are ended, and the claim is let go.
     pub(crate) fn start(
+        threads: Threads,
         engine: Arc<dyn Engine>,
         store: Arc<dyn JobStore>,
         clock: Arc<dyn Clock>,
         observers: Vec<Arc<dyn Observer>>,
         settings: Settings,
         claim: Claim,
-    ) -> std::io::Result<Arc<Self>> {
-        let own_threads = Crew::default();
-        let timer = Timer::start(Arc::clone(&clock), &own_threads)?;
-        let (count, lost_after) = (settings.indexer_threads, settings.wedged_after);
-        let pool = Pool::start(count, lost_after, Arc::clone(&clock), timer.clone(), own_threads.clone())
-            .inspect_err(|_| timer.close())?;
-        let (revisions, next_key) = (AtomicU64::new(0), AtomicU64::new(0));
+    ) -> io::Result<Arc<Self>> {
+        let Threads { timer, pool, crew: own_threads } = threads;
+        let paused = AtomicBool::new(settings.paused);
         let indexer = Arc::new(Self {
             engine,
             store,
             clock,
             observers,
             settings,
-            revisions,
+            revisions: AtomicU64::new(0),
             claim,
+            paused,
             timer,
             pool,
             own_threads,
-            next_key,
+            next_key: AtomicU64::new(0),
         });
         let this = Arc::downgrade(&indexer);
         let changed = move || this.upgrade().into_iter().for_each(|indexer| indexer.ownership_changed());
         indexer.claim.keep(&indexer.own_threads, changed).inspect_err(|_| {
             indexer.timer.close();
             indexer.pool.close();
+            let _ = indexer.pool.join(Deadline::NEVER) & indexer.timer.join(Deadline::NEVER);
         })?;
         Ok(indexer)
+    }
+
+    /// Whether turns have to wait for [`resume`](Self::resume).
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Lets turns begin.
+    pub(crate) fn resume(&self) {
+        self.paused.store(false, Ordering::Release);
+        self.pool.resume();
     }
 
     /// It is back, and what had to wait goes on; or it is lost, and what is under way is given up.
@@ -174,186 +207,6 @@ impl Indexer {
 
     pub(crate) fn save_one(&self, record: &JobRecord) -> Result<(), StoreError> {
         self.save(slice::from_ref(record)).into_iter().collect()
-    }
-}
-
-impl Job {
-    pub(crate) fn id(&self) -> &str {
-        self.context.id()
-    }
-
-    pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
-        JobRecord {
-            config: Arc::clone(self.context.config()),
-            terms_types: self.context.terms_types().to_vec(),
-            run_as: self.context.identity().cloned(),
-            state: snapshot.state,
-            checkpoint: snapshot.checkpoint,
-            run: snapshot.run,
-            revision: snapshot.revision,
-            epoch: self.indexer.claim.epoch(),
-        }
-    }
-
-    pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), StoreError> {
-        self.indexer.save_one(&self.record(snapshot))
-    }
-
-    /// Begins a run, as of `instant`, unless one is under way.
-    pub(crate) fn trigger(&self, instant: Timestamp) -> TriggerDecision {
-        if self.indexer.claim.lost().is_some() {
-            return TriggerDecision::LostOwnership;
-        }
-        let boundary = self.context.config().boundary(instant);
-        let decision = self
-            .lifecycle
-            .trigger(self.indexer.clock.monotonic(), |number, signal| Box::new(Run::new(number, boundary, signal)));
-        if let TriggerDecision::Queued { push, .. } = decision {
-            self.enqueue_if(push);
-            self.deliver_later();
-        }
-        decision
-    }
-
-    /// Lets the schedule trigger it.
-    pub(crate) fn arm(&self) {
-        let this: Weak<dyn Scheduled> = self.this.clone();
-        self.indexer.timer.arm(self.key, this);
-    }
-
-    /// Lets a run that has failed try again after `delay`.
-    fn back_off(&self, run: u64, delay: Duration) {
-        let this = Weak::clone(&self.this);
-        self.indexer.timer.after(delay, move || {
-            if let Some(job) = this.upgrade() {
-                job.enqueue_if(job.lifecycle.end_back_off(run, job.indexer.clock.monotonic()));
-            }
-        });
-    }
-
-    fn enqueue_if(&self, push: bool) {
-        if let Some(job) = self.this.upgrade().filter(|_| push) {
-            self.indexer.pool.push(Task::Turn(job));
-        }
-    }
-
-    /// Has the observers told of what was published in a caller's thread.
-    pub(crate) fn deliver_later(&self) {
-        if let Some(job) = self.this.upgrade().filter(|_| !self.indexer.observers.is_empty()) {
-            self.indexer.pool.push(Task::Deliver(job));
-        }
-    }
-
-    /// Tells the observers, in order; if somebody is at it already, they take this over.
-    fn deliver(&self, pulse: &Pulse<'_>) {
-        let mut events = self.lifecycle.next_events(false);
-        while !events.is_empty() {
-            for event in events {
-                pulse.beat(self.indexer.clock.monotonic());
-                for observer in &self.indexer.observers {
-                    event.tell(&**observer, self.id());
-                }
-            }
-            events = self.lifecycle.next_events(true);
-        }
-    }
-
-    pub(crate) fn status(&self) -> JobStatus {
-        let view = self.lifecycle.view();
-        let now = self.indexer.clock.monotonic();
-        let runs = matches!(view.state, JobState::Started | JobState::Indexing);
-        let claim = self.indexer.claim.state(now);
-        let (phase, phase_since) = match &claim {
-            ClaimState::Lost { since, .. } => (Phase::LostOwnership, *since),
-            _ => (view.phase, view.phase_since),
-        };
-        let is_owned = phase != Phase::LostOwnership;
-        let next_run = (runs && is_owned).then(|| self.next_after(self.indexer.clock.now())).flatten();
-        JobStatus::new(StatusParts {
-            id: self.id().to_owned(),
-            config: Some(Arc::clone(self.context.config())),
-            state: view.state,
-            phase,
-            in_phase_for: now.saturating_sub(phase_since),
-            run: view.run,
-            next_run,
-            health: self.health(&view, &claim, now),
-            position: view.checkpoint.position,
-            stats: view.checkpoint.stats,
-            last_errors: view.errors,
-            notice: view.notice,
-            reduced_page_size: view.reduced_page_size,
-        })
-    }
-
-    fn health(&self, view: &View, claim: &ClaimState, now: Duration) -> Health {
-        let people =
-            |duration: Duration| humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
-        let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
-        let in_phase = view.in_phase_for(now);
-        if let ClaimState::Lost { error, .. } = claim {
-            return Health::red(format!(
-                "somebody else owns the rollup jobs: {}",
-                JobError::chain_of(error).join(": ")
-            ));
-        }
-        if let Some(error) = &view.unsaved {
-            return Health::red(format!("the state could not be saved: {}", JobError::chain_of(error).join(": ")));
-        }
-        if view.phase.is_engine_call() && in_phase >= self.indexer.settings.wedged_after {
-            return Health::red(format!("an engine call has not returned: {} for {}", view.phase, people(in_phase)));
-        }
-        if let ClaimState::Lapsed { since, failure } = claim {
-            let failure = failure
-                .as_ref()
-                .map_or_else(String::new, |error| format!(": {}", JobError::chain_of(error).join(": ")));
-            let paused = people(now.saturating_sub(*since));
-            return Health::yellow(format!(
-                "paused for {paused}, since the ownership of the job store could not be renewed{failure}"
-            ));
-        }
-        if view.failed_runs >= FAILED_RUNS_TO_RED {
-            return Health::red(format!("{} runs in a row failed{}", view.failed_runs, last()));
-        }
-        if view.retrying {
-            return Health::yellow(format!("retrying{}", last()));
-        }
-        if view.failed_runs > 0 {
-            return Health::yellow(format!("the last run failed{}", last()));
-        }
-        Health::GREEN
-    }
-
-    /// A thread that was at this job has shown no sign of life for too long.
-    fn note_lost_thread(&self, silence: Duration, not_replaced: Option<std::io::Error>) {
-        let view = self.lifecycle.view();
-        let people = humantime::format_duration(Duration::from_secs(silence.as_secs()));
-        let mut chain = vec![match &not_replaced {
-            None => {
-                format!("a call has not returned for {people}: its indexer thread is lost, another one was started")
-            }
-            Some(_) => format!("a call has not returned for {people}, and no other indexer thread could be started"),
-        }];
-        chain.extend(not_replaced.map(|error| error.to_string()));
-        self.note_error(view.run, view.phase, true, chain);
-        self.deliver_later();
-    }
-
-    fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {
-        let at = self.indexer.clock.now();
-        self.lifecycle.note_error(JobError { at, run, phase, transient, chain });
-    }
-}
-
-impl Scheduled for Job {
-    fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        self.context.config().schedule().next_after(instant)
-    }
-
-    fn tick(&self, scheduled: Timestamp) -> bool {
-        // A tick that finds a run under way is dropped: the run has everything up to its own trigger, the next tick has
-        // the rest. A stopped job is armed again by its next start.
-        matches!(self.trigger(scheduled), TriggerDecision::Queued { .. } | TriggerDecision::Running(_))
     }
 }
 

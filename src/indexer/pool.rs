@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Job, turn};
 use crate::clock::{Clock, Deadline, wait_until};
-use crate::foreign::guarded;
+use crate::foreign::{discard, guarded};
 use crate::schedule::Timer;
 use crate::sync::queue::{self, Receiver, Sender};
 use crate::sync::{Arc, Crew, JoinHandle, Monitor, Mutex, ThreadId, Weak, current_thread};
@@ -22,6 +22,15 @@ pub(super) enum Task {
     Turn(Arc<Job>),
     /// Tell the observers what was published in somebody else's thread.
     Deliver(Arc<Job>),
+    /// Save a stop that the store has refused to save.
+    SaveStop(Arc<Job>),
+}
+
+impl Task {
+    fn job(&self) -> &Arc<Job> {
+        let (Self::Turn(job) | Self::Deliver(job) | Self::SaveStop(job)) = self;
+        job
+    }
 }
 
 pub(crate) struct Pool {
@@ -33,7 +42,7 @@ pub(crate) struct Pool {
 /// What the threads share.
 struct Shared {
     tasks: Receiver<Task>,
-    /// Turns that wait for the ownership of the jobs to come back.
+    /// Turns that wait for the ownership of the jobs to come back, or for a paused manager to be resumed.
     withheld: Mutex<Vec<Task>>,
     roster: Arc<Monitor<Roster>>,
     crew: Crew,
@@ -49,6 +58,8 @@ struct Roster {
     workers: Vec<Worker>,
     /// The timer will look for lost threads.
     watched: bool,
+    /// Somebody waits until nobody has anything to do.
+    draining: bool,
     closed: bool,
 }
 
@@ -64,14 +75,8 @@ struct Worker {
 }
 
 impl Pool {
-    /// Starts the threads `rollup-indexer-0`, `rollup-indexer-1` ...
-    pub(super) fn start(
-        count: usize,
-        lost_after: Duration,
-        clock: Arc<dyn Clock>,
-        timer: Timer,
-        crew: Crew,
-    ) -> io::Result<Self> {
+    /// Without a thread.
+    pub(super) fn new(lost_after: Duration, clock: Arc<dyn Clock>, timer: Timer, crew: Crew) -> Self {
         let (sender, tasks) = queue::unbounded();
         let roster = Arc::default();
         let shared = Arc::new_cyclic(|this| Shared {
@@ -84,11 +89,12 @@ impl Pool {
             lost_after,
             this: Weak::clone(this),
         });
-        // Should one not start, dropping the sender ends those that did.
-        for _ in 0..count {
-            shared.start_worker()?;
-        }
-        Ok(Self { queue: Mutex::new(Some(sender)), shared })
+        Self { queue: Mutex::new(Some(sender)), shared }
+    }
+
+    /// Starts the threads `rollup-indexer-0`, `rollup-indexer-1` ... Should one not start, some may have.
+    pub(super) fn start(&self, count: usize) -> io::Result<()> {
+        (0..count).try_for_each(|_| self.shared.start_worker())
     }
 
     /// Hands a task to the next free thread; a closed pool drops it.
@@ -98,7 +104,7 @@ impl Pool {
             None => Some(task),
         };
         // What it holds is dropped outside the lock.
-        drop(refused);
+        discard(refused);
     }
 
     /// Lets the threads end when the queue is empty.
@@ -109,12 +115,27 @@ impl Pool {
         self.resume();
     }
 
-    /// Lets the turns go on that had to wait for the ownership of the jobs. A closed pool drops them.
+    /// Lets the turns go on that were withheld. A closed pool drops them.
     pub(super) fn resume(&self) {
         let withheld = std::mem::take(&mut *self.shared.withheld.lock());
         for task in withheld {
             self.push(task);
         }
+    }
+
+    /// Waits until the deadline for all threads but the caller's own to have nothing to do. Says whether it came to that.
+    pub(crate) fn drain(&self, deadline: Deadline) -> bool {
+        let own = current_thread();
+        let Shared { clock, roster, tasks, .. } = &*self.shared;
+        roster.lock().draining = true;
+        let is_idle = |roster: &Roster| {
+            let mut others = roster.workers.iter().filter(|worker| !worker.ended && worker.id != Some(own)).peekable();
+            // What is queued is the caller's own to do if it is the only one that is left; it does so later.
+            let is_empty = others.peek().is_none() || tasks.is_empty();
+            is_empty && others.all(|worker| worker.job.is_none())
+        };
+        let idle = |roster: &Roster| is_idle(roster).then_some(());
+        wait_until(&**clock, roster, deadline, idle).is_some()
     }
 
     /// Waits until the deadline for all threads but the caller's own to end, and joins them; those left are never joined. Says whether
@@ -190,32 +211,41 @@ impl Shared {
         self.roster.lock().workers[number].id = Some(current_thread());
         let pulse = Pulse { shared: self, number };
         for task in &self.tasks {
-            let Some(task) = self.admit(task) else { continue };
-            let (Task::Turn(job) | Task::Deliver(job)) = &task;
-            self.begin(number, job);
+            let Some(task) = self.admit(task) else {
+                self.tell_who_drains();
+                continue;
+            };
+            self.begin(number, task.job());
             // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a bug.
             let _ = guarded(|| match &task {
                 Task::Turn(job) => turn::take(job, &pulse),
                 Task::Deliver(job) => job.deliver(&pulse),
+                Task::SaveStop(job) => {
+                    job.save_stop();
+                    job.deliver(&pulse);
+                }
             });
             let was_lost = self.end(number);
             // The last reference to a job may be this one.
-            let _ = guarded(|| drop(task));
+            discard(task);
             if was_lost {
                 return;
             }
         }
     }
 
-    /// Keeps a turn back whose job may have another owner by now.
+    /// Keeps a turn back whose job may have another owner by now, or whose manager is paused.
     fn admit(&self, task: Task) -> Option<Task> {
-        let has_lapsed = |task: &Task| matches!(task, Task::Turn(job) if job.indexer.claim.has_lapsed());
-        if !has_lapsed(&task) {
+        let has_to_wait = |task: &Task| {
+            let waits = |job: &Arc<Job>| job.indexer.is_paused() || job.indexer.claim.has_lapsed();
+            matches!(task, Task::Turn(job) if waits(job))
+        };
+        if !has_to_wait(&task) {
             return Some(task);
         }
         let mut withheld = self.withheld.lock();
-        // Whoever resumes takes this lock after the ownership is back, or the pool closed: one of the two sees the other.
-        if !has_lapsed(&task) || self.roster.lock().closed {
+        // Whoever resumes takes this lock after the ownership is back, the pause over, or the pool closed: one of the two sees the other.
+        if !has_to_wait(&task) || self.roster.lock().closed {
             return Some(task);
         }
         withheld.push(task);
@@ -240,8 +270,16 @@ impl Shared {
         let job = roster.workers[number].job.take();
         let was_lost = roster.workers[number].lost;
         drop(roster);
-        let _ = guarded(|| drop(job));
+        self.tell_who_drains();
+        discard(job);
         was_lost
+    }
+
+    /// Somebody may wait until nobody has anything to do.
+    fn tell_who_drains(&self) {
+        if self.roster.lock().draining {
+            self.roster.notify_all();
+        }
     }
 
     /// Looks for lost threads after `delay`.

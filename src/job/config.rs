@@ -9,6 +9,7 @@ use super::groups::Groups;
 use super::interval::DateInterval;
 use super::metrics::MetricField;
 use super::pattern::IndexPattern;
+use super::position::Position;
 use super::rounding::Rounding;
 use super::time_value::TimeValue;
 use super::validation::ConfigError;
@@ -194,6 +195,12 @@ impl RollupJobConfig {
     #[must_use]
     pub fn key_names(&self) -> &[Arc<str>] {
         &self.key_names
+    }
+
+    /// Until when the date bucket of a position goes on, if that is in the future: it was rolled up too early.
+    pub(crate) fn early_until(&self, position: &Position, now: jiff::Timestamp) -> Option<jiff::Timestamp> {
+        let end = self.rounding.bucket(position.date()?).end;
+        (end > now.as_millisecond()).then(|| jiff::Timestamp::from_millisecond(end).unwrap_or(jiff::Timestamp::MAX))
     }
 
     /// `round_down(now - delay)`: only buckets that end at or before it are complete.

@@ -135,6 +135,14 @@ impl Position {
         self.parts.iter().map(|(_, part)| part.clone()).collect()
     }
 
+    /// The date bucket, by its start.
+    pub(crate) fn date(&self) -> Option<i64> {
+        match self.parts.first() {
+            Some((_, KeyPart::Date(start))) => Some(*start),
+            _ => None,
+        }
+    }
+
     /// Elasticsearch's `current_position`: an object with sorted names.
     ///
     /// A histogram key is printed as the product that Elasticsearch prints; the exact bucket number is what is stored.

@@ -99,6 +99,17 @@ pub struct Checkpoint {
     pub position: Option<Position>,
     /// The statistics that belong to the position.
     pub stats: JobStats,
+    /// The source indices that the last run has read, as far as the engine says which; if that was none, those of the run before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<String>,
+}
+
+impl Checkpoint {
+    /// The same for a job that has to begin from the start.
+    pub(crate) fn without_position(&self) -> Self {
+        let stats = self.stats.rolled_back_to(&JobStats::default());
+        Self { position: None, stats, sources: self.sources.clone() }
+    }
 }
 
 /// Everything that is stored of a job: one snapshot, taken under the job's lock.

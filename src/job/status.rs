@@ -120,11 +120,6 @@ pub struct JobError {
 }
 
 impl JobError {
-    /// `error` and its causes, one text each.
-    pub(crate) fn chain_of(error: &(dyn std::error::Error + 'static)) -> Vec<String> {
-        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
-    }
-
     /// When.
     #[must_use]
     pub fn at(&self) -> Timestamp {

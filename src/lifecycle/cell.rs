@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::outbox::Outbox;
 use super::transition::{Event as Transition, next};
 use super::wakers::Wakers;
 use crate::job::{Checkpoint, JobError, JobState, JobStatus, Notice, Phase, StoredState};
@@ -27,14 +28,22 @@ pub(super) struct Cell<R> {
     pub(super) stops_completed: u64,
     /// How often the store refused the save that would have completed a stop.
     pub(super) saves_refused: u64,
+    /// How many of them in a row, since a save got through.
+    pub(super) refused_in_a_row: u32,
+    /// Somebody will try the refused save again.
+    pub(super) retry_is_planned: bool,
     /// The last refusal, until a save gets through.
-    pub(super) unsaved: Option<Box<StoreError>>,
+    unsaved: Option<Box<StoreError>>,
+    /// Former refusals, for whoever lets go of the lock: the errors in them are foreign.
+    refuse: Vec<StoreError>,
     /// The stop under way is durable already: a crash would not forget it.
     pub(super) stop_is_durable: bool,
     /// The start under way, or the last one, is durable.
     pub(super) start_is_durable: bool,
-    /// The revision of the first record that saves this start; later ones save it too.
+    /// The revision of the first record that saves this start, which tells it from others; later ones save it too.
     pub(super) started_by: u64,
+    /// How many callers are saving it.
+    pub(super) starters: u32,
     pub(super) gone: bool,
     /// How many deletes wait for the job's stop: until they are through, nobody starts it.
     pub(super) deletes_waiting: u32,
@@ -46,11 +55,12 @@ pub(super) struct Cell<R> {
     pub(super) notice: Option<Box<Notice>>,
     /// What the last page was asked for with, if that is fewer buckets than configured.
     pub(super) reduced_page_size: Option<usize>,
+    /// The source that the last run has found is no index at all, where one before had some.
+    pub(super) has_no_source: bool,
     pub(super) failed_runs: u32,
     pub(super) retrying: bool,
-    /// What observers were not told yet; nothing is kept if there are none.
-    pub(super) outbox: Option<Vec<Event>>,
-    pub(super) delivering: bool,
+    /// What observers were not told yet; none if there are none.
+    pub(super) outbox: Option<Box<Outbox>>,
     pub(super) wakers: Wakers,
 }
 
@@ -91,6 +101,42 @@ pub(crate) struct Snapshot {
 }
 
 impl<R> Cell<R> {
+    /// A job in `state`, at rest.
+    pub(super) fn new(state: JobState, checkpoint: Checkpoint, run: u64, now: Duration, observed: bool) -> Self {
+        Self {
+            state,
+            phase: Phase::Idle,
+            phase_since: now,
+            run,
+            checkpoint,
+            token: Token::None,
+            in_queue: false,
+            signal: StopSignal::never(),
+            stops_completed: 0,
+            saves_refused: 0,
+            refused_in_a_row: 0,
+            retry_is_planned: false,
+            unsaved: None,
+            refuse: Vec::new(),
+            stop_is_durable: false,
+            start_is_durable: true,
+            started_by: 0,
+            starters: 0,
+            gone: false,
+            deletes_waiting: 0,
+            shutting_down: false,
+            closed: false,
+            errors: Vec::new(),
+            notice: None,
+            reduced_page_size: None,
+            has_no_source: false,
+            failed_runs: 0,
+            retrying: false,
+            outbox: observed.then(Box::default),
+            wakers: Wakers::default(),
+        }
+    }
+
     pub(super) fn go(&mut self, event: Transition) -> Option<JobState> {
         let to = next(self.state, event)?;
         let from = std::mem::replace(&mut self.state, to);
@@ -124,21 +170,51 @@ impl<R> Cell<R> {
         Snapshot { state, checkpoint: self.checkpoint.clone(), run: self.run, revision }
     }
 
+    /// What a record says of a job in this state.
+    pub(super) fn stored_state(&self) -> StoredState {
+        match self.state {
+            JobState::Started => StoredState::Started,
+            JobState::Indexing => StoredState::Indexing,
+            JobState::Stopped | JobState::Stopping | JobState::Aborting => StoredState::Stopped,
+        }
+    }
+
     /// A stop is at rest and durable.
     pub(super) fn complete_stop(&mut self, now: Duration) {
         self.go(Transition::StopSaved);
         self.token = Token::None;
         self.stops_completed += 1;
-        self.unsaved = None;
+        self.refused_in_a_row = 0;
+        self.note_unsaved(None);
         self.enter(Phase::Idle, now);
     }
 
-    /// The store refused the save that would have completed a stop: nobody has the run any more, and the next stop
-    /// tries again.
-    pub(super) fn refuse_stop(&mut self, error: StoreError, now: Duration) {
+    /// The store refused the save that would have completed a stop: nobody has the run any more, and the next stop, or
+    /// [`Lifecycle::retry_stop`](super::Lifecycle::retry_stop), tries again.
+    pub(super) fn refuse_stop(&mut self, error: &StoreError, now: Duration) {
         self.token = Token::None;
         self.saves_refused += 1;
-        self.unsaved = Some(Box::new(error));
+        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
+        self.note_unsaved(Some(error));
         self.enter(Phase::Saving, now);
+    }
+
+    /// Whether a stop waits for somebody to save its end: the store has refused that.
+    pub(super) fn has_unsaved_stop(&self) -> bool {
+        self.state == JobState::Stopping && matches!(self.token, Token::None)
+    }
+
+    pub(super) fn unsaved(&self) -> Option<&StoreError> {
+        self.unsaved.as_deref()
+    }
+
+    pub(super) fn note_unsaved(&mut self, error: Option<&StoreError>) {
+        let former = std::mem::replace(&mut self.unsaved, error.map(|error| Box::new(error.clone())));
+        self.refuse.extend(former.map(|former| *former));
+    }
+
+    /// What has to be dropped without the lock.
+    pub(super) fn take_refuse(&mut self) -> Vec<StoreError> {
+        std::mem::take(&mut self.refuse)
     }
 }

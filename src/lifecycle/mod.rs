@@ -4,6 +4,7 @@
 //! under it (a parked run, a signal to raise, wakers) is dealt with outside.
 
 mod cell;
+mod outbox;
 mod stop;
 mod transition;
 mod turn;
@@ -13,15 +14,15 @@ use std::time::Duration;
 
 use cell::{Cell, Token};
 use transition::Event as Transition;
-use wakers::Wakers;
 
 pub(crate) use cell::Snapshot;
 pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
 pub(crate) use wakers::WakerKey;
 
-use crate::job::{Checkpoint, JobError, JobState, JobStats, Notice, Phase, StoredState};
-use crate::observer::Event;
+use crate::foreign::discard;
+use crate::job::{Checkpoint, JobError, JobState, Notice, Phase, StoredState};
+use crate::observer::{Event, RunOutcome};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
 use crate::sync::{Arc, AtomicU64, Monitor, MonitorGuard};
@@ -33,8 +34,11 @@ pub(crate) struct Lifecycle<R> {
 
 /// What a start has to do.
 pub(crate) enum StartDecision {
-    /// Save this, then say how it went.
-    Save(Snapshot),
+    /// Save this, then say how it went with this `start`.
+    Save {
+        snapshot: Box<Snapshot>,
+        start: u64,
+    },
     AlreadyStarted,
     Refused(JobState),
     Gone,
@@ -66,6 +70,7 @@ pub(crate) struct View {
     pub(crate) errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
     pub(crate) reduced_page_size: Option<usize>,
+    pub(crate) has_no_source: bool,
     pub(crate) failed_runs: u32,
     pub(crate) retrying: bool,
     pub(crate) unsaved: Option<StoreError>,
@@ -82,34 +87,7 @@ pub(crate) struct ShutDown<R> {
 impl<R: Send + 'static> Lifecycle<R> {
     /// A job in `state`, stopped or started. Events are kept only if it is `observed`.
     pub(crate) fn new(state: JobState, checkpoint: Checkpoint, run: u64, now: Duration, observed: bool) -> Self {
-        let cell = Cell {
-            state,
-            phase: Phase::Idle,
-            phase_since: now,
-            run,
-            checkpoint,
-            token: Token::None,
-            in_queue: false,
-            signal: StopSignal::never(),
-            stops_completed: 0,
-            saves_refused: 0,
-            unsaved: None,
-            stop_is_durable: false,
-            start_is_durable: true,
-            started_by: 0,
-            gone: false,
-            deletes_waiting: 0,
-            shutting_down: false,
-            closed: false,
-            errors: Vec::new(),
-            notice: None,
-            reduced_page_size: None,
-            failed_runs: 0,
-            retrying: false,
-            outbox: observed.then(Vec::new),
-            delivering: false,
-            wakers: Wakers::default(),
-        };
+        let cell = Cell::new(state, checkpoint, run, now, observed);
         Self { cell: Arc::new(Monitor::new(cell)) }
     }
 
@@ -134,15 +112,17 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
         let snapshot = cell.snapshot(StoredState::Started, revisions);
         if before == JobState::Stopped {
-            (cell.start_is_durable, cell.started_by) = (false, snapshot.revision);
+            (cell.start_is_durable, cell.started_by, cell.starters) = (false, snapshot.revision, 0);
         }
-        StartDecision::Save(snapshot)
+        cell.starters += 1;
+        StartDecision::Save { snapshot: Box::new(snapshot), start: cell.started_by }
     }
 
     /// The save of a [`StartDecision::Save`] got through.
-    pub(crate) fn start_saved(&self, revision: u64) {
+    pub(crate) fn start_saved(&self, start: u64) {
         let mut cell = self.cell.lock();
-        if revision >= cell.started_by {
+        if start == cell.started_by {
+            cell.starters -= 1;
             cell.start_is_durable = true;
         }
     }
@@ -194,17 +174,23 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.cell.lock().deletes_waiting -= 1;
     }
 
-    /// The record of a job that is stopped, as it is.
-    pub(crate) fn stopped(&self, revisions: &AtomicU64) -> Snapshot {
-        self.cell.lock().snapshot(StoredState::Stopped, revisions)
+    /// The record of the job as it is.
+    pub(crate) fn as_it_is(&self, revisions: &AtomicU64) -> Snapshot {
+        let cell = self.cell.lock();
+        cell.snapshot(cell.stored_state(), revisions)
     }
 
-    /// The record without a position, for a delete that removes the documents first.
-    pub(crate) fn forget_position(&self, revisions: &AtomicU64) -> Snapshot {
+    /// The record without a position, of a job whose documents are gone or about to go. Nothing changes before it is saved, and
+    /// [`forget_position`](Self::forget_position) says so.
+    pub(crate) fn without_position(&self, revisions: &AtomicU64) -> Snapshot {
+        let snapshot = self.as_it_is(revisions);
+        Snapshot { checkpoint: snapshot.checkpoint.without_position(), ..snapshot }
+    }
+
+    /// What [`without_position`](Self::without_position) has said is saved.
+    pub(crate) fn forget_position(&self) {
         let mut cell = self.cell.lock();
-        cell.checkpoint.position = None;
-        cell.checkpoint.stats = cell.checkpoint.stats.rolled_back_to(&JobStats::default());
-        cell.snapshot(StoredState::Stopped, revisions)
+        cell.checkpoint = cell.checkpoint.without_position();
     }
 
     /// The record is removed.
@@ -227,10 +213,16 @@ impl<R: Send + 'static> Lifecycle<R> {
         cell.shutting_down = true;
         let parked = cell.token.take_parked();
         if parked.is_some() {
+            cell.end_run(RunOutcome::Interrupted);
             cell.enter(Phase::Idle, now);
         }
         let save = parked.is_some().then(|| cell.snapshot(StoredState::Indexing, revisions));
         ShutDown { parked, signal: cell.signal.clone(), save }
+    }
+
+    /// Whether the manager is going, so that nothing can be put off any more.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.cell.lock().shutting_down
     }
 
     /// The manager's threads are gone, or given up: nobody will complete a stop any more.
@@ -242,10 +234,11 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// Lets go of the lock, and wakes whoever waits: first the threads, then the tasks of futures.
     fn announce(&self, mut cell: MonitorGuard<'_, Cell<R>>) {
-        let wakers = cell.wakers.take();
+        let (wakers, refuse) = (cell.wakers.take(), cell.take_refuse());
         drop(cell);
         self.cell.notify_all();
         wakers::wake(wakers);
+        refuse.into_iter().for_each(discard);
     }
 
     pub(crate) fn view(&self) -> View {
@@ -259,9 +252,10 @@ impl<R: Send + 'static> Lifecycle<R> {
             errors: cell.errors.clone(),
             notice: cell.notice.as_deref().cloned(),
             reduced_page_size: cell.reduced_page_size,
+            has_no_source: cell.has_no_source,
             failed_runs: cell.failed_runs,
             retrying: cell.retrying,
-            unsaved: cell.unsaved.as_deref().cloned(),
+            unsaved: cell.unsaved().cloned(),
         }
     }
 
@@ -283,19 +277,22 @@ impl<R: Send + 'static> Lifecycle<R> {
         drop(former);
     }
 
+    pub(crate) fn note_no_source(&self, has_none: bool) {
+        self.cell.lock().has_no_source = has_none;
+    }
+
     pub(crate) fn note_page_size(&self, reduced: Option<usize>) {
         self.cell.lock().reduced_page_size = reduced;
     }
 
+    /// Whether somebody has to be found who tells the observers what they were not told yet. It is asked for once.
+    pub(crate) fn wants_delivery(&self) -> bool {
+        self.cell.lock().outbox.as_mut().is_some_and(|outbox| outbox.wants_delivery())
+    }
+
     /// Takes what observers were not told yet, unless somebody else is telling them. An empty answer ends the telling.
     pub(crate) fn next_events(&self, continuing: bool) -> Vec<Event> {
-        let mut cell = self.cell.lock();
-        if cell.delivering && !continuing {
-            return Vec::new();
-        }
-        let events = cell.outbox.as_mut().map(std::mem::take).unwrap_or_default();
-        cell.delivering = !events.is_empty();
-        events
+        self.cell.lock().outbox.as_mut().map(|outbox| outbox.take(continuing)).unwrap_or_default()
     }
 }
 

@@ -66,20 +66,44 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.cell.lock().stop_at_hand()
     }
 
-    /// The save of a start was refused: the job is stopped again, unless another start was saved, or has come since.
-    pub(crate) fn start_refused(&self, revision: u64, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
+    /// The save of a start was refused: the job is stopped again, unless somebody else has saved it, or is about to, or another
+    /// start has come since.
+    pub(crate) fn start_refused(&self, start: u64, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
         let mut cell = self.cell.lock();
-        (!cell.start_is_durable && revision >= cell.started_by).then(|| cell.stop(now, revisions))
+        if start != cell.started_by {
+            return None;
+        }
+        cell.starters -= 1;
+        (!cell.start_is_durable && cell.starters == 0).then(|| cell.stop(now, revisions))
     }
 
     /// The save of a [`StopDecision::Finish`] is over.
-    pub(crate) fn stop_saved(&self, saved: Result<(), StoreError>, now: Duration) {
+    pub(crate) fn stop_saved(&self, saved: &Result<(), StoreError>, now: Duration) {
         let mut cell = self.cell.lock();
         match saved {
             Ok(()) => cell.complete_stop(now),
             Err(error) => cell.refuse_stop(error, now),
         }
         self.announce(cell);
+    }
+
+    /// Whether the save of a stop was refused, and nobody will try it again: then the caller has to. How often in a row it was.
+    pub(crate) fn plan_retry(&self) -> Option<u32> {
+        let mut cell = self.cell.lock();
+        let is_needed = cell.has_unsaved_stop() && !std::mem::replace(&mut cell.retry_is_planned, true);
+        is_needed.then_some(cell.refused_in_a_row)
+    }
+
+    /// Whether a stop waits for somebody to save its end.
+    pub(crate) fn has_unsaved_stop(&self) -> bool {
+        self.cell.lock().has_unsaved_stop()
+    }
+
+    /// A stop that could not be saved is saved again, if there is one.
+    pub(crate) fn retry_stop(&self, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
+        let mut cell = self.cell.lock();
+        cell.retry_is_planned = false;
+        cell.has_unsaved_stop().then(|| cell.stop(now, revisions))
     }
 
     /// The request of a [`StopDecision::Join`] is durable.
@@ -132,9 +156,9 @@ impl<R> Cell<R> {
             return Some(WaitOutcome::Completed);
         }
         if self.saves_refused > ticket.refusals_seen
-            && let Some(error) = &self.unsaved
+            && let Some(error) = self.unsaved()
         {
-            return Some(WaitOutcome::Refused(StoreError::clone(error)));
+            return Some(WaitOutcome::Refused(error.clone()));
         }
         self.closed.then_some(WaitOutcome::ShutDown)
     }

@@ -98,7 +98,7 @@ impl<R: Send + 'static> Lifecycle<R> {
         run: R,
         end: EndOfTurn,
         was_stop: bool,
-        saved: Result<(), StoreError>,
+        saved: &Result<(), StoreError>,
         now: Duration,
     ) -> Published<R> {
         let mut cell = self.cell.lock();
@@ -119,14 +119,14 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::Over(run)
             }
             (_, EndOfTurn::BackOff) if !cell.shutting_down => {
-                cell.unsaved = None;
+                cell.note_unsaved(None);
                 cell.retrying = true;
                 cell.token = Token::BackingOff(run);
                 cell.enter(Phase::BackingOff, now);
                 Published::BackingOff
             }
             (Err(error), _) => {
-                cell.unsaved = Some(Box::new(error));
+                cell.note_unsaved(Some(error));
                 cell.end_run(RunOutcome::Failed);
                 cell.go(Transition::RunEnded);
                 cell.token = Token::None;
@@ -134,7 +134,7 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::Over(run)
             }
             (Ok(()), EndOfTurn::Over(outcome)) => {
-                cell.unsaved = None;
+                cell.note_unsaved(None);
                 cell.end_run(outcome);
                 if outcome != RunOutcome::Interrupted {
                     cell.go(Transition::RunEnded);
@@ -151,13 +151,29 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::Over(run)
             }
             (Ok(()), _) => {
-                cell.unsaved = None;
+                cell.note_unsaved(None);
                 cell.retrying = false;
                 Published::Queued { push: cell.queue(run, now) }
             }
         };
         self.announce(cell);
         published
+    }
+
+    /// A turn has unwound before it published its end, by a bug of ours: nobody must wait for it for ever.
+    pub(crate) fn turn_was_lost(&self, now: Duration) {
+        let error = &StoreError::rejected("the end of a turn was lost by a bug in this crate: please report it");
+        let mut cell = self.cell.lock();
+        cell.end_run(RunOutcome::Failed);
+        if cell.state == JobState::Stopping {
+            cell.refuse_stop(error, now);
+        } else {
+            cell.go(Transition::RunEnded);
+            cell.token = Token::None;
+            cell.note_unsaved(Some(error));
+            cell.enter(Phase::Idle, now);
+        }
+        self.announce(cell);
     }
 
     /// A turn delivered something that is durable now.
@@ -167,7 +183,7 @@ impl<R: Send + 'static> Lifecycle<R> {
 }
 
 impl<R> super::cell::Cell<R> {
-    fn end_run(&mut self, outcome: RunOutcome) {
+    pub(super) fn end_run(&mut self, outcome: RunOutcome) {
         self.retrying = false;
         match outcome {
             RunOutcome::Finished => self.failed_runs = 0,

@@ -1,8 +1,9 @@
 //! The futures that wait for a stop.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
+
+use crate::foreign::guarded;
 
 /// The tasks to wake at the next announcement, each under a number of its own.
 ///
@@ -40,6 +41,6 @@ impl Wakers {
 /// Wakes them. One that panics keeps nobody else asleep.
 pub(super) fn wake(wakers: impl Iterator<Item = Waker>) {
     for waker in wakers {
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        let _ = guarded(|| waker.wake());
     }
 }

@@ -101,7 +101,7 @@ impl RollupJobManager {
         let terms_types = put.check()?;
         let position = job.position(&config, &terms_types);
         let position = position.map_err(|reason| AdoptError::Position { job_id: job_id(), reason })?;
-        let record = put.store(terms_types, Checkpoint { position, stats: job.stats() })?;
+        let record = put.store(terms_types, Checkpoint { position, stats: job.stats(), ..Checkpoint::default() })?;
         reservation.fill(Entry::Job(self.indexer.job(&record)));
         Ok(())
     }

@@ -5,15 +5,17 @@ use std::num::NonZero;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use super::calls::Calls;
 use super::put::prepare;
 use super::{Broken, Entry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, EngineErrorKind, JobContext};
-use crate::indexer::{Indexer, Settings};
-use crate::job::{JobError, JobRecord, StoredState};
+use crate::foreign::{guarded, texts_of};
+use crate::indexer::{Indexer, Settings, Threads};
+use crate::job::{JobRecord, StoredState};
 use crate::observer::Observer;
 use crate::ownership::{Claim, NotAcquired};
-use crate::store::{JobStore, LoadedRecord, StoreError};
+use crate::store::{JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind};
 use crate::sync::{Arc, Ordering, RwLock};
 
 /// The options of a [`RollupJobManager`]. Setters never fail, [`open`](Self::open) does.
@@ -69,7 +71,10 @@ impl RetryOptions {
     }
 }
 
-/// A manager could not be opened. Nothing of it is left: no thread, no change in the store.
+/// A manager could not be opened. Nothing of it is left, no thread and no change in the store, and whoever has the jobs keeps them.
+///
+/// Only [`Store`](Self::Store) may come so late that the store is this manager's already: it could be read before it was taken over, and
+/// not any more afterwards. Then nobody has the jobs until the next open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -106,6 +111,7 @@ impl RollupJobManagerBuilder {
             retry_attempts: retry.attempts,
             retry_initial: retry.initial_delay,
             retry_max: retry.max_delay,
+            paused: false,
         };
         let clock = Arc::new(SystemClock::new());
         Self { engine, store, clock, observers: Vec::new(), settings, patience: Duration::ZERO }
@@ -159,6 +165,14 @@ impl RollupJobManagerBuilder {
         self
     }
 
+    /// Whether nothing runs before [`RollupJobManager::resume`]: for hosts that register their sources after they have opened the
+    /// manager. A run that begins before all are there takes those that are for everything there is, and never comes back for the
+    /// others' documents. Everything else can be done meanwhile; triggers wait. Default: no, jobs that were indexing go on at once.
+    pub fn paused(mut self, paused: bool) -> Self {
+        self.settings.paused = paused;
+        self
+    }
+
     /// Where time comes from. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -167,8 +181,9 @@ impl RollupJobManagerBuilder {
 
     /// Loads the jobs and starts the threads.
     ///
-    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at once (a
-    /// run is stored as such with its first checkpoint: after a crash before that the job is started, and waits). A
+    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at once, with the source
+    /// indices that the engine has *then*: register them before, or open [paused](Self::paused). (A
+    /// run is stored as such with its first checkpoint: after a crash before that the job is started, and waits.) A
     /// job whose record cannot be read is listed with red health and the reason, and does not hide the others. A put that a
     /// crash interrupted is finished, or undone if the rollup index has data of an earlier job of that id.
     ///
@@ -184,28 +199,75 @@ impl RollupJobManagerBuilder {
             return Err(OpenError::Option { option: "wedged_after", message });
         }
         let Self { engine, store, clock, observers, settings, patience } = self;
-        let claim = Claim::acquire(Arc::clone(&store), Arc::clone(&clock), patience).map_err(|error| match error {
-            NotAcquired::Held(tenure) => OpenError::Owned { owner: tenure.owner },
-            NotAcquired::Store(source) => OpenError::Store(source),
+        // What can fail comes first: taking a store over takes the jobs away from whoever has them.
+        if store.lease().is_none() {
+            readable(&*store)?;
+        }
+        let threads = Threads::start(&settings, &clock).map_err(OpenError::Threads)?;
+        let acquired = Claim::acquire(Arc::clone(&store), Arc::clone(&clock), patience);
+        let claim = acquired.map_err(|error| {
+            threads.end();
+            match error {
+                NotAcquired::Held(tenure) => OpenError::Owned { owner: tenure.owner },
+                NotAcquired::Store(source) => OpenError::Store(source),
+            }
         })?;
-        let indexer = Indexer::start(engine, store, clock, observers, settings, claim).map_err(OpenError::Threads)?;
-        let manager = RollupJobManager { indexer, registry: RwLock::default(), shut_down: Arc::default() };
+        let indexer = Indexer::start(threads, engine, store, clock, observers, settings, claim);
+        let indexer = indexer.map_err(OpenError::Threads)?;
+        let (registry, calls, shut_down) = (RwLock::default(), Calls::default(), Arc::default());
+        let manager = RollupJobManager { indexer, registry, calls, shut_down };
         // Should it fail, the manager goes as any other does: it ends its threads, and lets the next owner in.
         manager.load()?;
         Ok(manager)
     }
 }
 
+/// Whether a store that knows no lease can be read, before it is taken away from its owner.
+fn readable(store: &dyn JobStore) -> Result<(), OpenError> {
+    let loaded = guarded(|| store.load());
+    let loaded = loaded.unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
+    loaded.map(drop).map_err(OpenError::Store)
+}
+
 impl RollupJobManager {
     fn load(&self) -> Result<(), OpenError> {
-        let loaded = self.indexer.store_call(|store| store.load()).map_err(OpenError::Store)?;
-        let newest = loaded.iter().map(|record| match record {
-            LoadedRecord::Job(record) => record.revision,
-            LoadedRecord::Unreadable { .. } => 0,
-        });
-        self.indexer.revisions.store(newest.max().unwrap_or(0), Ordering::Relaxed);
+        let mut loaded = self.indexer.store_call(|store| store.load()).map_err(OpenError::Store)?;
+        let mut records: Vec<_> = loaded
+            .iter_mut()
+            .filter_map(|record| match record {
+                LoadedRecord::Job(record) => Some(&mut **record),
+                LoadedRecord::Unreadable { .. } => None,
+            })
+            .collect();
+        let newest = records.iter().map(|record| record.revision).max().unwrap_or(0);
+        self.indexer.revisions.store(newest, Ordering::Relaxed);
+        self.fence_all(&mut records)?;
         for record in loaded {
             self.restore(record);
+        }
+        Ok(())
+    }
+
+    /// A store that says of itself that it has one owner gives out no epochs. So that a manager which was left behind cannot save any
+    /// more, this one takes a later epoch than the records have, and writes it into each. A record that the store does not take now
+    /// gets it with its next save.
+    fn fence_all(&self, records: &mut [&mut JobRecord]) -> Result<(), OpenError> {
+        const AT_ONCE: usize = 1_000;
+        if self.indexer.claim.epoch() != Ownership::SOLE.epoch {
+            return Ok(());
+        }
+        let epoch = Ownership::after(records.iter().map(|record| record.epoch).max().unwrap_or(0)).epoch;
+        self.indexer.claim.take_epoch(epoch);
+        for records in records.chunks_mut(AT_ONCE) {
+            let records = records.iter_mut().map(|record| {
+                record.epoch = epoch;
+                record.clone()
+            });
+            let records: Vec<_> = records.collect();
+            let saved = self.indexer.save(&records);
+            let is_lost = |error: &StoreError| error.kind() == StoreErrorKind::LostOwnership;
+            let failed = saved.into_iter().filter_map(Result::err).find(is_lost);
+            failed.map_or(Ok(()), |error| Err(OpenError::Store(error)))?;
         }
         Ok(())
     }
@@ -234,7 +296,7 @@ impl RollupJobManager {
                 return;
             }
             LoadedRecord::Unreadable { id, error } => {
-                let reason = JobError::chain_of(&error).join(": ");
+                let reason = texts_of(&error).join(": ");
                 (id.clone(), Entry::Broken(Arc::new(Broken { id, reason })))
             }
         };
@@ -260,7 +322,7 @@ impl RollupJobManager {
                 self.indexer.store_call(|store| store.remove(record.id())).map_err(|error| text(&error))?;
                 Ok(None)
             }
-            Err(error) => Err(format!("a put was interrupted: {}", JobError::chain_of(&error).join(": "))),
+            Err(error) => Err(format!("a put was interrupted: {}", texts_of(&error).join(": "))),
         }
     }
 }

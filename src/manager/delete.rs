@@ -48,7 +48,8 @@ pub enum DeleteError {
         /// The job.
         job_id: String,
     },
-    /// Only a stopped job can be deleted: stop it, and wait for the completion.
+    /// Only a stopped job can be deleted: stop it, and wait for the completion. It may also be `aborting`: somebody else deletes it at
+    /// this moment.
     #[error("could not delete rollup job [{job_id}] because it is {state}: it must be stopped before")]
     NotStopped {
         /// The job.
@@ -151,12 +152,16 @@ impl RollupJobManager {
                 let stopped = self.stop_job(&job, self.wait(&stop.wait_for_completion(true)));
                 let _ = stopped.map_err(|source| match source {
                     StopError::NotFound { job_id } => DeleteError::NotFound { job_id },
+                    StopError::Aborting { job_id } => DeleteError::NotStopped { job_id, state: JobState::Aborting },
+                    StopError::LostOwnership { job_id, source } => DeleteError::LostOwnership { job_id, source },
+                    StopError::ShutDown { job_id } => DeleteError::ShutDown { job_id },
                     source => DeleteError::Stop { job_id: id(), source },
                 })?;
                 Some(announced)
             }
             None => None,
         };
+        let _call = self.calls.begin().ok_or_else(|| DeleteError::ShutDown { job_id: id() })?;
         job.lifecycle.delete(now()).map_err(|refused| match refused {
             DeleteRefused::NotStopped(state) => DeleteError::NotStopped { job_id: id(), state },
             DeleteRefused::Gone => DeleteError::NotFound { job_id: id() },
@@ -189,12 +194,16 @@ impl RollupJobManager {
     /// first: should the rest fail, the job would otherwise go on after documents that are gone.
     fn fence(&self, job: &Job, delete_data: bool) -> Result<(), DeleteError> {
         let (lifecycle, revisions) = (&job.lifecycle, &self.indexer.revisions);
-        let snapshot = if delete_data { lifecycle.forget_position(revisions) } else { lifecycle.stopped(revisions) };
+        let snapshot = if delete_data { lifecycle.without_position(revisions) } else { lifecycle.as_it_is(revisions) };
         match job.save(snapshot) {
             // Then there is less to delete.
-            Err(error) if error.kind() == StoreErrorKind::Gone => Ok(()),
-            saved => saved.map_err(|source| store_error(job.id(), source)),
+            Err(error) if error.kind() == StoreErrorKind::Gone => {}
+            saved => saved.map_err(|source| store_error(job.id(), source))?,
         }
+        if delete_data {
+            lifecycle.forget_position();
+        }
+        Ok(())
     }
 
     fn remove_data(&self, job: &Job) -> Result<(), DeleteError> {
@@ -208,6 +217,7 @@ impl RollupJobManager {
 
     /// The id stays reserved while the record goes: a put of it, or another delete, must not come in between.
     fn delete_unreadable(&self, job_id: &str) -> Result<(), DeleteError> {
+        let _call = self.calls.begin().ok_or_else(|| DeleteError::ShutDown { job_id: job_id.to_owned() })?;
         let broken = {
             let mut registry = self.registry.write();
             if registry.is_closed {

@@ -3,12 +3,14 @@
 mod adopt;
 mod builder;
 mod busy;
+mod calls;
 mod completion;
 mod delete;
 mod field_validation;
 mod get;
 mod list;
 mod put;
+mod resume;
 mod selector;
 mod shutdown;
 mod start;
@@ -32,6 +34,8 @@ pub use start::StartError;
 pub use stop::{StopError, StopOptions, Stopped};
 pub use stop_many::{StopManyError, StopReport};
 pub use trigger::{TriggerError, Triggered};
+
+use calls::Calls;
 
 use crate::engine::Engine;
 use crate::indexer::{Indexer, Job};
@@ -78,6 +82,7 @@ use crate::sync::{Arc, Monitor, RwLock};
 pub struct RollupJobManager {
     indexer: Arc<Indexer>,
     registry: RwLock<Registry>,
+    calls: Calls,
     /// Once a shutdown is over, whether everything has ended. What it could not wait for is never waited for again.
     shut_down: Arc<Monitor<Option<bool>>>,
 }

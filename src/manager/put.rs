@@ -1,5 +1,6 @@
 //! Put: a job is checked, prepared and stored, wholly or not at all.
 
+use super::calls::Call;
 use super::field_validation::{fields_of, validate};
 use super::{Entry, RollupJobManager};
 use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
@@ -150,6 +151,8 @@ impl<'a> Put<'a> {
     }
 
     pub(super) fn reserve(&self) -> Result<Reservation<'a>, PutError> {
+        let call = self.manager.calls.begin();
+        let call = call.ok_or_else(|| PutError::ShutDown { job_id: self.job_id() })?;
         if let Some(source) = self.manager.indexer.claim.lost() {
             return Err(PutError::LostOwnership { job_id: self.job_id(), source });
         }
@@ -161,7 +164,15 @@ impl<'a> Put<'a> {
             return Err(PutError::AlreadyExists { job_id: self.job_id() });
         }
         registry.entries.insert(self.job_id(), Entry::Reserved);
-        Ok(Reservation { manager: self.manager, id: self.job_id(), filled: false })
+        Ok(Reservation { manager: self.manager, id: self.job_id(), filled: false, _call: call })
+    }
+
+    fn store_error(&self, source: StoreError) -> PutError {
+        match source.kind() {
+            StoreErrorKind::AlreadyExists => PutError::AlreadyExists { job_id: self.job_id() },
+            StoreErrorKind::LostOwnership => PutError::LostOwnership { job_id: self.job_id(), source },
+            _ => PutError::Store { job_id: self.job_id(), source },
+        }
     }
 
     fn context(&self, terms_types: &[TermsType]) -> JobContext {
@@ -189,11 +200,6 @@ impl<'a> Put<'a> {
     pub(super) fn store(&self, terms_types: Vec<TermsType>, checkpoint: Checkpoint) -> Result<JobRecord, PutError> {
         let indexer = &self.manager.indexer;
         let context = self.context(&terms_types);
-        let store_error = |source: StoreError| match source.kind() {
-            StoreErrorKind::AlreadyExists => PutError::AlreadyExists { job_id: self.job_id() },
-            StoreErrorKind::LostOwnership => PutError::LostOwnership { job_id: self.job_id(), source },
-            _ => PutError::Store { job_id: self.job_id(), source },
-        };
         let is_new = checkpoint.position.is_none();
         let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), checkpoint, indexer);
         if let Err(source) = indexer.store_call(|store| store.insert(&record)) {
@@ -201,7 +207,7 @@ impl<'a> Put<'a> {
                 // It may be there all the same, and the id is nobody else's now.
                 let _ = self.remove_record();
             }
-            return Err(store_error(source));
+            return Err(self.store_error(source));
         }
         if let Err(error) = self.engine(|engine| prepare(engine, &context, &record.checkpoint)) {
             self.remove_record()?;
@@ -212,24 +218,21 @@ impl<'a> Put<'a> {
         if let Err(source) = indexer.save_one(&record) {
             if source.kind() == StoreErrorKind::LostOwnership {
                 // Whoever has the jobs now has found the record, and what is in the engine is theirs.
-                return Err(store_error(source));
+                return Err(self.store_error(source));
             }
             if is_new {
                 // Nothing was in the rollup index, or preparing it would have been refused.
                 self.engine(|engine| engine.remove(&context))?;
             }
             self.remove_record()?;
-            return Err(store_error(source));
+            return Err(self.store_error(source));
         }
         Ok(record)
     }
 
     fn remove_record(&self) -> Result<(), PutError> {
         let removed = self.manager.indexer.store_call(|store| store.remove(self.config.id()));
-        removed.map_err(|source| match source.kind() {
-            StoreErrorKind::LostOwnership => PutError::LostOwnership { job_id: self.job_id(), source },
-            _ => PutError::Store { job_id: self.job_id(), source },
-        })
+        removed.map_err(|source| self.store_error(source))
     }
 }
 
@@ -243,6 +246,8 @@ pub(super) struct Reservation<'a> {
     manager: &'a RollupJobManager,
     id: String,
     filled: bool,
+    /// A shutdown waits for the whole put.
+    _call: Call<'a>,
 }
 
 impl Reservation<'_> {

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::RollupJobManager;
 use super::busy::{BusyJob, people};
 use crate::clock::{Deadline, wait_until};
-use crate::foreign::guarded;
+use crate::foreign::discard;
 use crate::indexer::{Indexer, Job};
-use crate::job::Phase;
+use crate::job::{JobState, Phase};
 use crate::lifecycle::View;
+use crate::store::StoreError;
 use crate::sync::Arc;
 
 /// A shutdown did not get everything to end in time. The threads that are left are given up: they end by themselves if the
@@ -25,6 +26,22 @@ pub enum ShutdownError {
         /// The jobs that a thread was still at, or whose stop could not be saved, sorted by id.
         left: Vec<BusyJob>,
     },
+    /// All has ended, but the job store still refuses to save that these jobs are stopped: the next manager has them as they were saved
+    /// last, started perhaps. Stop them there.
+    #[error("could not save the stop of what is left while shutting down: {}", list(left))]
+    Store {
+        /// The jobs, sorted by id.
+        left: Vec<BusyJob>,
+        /// Why the first of them could not be saved.
+        source: StoreError,
+    },
+}
+
+/// What a shutdown has left behind.
+struct Left {
+    jobs: Vec<BusyJob>,
+    /// Everything has ended, and this is why the first of the jobs could not be saved.
+    unsaved: Option<StoreError>,
 }
 
 fn list(left: &[BusyJob]) -> String {
@@ -39,14 +56,16 @@ impl RollupJobManager {
     /// dropping the manager.
     ///
     /// It is not a stop: a started job stays `started` in the store, an indexing one `indexing` with its last position, and
-    /// both go on when a manager opens the store again. Stops that callers asked for before are completed. Afterwards `get`
+    /// both go on when a manager opens the store again. Stops that callers asked for before are completed; one that could not be saved
+    /// until now is saved once more. Calls that other threads are in, a put, say, are waited for. Afterwards `get`
     /// and `list` still answer, and stopping a stopped job is still a success; nothing else can be done.
     ///
     /// Shutting down again does nothing and succeeds; while another shutdown is under way, its end is waited for, and it fails as that one
     /// does. On one of the manager's own threads that thread is not waited for, nor another shutdown, which waits for it.
     ///
     /// # Errors
-    /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever.
+    /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever. [`ShutdownError::Store`] if all has
+    /// ended, and a stop is not saved.
     ///
     /// # Examples
     /// ```
@@ -64,13 +83,14 @@ impl RollupJobManager {
         let began = clock.monotonic();
         match self.shut_down(Deadline::since(began, timeout)) {
             None => Ok(()),
-            Some(left) => {
+            Some(Left { jobs: left, unsaved: Some(source) }) => Err(ShutdownError::Store { left, source }),
+            Some(Left { jobs: left, unsaved: None }) => {
                 Err(ShutdownError::Timeout { waited: timeout.min(clock.monotonic().saturating_sub(began)), left })
             }
         }
     }
 
-    fn shut_down(&self, deadline: Deadline) -> Option<Vec<BusyJob>> {
+    fn shut_down(&self, deadline: Deadline) -> Option<Left> {
         let indexer = &self.indexer;
         if std::mem::replace(&mut self.registry.write().is_closed, true) {
             return self.shut_down_by_another(deadline);
@@ -81,15 +101,25 @@ impl RollupJobManager {
         for job in &jobs {
             let shut_down = job.lifecycle.shut_down(&indexer.revisions, indexer.clock.monotonic());
             shut_down.signal.raise();
-            let _ = guarded(|| drop(shut_down.parked));
+            discard(shut_down.parked);
             interrupted.extend(shut_down.save.map(|snapshot| job.record(snapshot)));
         }
         // Were it refused, the jobs would come back as they were saved last: started, and a little behind.
-        drop(indexer.save(&interrupted));
+        discard(indexer.save(&interrupted));
+        // As long as a run is ending it can be stopped. What callers' threads are saving counts.
+        let drained = indexer.pool.drain(deadline);
+        let called = self.calls.close(&*indexer.clock, deadline);
+        for job in &jobs {
+            if job.lifecycle.has_unsaved_stop() {
+                job.save_stop_soon();
+            }
+            job.deliver_later();
+        }
         indexer.pool.close();
         // The ownership is renewed until nobody needs it any more.
-        let ended = indexer.pool.join(deadline) & indexer.timer.join(deadline) & indexer.claim.join(deadline);
-        let left = (!ended).then(|| self.left_jobs());
+        let joined = indexer.pool.join(deadline) & indexer.timer.join(deadline) & indexer.claim.join(deadline);
+        let ended = drained & called & joined;
+        let left = if ended { self.unsaved_jobs() } else { Some(Left { jobs: self.left_jobs(), unsaved: None }) };
         for job in &jobs {
             job.lifecycle.close();
         }
@@ -103,15 +133,31 @@ impl RollupJobManager {
 
     /// Somebody else does it: its end is waited for all the same, or the answer would be false. But it waits for the manager's own threads,
     /// which must not wait for it.
-    fn shut_down_by_another(&self, deadline: Deadline) -> Option<Vec<BusyJob>> {
+    fn shut_down_by_another(&self, deadline: Deadline) -> Option<Left> {
         let Indexer { clock, own_threads, .. } = &*self.indexer;
         if self.shut_down.lock().is_some() || own_threads.has_current() {
             return None;
         }
         match wait_until(&**clock, &self.shut_down, deadline, |over| *over) {
-            Some(true) => None,
-            Some(false) | None => Some(self.left_jobs()),
+            Some(true) => self.unsaved_jobs(),
+            Some(false) | None => Some(Left { jobs: self.left_jobs(), unsaved: None }),
         }
+    }
+
+    /// The jobs whose stop could not be saved, now that all has ended.
+    fn unsaved_jobs(&self) -> Option<Left> {
+        if self.indexer.claim.lost().is_some() {
+            // It is for the new owner to say what becomes of them.
+            return None;
+        }
+        let is_unsaved = |view: &View| view.state == JobState::Stopping && view.phase == Phase::Saving;
+        let mut unsaved: Vec<_> = self.jobs().into_iter().map(|job| (job.lifecycle.view(), job)).collect();
+        unsaved.retain(|(view, _)| is_unsaved(view));
+        unsaved.sort_by(|(_, a), (_, b)| a.id().cmp(b.id()));
+        let source = unsaved.first().and_then(|(view, _)| view.unsaved.clone())?;
+        let now = self.indexer.clock.monotonic();
+        let jobs = unsaved.into_iter().map(|(view, job)| BusyJob::new(job.id(), view, now)).collect();
+        Some(Left { jobs, unsaved: Some(source) })
     }
 
     /// The jobs that a thread is at, be it one of the pool's or one that finishes a stop.

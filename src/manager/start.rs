@@ -35,8 +35,8 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
-    /// The job store refused to save the start. The job is stopped again; if the store refused that too it is `stopping`,
-    /// with red health, until a stop gets through.
+    /// The job store refused to save the start. The job is stopped again, unless somebody else has started it at the same time and
+    /// that is saved. If the store refuses the stop too the job is `stopping`, with red health, until that is saved.
     #[error("could not start rollup job [{job_id}]: save failed")]
     Store {
         /// The job.
@@ -64,7 +64,7 @@ impl RollupJobManager {
     /// Starts a stopped job: its schedule triggers it from now on. It goes on after its last position. Starting a started
     /// job does nothing and succeeds.
     ///
-    /// The start is durable when the call returns. Nothing runs until the schedule, or [`trigger`](Self::trigger), says so.
+    /// The start is durable when the call returns, and nobody else's start that fails undoes it. Nothing runs until the schedule, or [`trigger`](Self::trigger), says so.
     ///
     /// # Errors
     /// [`StartError`]; the state is as it was, or as the variant says.
@@ -88,36 +88,41 @@ impl RollupJobManager {
             Missing::Unreadable(reason) => StartError::Unreadable { job_id: id(), reason },
         })?;
         let indexer = &self.indexer;
+        let _call = self.calls.begin().ok_or_else(|| StartError::ShutDown { job_id: id() })?;
         if let Some(source) = indexer.claim.lost() {
             return Err(StartError::LostOwnership { job_id: id(), source });
         }
-        let snapshot = match job.lifecycle.start(&indexer.revisions) {
-            StartDecision::Save(snapshot) => snapshot,
-            StartDecision::AlreadyStarted => return Ok(()),
+        let (snapshot, start) = match job.lifecycle.start(&indexer.revisions) {
+            StartDecision::Save { snapshot, start } => (snapshot, start),
+            StartDecision::AlreadyStarted => return job.confirm().map_err(|source| not_saved(job_id, source)),
             StartDecision::Refused(JobState::Aborting) => return Err(StartError::Aborting { job_id: id() }),
             StartDecision::Refused(_) => return Err(StartError::Stopping { job_id: id() }),
             StartDecision::Gone => return Err(StartError::NotFound { job_id: id() }),
             StartDecision::ShutDown => return Err(StartError::ShutDown { job_id: id() }),
         };
-        let revision = snapshot.revision;
-        match job.save(snapshot) {
+        match job.save(*snapshot) {
             Ok(()) => {
-                job.lifecycle.start_saved(revision);
+                job.lifecycle.start_saved(start);
                 job.arm();
                 job.deliver_later();
                 Ok(())
             }
             Err(source) => {
-                let stop = job.lifecycle.start_refused(revision, indexer.clock.monotonic(), &indexer.revisions);
+                let stop = job.lifecycle.start_refused(start, indexer.clock.monotonic(), &indexer.revisions);
                 // The job's state says how that went.
                 drop(stop.map(|decision| self.request_stop(&job, decision)));
                 job.deliver_later();
-                Err(match source.kind() {
-                    StoreErrorKind::Gone => StartError::NotFound { job_id: id() },
-                    StoreErrorKind::LostOwnership => StartError::LostOwnership { job_id: id(), source },
-                    _ => StartError::Store { job_id: id(), source },
-                })
+                Err(not_saved(job_id, source))
             }
         }
+    }
+}
+
+fn not_saved(job_id: &str, source: StoreError) -> StartError {
+    let job_id = job_id.to_owned();
+    match source.kind() {
+        StoreErrorKind::Gone => StartError::NotFound { job_id },
+        StoreErrorKind::LostOwnership => StartError::LostOwnership { job_id, source },
+        _ => StartError::Store { job_id, source },
     }
 }

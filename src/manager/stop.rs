@@ -7,7 +7,7 @@ use super::busy::{BusyJob, people};
 use super::completion::{Pending, StopCompletion};
 use super::{Missing, RollupJobManager};
 use crate::clock::Deadline;
-use crate::foreign::guarded;
+use crate::foreign::discard;
 use crate::indexer::{Job, Run};
 use crate::job::{JobRecord, RollupJobConfig};
 use crate::lifecycle::{StopDecision, Ticket};
@@ -125,7 +125,8 @@ pub enum StopError {
         job: Box<BusyJob>,
     },
     /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is `stopping`,
-    /// with red health, and the next stop tries again; until one gets through, a crash may bring it back as it was saved last.
+    /// with red health, and the manager saves it again, with growing pauses, until it gets through; so does the next stop. Until
+    /// then a crash may bring the job back as it was saved last.
     #[error("could not save the stop of rollup job [{job_id}]")]
     Store {
         /// The job.
@@ -196,7 +197,7 @@ impl RollupJobManager {
     ///
     /// # Errors
     /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` the run ends all the same, but the job is
-    /// `stopping` until its end, or a later stop, is saved. After `LostOwnership` the run has ended or is ending here, and what
+    /// `stopping` until its end is saved, which the manager goes on trying. After `LostOwnership` the run has ended or is ending here, and what
     /// becomes of the job is for its owner to say. After `ShutDown` it is `stopping` or as it was. After any other the state is
     /// as it was.
     ///
@@ -252,6 +253,10 @@ impl RollupJobManager {
         if let Some(source) = self.indexer.claim.lost() {
             return Some(Err(refused(job_id, source)));
         }
+        if self.indexer.claim.has_lapsed() {
+            // Only the store knows whether what is known here still counts.
+            return None;
+        }
         let (begun, _nothing_to_save) = Begun::new(&job, job.lifecycle.stop_at_hand()?);
         Some(self.answer(&job, begun.end(&job, Ok(()), self.indexer.clock.monotonic()), None))
     }
@@ -268,10 +273,15 @@ impl RollupJobManager {
             return Err(refused(job.id(), source));
         }
         if let Some(run) = job.lifecycle.run_if_at_rest() {
+            job.confirm().map_err(|source| refused(job.id(), source))?;
             return Ok(Stopped::at_rest(job, run));
         }
-        let decision = job.lifecycle.stop(self.indexer.clock.monotonic(), &self.indexer.revisions);
-        self.answer(job, self.request_stop(job, decision), wait)
+        let requested = {
+            let call = self.calls.begin();
+            let _call = call.ok_or_else(|| StopError::ShutDown { job_id: job.id().to_owned() })?;
+            self.request_stop(job, job.lifecycle.stop(self.indexer.clock.monotonic(), &self.indexer.revisions))
+        };
+        self.answer(job, requested, wait)
     }
 
     /// Does what was decided about a job, as far as that goes without waiting.
@@ -292,10 +302,20 @@ impl RollupJobManager {
         if let Some(lost) = indexer.claim.lost() {
             return jobs.iter().map(|job| Requested::Answered(Err(refused(job.id(), lost.clone())))).collect();
         }
+        let (call, is_in_doubt) = (self.calls.begin(), indexer.claim.has_lapsed());
         let now = indexer.clock.monotonic();
         let mut records = Vec::with_capacity(jobs.len());
         let mut ask = |job: &Arc<Job>| {
-            let (begun, record) = Begun::new(job, job.lifecycle.stop(now, &indexer.revisions));
+            let (begun, record) = match job.lifecycle.run_if_at_rest() {
+                Some(run) if is_in_doubt => {
+                    (Begun::AtRest(run), Some(job.record(job.lifecycle.as_it_is(&indexer.revisions))))
+                }
+                Some(run) => (Begun::AtRest(run), None),
+                None if call.is_none() => {
+                    (Begun::Answered(Err(StopError::ShutDown { job_id: job.id().to_owned() })), None)
+                }
+                None => Begun::new(job, job.lifecycle.stop(now, &indexer.revisions)),
+            };
             let is_saved = record.is_some();
             records.extend(record);
             (begun, is_saved)
@@ -347,6 +367,8 @@ impl RollupJobManager {
 enum Begun {
     Finish(Ticket),
     Join(Ticket),
+    /// Nothing was to be done; where the ownership is in doubt, the store says so too.
+    AtRest(u64),
     Answered(Result<Stopped, StopError>),
 }
 
@@ -358,7 +380,7 @@ impl Begun {
             StopDecision::Finish { ticket, snapshot, parked, signal } => {
                 signal.raise();
                 // A stream that panics as it is dropped must not keep the stop from being finished.
-                let _ = guarded(|| drop(parked));
+                discard(parked);
                 return (Self::Finish(ticket), Some(job.record(snapshot)));
             }
             StopDecision::Join { ticket, save, signal } => {
@@ -377,8 +399,13 @@ impl Begun {
     fn end(self, job: &Job, saved: Result<(), StoreError>, now: Duration) -> Requested {
         let requested = match self {
             Self::Answered(answer) => return Requested::Answered(answer),
+            Self::AtRest(run) => {
+                let stopped = saved.map(|()| Stopped::at_rest(job, run));
+                return Requested::Answered(stopped.map_err(|source| refused(job.id(), source)));
+            }
             Self::Finish(ticket) => {
-                job.lifecycle.stop_saved(saved.clone(), now);
+                job.lifecycle.stop_saved(&saved, now);
+                job.save_stop_later();
                 let stopped = saved.map(|()| Stopped::at_rest(job, ticket.run));
                 Requested::Answered(stopped.map_err(|source| refused(job.id(), source)))
             }

@@ -3,6 +3,7 @@
 use super::{Missing, RollupJobManager};
 use crate::job::JobState;
 use crate::lifecycle::TriggerDecision;
+use crate::store::{StoreError, StoreErrorKind};
 
 /// A job runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,14 @@ pub enum TriggerError {
         /// The job.
         job_id: String,
     },
+    /// Whether the jobs are still this manager's is in doubt: their ownership has run out, and the job store does not answer.
+    #[error("could not trigger rollup job [{job_id}]: the ownership of the rollup jobs is in doubt")]
+    Store {
+        /// The job.
+        job_id: String,
+        /// What the store says.
+        source: StoreError,
+    },
     /// The manager is shut down.
     #[error("could not trigger rollup job [{job_id}]: the manager is shut down")]
     ShutDown {
@@ -90,6 +99,12 @@ impl RollupJobManager {
             Missing::NotFound => TriggerError::NotFound { job_id: id() },
             Missing::Unreadable(reason) => TriggerError::Unreadable { job_id: id(), reason },
         })?;
+        match job.confirm() {
+            Err(source) if source.kind() != StoreErrorKind::LostOwnership => {
+                return Err(TriggerError::Store { job_id: id(), source });
+            }
+            _ => {}
+        }
         match job.trigger(self.indexer.clock.now()) {
             TriggerDecision::Queued { run, .. } => Ok(Triggered { run, is_new: true }),
             TriggerDecision::Running(run) => Ok(Triggered { run, is_new: false }),

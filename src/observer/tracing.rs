@@ -35,6 +35,10 @@ impl Observer for TracingObserver {
         }
     }
 
+    fn lagged(&self, job_id: &str, missed: u64) {
+        warn!(job = job_id, missed, "events of rollup job were lost: the observers are too slow");
+    }
+
     fn error(&self, job_id: &str, error: &JobError) {
         warn!(job = job_id, run = error.run(), phase = %error.phase(), transient = error.is_transient(), %error, "rollup job met an error");
     }

@@ -21,6 +21,8 @@ fn failure(error: &TriggerError, job_id: &str) -> Failure {
             Failure::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
         }
         TriggerError::Unreadable { .. } => Failure::internal(Cause::of(error)),
-        TriggerError::LostOwnership { .. } | TriggerError::ShutDown { .. } => Failure::unavailable(error),
+        TriggerError::Store { .. } | TriggerError::LostOwnership { .. } | TriggerError::ShutDown { .. } => {
+            Failure::unavailable(error)
+        }
     }
 }

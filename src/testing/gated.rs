@@ -214,6 +214,10 @@ impl PageStream for GatedStream {
         self.stream.is_whole()
     }
 
+    fn source_indices(&self) -> Option<Vec<String>> {
+        self.stream.source_indices()
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.stream.documents_skipped()
     }

@@ -357,3 +357,38 @@ fn a_manager_that_is_dropped_while_it_pauses_leaves_nothing() {
     assert!(observers.upgrade().is_none(), "the observers are let go of");
     let Ok(Acquired::Owned(_)) = shared.store.acquire(None) else { panic!("a clean shutdown hands over") };
 }
+
+/// A lease that has run out may have a new owner, who may have started what was stopped here. The store is asked then: `at rest` and `Ok`
+/// were answered out of memory.
+#[test]
+fn while_the_ownership_is_in_doubt_nothing_is_answered_from_memory() {
+    for has_successor in [false, true] {
+        let host = Host::new();
+        let manager = &host.manager;
+        manager.put(config("started").build().unwrap()).unwrap();
+        manager.start("started").unwrap();
+        host.store.refuse(&[StoreCall::Renew, StoreCall::Update]);
+        if has_successor {
+            host.shared.take_over();
+        }
+        host.advance(LEASE);
+        // Nobody can say.
+        assert!(manager.stop_at_hand("sensor").is_none());
+        assert!(matches!(manager.stop("sensor", waiting()), Err(StopError::Store { .. })));
+        assert!(matches!(manager.start("started"), Err(StartError::Store { .. })));
+        assert!(matches!(manager.trigger("started"), Err(TriggerError::Store { .. })));
+        let report = manager.stop_many("sensor", waiting()).unwrap();
+        assert!(report.outcomes().all(|(_, answer)| matches!(answer, Err(StopError::Store { .. }))));
+        // The store can.
+        host.store.refuse(&[StoreCall::Renew]);
+        let stopped = manager.stop("sensor", waiting());
+        let started = manager.start("started");
+        if has_successor {
+            assert!(matches!(stopped, Err(StopError::LostOwnership { .. })), "{stopped:?}");
+            assert!(matches!(started, Err(StartError::LostOwnership { .. })), "{started:?}");
+        } else {
+            assert!(stopped.unwrap().is_at_rest());
+            started.unwrap();
+        }
+    }
+}

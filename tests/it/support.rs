@@ -294,17 +294,29 @@ impl World {
 
     /// Another manager on the same data and a copy of what is stored now: the world after a crash at this moment.
     pub fn after_crash(&self) -> Self {
+        self.after_crash_with(|builder| builder)
+    }
+
+    pub fn after_crash_with(&self, options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder) -> Self {
         let store = SpyStore::default();
         for record in self.store.records() {
             store.inner.insert(&record).unwrap();
         }
-        Self::on_store(self.data.clone(), Arc::new(store))
+        Self::on_store_with(self.data.clone(), Arc::new(store), options)
     }
 
     pub fn on_store(data: MemoryEngine, store: Arc<SpyStore>) -> Self {
+        Self::on_store_with(data, store, |builder| builder)
+    }
+
+    fn on_store_with(
+        data: MemoryEngine,
+        store: Arc<SpyStore>,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> Self {
         let gates = GatedEngine::new(Arc::new(data.clone()));
         gates.search().close();
-        Self::open(data, gates.clone(), Arc::new(gates), store, |builder| builder)
+        Self::open(data, gates.clone(), Arc::new(gates), store, options)
     }
 
     pub fn put(&self, id: &str) {

@@ -12,8 +12,8 @@ use crate::job::{IndexPattern, wildcard_match};
 pub(super) struct Resolved {
     /// All names, aliases and data streams included, sorted.
     pub(super) names: Vec<String>,
-    /// Whether there is an index that is open.
-    pub(super) has_open: bool,
+    /// The indices that are open, sorted.
+    pub(super) open: Vec<String>,
     /// Those that are closed, and would be left out.
     pub(super) closed: Vec<String>,
     /// Whether one of them is named: by its own name, or that of its alias or data stream. A search would be refused.
@@ -64,14 +64,18 @@ pub(super) fn resolve(
     }
     let members = members(cluster, job, &groups, stop)?;
     let (closed, open): (Vec<_>, Vec<_>) = indices.into_iter().chain(members).partition(Index::is_closed);
-    let mut closed: Vec<String> = closed.into_iter().map(|index| index.name).collect();
-    closed.sort_unstable();
-    closed.dedup();
+    let [open, closed] = [open, closed].map(|indices| {
+        let mut names: Vec<String> = indices.into_iter().map(|index| index.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    });
     let is_named = |index: &String| {
         names_it(pattern, index)
             || groups.iter().any(|group| names_it(pattern, &group.name) && group.members.contains(index))
     };
-    Ok(Resolved { names, has_open: !open.is_empty(), names_closed: closed.iter().any(is_named), closed })
+    let names_closed = closed.iter().any(is_named);
+    Ok(Resolved { names, open, closed, names_closed })
 }
 
 /// What the cluster makes of names and wildcards.
@@ -194,7 +198,7 @@ pub(super) fn capabilities(
     let resolved = resolve(cluster, job, pattern, &never)?;
     resolved.allows(true)?;
     let mut capabilities = FieldCapabilities::new(resolved.names);
-    if !resolved.has_open {
+    if resolved.open.is_empty() {
         return Ok(capabilities);
     }
     let request = Request::get([&expression(pattern), "_field_caps"]).query("fields", fields.join(","));

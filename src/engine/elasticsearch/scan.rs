@@ -29,6 +29,7 @@ pub(super) struct Scan {
     size: usize,
     went_well: u32,
     notice: Option<String>,
+    source_indices: Vec<String>,
     /// Documents without a date, once they were counted.
     skipped: Option<u64>,
     is_done: bool,
@@ -76,14 +77,14 @@ impl Scan {
         let (cluster, options, pattern) = (&shared.cluster, &shared.options, job.config().index_pattern());
         let resolved = resolve(cluster, job, pattern, stop)?;
         resolved.allows(options.skip_closed)?;
-        let snapshot = if resolved.has_open {
+        let snapshot = if resolved.open.is_empty() {
+            Snapshot::Nothing
+        } else {
             let indices = expression(pattern);
             if options.refresh {
                 cluster.refresh(of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
             }
             shared.snapshots.open(job, &indices, options.keep_alive, stop)?
-        } else {
-            Snapshot::Nothing
         };
         Ok(Self {
             shared: Arc::clone(shared),
@@ -96,6 +97,7 @@ impl Scan {
             went_well: 0,
             notice: (!resolved.closed.is_empty())
                 .then(|| format!("closed indices are left out: {}", resolved.closed.join(", "))),
+            source_indices: resolved.open,
             skipped: None,
             is_done: false,
         })
@@ -204,6 +206,10 @@ impl PageStream for Scan {
 
     fn is_whole(&self) -> bool {
         self.snapshot.is_whole()
+    }
+
+    fn source_indices(&self) -> Option<Vec<String>> {
+        Some(self.source_indices.clone())
     }
 
     fn documents_skipped(&self) -> u64 {

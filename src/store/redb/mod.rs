@@ -1,14 +1,19 @@
+mod kept;
+
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use ::redb::backends::FileBackend;
 use ::redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
     TableDefinition, WriteTransaction,
 };
 
 use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
 use crate::durable::sync_folder;
 use crate::job::JobRecord;
+use crate::sync::{AtomicBool, Ordering, RwLock};
+use kept::Kept;
 
 /// Job id to record, as JSON.
 const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_jobs");
@@ -25,6 +30,9 @@ const FORMAT: u64 = 1;
 /// The file belongs to one process at a time. A record that cannot be read (damaged, or written by a newer version) does not
 /// hide the others.
 ///
+/// After an I/O error, such as a full disk, the next call opens the file again: redb itself would refuse everything until then. The file
+/// stays locked meanwhile.
+///
 /// ```
 /// use rollup_jobs::store::RedbStore;
 ///
@@ -36,7 +44,11 @@ const FORMAT: u64 = 1;
 /// ```
 #[derive(Debug)]
 pub struct RedbStore {
-    database: Database,
+    /// None while it could not be opened again.
+    database: RwLock<Option<Database>>,
+    backend: Kept,
+    /// A call has met an I/O error: redb refuses all that come after it.
+    has_failed: AtomicBool,
 }
 
 /// A store file could not be opened. It is as it was.
@@ -85,8 +97,7 @@ impl RedbStore {
         if !path.exists() {
             Self::create(path)?;
         }
-        let database = Database::create(path).map_err(|error| open_error(path, error))?;
-        Self::check(database, path)
+        Self::check(backend(path)?, path)
     }
 
     /// Creates the file under another name first: redb takes what a crash left of a creation for a damaged file.
@@ -100,8 +111,7 @@ impl RedbStore {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
             _ => {}
         }
-        let database = Database::create(new).map_err(|error| open_error(path, error))?;
-        drop(Self::check(database, path)?);
+        drop(Self::check(backend(new)?, path)?);
         // A link, unlike a new name, never takes the place of a file that somebody else has created meanwhile.
         match fs::hard_link(new, path) {
             Ok(()) => {}
@@ -121,46 +131,96 @@ impl RedbStore {
     /// # Errors
     /// [`OpenRedbError`], with an empty path.
     pub fn open_on(backend: impl StorageBackend) -> Result<Self, OpenRedbError> {
-        let path = Path::new("");
-        let database = Database::builder().create_with_backend(backend).map_err(|error| open_error(path, error))?;
-        Self::check(database, path)
+        Self::check(Kept::new(backend), Path::new(""))
     }
 
-    fn check(database: Database, path: &Path) -> Result<Self, OpenRedbError> {
-        let store = Self { database };
-        match store.format() {
+    fn check(backend: Kept, path: &Path) -> Result<Self, OpenRedbError> {
+        let database = database(&backend).map_err(|error| open_error(path, error))?;
+        let format = format(&database);
+        let store = Self { database: RwLock::new(Some(database)), backend, has_failed: AtomicBool::new(false) };
+        match format {
             Ok(found) if found > FORMAT => Err(OpenRedbError::NewerFormat { path: path.to_owned(), found }),
             Ok(_) => Ok(store),
             Err(error) => Err(broken(path, error)),
         }
     }
 
-    /// The file's format, noted in a new file.
-    fn format(&self) -> Result<u64, ::redb::Error> {
-        let transaction = self.database.begin_write()?;
-        let found = {
-            let mut meta = transaction.open_table(META)?;
-            transaction.open_table(JOBS)?;
-            let found = meta.get(FORMAT_KEY)?.map(|format| format.value());
-            if found.is_none() {
-                meta.insert(FORMAT_KEY, FORMAT)?;
-            }
-            found
-        };
-        match found {
-            Some(found) => transaction.abort().map(|()| found)?,
-            None => transaction.commit().map(|()| FORMAT)?,
-        };
-        Ok(found.unwrap_or(FORMAT))
+    fn write<T>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, ::redb::Error>) -> Result<T, StoreError> {
+        self.call(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            let answer = change(&transaction)?;
+            transaction.commit()?;
+            Ok(answer)
+        })
     }
 
-    fn write<T>(&self, change: impl FnOnce(&WriteTransaction) -> Result<T, ::redb::Error>) -> Result<T, ::redb::Error> {
-        let mut transaction = self.database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
-        let answer = change(&transaction)?;
-        transaction.commit()?;
-        Ok(answer)
+    /// Calls redb, on a database that is opened again if the last call has failed.
+    fn call<T>(&self, call: impl FnOnce(&Database) -> Result<T, ::redb::Error>) -> Result<T, StoreError> {
+        if self.has_failed.load(Ordering::Acquire) {
+            self.open_again().map_err(|error| failed(error.into()))?;
+        }
+        let database = self.database.read();
+        let answer = match &*database {
+            Some(database) => call(database),
+            // Somebody else's call has failed to open it.
+            None => Err(::redb::Error::PreviousIo),
+        };
+        answer.map_err(|error| {
+            if is_latched(&error) {
+                self.has_failed.store(true, Ordering::Release);
+            }
+            failed(error)
+        })
     }
+
+    fn open_again(&self) -> Result<(), DatabaseError> {
+        let mut place = self.database.write();
+        if !self.has_failed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        // What it still wants to write fails as before, and is not needed: everything that counts was committed.
+        drop(place.take());
+        *place = Some(database(&self.backend)?);
+        self.has_failed.store(false, Ordering::Release);
+        Ok(())
+    }
+}
+
+/// The file, and the right to it.
+fn backend(path: &Path) -> Result<Kept, OpenRedbError> {
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+    let backend = file.map_err(DatabaseError::from).and_then(FileBackend::new);
+    backend.map(Kept::new).map_err(|error| open_error(path, error))
+}
+
+fn database(backend: &Kept) -> Result<Database, DatabaseError> {
+    Builder::new().create_with_backend(backend.clone())
+}
+
+/// The file's format, noted in a new file.
+fn format(database: &Database) -> Result<u64, ::redb::Error> {
+    let transaction = database.begin_write()?;
+    let found = {
+        let mut meta = transaction.open_table(META)?;
+        transaction.open_table(JOBS)?;
+        let found = meta.get(FORMAT_KEY)?.map(|format| format.value());
+        if found.is_none() {
+            meta.insert(FORMAT_KEY, FORMAT)?;
+        }
+        found
+    };
+    match found {
+        Some(found) => transaction.abort().map(|()| found)?,
+        None => transaction.commit().map(|()| FORMAT)?,
+    };
+    Ok(found.unwrap_or(FORMAT))
+}
+
+/// Whether redb refuses everything after it.
+fn is_latched(error: &::redb::Error) -> bool {
+    use ::redb::Error;
+    matches!(error, Error::Io(_) | Error::PreviousIo | Error::DatabaseClosed | Error::LockPoisoned(_))
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> OpenRedbError {
@@ -182,23 +242,22 @@ fn broken(path: &Path, source: ::redb::Error) -> OpenRedbError {
 fn failed(error: ::redb::Error) -> StoreError {
     match error {
         ::redb::Error::Corrupted(_) => StoreError::damaged(error),
-        // A full disk may have room again. redb latches the failure, so that only opening anew may help; but who knows?
+        // A full disk may have room again.
         other => StoreError::unavailable(other),
     }
 }
 
 impl JobStore for RedbStore {
     fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        let read = || -> Result<_, ::redb::Error> {
-            let transaction = self.database.begin_read()?;
+        self.call(|database| {
+            let transaction = database.begin_read()?;
             let jobs = transaction.open_table(JOBS)?;
             let records = jobs.iter()?.map(|entry| {
                 let (id, json) = entry?;
                 Ok(LoadedRecord::read(id.value(), json.value()))
             });
             records.collect()
-        };
-        read().map_err(failed)
+        })
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
@@ -213,11 +272,7 @@ impl JobStore for RedbStore {
             }
             Ok(Ok(free))
         });
-        if inserted.map_err(failed)?? {
-            Ok(())
-        } else {
-            Err(StoreError::already_exists(format!("job [{}] is stored", record.id())))
-        }
+        if inserted?? { Ok(()) } else { Err(StoreError::already_exists(format!("job [{}] is stored", record.id()))) }
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
@@ -243,14 +298,11 @@ impl JobStore for RedbStore {
             };
             records.iter().map(&mut update).collect::<Result<Vec<_>, _>>()
         });
-        updated.unwrap_or_else(|error| {
-            let error = failed(error);
-            records.iter().map(|_| Err(error.clone())).collect()
-        })
+        updated.unwrap_or_else(|error| records.iter().map(|_| Err(error.clone())).collect())
     }
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.write(|transaction| Ok(transaction.open_table(JOBS)?.remove(id)?.is_some())).map(|_| ()).map_err(failed)
+        self.write(|transaction| Ok(transaction.open_table(JOBS)?.remove(id)?.is_some())).map(drop)
     }
 
     /// The file has one process, so nobody else can hold it.
@@ -260,7 +312,7 @@ impl JobStore for RedbStore {
             transaction.open_table(META)?.insert(EPOCH_KEY, next.epoch)?;
             Ok(next)
         });
-        acquired.map(Acquired::Owned).map_err(failed)
+        acquired.map(Acquired::Owned)
     }
 }
 

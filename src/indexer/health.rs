@@ -1,0 +1,91 @@
+//! What a caller gets to see of a job: its status, and how it is.
+
+use std::time::Duration;
+
+use super::job::Job;
+use super::turn::early;
+use crate::foreign::texts_of;
+use crate::job::{Health, JobState, JobStatus, Phase, StatusParts};
+use crate::lifecycle::View;
+use crate::ownership::ClaimState;
+use crate::sync::Arc;
+
+/// How many failed runs in a row need a person.
+const FAILED_RUNS_TO_RED: u32 = 3;
+
+impl Job {
+    pub(crate) fn status(&self) -> JobStatus {
+        let view = self.lifecycle.view();
+        let now = self.indexer.clock.monotonic();
+        let runs = matches!(view.state, JobState::Started | JobState::Indexing);
+        let claim = self.indexer.claim.state(now);
+        let (phase, phase_since) = match &claim {
+            ClaimState::Lost { since, .. } => (Phase::LostOwnership, *since),
+            _ => (view.phase, view.phase_since),
+        };
+        let is_owned = phase != Phase::LostOwnership;
+        let next_run = (runs && is_owned).then(|| self.indexer.timer.armed_for(self.key)).flatten();
+        JobStatus::new(StatusParts {
+            id: self.id().to_owned(),
+            config: Some(Arc::clone(self.context.config())),
+            state: view.state,
+            phase,
+            in_phase_for: now.saturating_sub(phase_since),
+            run: view.run,
+            next_run,
+            health: self.health(&view, &claim, now),
+            position: view.checkpoint.position,
+            stats: view.checkpoint.stats,
+            last_errors: view.errors,
+            notice: view.notice,
+            reduced_page_size: view.reduced_page_size,
+        })
+    }
+
+    fn health(&self, view: &View, claim: &ClaimState, now: Duration) -> Health {
+        let people =
+            |duration: Duration| humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
+        let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
+        let in_phase = view.in_phase_for(now);
+        if let ClaimState::Lost { error, .. } = claim {
+            return Health::red(format!("somebody else owns the rollup jobs: {}", texts_of(error).join(": ")));
+        }
+        if let Some(error) = &view.unsaved {
+            return Health::red(format!("the state could not be saved: {}", texts_of(error).join(": ")));
+        }
+        if view.phase.is_engine_call() && in_phase >= self.indexer.settings.wedged_after {
+            return Health::red(format!("an engine call has not returned: {} for {}", view.phase, people(in_phase)));
+        }
+        if self.indexer.is_paused() && matches!(view.state, JobState::Started | JobState::Indexing) {
+            return Health::yellow("the manager was opened paused: nothing runs until it is resumed");
+        }
+        if let ClaimState::Lapsed { since, failure } = claim {
+            let failure =
+                failure.as_ref().map_or_else(String::new, |error| format!(": {}", texts_of(error).join(": ")));
+            let paused = people(now.saturating_sub(*since));
+            return Health::yellow(format!(
+                "paused for {paused}, since the ownership of the job store could not be renewed{failure}"
+            ));
+        }
+        if view.failed_runs >= FAILED_RUNS_TO_RED {
+            return Health::red(format!("{} runs in a row failed{}", view.failed_runs, last()));
+        }
+        if view.retrying {
+            return Health::yellow(format!("retrying{}", last()));
+        }
+        if view.failed_runs > 0 {
+            return Health::yellow(format!("the last run failed{}", last()));
+        }
+        if view.has_no_source {
+            let pattern = self.context.config().index_pattern();
+            return Health::yellow(format!(
+                "the index pattern [{pattern}] means no index any more: nothing can be rolled up"
+            ));
+        }
+        let (config, position) = (self.context.config(), view.checkpoint.position.as_ref());
+        if let Some(end) = position.and_then(|position| config.early_until(position, self.indexer.clock.now())) {
+            return Health::yellow(early(end));
+        }
+        Health::GREEN
+    }
+}

@@ -1,0 +1,185 @@
+//! What a job is to the threads: what never changes about it, the lock around what does, and how the two get to work.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::back_off::back_off;
+use super::pool::{Pulse, Task};
+use super::{Indexer, Run};
+use crate::engine::JobContext;
+use crate::foreign::discard;
+use crate::job::{JobError, JobRecord, Phase};
+use crate::lifecycle::{Lifecycle, Snapshot, StopDecision, TriggerDecision};
+use crate::schedule::Scheduled;
+use crate::store::StoreError;
+use crate::sync::{Arc, Weak};
+
+/// A job: what never changes about it, and the lock around what does.
+pub(crate) struct Job {
+    pub(crate) context: JobContext,
+    /// Shared with the handles on its stops, which keep nothing else of a manager alive.
+    pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
+    /// Tells this job from an earlier one of the same id.
+    pub(crate) key: u64,
+    pub(super) indexer: Arc<Indexer>,
+    pub(super) this: Weak<Job>,
+}
+
+impl Job {
+    pub(crate) fn id(&self) -> &str {
+        self.context.id()
+    }
+
+    pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
+        JobRecord {
+            config: Arc::clone(self.context.config()),
+            terms_types: self.context.terms_types().to_vec(),
+            run_as: self.context.identity().cloned(),
+            state: snapshot.state,
+            checkpoint: snapshot.checkpoint,
+            run: snapshot.run,
+            revision: snapshot.revision,
+            epoch: self.indexer.claim.epoch(),
+        }
+    }
+
+    pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), StoreError> {
+        self.indexer.save_one(&self.record(snapshot))
+    }
+
+    /// While the ownership of the jobs has run out, nobody here knows whether they have a new owner: the job is saved as it is, and the
+    /// store says. Otherwise what is known here counts.
+    pub(crate) fn confirm(&self) -> Result<(), StoreError> {
+        if !self.indexer.claim.has_lapsed() {
+            return Ok(());
+        }
+        self.save(self.lifecycle.as_it_is(&self.indexer.revisions))
+    }
+
+    /// Begins a run, as of `instant`, unless one is under way.
+    pub(crate) fn trigger(&self, instant: Timestamp) -> TriggerDecision {
+        if self.indexer.claim.lost().is_some() {
+            return TriggerDecision::LostOwnership;
+        }
+        let boundary = self.context.config().boundary(instant);
+        let decision = self
+            .lifecycle
+            .trigger(self.indexer.clock.monotonic(), |number, signal| Box::new(Run::new(number, boundary, signal)));
+        if let TriggerDecision::Queued { push, .. } = decision {
+            self.enqueue_if(push);
+            self.deliver_later();
+        }
+        decision
+    }
+
+    /// Lets the schedule trigger it.
+    pub(crate) fn arm(&self) {
+        let this: Weak<dyn Scheduled> = self.this.clone();
+        self.indexer.timer.arm(self.key, this);
+    }
+
+    /// Lets a run that has failed try again after `delay`.
+    pub(super) fn back_off(&self, run: u64, delay: Duration) {
+        let this = Weak::clone(&self.this);
+        self.indexer.timer.after(delay, move || {
+            if let Some(job) = this.upgrade() {
+                job.enqueue_if(job.lifecycle.end_back_off(run, job.indexer.clock.monotonic()));
+            }
+        });
+    }
+
+    pub(super) fn enqueue_if(&self, push: bool) {
+        if let Some(job) = self.this.upgrade().filter(|_| push) {
+            self.indexer.pool.push(Task::Turn(job));
+        }
+    }
+
+    /// Has the observers told of what was published in a caller's thread.
+    pub(crate) fn deliver_later(&self) {
+        if self.lifecycle.wants_delivery() {
+            self.enqueue(Task::Deliver);
+        }
+    }
+
+    fn enqueue(&self, task: fn(Arc<Self>) -> Task) {
+        self.this.upgrade().into_iter().for_each(|job| self.indexer.pool.push(task(job)));
+    }
+
+    /// If the store has refused to save a stop, it is saved again after a while, as long as it takes.
+    pub(crate) fn save_stop_later(&self) {
+        if self.indexer.claim.lost().is_some() {
+            // It is for the new owner to say what becomes of the job.
+            return;
+        }
+        let Some(refused) = self.lifecycle.plan_retry() else { return };
+        let delay = back_off(&self.indexer.settings, refused, (self.id(), self.key));
+        let this = Weak::clone(&self.this);
+        self.indexer.timer.after(delay, move || this.upgrade().into_iter().for_each(|job| job.save_stop_soon()));
+    }
+
+    /// The same at once, on one of the indexer threads.
+    pub(crate) fn save_stop_soon(&self) {
+        self.enqueue(Task::SaveStop);
+    }
+
+    /// Saves a stop that the store has refused to save, if there is one.
+    pub(super) fn save_stop(&self) {
+        let now = || self.indexer.clock.monotonic();
+        let decision = self.lifecycle.retry_stop(now(), &self.indexer.revisions);
+        if let Some(StopDecision::Finish { snapshot, .. }) = decision {
+            let saved = self.save(snapshot);
+            self.lifecycle.stop_saved(&saved, now());
+            discard(saved);
+        }
+        if !self.lifecycle.is_shutting_down() {
+            self.save_stop_later();
+        }
+    }
+
+    /// Tells the observers, in order; if somebody is at it already, they take this over.
+    pub(super) fn deliver(&self, pulse: &Pulse<'_>) {
+        let mut events = self.lifecycle.next_events(false);
+        while !events.is_empty() {
+            for event in events {
+                pulse.beat(self.indexer.clock.monotonic());
+                for observer in &self.indexer.observers {
+                    event.tell(&**observer, self.id());
+                }
+            }
+            events = self.lifecycle.next_events(true);
+        }
+    }
+
+    /// A thread that was at this job has shown no sign of life for too long.
+    pub(super) fn note_lost_thread(&self, silence: Duration, not_replaced: Option<std::io::Error>) {
+        let view = self.lifecycle.view();
+        let people = humantime::format_duration(Duration::from_secs(silence.as_secs()));
+        let mut chain = vec![match &not_replaced {
+            None => {
+                format!("a call has not returned for {people}: its indexer thread is lost, another one was started")
+            }
+            Some(_) => format!("a call has not returned for {people}, and no other indexer thread could be started"),
+        }];
+        chain.extend(not_replaced.map(|error| error.to_string()));
+        self.note_error(view.run, view.phase, true, chain);
+        self.deliver_later();
+    }
+
+    pub(super) fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {
+        let at = self.indexer.clock.now();
+        self.lifecycle.note_error(JobError { at, run, phase, transient, chain });
+    }
+}
+
+impl Scheduled for Job {
+    fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
+        self.context.config().schedule().next_after(instant)
+    }
+
+    fn tick(&self, scheduled: Timestamp) -> bool {
+        // A tick that finds a run under way is dropped: the run has everything up to its own trigger, the next tick has
+        // the rest. A stopped job is armed again by its next start.
+        matches!(self.trigger(scheduled), TriggerDecision::Queued { .. } | TriggerDecision::Running(_))
+    }
+}

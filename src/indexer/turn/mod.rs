@@ -1,0 +1,296 @@
+//! A turn: pages until stop, time up or no data; then commit, checkpoint, publish. Every way out publishes.
+
+mod opening;
+mod paging;
+
+pub(super) use opening::early;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::Job;
+use super::back_off::back_off;
+use super::pool::Pulse;
+use super::run::{Run, Stage};
+use crate::engine::{EngineError, EngineErrorKind, PageStream, RolledUpPage, RollupWriter};
+use crate::foreign::{discard, guarded, texts_of};
+use crate::job::{Checkpoint, Notice, Phase};
+use crate::lifecycle::{EndOfTurn, Published};
+use crate::observer::{RunOutcome, TurnEnded};
+use crate::sync::{Arc, yield_now};
+
+/// Takes the job's next turn, if it still wants one.
+pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
+    let Some(run) = job.lifecycle.take_turn(job.indexer.clock.monotonic()) else { return };
+    let ended = Ended { job, is_published: Cell::new(false) };
+    let mut turn = Turn::new(job, run, pulse, &ended.is_published);
+    let end = match guarded(|| turn.work()) {
+        Ok(Ok(end)) => end,
+        Ok(Err(failure)) => turn.fail(failure),
+        Err(panic) => turn.panicked(&panic),
+    };
+    if matches!(end, EndOfTurn::BackOff) || job.indexer.pool.is_busy() {
+        turn.park();
+    }
+    let unneeded = std::mem::take(&mut turn.unneeded);
+    turn.finish(end);
+    if job.lifecycle.is_shutting_down() {
+        // There will be no later.
+        job.save_stop();
+    } else {
+        job.save_stop_later();
+    }
+    // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it is dropped.
+    // And after those whom the turn's end has woken: the kernel may have queued them behind this very thread.
+    yield_now();
+    discard(unneeded);
+    job.deliver(pulse);
+}
+
+/// Publishes that a turn is over even if it unwinds. What is foreign in it is guarded, so that this is for bugs of ours.
+struct Ended<'a> {
+    job: &'a Job,
+    is_published: Cell<bool>,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        if !self.is_published.get() {
+            self.job.lifecycle.turn_was_lost(self.job.indexer.clock.monotonic());
+        }
+    }
+}
+
+struct Turn<'a> {
+    job: &'a Arc<Job>,
+    pulse: &'a Pulse<'a>,
+    run: Box<Run>,
+    /// Position and statistics as of the last document that was accepted.
+    progress: Checkpoint,
+    writer: Option<Box<dyn RollupWriter>>,
+    phase: Phase,
+    unneeded: Unneeded,
+    is_published: &'a Cell<bool>,
+}
+
+/// What a turn has no use for any more. Freeing it can take milliseconds, which nobody who waits for a stop should wait for:
+/// it is dropped after the turn's end was published.
+#[derive(Default)]
+struct Unneeded {
+    page: Option<RolledUpPage>,
+    stream: Option<Box<dyn PageStream>>,
+}
+
+/// Why a turn cannot go on.
+struct Failure {
+    transient: bool,
+    /// How long the engine has asked to be left alone.
+    retry_after: Option<Duration>,
+    /// What was accepted before is worth a commit.
+    keep: bool,
+    chain: Vec<String>,
+    phase: Phase,
+}
+
+/// How the pages of a turn ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    Exhausted,
+    /// The turn's time is up, or somebody asked for a stop.
+    Interrupted,
+}
+
+impl<'a> Turn<'a> {
+    fn new(job: &'a Arc<Job>, mut run: Box<Run>, pulse: &'a Pulse<'a>, is_published: &'a Cell<bool>) -> Self {
+        run.turns += 1;
+        if run.turns == 1 {
+            run.committed = job.lifecycle.view().checkpoint;
+        }
+        let progress = run.committed.clone();
+        let (phase, unneeded) = (Phase::Searching, Unneeded::default());
+        Self { job, pulse, run, progress, writer: None, phase, unneeded, is_published }
+    }
+
+    fn work(&mut self) -> Result<EndOfTurn, Failure> {
+        if self.job.indexer.claim.lost().is_some() {
+            // Which its end finds out too, and publishes.
+            return Ok(EndOfTurn::Continue);
+        }
+        if let Stage::Opening { anew } = self.run.stage {
+            if let Err(failure) = self.open(anew) {
+                self.progress.stats.search_failures += 1;
+                return Err(failure);
+            }
+            self.run.stage = Stage::Paging;
+        }
+        if let Stage::Merging { exhausted } = self.run.stage {
+            self.merge();
+            self.run.stage = Stage::Paging;
+            return Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue });
+        }
+        let pages = match self.pages() {
+            Ok(pages) => pages,
+            Err(failure) if failure.keep => {
+                if let Err(commit_failure) = self.commit() {
+                    self.note_error(failure);
+                    return Err(commit_failure);
+                }
+                return Err(failure);
+            }
+            Err(failure) => {
+                self.discard();
+                return Err(failure);
+            }
+        };
+        let wants_merge = self.commit()?;
+        let exhausted = pages == Pages::Exhausted;
+        if wants_merge {
+            self.run.stage = Stage::Merging { exhausted };
+            return Ok(EndOfTurn::Continue);
+        }
+        Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue })
+    }
+
+    fn merge(&mut self) {
+        self.enter(Phase::Merging);
+        if let Err(error) = self.job.indexer.engine.merge(&self.job.context, &self.run.signal)
+            && !error.is_cancelled()
+        {
+            // The documents are as they were, so the run goes on.
+            self.job.note_error(self.run.number, Phase::Merging, error.is_transient(), texts_of(&error));
+        }
+    }
+
+    /// Makes durable what was written. Says whether the engine wants to merge.
+    fn commit(&mut self) -> Result<bool, Failure> {
+        let Some(writer) = self.writer.take() else { return Ok(false) };
+        self.enter(Phase::Committing);
+        match writer.commit(&self.progress) {
+            Ok(report) => {
+                // An empty commit is no progress: a page whose first document is rejected again and again has to end the run.
+                if self.progress.position != self.run.committed.position {
+                    self.run.failures = 0;
+                }
+                self.run.committed = self.progress.clone();
+                Ok(report.wants_merge)
+            }
+            Err(error) => {
+                self.progress.stats.index_failures += 1;
+                let failure = self.reopen(&error);
+                self.discard();
+                Err(failure)
+            }
+        }
+    }
+
+    /// The next try asks the engine how far it is: whether what failed took place is not known.
+    fn reopen(&mut self, error: &EngineError) -> Failure {
+        // If the rollup index is gone the next try prepares it again.
+        let is_gone = error.kind() == EngineErrorKind::NotFound;
+        self.run.stage = Stage::Opening { anew: is_gone };
+        let failure = self.failure(error);
+        Failure { transient: failure.transient || is_gone, ..failure }
+    }
+
+    /// Goes back to what is durable.
+    fn discard(&mut self) {
+        let written = self.writer.take().is_some() || self.progress.position != self.run.committed.position;
+        self.progress.stats = self.progress.stats.rolled_back_to(&self.run.committed.stats);
+        self.progress.position.clone_from(&self.run.committed.position);
+        if written {
+            self.run.stream = None;
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) -> EndOfTurn {
+        let transient = failure.transient;
+        self.run.retry_after = failure.retry_after.unwrap_or_default();
+        self.note_error(failure);
+        self.run.failures += 1;
+        if transient && self.run.failures < self.job.indexer.settings.retry_attempts {
+            EndOfTurn::BackOff
+        } else {
+            EndOfTurn::Over(RunOutcome::Failed)
+        }
+    }
+
+    fn panicked(&mut self, panic: &str) -> EndOfTurn {
+        // What is left of the engine's objects may panic again when it is dropped.
+        let (writer, stream) = (self.writer.take(), self.run.stream.take());
+        discard((writer, stream));
+        self.discard();
+        let chain = vec![format!("the engine panicked: {panic}")];
+        self.fail(Failure { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
+    }
+
+    /// A run that has to wait, or is over, holds no page.
+    fn park(&mut self) {
+        if let Some(stream) = &mut self.run.stream {
+            // A panic is the engine's own matter here: what it says next counts.
+            let _ = guarded(|| stream.park());
+        }
+    }
+
+    /// Saves and publishes: first on disk, then for everybody to see.
+    fn finish(self, end: EndOfTurn) {
+        let Self { job, pulse, mut run, progress, is_published, .. } = self;
+        let (indexer, number) = (&job.indexer, run.number);
+        run.committed = progress.clone();
+        let turn = TurnEnded {
+            run: number,
+            turn: run.turns,
+            position: progress.position.clone(),
+            stats: progress.stats.clone(),
+        };
+        let mut turn = Some(turn);
+        loop {
+            let (snapshot, is_stop) =
+                job.lifecycle.end_of_turn(end, &progress, indexer.clock.monotonic(), &indexer.revisions);
+            pulse.beat(indexer.clock.monotonic());
+            let saved = job.save(snapshot);
+            match &saved {
+                Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),
+                Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), texts_of(error)),
+            }
+            let end = run.after_save(&saved, end, &indexer.settings);
+            let (failures, retry_after) = (run.failures.max(run.unsaved), run.retry_after);
+            let published = job.lifecycle.publish(run, end, is_stop, &saved, indexer.clock.monotonic());
+            is_published.set(!matches!(published, Published::Again(_)));
+            discard(saved);
+            match published {
+                Published::Again(again) => run = again,
+                Published::Queued { push } => return job.enqueue_if(push),
+                Published::BackingOff => {
+                    let pause = back_off(&indexer.settings, failures, (job.id(), number));
+                    return job.back_off(number, pause.max(retry_after));
+                }
+                Published::Over(run) => {
+                    discard(run);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        let now = self.job.indexer.clock.monotonic();
+        self.phase = phase;
+        self.job.lifecycle.enter(phase, now);
+        self.pulse.beat(now);
+    }
+
+    fn failure(&self, error: &EngineError) -> Failure {
+        // An engine that gives a call up though nobody asked it to may well do it the next time.
+        let transient = error.is_transient() || error.is_cancelled();
+        Failure { transient, retry_after: error.retry_after(), keep: false, chain: texts_of(error), phase: self.phase }
+    }
+
+    fn note_error(&self, failure: Failure) {
+        self.job.note_error(self.run.number, failure.phase, failure.transient, failure.chain);
+    }
+
+    fn note(&self, text: String) {
+        let at = self.job.indexer.clock.now();
+        self.job.lifecycle.note(Notice { at, run: self.run.number, text });
+    }
+}

@@ -1,0 +1,105 @@
+//! How a run begins: where it goes on, and what has changed since the last one.
+
+use jiff::Timestamp;
+
+use super::{Failure, Turn};
+use crate::engine::CommittedCheckpoint;
+use crate::foreign::texts_of;
+use crate::job::{Phase, Position};
+
+/// So many names of indices are told of many.
+const MOST_NAMES: usize = 10;
+
+impl Turn<'_> {
+    /// Settles where to go on: the engine's own checkpoint wins over the store's.
+    pub(super) fn open(&mut self, anew: bool) -> Result<(), Failure> {
+        self.enter(Phase::Searching);
+        let job = self.job;
+        let kept = job.indexer.engine.committed_checkpoint(&job.context);
+        match kept.map_err(|error| self.failure(&error))? {
+            CommittedCheckpoint::Kept(Some(kept)) => {
+                if kept.position != self.progress.position {
+                    self.note(format!(
+                        "the engine has committed up to {}, the job store up to {}: going on from the engine's",
+                        position_text(kept.position.as_ref()),
+                        position_text(self.progress.position.as_ref()),
+                    ));
+                    self.progress.stats = self.progress.stats.rolled_back_to(&kept.stats);
+                    self.progress.position = kept.position;
+                    self.progress.sources = kept.sources;
+                }
+            }
+            CommittedCheckpoint::Kept(None) => self.begin_anew()?,
+            CommittedCheckpoint::NotKept if anew => self.begin_anew()?,
+            CommittedCheckpoint::NotKept => {}
+        }
+        self.run.committed = self.progress.clone();
+        self.look_at_the_clock();
+        Ok(())
+    }
+
+    /// The rollup index has nothing of the job: prepares it (again) and rolls up from the start.
+    ///
+    /// The position goes first, durably. Once the index is prepared nobody can tell any more that the position belongs to documents that
+    /// are gone; and whatever fails before that is begun again.
+    fn begin_anew(&mut self) -> Result<(), Failure> {
+        if self.progress.position.is_some() {
+            self.give_up_position()?;
+        }
+        self.enter(Phase::Searching);
+        self.job.indexer.engine.prepare(&self.job.context).map_err(|error| self.failure(&error))
+    }
+
+    fn give_up_position(&mut self) -> Result<(), Failure> {
+        let job = self.job;
+        self.enter(Phase::Saving);
+        job.save(job.lifecycle.without_position(&job.indexer.revisions)).map_err(|error| Failure {
+            transient: error.is_transient(),
+            retry_after: None,
+            keep: false,
+            chain: texts_of(&error),
+            phase: Phase::Saving,
+        })?;
+        job.lifecycle.forget_position();
+        (self.run.stream, self.run.has_streamed) = (None, false);
+        self.progress = self.progress.without_position();
+        self.note("the rollup index has nothing of this job (any more): rolling up from the start".to_owned());
+        Ok(())
+    }
+
+    /// What was rolled up by a clock that was ahead was rolled up too early: what comes until this clock is there is not seen.
+    fn look_at_the_clock(&self) {
+        let config = self.job.context.config();
+        let now = self.job.indexer.clock.now();
+        if let Some(end) = self.progress.position.as_ref().and_then(|position| config.early_until(position, now)) {
+            self.note(early(end));
+        }
+    }
+
+    /// Notes which indices the run reads, and says which are gone. That there are fewer than before is ordinary where indices are dropped
+    /// by and by; but it is also how one looks that was forgotten.
+    pub(super) fn see_sources(&mut self, found: Vec<String>) -> Option<String> {
+        let before = &self.progress.sources;
+        let gone: Vec<_> = before.iter().filter(|name| !found.contains(name)).cloned().collect();
+        let has_none = found.is_empty() && !before.is_empty();
+        self.job.lifecycle.note_no_source(has_none);
+        if !has_none {
+            self.progress.sources = found;
+        }
+        let (names, more) = (&gone[..gone.len().min(MOST_NAMES)], gone.len().saturating_sub(MOST_NAMES));
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!("source indices of the run before are not there any more: {}{more}", names.join(", "));
+        (!gone.is_empty()).then_some(text)
+    }
+}
+
+/// For people: until when a bucket goes on that was rolled up too early.
+pub(in crate::indexer) fn early(end: Timestamp) -> String {
+    format!(
+        "a clock that was ahead has rolled up a date bucket that goes on until {end}: what comes for it until then is left out"
+    )
+}
+
+fn position_text(position: Option<&Position>) -> String {
+    position.map_or_else(|| "nothing".to_owned(), ToString::to_string)
+}

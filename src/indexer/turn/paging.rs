@@ -1,0 +1,174 @@
+//! Page after page: search, convert, write.
+
+use super::{Failure, Pages, Turn};
+use crate::engine::{EngineError, Page, RolledUpPage, ScanRequest, WriteReport};
+use crate::indexer::document::{BLOCK, roll_up_until};
+use crate::job::{KeyPart, Phase, Position};
+
+impl Turn<'_> {
+    pub(super) fn pages(&mut self) -> Result<Pages, Failure> {
+        let clock = &self.job.indexer.clock;
+        let time_up = clock.monotonic().saturating_add(self.job.indexer.settings.turn_time);
+        loop {
+            let Some(buckets) = self.search()? else { return Ok(Pages::Interrupted) };
+            if buckets.is_empty() {
+                return Ok(Pages::Exhausted);
+            }
+            // Known before the page is written: what is fetched ahead is asked for in this turn, or in one that nobody is before.
+            let is_last = clock.monotonic() >= time_up;
+            let goes_on = !is_last || !self.job.indexer.pool.is_busy();
+            if let Some(stream) = self.run.stream.as_mut().filter(|_| goes_on) {
+                stream.fetch_ahead();
+            }
+            let page = self.convert(buckets)?;
+            let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
+            if !is_whole || self.run.signal.is_stopped() || is_last {
+                if self.run.signal.is_stopped() {
+                    self.park();
+                }
+                self.unneeded.page = Some(page);
+                return Ok(Pages::Interrupted);
+            }
+        }
+    }
+
+    /// The next page, or `None` if a stop made it unwanted.
+    fn search(&mut self) -> Result<Option<Page>, Failure> {
+        self.enter(Phase::Searching);
+        let began = self.job.indexer.clock.monotonic();
+        let page = self.next_page();
+        match page {
+            Err(error) if error.is_cancelled() && self.run.signal.is_stopped() => Ok(None),
+            Err(error) => {
+                self.progress.stats.search_failures += 1;
+                self.run.stream = None;
+                Err(Failure { keep: true, ..self.failure(&error) })
+            }
+            Ok(_) if self.run.signal.is_stopped() => Ok(None),
+            Ok(_) if self.job.indexer.claim.has_lapsed() => {
+                // Somebody else may write now. The stream is ahead of what is written.
+                self.run.stream = None;
+                Ok(None)
+            }
+            Ok(buckets) => {
+                let stats = &mut self.progress.stats;
+                stats.search_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+                stats.search_total += 1;
+                stats.pages_processed += 1;
+                stats.documents_skipped = self.run.stream.as_ref().map_or(0, |stream| stream.documents_skipped());
+                Ok(Some(buckets))
+            }
+        }
+    }
+
+    fn next_page(&mut self) -> Result<Page, EngineError> {
+        if self.run.stream.as_ref().is_some_and(|stream| !stream.is_whole()) {
+            self.run.stream = None;
+        }
+        let (mut notices, mut found) = (Vec::new(), None);
+        let stream = match &mut self.run.stream {
+            Some(stream) => stream,
+            empty => {
+                let after = self.progress.position.as_ref().map(Position::key);
+                let request = ScanRequest { after, before: self.run.boundary };
+                let stream = self.job.indexer.engine.scan(&self.job.context, request, &self.run.signal)?;
+                found = stream.source_indices();
+                if std::mem::replace(&mut self.run.has_streamed, true) {
+                    notices.push("the source was opened again in the middle of the run".to_owned());
+                }
+                empty.insert(stream)
+            }
+        };
+        stream.lend_threads(1 + self.job.indexer.pool.idle());
+        let page = stream.next_page(&self.run.signal);
+        self.job.lifecycle.note_page_size(stream.reduced_page_size());
+        notices.extend(stream.take_notice());
+        notices.extend(found.and_then(|found| self.see_sources(found)));
+        if !notices.is_empty() {
+            self.note(notices.join("; "));
+        }
+        page
+    }
+
+    /// The documents of a page: fewer than buckets if a stop made them unwanted.
+    fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, Failure> {
+        let began = self.job.indexer.clock.monotonic();
+        let converted = self.check_order(&buckets).and_then(|()| {
+            let converted = roll_up_until(buckets, &self.job.context, &self.run.signal);
+            converted.map_err(|error| error.to_string())
+        });
+        let page = converted.map_err(|text| {
+            self.progress.stats.search_failures += 1;
+            self.run.stream = None;
+            Failure { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
+        })?;
+        let stats = &mut self.progress.stats;
+        stats.processing_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+        stats.processing_total += 1;
+        Ok(page)
+    }
+
+    /// An engine that does not keep to the order, or to the range, would lose or repeat buckets.
+    fn check_order(&self, buckets: &Page) -> Result<(), String> {
+        let position = self.progress.position.as_ref().map(Position::key);
+        let mut previous = position.as_deref();
+        if buckets.width().is_none() {
+            // Whoever converts the page says what does not fit.
+            return Ok(());
+        }
+        for (at, bucket) in buckets.iter().enumerate() {
+            if at.is_multiple_of(BLOCK) && self.run.signal.is_stopped() {
+                // No document will be made of any.
+                return Ok(());
+            }
+            if previous.is_some_and(|previous| bucket.key <= previous) {
+                return Err(format!("the engine delivered a bucket out of order: {:?}", bucket.key));
+            }
+            if !matches!(bucket.key.first(), Some(KeyPart::Date(start)) if *start < self.run.boundary) {
+                return Err(format!("the engine delivered a bucket that is not complete: {:?}", bucket.key));
+            }
+            previous = Some(bucket.key);
+        }
+        Ok(())
+    }
+
+    /// Writes a page. `false` if a stop made the engine end early.
+    fn write(&mut self, page: &RolledUpPage) -> Result<bool, Failure> {
+        self.enter(Phase::Writing);
+        let (began, documents) = (self.job.indexer.clock.monotonic(), page.documents());
+        let report = self.write_page(page).map_err(|error| {
+            self.progress.stats.index_failures += 1;
+            // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
+            self.run.stream = None;
+            self.reopen(&error)
+        })?;
+        let taken = report.taken.min(documents.len());
+        let accepted = report.rejected.iter().map(|item| item.index).min().unwrap_or(taken).min(taken);
+        let stats = &mut self.progress.stats;
+        stats.index_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+        stats.index_total += 1;
+        stats.rollups_indexed += accepted as u64;
+        stats.documents_processed += documents.buckets().take(accepted).map(|bucket| bucket.doc_count).sum::<u64>();
+        stats.index_failures += report.rejected.len() as u64;
+        if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {
+            self.progress.position = Some(Position::of(self.job.context.config(), last.key));
+        }
+        if accepted < documents.len() {
+            // The stream is ahead of what was written.
+            self.unneeded.stream = self.run.stream.take();
+        }
+        let worst = report.rejected.iter().max_by_key(|item| !item.error.is_transient());
+        match worst {
+            Some(item) => Err(Failure { keep: true, ..self.failure(&item.error) }),
+            None => Ok(accepted == documents.len()),
+        }
+    }
+
+    fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => empty.insert(self.job.indexer.engine.begin(&self.job.context)?),
+        };
+        writer.write(page.documents(), &self.run.signal)
+    }
+}

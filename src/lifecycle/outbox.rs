@@ -1,0 +1,49 @@
+//! What observers were not told yet: bounded, since an observer may never return.
+
+use std::collections::VecDeque;
+
+use crate::observer::Event;
+
+/// So many events are kept of a job; of more the oldest go, and observers are told how many.
+const MOST_EVENTS: usize = 1_024;
+
+/// The events of one job, in their order.
+#[derive(Default)]
+pub(super) struct Outbox {
+    events: VecDeque<Event>,
+    /// How many had to go since observers were told last.
+    missed: u64,
+    /// Somebody tells the observers at this moment.
+    delivering: bool,
+    /// Somebody will.
+    is_queued: bool,
+}
+
+impl Outbox {
+    pub(super) fn push(&mut self, event: Event) {
+        if self.events.len() >= MOST_EVENTS {
+            // Plain data, unlike what else is dropped of a job.
+            self.events.pop_front();
+            self.missed += 1;
+        }
+        self.events.push_back(event);
+    }
+
+    /// Whether somebody has to be found who tells the observers. It is asked for once.
+    pub(super) fn wants_delivery(&mut self) -> bool {
+        !self.events.is_empty() && !self.delivering && !std::mem::replace(&mut self.is_queued, true)
+    }
+
+    /// Takes everything, unless somebody else is telling it; that one calls with `continuing`, until there is nothing more.
+    pub(super) fn take(&mut self, continuing: bool) -> Vec<Event> {
+        self.is_queued = false;
+        if self.delivering && !continuing {
+            return Vec::new();
+        }
+        let missed = std::mem::take(&mut self.missed);
+        let lagged = (missed > 0).then_some(Event::Lagged(missed));
+        let events: Vec<_> = lagged.into_iter().chain(std::mem::take(&mut self.events)).collect();
+        self.delivering = !events.is_empty();
+        events
+    }
+}

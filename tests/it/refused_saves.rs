@@ -1,0 +1,213 @@
+//! What becomes of a start or a stop that the store refuses to save.
+//!
+//! A start that answered `Ok` was undone by another caller's start that was refused, and a stop that was refused once was never saved again:
+//! the job came back started after a clean shutdown, though the store was well. Now the last of several starters decides, and a refused
+//! stop is saved again, with growing pauses and at shutdown.
+
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rollup_jobs::store::JobStore;
+use rollup_jobs::testing::{StoreCall, StoreFault};
+use rollup_jobs::{
+    DeleteError, DeleteOptions, HealthColor, JobState, Phase, ShutdownError, StartError, StopError, StopOptions,
+    StoredState,
+};
+
+use crate::support::{JoinInTime, PATIENCE, World, in_thread, waiting};
+
+/// Two callers start one job; the store holds both saves, refuses the first, and then takes the second.
+#[test]
+fn a_start_that_is_refused_does_not_undo_another_one() {
+    let world = World::new();
+    world.put("sensor");
+    let (arrived, arrivals) = channel();
+    let (verdict, verdicts) = channel::<()>();
+    let (arrived, verdicts) = (Mutex::new(arrived), Mutex::new(verdicts));
+    // The first save waits until the second one is made, and panics, which is a refusal.
+    world.store.on_update(move |_| {
+        arrived.lock().unwrap().send(()).unwrap();
+        if let Ok(verdicts) = verdicts.try_lock() {
+            verdicts.recv_timeout(PATIENCE).unwrap();
+            panic!("planned refusal");
+        }
+    });
+    let start = |manager: Arc<rollup_jobs::RollupJobManager>| in_thread(move || manager.start("sensor"));
+    let first = start(world.manager.clone());
+    arrivals.recv_timeout(PATIENCE).unwrap();
+    let second = world.manager.start("sensor");
+    verdict.send(()).unwrap();
+    assert!(matches!(first.join_in_time(), Err(StartError::Store { .. })));
+    second.unwrap();
+    assert_eq!(world.state("sensor"), JobState::Started);
+    assert_eq!(world.store.record("sensor").state(), StoredState::Started);
+}
+
+/// The same, but the refused one hears first, while the other one's save is on its way.
+#[test]
+fn a_start_is_decided_by_the_last_of_those_who_save_it() {
+    for second_is_refused in [false, true] {
+        let world = World::new();
+        world.put("sensor");
+        let (arrived, arrivals) = channel();
+        let (verdict, verdicts) = channel::<bool>();
+        let (arrived, verdicts) = (Mutex::new(arrived), Mutex::new(verdicts));
+        world.store.on_update(move |record| {
+            if record.state() == StoredState::Started {
+                arrived.lock().unwrap().send(()).unwrap();
+                assert!(!verdicts.lock().unwrap().recv_timeout(PATIENCE).unwrap(), "planned refusal");
+            }
+        });
+        let start = || {
+            let manager = world.manager.clone();
+            in_thread(move || manager.start("sensor"))
+        };
+        let starters = [start(), start()];
+        for _ in &starters {
+            arrivals.recv_timeout(PATIENCE).unwrap();
+        }
+        verdict.send(true).unwrap();
+        world
+            .watcher
+            .wait_for(&world.manager, "the refusal", || starters.iter().any(JoinHandle::is_finished).then_some(()));
+        verdict.send(second_is_refused).unwrap();
+        let answers = starters.map(JoinInTime::join_in_time);
+        let refused = answers.iter().filter(|answer| answer.is_err()).count();
+        assert_eq!(refused, 1 + usize::from(second_is_refused));
+        let (state, stored) = if second_is_refused {
+            (JobState::Stopped, StoredState::Stopped)
+        } else {
+            (JobState::Started, StoredState::Started)
+        };
+        assert_eq!((world.state("sensor"), world.store.record("sensor").state()), (state, stored));
+    }
+}
+
+#[test]
+fn a_stop_that_was_refused_is_saved_again_without_being_asked() {
+    let (world, store) = World::faulty_store();
+    world.put_started("sensor");
+    store.refuse(&[StoreCall::Update]);
+    assert!(matches!(world.manager.stop("sensor", waiting()), Err(StopError::Store { .. })));
+    let completion = match world.manager.stop("sensor", StopOptions::new()) {
+        Err(StopError::Store { .. }) => world.status("sensor"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((completion.phase(), completion.health().color()), (Phase::Saving, HealthColor::Red));
+    // However often it is refused.
+    for _ in 0..10 {
+        world.clock.advance(Duration::from_secs(31));
+    }
+    assert_eq!(world.state("sensor"), JobState::Stopping);
+    store.heal();
+    world.watcher.wait_for(&world.manager, "the stop to be saved", || {
+        world.clock.advance(Duration::from_secs(31));
+        (world.state("sensor") == JobState::Stopped).then_some(())
+    });
+    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
+    assert_eq!(world.status("sensor").health().color(), HealthColor::Green);
+    world.manager.start("sensor").unwrap();
+}
+
+/// The end of a run, refused on an indexer thread.
+#[test]
+fn the_end_of_a_stopped_run_that_was_refused_is_saved_again() {
+    let (world, store) = World::faulty_store();
+    world.put_stopping("sensor");
+    store.refuse(&[StoreCall::Update]);
+    world.gates.commit().open();
+    world.wait_for("sensor", "the refusal", |status| status.health().color() == HealthColor::Red);
+    store.heal();
+    world.watcher.wait_for(&world.manager, "the stop to be saved", || {
+        world.clock.advance(Duration::from_secs(31));
+        (world.state("sensor") == JobState::Stopped).then_some(())
+    });
+    let record = world.store.record("sensor");
+    assert_eq!(record.state(), StoredState::Stopped);
+    assert_eq!(record.checkpoint().position.as_ref(), world.status("sensor").position());
+}
+
+#[test]
+fn a_shutdown_saves_a_stop_that_was_refused() {
+    let (world, store) = World::faulty_store();
+    world.put_started("sensor");
+    store.fail_at(1, StoreFault::Unavailable);
+    assert!(matches!(world.manager.stop("sensor", waiting()), Err(StopError::Store { .. })));
+    assert_eq!(world.store.record("sensor").state(), StoredState::Started);
+    world.manager.shutdown(PATIENCE).unwrap();
+    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped, "the store is well");
+    assert_eq!(world.state("sensor"), JobState::Stopped);
+}
+
+#[test]
+fn a_shutdown_reports_a_stop_that_it_could_not_save() {
+    let (world, store) = World::faulty_store();
+    world.put_started("sensor");
+    store.refuse(&[StoreCall::Update]);
+    assert!(matches!(world.manager.stop("sensor", waiting()), Err(StopError::Store { .. })));
+    let error = world.manager.shutdown(PATIENCE).unwrap_err();
+    let ShutdownError::Store { left, source } = &error else { panic!("{error:?}") };
+    assert_eq!((left.len(), left[0].job_id(), left[0].state()), (1, "sensor", JobState::Stopping));
+    assert!(source.is_transient());
+    assert!(
+        error
+            .to_string()
+            .starts_with("could not save the stop of what is left while shutting down: rollup job [sensor]")
+    );
+    assert!(world.manager.shutdown(PATIENCE).is_ok(), "once said, that is over");
+}
+
+/// The refused save took the position out of memory all the same, and the next run rolled everything up again.
+#[test]
+fn a_delete_that_is_refused_changes_nothing() {
+    let (world, store) = World::faulty_store();
+    world.put_started("sensor");
+    world.run("sensor");
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    let before = world.status("sensor");
+    store.refuse(&[StoreCall::Update]);
+    let refused = world.manager.delete_with("sensor", DeleteOptions::new().delete_data(true));
+    assert!(matches!(refused, Err(DeleteError::Store { .. })));
+    let after = world.status("sensor");
+    assert_eq!((after.position(), after.stats()), (before.position(), before.stats()));
+    assert_eq!(world.documents().len(), 30);
+}
+
+/// Of two deletes that stop the job first, one comes while the other one removes: the job is being deleted, nothing else.
+#[test]
+fn a_delete_against_another_one_says_that_the_job_is_being_deleted() {
+    let world = World::new();
+    world.put_started("sensor");
+    let (entered, inside) = channel();
+    let (leave, left) = channel::<()>();
+    let (entered, left) = (Mutex::new(entered), Mutex::new(left));
+    world.store.on_remove(move |_| {
+        entered.lock().unwrap().send(()).unwrap();
+        left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+    });
+    let options = || DeleteOptions::new().stop(waiting());
+    let manager = world.manager.clone();
+    let first = in_thread(move || manager.delete_with("sensor", options()));
+    inside.recv_timeout(PATIENCE).unwrap();
+    let second = world.manager.delete_with("sensor", options());
+    assert!(matches!(second, Err(DeleteError::NotStopped { state: JobState::Aborting, .. })), "{second:?}");
+    leave.send(()).unwrap();
+    first.join_in_time().unwrap();
+}
+
+/// The acknowledged stop has to outlive a manager that was opened while it was being saved.
+#[test]
+fn a_manager_that_was_left_behind_is_fenced_by_a_store_without_epochs() {
+    let world = World::new();
+    world.put_started("sensor");
+    let successor = World::on_store(world.data.clone(), world.store.clone());
+    let late = world.manager.stop("sensor", waiting());
+    assert!(matches!(late, Err(StopError::LostOwnership { .. })), "{late:?}");
+    assert_eq!(successor.state("sensor"), JobState::Started);
+    assert_eq!(world.store.record("sensor").state(), StoredState::Started);
+    assert!(successor.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    assert_eq!(world.store.inner.load().unwrap().len(), 1);
+    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
+}

@@ -1,0 +1,85 @@
+//! Source indices that come late, or are gone: a run says when it reads fewer than the one before.
+
+use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+use rollup_jobs::{HealthColor, JobState};
+
+use crate::support::{HOUR, World, loaded, undisturbed};
+
+/// Two indices of five hours each.
+fn halves() -> MemoryEngine {
+    let engine = MemoryEngine::new();
+    for (n, reading) in crate::support::readings().enumerate() {
+        engine.add(if n < 30 { "sensor-old" } else { "sensor-new" }, reading);
+    }
+    engine
+}
+
+#[test]
+fn a_manager_that_is_opened_paused_waits_for_its_sources() {
+    let world = World::new();
+    world.put_indexing("sensor");
+    world.gates.search().let_through(1);
+    world.wait_for("sensor", "its first page to be saved", |status| status.stats().pages_processed() == 1);
+    let after = world.after_crash_with(|builder| builder.paused(true));
+    assert!(after.manager.is_paused());
+    let status = after.status("sensor");
+    assert_eq!((status.state(), status.health().color()), (JobState::Indexing, HealthColor::Yellow));
+    after.put_started("other");
+    after.manager.trigger("other").unwrap();
+    assert!(after.manager.stop("other", crate::support::waiting()).unwrap().is_at_rest(), "what waits can be stopped");
+    assert_eq!(after.gates.search().arrived(), 0, "nothing runs");
+    after.gates.search().open();
+    after.manager.resume();
+    after.wait_for_state("sensor", JobState::Started);
+    assert_eq!(after.documents(), undisturbed("sensor"));
+    assert_eq!(after.status("sensor").health().color(), HealthColor::Green);
+}
+
+#[test]
+fn a_run_says_which_indices_are_gone_and_stays_green() {
+    let world = World::on(halves(), |engine| engine, |builder| builder);
+    world.put_started("sensor");
+    world.run("sensor");
+    assert_eq!(world.status("sensor").notice(), None);
+    assert!(world.data.remove_index("sensor-old"));
+    world.run("sensor");
+    let status = world.status("sensor");
+    let notice = status.notice().expect("a notice").text();
+    assert_eq!(notice, "source indices of the run before are not there any more: sensor-old");
+    assert_eq!(status.health().color(), HealthColor::Green);
+    // It is news once.
+    let run = status.notice().unwrap().run();
+    world.run("sensor");
+    assert_eq!(world.status("sensor").notice().unwrap().run(), run);
+}
+
+#[test]
+fn which_indices_there_were_is_known_after_a_restart() {
+    let world = World::on(halves(), |engine| engine, |builder| builder);
+    world.put_started("sensor");
+    world.run("sensor");
+    assert!(world.data.remove_index("sensor-old"));
+    let after = world.after_crash();
+    after.gates.search().open();
+    after.run("sensor");
+    assert!(after.status("sensor").notice().unwrap().text().ends_with("sensor-old"));
+}
+
+#[test]
+fn a_pattern_that_means_no_index_any_more_is_yellow() {
+    let world = World::on(loaded(), |engine| engine, |builder| builder);
+    world.put_started("sensor");
+    world.run("sensor");
+    assert!(world.data.remove_index("sensor-1"));
+    for _ in 0..2 {
+        world.run("sensor");
+        let status = world.status("sensor");
+        assert_eq!(status.health().color(), HealthColor::Yellow);
+        let reason = "the index pattern [sensor-*] means no index any more: nothing can be rolled up";
+        assert_eq!(status.health().reason(), Some(reason));
+    }
+    world.data.add("sensor-2", SourceDocument::new().date("timestamp", 20 * HOUR).keyword("node", "a"));
+    world.run("sensor");
+    assert_eq!(world.status("sensor").health().color(), HealthColor::Green);
+    assert_eq!(world.documents().len(), 31);
+}
