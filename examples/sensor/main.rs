@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("1. Loaded {} hourly readings of {} stations into a tantivy index.", raw.readings(), raw.stations());
 
     let (progress, turns) = Progress::new();
-    let manager = open(folder.path(), &source, progress)?;
+    let (_, manager) = open(folder.path(), &source, progress)?;
     manager.put(config()?)?;
     manager.start("sensor")?;
     manager.trigger("sensor")?;
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     drop(manager);
 
     let (progress, turns) = Progress::new();
-    let manager = open(folder.path(), &source, progress)?;
+    let (engine, manager) = open(folder.path(), &source, progress)?;
     let restored = manager.get("sensor").ok_or("the job was forgotten")?;
     assert_eq!((restored.state(), restored.position()), (JobState::Stopped, Some(position)));
     manager.start("sensor")?;
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("4. Opened everything from disk again: still stopped, same position. Resumed, and finished: {rolled_up} documents.
 ");
 
-    let days = report::read(&folder.path().join("rollups"))?;
+    let days = report::read(&engine)?;
     report::table_by_month(&days);
     report::picture_of_the_year(&days);
 
@@ -79,16 +79,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn open(folder: &Path, source: &Index, progress: Progress) -> Result<RollupJobManager, Box<dyn Error>> {
-    let engine = TantivyEngine::open(folder.join("rollups"))?;
+/// The host keeps the engine: to register its indices, and to search what was rolled up.
+fn open(
+    folder: &Path,
+    source: &Index,
+    progress: Progress,
+) -> Result<(Arc<TantivyEngine>, RollupJobManager), Box<dyn Error>> {
+    let engine = Arc::new(TantivyEngine::open(folder.join("rollups"))?);
     engine.register("sensor-2013", source)?;
     let store = RedbStore::open(folder.join("jobs.redb"))?;
-    let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(store))
+    let manager = RollupJobManager::builder(engine.clone(), Arc::new(store))
         // A turn is one page here, so that there is something to watch; the default is half a second of pages.
         .turn_time(Duration::ZERO)
         .observer(Arc::new(progress))
         .open()?;
-    Ok(manager)
+    Ok((engine, manager))
 }
 
 fn config() -> Result<RollupJobConfig, rollup_jobs::ConfigError> {

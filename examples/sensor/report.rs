@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::path::Path;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -20,9 +19,8 @@ pub(crate) struct Day {
 }
 
 /// Reads all documents from the columns of the rollup index.
-pub(crate) fn read(rollups: &Path) -> Result<Vec<Day>, Box<dyn Error>> {
-    let index =
-        TantivyEngine::open(rollups)?.rollup_index("sensor_daily", "sensor")?.ok_or("there is no rollup index")?;
+pub(crate) fn read(engine: &TantivyEngine) -> Result<Vec<Day>, Box<dyn Error>> {
+    let index = engine.rollup_index("sensor_daily", "sensor")?.ok_or("there is no rollup index")?;
     let zone = TimeZoneDatabase::bundled().get("America/New_York")?;
     let schema = index.schema();
     let metrics = schema.fields().filter(|(_, field)| matches!(field.field_type(), FieldType::F64(_)));

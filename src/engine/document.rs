@@ -143,6 +143,7 @@ pub struct DocumentLayout {
     fields: Vec<LayoutField>,
     job_id: String,
     key_order: Vec<usize>,
+    key_kinds: Vec<ValueKind>,
 }
 
 impl DocumentLayout {
@@ -201,7 +202,9 @@ impl DocumentLayout {
         let names = config.key_names();
         let mut key_order: Vec<usize> = (0..names.len()).collect();
         key_order.sort_by(|a, b| names[*a].cmp(&names[*b]));
-        Self { fields, job_id: config.id().to_owned(), key_order }
+        let key_kind = |field: &LayoutField| matches!(field.source, FieldSource::Key(_)).then_some(field.kind);
+        let key_kinds = fields.iter().filter_map(key_kind).collect();
+        Self { fields, job_id: config.id().to_owned(), key_order, key_kinds }
     }
 
     /// All fields, in the order in which a document is printed.
@@ -214,6 +217,11 @@ impl DocumentLayout {
     #[must_use]
     pub fn job_id(&self) -> &str {
         &self.job_id
+    }
+
+    /// What the part of a key at this place is stored as.
+    pub(crate) fn key_kind(&self, at: usize) -> ValueKind {
+        self.key_kinds[at]
     }
 
     /// The parts of a key in the order of their names, in which ids are made.

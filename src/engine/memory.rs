@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MetricValues,
     Page, PageStream, RolledUpDocument, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    left_out,
 };
-use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, RollupJobConfig};
+use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, RollupJobConfig};
 use crate::sync::{Arc, Mutex};
 
 /// How many documents a scan looks at between two looks at the stop signal.
@@ -35,7 +36,7 @@ struct Shared {
 struct Rollup {
     config: Arc<RollupJobConfig>,
     checkpoint: Option<Checkpoint>,
-    documents: BTreeMap<String, RolledUpDocument>,
+    documents: BTreeMap<GroupKey, RolledUpDocument>,
 }
 
 impl Rollup {
@@ -205,7 +206,7 @@ impl MemoryEngine {
         shared.sources.remove(index).is_some() || shared.rollups.len() < before
     }
 
-    /// The rolled-up documents in a rollup index, of all its jobs, by id.
+    /// The rolled-up documents in a rollup index: of one job after the other, each in key order.
     #[must_use]
     pub fn rolled_up(&self, rollup_index: &str) -> Vec<RolledUpDocument> {
         let shared = self.shared.lock();
@@ -286,7 +287,7 @@ impl Engine for MemoryEngine {
         let names = sources.iter().map(ToString::to_string).collect();
         let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
         let config = Arc::clone(job.config());
-        Ok(Box::new(MemoryStream { config, request, names, sources, buckets: None, skipped: 0 }))
+        Ok(Box::new(MemoryStream { config, request, names, sources, buckets: None, skipped: 0, too_far: 0 }))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -317,6 +318,8 @@ struct MemoryStream {
     sources: Vec<Arc<Vec<SourceDocument>>>,
     buckets: Option<std::collections::btree_map::IntoIter<GroupKey, (u64, Vec<MetricValues>)>>,
     skipped: u64,
+    /// Those of them whose date is too far away.
+    too_far: u64,
 }
 
 impl PageStream for MemoryStream {
@@ -338,6 +341,11 @@ impl PageStream for MemoryStream {
         Some(self.names.clone())
     }
 
+    fn take_notice(&mut self) -> Option<String> {
+        let too_far = std::mem::take(&mut self.too_far);
+        (too_far > 0).then(|| left_out(too_far, OUT_OF_RANGE))
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.skipped
     }
@@ -353,6 +361,8 @@ impl MemoryStream {
             for document in block {
                 let keys = self.keys(document);
                 self.skipped += u64::from(keys.is_none());
+                let has_date = !document.values(self.config.groups().date_histogram().field()).is_empty();
+                self.too_far += u64::from(keys.is_none() && has_date);
                 for key in keys.into_iter().flatten().filter(|key| self.is_wanted(key)) {
                     let empty = || (0, vec![MetricValues::default(); self.config.metrics().len()]);
                     let (doc_count, metrics) = groups.entry(key).or_insert_with(empty);
@@ -378,8 +388,9 @@ impl MemoryStream {
     /// Every combination of the document's distinct key parts; `None` without a date.
     fn keys(&self, document: &SourceDocument) -> Option<Vec<GroupKey>> {
         let groups = self.config.groups();
+        let rounding = self.config.rounding();
         let dates = document.values(groups.date_histogram().field()).iter().filter_map(|value| match value {
-            SourceValue::Date(millis) => Some(KeyPart::Date(self.config.rounding().round_down(*millis))),
+            SourceValue::Date(millis) if rounding.has(*millis) => Some(KeyPart::Date(rounding.round_down(*millis))),
             _ => None,
         });
         let dates: BTreeSet<_> = dates.collect();
@@ -432,7 +443,7 @@ impl RollupWriter for MemoryWriter {
         let index = self.job.config().rollup_index();
         let rollup =
             shared.rollup(&self.job).ok_or_else(|| EngineError::not_found(format!("no such index [{index}]")))?;
-        rollup.documents.extend(self.pending.into_iter().map(|document| (document.id().to_owned(), document)));
+        rollup.documents.extend(self.pending.into_iter().map(|document| (document.key().clone(), document)));
         if self.engine.keeps_checkpoints {
             rollup.checkpoint = Some(checkpoint.clone());
         }

@@ -163,7 +163,7 @@ pub trait PageStream: Send {
         None
     }
 
-    /// How many source documents had no date and were left out, as far as the stream has seen.
+    /// How many source documents were left out, as far as the stream has seen: they had no date, or one whose bucket cannot be kept.
     fn documents_skipped(&self) -> u64 {
         0
     }
@@ -177,6 +177,15 @@ pub trait PageStream: Send {
     /// Something out of the ordinary that is no error, once: such as a part of the source that is left out. For the job's status.
     fn take_notice(&mut self) -> Option<String> {
         None
+    }
+}
+
+/// For people: documents that a scan has left out.
+pub(crate) fn left_out(documents: u64, because: &str) -> String {
+    if documents == 1 {
+        format!("one document is left out: its date bucket begins {because}")
+    } else {
+        format!("{documents} documents are left out: their date buckets begin {because}")
     }
 }
 
@@ -212,19 +221,41 @@ pub struct WriteReport {
     pub taken: usize,
     /// Those among them that were rejected.
     pub rejected: Vec<RejectedItem>,
+    /// Those among them that count as accepted, and are not kept.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Rolled-up documents that the rollup index has no place for, whatever is done: so that the job does not stop there for good they are
+/// left out, and the job's status says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// How many they are.
+    pub rolled_up: u64,
+    /// How many source documents they stand for.
+    pub documents: u64,
+    /// Why, for people: where their date buckets begin, such as `before the first date that the index has`.
+    pub reason: String,
 }
 
 impl WriteReport {
     /// The first `count` documents were accepted.
     #[must_use]
     pub fn accepted(count: usize) -> Self {
-        Self { taken: count, rejected: Vec::new() }
+        Self { taken: count, ..Self::default() }
     }
 
     /// The first `taken` documents were dealt with, and `rejected` are those that were not accepted.
     #[must_use]
     pub fn with_rejected(taken: usize, rejected: Vec<RejectedItem>) -> Self {
-        Self { taken, rejected }
+        Self { taken, rejected, left_out: None }
+    }
+
+    /// Of those that were taken these are not kept: so many rolled-up documents, which stand for so many source documents.
+    #[must_use]
+    pub fn leaving_out(mut self, rolled_up: u64, documents: u64, reason: impl Into<String>) -> Self {
+        self.left_out = (rolled_up > 0).then(|| LeftOut { rolled_up, documents, reason: reason.into() });
+        self
     }
 }
 

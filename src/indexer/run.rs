@@ -22,6 +22,8 @@ pub(crate) struct Run {
     /// What the engine has made durable.
     pub(super) committed: Checkpoint,
     pub(super) turns: u64,
+    /// Source documents that the rollup index has no place for.
+    pub(super) left_out: u64,
     /// Failed tries since something last went well.
     pub(super) failures: u32,
     /// Ends of turns in a row that could not be saved, whatever was committed in between.
@@ -53,6 +55,7 @@ impl Run {
             stream: None,
             committed: Checkpoint::default(),
             turns: 0,
+            left_out: 0,
             failures: 0,
             unsaved: 0,
             retry_after: Duration::ZERO,

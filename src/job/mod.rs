@@ -28,6 +28,7 @@ pub use metrics::{Metric, MetricField};
 pub use pattern::IndexPattern;
 pub use position::{GroupKey, KeyPart, Position};
 pub use record::{Checkpoint, JobRecord, RecordError, RunAs, StoredState, TermsType};
+pub(crate) use rounding::OUT_OF_RANGE;
 pub use rounding::{BucketCursor, DateBucket, Rounding};
 pub use state::JobState;
 pub use stats::JobStats;

@@ -15,6 +15,9 @@ use super::interval::{CalendarUnit, millis_of};
 /// or end falls out of it. What lies beyond counts as the end.
 const MARGIN_MILLIS: i64 = 800 * 86_400_000;
 
+/// For people: why a bucket cannot be kept.
+pub(crate) const OUT_OF_RANGE: &str = "outside the years -9996 to 9996";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
     /// Milliseconds from the local epoch: fixed intervals, seconds, minutes and hours.
@@ -143,6 +146,12 @@ fn clamp(millis: i64) -> i64 {
 impl Rounding {
     pub(super) fn new(unit: Unit, zone: Zone) -> Self {
         Self { unit, zone }
+    }
+
+    /// Whether `instant` is one that can be rounded: roughly in the years -9996 to 9996. All others count as the nearest that is.
+    #[must_use]
+    pub fn has(&self, instant: i64) -> bool {
+        clamp(instant) == instant
     }
 
     /// The start of the bucket that `instant` belongs to.

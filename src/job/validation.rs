@@ -257,6 +257,14 @@ fn check_date_histogram(mut raw: DateHistogram, problems: &mut Problems) -> Opti
     let zone = problems.keep(&format!("{PATH}.time_zone"), time_zone(raw.time_zone_id()));
     let delay = raw.delay.as_deref().map(|delay| TimeValue::parse(delay, "delay"));
     let delay = delay.and_then(|delay| problems.keep(&format!("{PATH}.delay"), delay));
+    if delay.is_some_and(|delay| delay.as_millis() < 0) {
+        let delay = raw.delay.as_deref().unwrap_or_default();
+        // Elasticsearch takes -1, and then rolls buckets up that are not over.
+        let text = format!(
+            "failed to parse setting [delay] with value [{delay}] as a time value: negative durations are not supported"
+        );
+        problems.add(format!("{PATH}.delay"), text);
+    }
     let (name, interval) = match (raw.calendar_interval.take(), raw.fixed_interval.take(), raw.interval.take()) {
         (Some(text), None, None) => ("calendar_interval", text.map(|text| DateInterval::calendar(&text))),
         (None, Some(text), None) => ("fixed_interval", text.map(|text| DateInterval::fixed(&text))),

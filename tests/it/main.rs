@@ -16,6 +16,7 @@ mod faults;
 mod foreign_code;
 mod full_disk;
 mod half_way;
+mod hostile_documents;
 mod late_observers;
 mod lifecycle;
 mod lost_threads;

@@ -265,3 +265,39 @@ fn a_hundred_open_scans_share_one_memory_budget() {
     drop(scans);
     assert_eq!(engine.memory_used().0, 0, "{now} bytes were held before the scans were dropped");
 }
+
+/// One index under two names counted each of its documents twice, whether the two were clones or opened apart.
+#[test]
+fn an_index_counts_once_whatever_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_disk = Index::create_in_dir(folder.path(), source_schema(&FIELDS)).unwrap();
+    add_to_index(&on_disk, &readings().collect::<Vec<_>>());
+    let (in_ram, again) = (source(), Index::open_in_dir(folder.path()).unwrap());
+    for (first, second) in [(&in_ram, &in_ram), (&on_disk, &again)] {
+        let engine = TantivyEngine::in_ram();
+        engine.register("sensor-1", first).unwrap();
+        engine.register("sensor-2", second).unwrap();
+        let mut stream = engine
+            .scan(&context("sensor"), ScanRequest { after: None, before: 100 * HOUR }, &StopSignal::never())
+            .unwrap();
+        let counted: u64 = (0..8)
+            .map(|_| stream.next_page(&StopSignal::never()).unwrap().iter().map(|bucket| bucket.doc_count).sum::<u64>())
+            .sum();
+        assert_eq!(counted, 60);
+    }
+}
+
+/// Two engines on one folder took the same job, each for its own store.
+#[test]
+fn a_folder_belongs_to_one_engine() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = TantivyEngine::open(folder.path()).unwrap();
+    let clone = first.clone();
+    let error = TantivyEngine::open(folder.path()).unwrap_err();
+    assert!(matches!(&error, TantivyEngineError::InUse { path } if path == folder.path()));
+    assert!(error.to_string().ends_with("is open already: only one engine can have it"), "{error}");
+    drop(first);
+    assert!(TantivyEngine::open(folder.path()).is_err(), "a clone still has it");
+    drop(clone);
+    TantivyEngine::open(folder.path()).unwrap();
+}

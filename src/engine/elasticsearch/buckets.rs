@@ -38,6 +38,8 @@ pub(super) struct Buckets {
     pub(super) page: Page,
     /// Where the next page begins, if there is one.
     pub(super) after: Option<GroupKey>,
+    /// Documents in date buckets that cannot be kept.
+    pub(super) too_far: u64,
 }
 
 impl SearchAnswer<'_> {
@@ -58,23 +60,28 @@ impl SearchAnswer<'_> {
     pub(super) fn buckets(&self, job: &JobContext, after: Option<&GroupKey>, before: i64) -> Result<Buckets, Failure> {
         let mut page = Page::new(job);
         let nothing = || Failure::new(Cause::Unavailable, "the answer to a search has no buckets");
-        let mut last = None;
+        let (mut last, mut too_far) = (None, 0);
         let composite = self.aggregations.as_ref().and_then(|found| found.get(COMPOSITE)).ok_or_else(nothing)?;
         for bucket in &composite.buckets {
             let bucket: Value = serde_json::from_str(bucket.get()).map_err(|error| unexpected("bucket", error))?;
             let key = key(job, &bucket["key"])?;
             // Documents with several dates bring buckets along that nobody asked for.
             if matches!(key.first(), Some(KeyPart::Date(start)) if *start >= before) {
-                return Ok(Buckets { page, after: None });
+                return Ok(Buckets { page, after: None, too_far });
             }
             if after.is_none_or(|after| key > *after) {
                 let doc_count = bucket["doc_count"].as_u64().ok_or_else(|| unexpected("doc_count", &bucket))?;
+                if is_too_far(job, &key) {
+                    too_far += doc_count;
+                    last = Some(key);
+                    continue;
+                }
                 let metrics = (0..job.config().metrics().len()).map(|at| metric(&bucket[at.to_string()]));
                 page.push(key.iter().cloned(), doc_count, metrics.collect::<Result<Vec<_>, _>>()?);
             }
             last = Some(key);
         }
-        Ok(Buckets { page, after: last })
+        Ok(Buckets { page, after: last, too_far })
     }
 }
 
@@ -102,8 +109,14 @@ fn key(job: &JobContext, found: &Value) -> Result<GroupKey, Failure> {
 }
 
 fn date(job: &JobContext, value: &Value) -> Option<KeyPart> {
-    let start = value.as_i64()?;
-    (job.config().rounding().round_down(start) == start).then_some(KeyPart::Date(start))
+    let (start, rounding) = (value.as_i64()?, job.config().rounding());
+    (rounding.round_down(start) == start || !rounding.has(start)).then_some(KeyPart::Date(start))
+}
+
+/// Whether a bucket begins where nobody can tell the date.
+fn is_too_far(job: &JobContext, key: &GroupKey) -> bool {
+    let rounding = job.config().rounding();
+    matches!(key.first(), Some(KeyPart::Date(start)) if rounding.round_down(*start) != *start)
 }
 
 /// The number of the bucket with this key, which is a product with the interval.

@@ -17,7 +17,9 @@ pub(super) fn page(job: &JobContext, after: Option<&GroupKey>, before: i64, size
     // What lies before the position's own bucket need not be looked at. A bare range as the query, not in a filter, made OpenSearch
     // count wrongly.
     let mut range = json!({ "lt": before, "format": "epoch_millis" });
-    if let Some(KeyPart::Date(start)) = after.and_then(|after| after.first()) {
+    // And of an instant before 1970 a field of nanoseconds does not even want to hear.
+    if let Some(KeyPart::Date(start)) = after.and_then(|after| after.first()).filter(|date| **date >= KeyPart::Date(0))
+    {
         range["gte"] = json!(start);
     }
     let field = job.config().groups().date_histogram().field();
@@ -50,12 +52,15 @@ fn sources(job: &JobContext) -> Vec<Value> {
     let (config, groups) = (job.config(), job.config().groups());
     let names = config.key_names();
     let date = groups.date_histogram();
-    let kind = match config.interval() {
-        DateInterval::Calendar { .. } => "calendar_interval",
-        DateInterval::Fixed { .. } => "fixed_interval",
+    let (kind, interval) = match (config.interval(), config.rounding().fixed_millis()) {
+        (DateInterval::Fixed { text, .. }, _) => ("fixed_interval", text.clone()),
+        // Seconds, minutes and hours of the calendar are of one length, but where a time zone's clocks are set forward by a part of an hour
+        // servers make one bucket out of two, or find one of months before.
+        (DateInterval::Calendar { .. }, Some(millis)) => ("fixed_interval", format!("{millis}ms")),
+        (DateInterval::Calendar { text, .. }, None) => ("calendar_interval", text.clone()),
     };
     let date = json!({ "date_histogram": {
-        "field": date.field(), kind: config.interval().text(), "time_zone": date.time_zone_id(), "order": "asc"
+        "field": date.field(), kind: interval, "time_zone": date.time_zone_id(), "order": "asc"
     } });
     let interval = groups.histogram().map_or(1.0, Histogram::interval);
     let histogram = groups.histogram_fields().iter().map(|field| {

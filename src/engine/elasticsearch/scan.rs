@@ -9,8 +9,8 @@ use super::indices::{expression, resolve};
 use super::snapshot::Snapshot;
 use super::{Shared, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
-use crate::engine::{EngineError, JobContext, Page, PageStream, ScanRequest, StopSignal};
-use crate::job::GroupKey;
+use crate::engine::{EngineError, JobContext, Page, PageStream, ScanRequest, StopSignal, left_out};
+use crate::job::{GroupKey, OUT_OF_RANGE};
 use crate::sync::{Arc, Mutex};
 
 /// After so many pages that went well a page may be larger again.
@@ -29,6 +29,8 @@ pub(super) struct Scan {
     size: usize,
     went_well: u32,
     notice: Option<String>,
+    /// Documents in date buckets that cannot be kept, and how many it was told of.
+    too_far: u64,
     source_indices: Vec<String>,
     /// Documents without a date, once they were counted.
     skipped: Option<u64>,
@@ -98,6 +100,7 @@ impl Scan {
             notice: (!resolved.closed.is_empty())
                 .then(|| format!("closed indices are left out: {}", resolved.closed.join(", "))),
             source_indices: resolved.open,
+            too_far: 0,
             skipped: None,
             is_done: false,
         })
@@ -145,7 +148,8 @@ impl Scan {
             let search = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
             let after = self.after.as_ref();
             match self.read(search.answer(stop), |found| found.buckets(&self.job, after, self.before)) {
-                Ok(Buckets { page: found, after }) => {
+                Ok(Buckets { page: found, after, too_far }) => {
+                    self.too_far += too_far;
                     self.grow();
                     self.is_done = after.is_none();
                     self.after = after.or_else(|| self.after.take());
@@ -213,7 +217,7 @@ impl PageStream for Scan {
     }
 
     fn documents_skipped(&self) -> u64 {
-        self.skipped.unwrap_or(0)
+        self.skipped.unwrap_or(0) + self.too_far
     }
 
     fn reduced_page_size(&self) -> Option<usize> {
@@ -221,6 +225,8 @@ impl PageStream for Scan {
     }
 
     fn take_notice(&mut self) -> Option<String> {
-        self.notice.take()
+        let too_far = (self.is_done && self.too_far > 0).then(|| left_out(self.too_far, OUT_OF_RANGE));
+        let notices: Vec<_> = self.notice.take().into_iter().chain(too_far).collect();
+        (!notices.is_empty()).then(|| notices.join("; "))
     }
 }

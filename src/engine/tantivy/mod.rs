@@ -137,6 +137,12 @@ pub enum TantivyEngineError {
         /// The name.
         name: String,
     },
+    /// Another engine has this folder: in another process, or in this one.
+    #[error("the folder of rollup indices {} is open already: only one engine can have it", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder of the rollup indices cannot be used.
     #[error("could not open the folder of rollup indices {}", path.display())]
     Folder {
@@ -151,8 +157,12 @@ impl TantivyEngine {
     /// Opens an engine whose rollup indices live below `folder`, which is created if need be. Each is a folder of its own,
     /// with one tantivy index per job.
     ///
+    /// The folder belongs to one engine at a time, and its clones: two would write each other's jobs. It is free again when the last clone
+    /// is dropped, that of a manager too. Whoever only wants to search opens an index in it with tantivy itself, or asks
+    /// [`rollup_index`](Self::rollup_index).
+    ///
     /// # Errors
-    /// [`TantivyEngineError::Folder`].
+    /// [`TantivyEngineError::InUse`], [`TantivyEngineError::Folder`].
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, TantivyEngineError> {
         Self::open_with(folder, TantivyOptions::new())
     }
@@ -160,11 +170,14 @@ impl TantivyEngine {
     /// Opens an engine with other limits.
     ///
     /// # Errors
-    /// [`TantivyEngineError::Folder`].
+    /// [`TantivyEngineError::InUse`], [`TantivyEngineError::Folder`].
     pub fn open_with(folder: impl AsRef<Path>, options: TantivyOptions) -> Result<Self, TantivyEngineError> {
         let path = folder.as_ref().to_owned();
-        std::fs::create_dir_all(&path).map_err(|source| TantivyEngineError::Folder { path: path.clone(), source })?;
-        Ok(Self::on(Arc::new(Folders(path)), options))
+        let folders = Folders::lock(path.clone()).map_err(|source| match source.kind() {
+            std::io::ErrorKind::WouldBlock => TantivyEngineError::InUse { path },
+            _ => TantivyEngineError::Folder { path, source },
+        })?;
+        Ok(Self::on(Arc::new(folders), options))
     }
 
     /// An engine whose rollup indices live in memory.
@@ -179,7 +192,7 @@ impl TantivyEngine {
         Self::on(Arc::<Memory>::default(), options)
     }
 
-    /// An engine whose rollup indices live in a storage of the host's own.
+    /// An engine whose rollup indices live in a storage of the host's own. It must not be another engine's too.
     #[must_use]
     pub fn on(storage: Arc<dyn RollupStorage>, options: TantivyOptions) -> Self {
         let budget = Arc::new(Budget::new(options.memory_budget));
@@ -188,7 +201,11 @@ impl TantivyEngine {
     }
 
     /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run sees
-    /// what was committed when it began.
+    /// what was committed when it began. An index that has several names counts once.
+    ///
+    /// Register what there is before the manager is opened, or open it [paused](crate::RollupJobManagerBuilder::paused): jobs that were
+    /// indexing go on at once. A run takes the indices that it finds for all there are; what one that is registered later holds of
+    /// buckets that are rolled up by then is left out.
     ///
     /// # Errors
     /// [`TantivyEngineError`] if the name is taken or cannot be used.
@@ -360,6 +377,7 @@ fn place(job: &JobContext) -> RollupPlace {
 /// `error` while doing something at `place`: what may pass is transient.
 fn failed(place: &str, error: ::tantivy::TantivyError) -> EngineError {
     use ::tantivy::TantivyError;
+    use ::tantivy::directory::error::{OpenDirectoryError, OpenReadError, OpenWriteError};
     #[derive(Debug, thiserror::Error)]
     #[error("{place}")]
     struct At {
@@ -369,9 +387,11 @@ fn failed(place: &str, error: ::tantivy::TantivyError) -> EngineError {
     let transient = match &error {
         TantivyError::LockFailure(..) => true,
         TantivyError::IoError(io) => is_passing(io),
-        TantivyError::OpenWriteError(::tantivy::directory::error::OpenWriteError::IoError { io_error, .. }) => {
-            is_passing(io_error)
-        }
+        TantivyError::OpenWriteError(OpenWriteError::IoError { io_error, .. })
+        | TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. })
+        | TantivyError::OpenDirectoryError(
+            OpenDirectoryError::IoError { io_error, .. } | OpenDirectoryError::FailedToCreateTempDir(io_error),
+        ) => is_passing(io_error),
         // The writer's thread died; the reason, such as a full disk, is not always told.
         TantivyError::ErrorInThread(_) => true,
         _ => false,
@@ -380,7 +400,8 @@ fn failed(place: &str, error: ::tantivy::TantivyError) -> EngineError {
     if transient { EngineError::unavailable(at) } else { EngineError::rejected(at) }
 }
 
-/// A full disk may have room again; a folder without permission will not get any by itself.
+/// A full disk may have room again, and a process that has too many files open may close some; a folder without permission will not get
+/// any by itself.
 fn is_passing(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     !matches!(

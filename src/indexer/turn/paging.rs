@@ -1,7 +1,7 @@
 //! Page after page: search, convert, write.
 
 use super::{Failure, Pages, Turn};
-use crate::engine::{EngineError, Page, RolledUpPage, ScanRequest, WriteReport};
+use crate::engine::{EngineError, Page, RolledUpPage, ScanRequest, WriteReport, left_out};
 use crate::indexer::document::{BLOCK, roll_up_until};
 use crate::job::{KeyPart, Phase, Position};
 
@@ -55,7 +55,8 @@ impl Turn<'_> {
                 stats.search_time += self.job.indexer.clock.monotonic().saturating_sub(began);
                 stats.search_total += 1;
                 stats.pages_processed += 1;
-                stats.documents_skipped = self.run.stream.as_ref().map_or(0, |stream| stream.documents_skipped());
+                stats.documents_skipped =
+                    self.run.left_out + self.run.stream.as_ref().map_or(0, |stream| stream.documents_skipped());
                 Ok(Some(buckets))
             }
         }
@@ -149,7 +150,16 @@ impl Turn<'_> {
         stats.index_total += 1;
         stats.rollups_indexed += accepted as u64;
         stats.documents_processed += documents.buckets().take(accepted).map(|bucket| bucket.doc_count).sum::<u64>();
+        if let Some(left_out) = &report.left_out {
+            stats.rollups_indexed = stats.rollups_indexed.saturating_sub(left_out.rolled_up);
+            stats.documents_processed = stats.documents_processed.saturating_sub(left_out.documents);
+            stats.documents_skipped += left_out.documents;
+            self.run.left_out += left_out.documents;
+        }
         stats.index_failures += report.rejected.len() as u64;
+        if let Some(out) = &report.left_out {
+            self.note(left_out(out.documents, &out.reason));
+        }
         if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {
             self.progress.position = Some(Position::of(self.job.context.config(), last.key));
         }

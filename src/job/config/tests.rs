@@ -109,6 +109,11 @@ fn page_size_takes_numbers_and_numeric_strings() {
 fn every_rule_has_elasticsearchs_message() {
     let positive = "Page size is mandatory and  must be a positive long";
     let not_empty = "Field must be a non-null, non-empty string";
+    let negative = |value: &str| {
+        format!(
+            "failed to parse setting [delay] with value [{value}] as a time value: negative durations are not supported"
+        )
+    };
     let unit = |setting: &str, value: &str| {
         format!(
             "failed to parse setting [{setting}] with value [{value}] as a time value: unit is missing or unrecognized"
@@ -192,6 +197,9 @@ fn every_rule_has_elasticsearchs_message() {
             "groups.date_histogram.fixed_interval",
             unit("date_histogram.FixedInterval", "1M"),
         ),
+        ("/groups/date_histogram/delay", Some(json!("-1d")), "groups.date_histogram.delay", negative("-1d")),
+        ("/groups/date_histogram/delay", Some(json!("-1")), "groups.date_histogram.delay", negative("-1")),
+        ("/groups/date_histogram/delay", Some(json!("-1ms")), "groups.date_histogram.delay", negative("-1ms")),
         ("/groups/date_histogram/delay", Some(json!("soon")), "groups.date_histogram.delay", unit("delay", "soon")),
         (
             "/groups/date_histogram/time_zone",

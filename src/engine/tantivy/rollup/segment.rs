@@ -228,7 +228,13 @@ impl Documents {
         }
         ids.sort_unstable();
         let mut ordinals = vec![0; ids.len()];
-        (0..).zip(&ids).for_each(|(ordinal, (_, row)): (u64, _)| ordinals[*row as usize] = ordinal);
+        // Two hashes may be the same, if somebody has taken the trouble; a dictionary has each term once.
+        let mut ordinal = 0_u64;
+        for (at, (text, row)) in ids.iter().enumerate() {
+            ordinal += u64::from(at > 0 && ids[at - 1].0 != *text);
+            ordinals[*row as usize] = ordinal;
+        }
+        ids.dedup_by_key(|(text, _)| *text);
         let prefix = format!("{}$", self.layout.job_id());
         let texts = ids.iter().map(|(text, _)| [prefix.as_bytes(), text].concat());
         file.texts(ID, Presence::All, texts, &ordinals)
@@ -242,7 +248,8 @@ fn integer(value: u64) -> u64 {
 /// The value of a part of the key in a column of this kind; a date is in nanoseconds there.
 fn number(part: &KeyPart, kind: ValueKind) -> Option<u64> {
     Some(match part {
-        KeyPart::Date(millis) => millis.saturating_mul(1_000_000).to_u64(),
+        // The writer leaves out what is beyond the dates.
+        KeyPart::Date(millis) => millis.checked_mul(1_000_000)?.to_u64(),
         KeyPart::Integer(value) if kind == ValueKind::Unsigned => value.unsigned_abs(),
         KeyPart::Integer(value) => value.to_u64(),
         KeyPart::Unsigned(value) => *value,

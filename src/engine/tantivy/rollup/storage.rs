@@ -27,7 +27,8 @@ pub struct RollupPlace {
 /// Keeps the tantivy directories of rolled-up documents. The engine has one in folders and one in memory; a host can bring
 /// its own, and a test one that fails.
 ///
-/// The engine holds locks of its own while it calls: a storage must not call the engine, and should answer quickly.
+/// The engine holds locks of its own while it calls: a storage must not call the engine, and should answer quickly. A storage belongs to
+/// one engine, and its clones.
 ///
 /// What a call that returned has done has to survive a power cut, as far as the storage survives anything.
 pub trait RollupStorage: Send + Sync + fmt::Debug {
@@ -61,11 +62,32 @@ pub trait RollupStorage: Send + Sync + fmt::Debug {
 
 /// In folders: one per rollup index, one per job in it.
 #[derive(Debug)]
-pub(in crate::engine::tantivy) struct Folders(pub(in crate::engine::tantivy) PathBuf);
+pub(in crate::engine::tantivy) struct Folders {
+    root: PathBuf,
+    /// Locked as long as it is open.
+    _lock: fs::File,
+}
+
+/// No rollup index has this folder: a dot in front is written otherwise.
+const LOCK: &str = ".rollup-jobs.lock";
 
 impl Folders {
+    /// Creates the folder if need be, and takes it: nobody else has it until this is dropped.
+    pub(in crate::engine::tantivy) fn lock(root: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&root)?;
+        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(root.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+            // Not every file system has locks.
+            Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Self { root, _lock: lock })
+    }
+
     fn of(&self, place: &RollupPlace) -> io::Result<(PathBuf, PathBuf)> {
-        let index = self.0.join(folder_name(&place.rollup_index)?);
+        let index = self.root.join(folder_name(&place.rollup_index)?);
         let job = index.join(folder_name(&place.job_id)?);
         Ok((index, job))
     }
@@ -73,7 +95,7 @@ impl Folders {
 
 impl RollupStorage for Folders {
     fn holds(&self, rollup_index: &str) -> bool {
-        folder_name(rollup_index).is_ok_and(|folder| self.0.join(folder).is_dir())
+        folder_name(rollup_index).is_ok_and(|folder| self.root.join(folder).is_dir())
     }
 
     fn exists(&self, place: &RollupPlace) -> bool {

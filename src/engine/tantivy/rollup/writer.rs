@@ -7,9 +7,16 @@ use ::tantivy::{IndexWriter, Segment, TantivyError};
 
 use super::segment::{Documents, EmptyFiles};
 use super::{JobIndex, commit};
-use crate::engine::{CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport};
-use crate::job::Checkpoint;
+use crate::engine::{
+    Bucket, CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport,
+};
+use crate::job::{Checkpoint, KeyPart};
 use crate::sync::{Arc, Monitor};
+
+/// The first millisecond that a date has in tantivy, where it is a number of nanoseconds.
+const FIRST_DATE: i64 = -(i64::MAX / 1_000_000);
+/// The same for people.
+const TOO_EARLY: &str = "before the first date that tantivy has, 1677-09-21T00:12:43Z";
 
 /// How many documents are taken between two looks at the stop signal.
 const BLOCK: usize = 1_024;
@@ -119,7 +126,12 @@ impl Segments {
 
 impl RollupWriter for TantivyWriter {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        let mut taken = 0;
+        // They come in the order of their dates.
+        let is_too_early =
+            |bucket: &Bucket<'_>| matches!(bucket.key.first(), Some(KeyPart::Date(start)) if *start < FIRST_DATE);
+        let too_early = || documents.buckets().take_while(is_too_early);
+        let left_out = too_early().count();
+        let mut taken = left_out;
         while taken < documents.len() && !stop.is_stopped() {
             if self.is_full() && !self.hand_over(stop)? {
                 break;
@@ -128,7 +140,8 @@ impl RollupWriter for TantivyWriter {
             self.gathered.extend(documents.slice(taken..end));
             taken = end;
         }
-        Ok(WriteReport::accepted(taken))
+        let stands_for = too_early().map(|bucket| bucket.doc_count).sum();
+        Ok(WriteReport::accepted(taken).leaving_out(left_out as u64, stands_for, TOO_EARLY))
     }
 
     fn commit(mut self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {

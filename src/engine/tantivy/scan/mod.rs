@@ -13,6 +13,7 @@ mod keys;
 mod pass;
 mod plan;
 mod sections;
+mod snapshots;
 mod survey;
 mod terms;
 mod timeline;
@@ -20,7 +21,7 @@ mod timeline;
 use std::sync::Weak;
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
-use ::tantivy::{Index, ReloadPolicy, TantivyError};
+use ::tantivy::{Index, Searcher, TantivyError};
 
 pub(super) use budget::Budget;
 
@@ -36,6 +37,7 @@ use dense::{CellShape, DensePages, Left};
 use groups::{HashedPages, KeyRange};
 use hash_pass::Crowding;
 use keys::{KeyShape, PartKind};
+use snapshots::Snapshot;
 use survey::Survey;
 use terms::KeywordTerms;
 
@@ -72,6 +74,8 @@ pub(super) struct Scan {
     left: Left,
     crowding: Crowding,
     done: bool,
+    /// The source indices.
+    names: Vec<String>,
     held: Arc<Held>,
     budget: Arc<Budget>,
     /// The memory of the terms' numbering and of the blocks' dates, charged as long as the scan lives.
@@ -106,10 +110,10 @@ impl Scan {
     ) -> Result<Self, EngineError> {
         let shape = KeyShape::of(job);
         let (mut segments, mut keywords) = (Vec::new(), Vec::new());
-        for (name, index) in sources {
+        for Snapshot { name, index, searcher } in snapshots::open(sources)? {
             check_fields(job, name, index)?;
-            let opened =
-                open_segments(job, index, &shape).map_err(|error| failed(&format!("source index [{name}]"), error))?;
+            let opened = open_segments(job, &searcher, &shape);
+            let opened = opened.map_err(|error| failed(&format!("source index [{name}]"), error))?;
             for (segment, columns) in opened {
                 segments.push(segment);
                 keywords.push(columns);
@@ -148,6 +152,7 @@ impl Scan {
             left: Left::default(),
             crowding: Crowding::default(),
             done: false,
+            names: Vec::new(),
             held,
             budget,
             charged,
@@ -158,6 +163,7 @@ impl Scan {
         if let Some(after) = &request.after {
             scan.rest.from = Some((scan.shape.encode(after, &scan.terms)?, false));
         }
+        scan.names = sources.iter().map(|(name, _)| name.clone()).collect();
         Ok(scan)
     }
 
@@ -270,6 +276,10 @@ impl PageStream for Scan {
         self.lent_threads = threads;
     }
 
+    fn source_indices(&self) -> Option<Vec<String>> {
+        Some(self.names.clone())
+    }
+
     fn documents_skipped(&self) -> u64 {
         self.survey.as_ref().map_or(0, |survey| survey.skipped)
     }
@@ -307,10 +317,7 @@ fn check_fields(job: &JobContext, name: &str, index: &Index) -> Result<(), Engin
 
 type Opened = Vec<(Segment, Vec<Option<::tantivy::columnar::StrColumn>>)>;
 
-/// The segments of what the host has committed. The default reload policy would poll on a thread.
-fn open_segments(job: &JobContext, index: &Index, shape: &KeyShape) -> Result<Opened, TantivyError> {
-    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-    let searcher = reader.searcher();
+fn open_segments(job: &JobContext, searcher: &Searcher, shape: &KeyShape) -> Result<Opened, TantivyError> {
     searcher.segment_readers().iter().map(|segment| Segment::open(segment, job, shape.parts())).collect()
 }
 

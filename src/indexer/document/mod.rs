@@ -1,26 +1,10 @@
 //! From buckets to rolled-up documents: pure, and the same for every engine.
 
-use std::io::Cursor;
+mod id;
 
-use crate::engine::{DocumentLayout, JobContext, Page, RolledUpPage, StopSignal};
-use crate::job::KeyPart;
+use crate::engine::{JobContext, Page, RolledUpPage, StopSignal};
 use crate::sync::Arc;
-
-/// Elasticsearch's hash seed for document ids.
-const SEED: u32 = 19;
-
-/// What stands for a missing value in the input of the hash: a text, and zeros that an over-allocated buffer in
-/// Elasticsearch adds to it.
-const NULL: [u8; 90] = {
-    let text = b"__NULL_PLACEHOLDER__830f1de2__";
-    let mut bytes = [0; 90];
-    let mut at = 0;
-    while at < text.len() {
-        bytes[at] = text[at];
-        at += 1;
-    }
-    bytes
-};
+use id::Ids;
 
 /// A page does not fit the layout of its job: the engine that delivered it has a bug.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,45 +34,21 @@ pub(super) fn roll_up_until(buckets: Page, job: &JobContext, stop: &StopSignal) 
         return Err(MisfitPage { key_parts, metric_fields });
     }
     let layout = job.layout();
-    let (mut hashes, mut input) = (Vec::with_capacity(buckets.len()), Vec::with_capacity(64));
+    let (mut hashes, mut ids) = (Vec::with_capacity(buckets.len()), Ids::of(layout));
     for (at, bucket) in buckets.iter().enumerate() {
         if at.is_multiple_of(BLOCK) && stop.is_stopped() {
             break;
         }
-        hashes.push(id_hash(bucket.key, layout, &mut input));
+        hashes.push(ids.hash(bucket.key));
     }
     Ok(RolledUpPage::new(Arc::clone(layout), buckets, hashes))
-}
-
-/// The hash in Elasticsearch's id, bit for bit: of the parts in the order of their names and the job's id, each followed by `$`,
-/// by 128-bit `MurmurHash3`.
-fn id_hash(key: &[KeyPart], layout: &DocumentLayout, input: &mut Vec<u8>) -> u128 {
-    input.clear();
-    for at in layout.key_order() {
-        match &key[*at] {
-            KeyPart::Null => input.extend_from_slice(&NULL),
-            KeyPart::Date(value) | KeyPart::Integer(value) => input.extend_from_slice(&value.to_be_bytes()),
-            // Beyond Elasticsearch's range; two words, so that it meets no negative number.
-            KeyPart::Unsigned(value) => input.extend_from_slice(&u128::from(*value).to_be_bytes()),
-            KeyPart::Histogram { number, interval } => input.extend_from_slice(&(number * interval).to_be_bytes()),
-            KeyPart::Double(value) => input.extend_from_slice(&value.to_be_bytes()),
-            KeyPart::Text(text) => input.extend_from_slice(text.as_bytes()),
-        }
-        input.push(b'$');
-    }
-    input.extend_from_slice(layout.job_id().as_bytes());
-    input.push(b'$');
-    // Reading from memory cannot fail.
-    let hash = murmur3::murmur3_x64_128(&mut Cursor::new(&input), SEED).unwrap_or_default();
-    // The crate has the first word in the low half.
-    hash.rotate_left(64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::MetricValues;
-    use crate::job::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobConfigBuilder, TermsType};
+    use crate::job::{DateHistogram, Histogram, KeyPart, Metric, RollupJobConfig, RollupJobConfigBuilder, TermsType};
 
     fn job(config: RollupJobConfigBuilder) -> JobContext {
         JobContext::new(Arc::new(config.build().unwrap()), &[TermsType::Keyword])
