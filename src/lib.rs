@@ -98,16 +98,16 @@ pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use indexer::{MisfitPage, roll_up};
 pub use job::{
-    BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, CronError, CronSchedule, DateBucket,
-    DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError,
-    JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, Metric, MetricField, Notice, Phase, Position,
-    RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit,
-    TimeValue, TimeValueError,
+    BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule,
+    DateBucket, DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
+    IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, Metric, MetricField,
+    Notice, Phase, Position, RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
+    TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
-    AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RetryOptions,
-    RollupJobManager, RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopManyError,
-    StopOptions, StopReport, Stopped, TriggerError, Triggered,
+    AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RemoveDataError,
+    RetryOptions, RollupJobManager, RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError,
+    StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered,
 };
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;

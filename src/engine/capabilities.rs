@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// The type of a source field, with Elasticsearch's names.
@@ -113,13 +113,17 @@ pub struct FieldCapabilities {
     pub indices: Vec<String>,
     /// The fields that at least one index has, each with one entry per type.
     pub fields: BTreeMap<String, Vec<FieldCapability>>,
+    /// Names of fields that the indices have besides, as far as the engine tells: whoever has misspelt one is told which it may be.
+    pub known_fields: BTreeSet<String>,
+    /// What to do about a field that is not aggregatable, by its name.
+    pub remedies: BTreeMap<String, String>,
 }
 
 impl FieldCapabilities {
     /// Of these indices, without a field so far.
     #[must_use]
     pub fn new(indices: Vec<String>) -> Self {
-        Self { indices, fields: BTreeMap::new() }
+        Self { indices, ..Self::default() }
     }
 
     /// Notes what `field` is in `index`, joining what is alike.

@@ -14,7 +14,15 @@ use std::time::Duration;
 pub struct EngineError {
     kind: EngineErrorKind,
     retry_after: Option<Duration>,
+    refusal: Option<Refusal>,
     source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// Why exactly a request was rejected, where somebody decides by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    NotRollup,
+    Name,
 }
 
 /// What kind of failure an [`EngineError`] is.
@@ -35,7 +43,7 @@ pub enum EngineErrorKind {
 
 impl EngineError {
     fn new(kind: EngineErrorKind, source: Option<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, retry_after: None, source }
+        Self { kind, retry_after: None, refusal: None, source }
     }
 
     /// The engine cannot do it now; the call is tried again.
@@ -56,6 +64,16 @@ impl EngineError {
     /// The rollup index knows the job already.
     pub fn already_exists(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(EngineErrorKind::AlreadyExists, Some(source.into()))
+    }
+
+    /// The index is there, and is no rollup index: nothing can be added to it.
+    pub fn not_rollup(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { refusal: Some(Refusal::NotRollup), ..Self::rejected(source) }
+    }
+
+    /// The engine cannot keep an index, or a job, of that name. The text says which, and the rule.
+    pub fn invalid_name(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { refusal: Some(Refusal::Name), ..Self::rejected(source) }
     }
 
     /// The call was given up because its [`StopSignal`](super::StopSignal) was raised.
@@ -87,6 +105,18 @@ impl EngineError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind == EngineErrorKind::Unavailable
+    }
+
+    /// Whether an index that is no rollup index was to become one.
+    #[must_use]
+    pub fn is_not_rollup(&self) -> bool {
+        self.refusal == Some(Refusal::NotRollup)
+    }
+
+    /// Whether the name of an index, or of a job, is one that the engine cannot keep.
+    #[must_use]
+    pub fn is_invalid_name(&self) -> bool {
+        self.refusal == Some(Refusal::Name)
     }
 
     /// Whether it was given up because of a stop.

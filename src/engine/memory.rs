@@ -29,6 +29,8 @@ pub struct MemoryEngine {
 #[derive(Debug, Default, Clone)]
 struct Shared {
     sources: BTreeMap<String, Arc<Vec<SourceDocument>>>,
+    /// By index, the types of fields that a host has told.
+    mappings: BTreeMap<String, BTreeMap<String, FieldType>>,
     rollups: BTreeMap<(String, String), Rollup>,
 }
 
@@ -190,6 +192,21 @@ impl MemoryEngine {
         Arc::make_mut(source).extend(documents);
     }
 
+    /// Says what type a field of a source index has, which is created if need be: by itself the engine knows types only from values,
+    /// and a job whose field has none yet could not be put.
+    ///
+    /// ```
+    /// use rollup_jobs::engine::{FieldType, MemoryEngine};
+    ///
+    /// let engine = MemoryEngine::new();
+    /// engine.map("sensor-1", "timestamp", FieldType::Date);
+    /// ```
+    pub fn map(&self, index: &str, field: &str, field_type: FieldType) {
+        let mut shared = self.shared.lock();
+        shared.sources.entry(index.to_owned()).or_default();
+        shared.mappings.entry(index.to_owned()).or_default().insert(field.to_owned(), field_type);
+    }
+
     /// Another engine that holds what this one holds now: what a restart would find, had it been on disk.
     #[must_use]
     pub fn snapshot(&self) -> Self {
@@ -203,6 +220,7 @@ impl MemoryEngine {
         let mut shared = self.shared.lock();
         let before = shared.rollups.len();
         shared.rollups.retain(|(rollup_index, _), _| rollup_index != index);
+        shared.mappings.remove(index);
         shared.sources.remove(index).is_some() || shared.rollups.len() < before
     }
 
@@ -242,10 +260,14 @@ impl Engine for MemoryEngine {
         let indices = shared.resolve(pattern)?;
         let mut capabilities = FieldCapabilities::new(indices.iter().map(ToString::to_string).collect());
         for index in indices {
+            let mapped = shared.mappings.get(index);
+            let names = shared.sources[index].iter().flat_map(|document| document.fields.keys());
+            capabilities.known_fields.extend(names.chain(mapped.into_iter().flat_map(BTreeMap::keys)).cloned());
             let documents = &shared.sources[index];
             for field in fields {
                 let values = documents.iter().flat_map(|document| document.values(field));
-                for field_type in values.map(SourceValue::field_type).collect::<BTreeSet<_>>() {
+                let told = mapped.and_then(|mapped| mapped.get(*field)).cloned();
+                for field_type in values.map(SourceValue::field_type).chain(told).collect::<BTreeSet<_>>() {
                     capabilities.add(field, index, field_type, true, 0);
                 }
             }
@@ -257,7 +279,7 @@ impl Engine for MemoryEngine {
         let mut shared = self.shared.lock();
         let rollup_index = job.config().rollup_index();
         if shared.sources.contains_key(rollup_index) {
-            return Err(EngineError::rejected(format!(
+            return Err(EngineError::not_rollup(format!(
                 "Rollup data cannot be added to existing indices that contain non-rollup data \
                  (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
             )));
@@ -303,6 +325,12 @@ impl Engine for MemoryEngine {
         }
         let mut shared = self.shared.lock();
         Ok(CommittedCheckpoint::Kept(shared.rollup(job).and_then(|rollup| rollup.checkpoint.clone())))
+    }
+
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        let shared = self.shared.lock();
+        let of_job = shared.rollups.keys().filter(|(_, id)| id == job_id);
+        Ok(of_job.map(|(index, _)| index.clone()).collect())
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {

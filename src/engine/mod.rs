@@ -113,7 +113,19 @@ pub trait Engine: Send + Sync + fmt::Debug {
         self.begin(job)?.commit(checkpoint).map(drop)
     }
 
+    /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a job: what a deleted one
+    /// has left. Default: the engine cannot tell, and answers with none.
+    ///
+    /// # Errors
+    /// Any [`EngineError`].
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        let _ = job_id;
+        Ok(Vec::new())
+    }
+
     /// Removes the job's rolled-up documents and its definition from the rollup index. Nothing there is no error.
+    ///
+    /// It may be called for what a deleted job has left: of its configuration id and rollup index are its own then, and nothing else.
     ///
     /// # Errors
     /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::job::Job;
 use super::turn::early;
 use crate::foreign::texts_of;
-use crate::job::{Health, JobState, JobStatus, Phase, StatusParts};
+use crate::job::{Health, JobState, JobStatus, Notice, Phase, StatusParts};
 use crate::lifecycle::View;
 use crate::ownership::ClaimState;
+use crate::schedule::Scheduled as _;
 use crate::sync::Arc;
 
 /// How many failed runs in a row need a person.
@@ -25,6 +26,7 @@ impl Job {
         };
         let is_owned = phase != Phase::LostOwnership;
         let next_run = (runs && is_owned).then(|| self.indexer.timer.armed_for(self.key)).flatten();
+        let never_fires = self.next_after(self.indexer.clock.now()).is_none();
         JobStatus::new(StatusParts {
             id: self.id().to_owned(),
             config: Some(Arc::clone(self.context.config())),
@@ -33,7 +35,8 @@ impl Job {
             in_phase_for: now.saturating_sub(phase_since),
             run: view.run,
             next_run,
-            health: self.health(&view, &claim, now),
+            never_fires,
+            health: self.health(&view, &claim, now, never_fires),
             position: view.checkpoint.position,
             stats: view.checkpoint.stats,
             last_errors: view.errors,
@@ -42,7 +45,7 @@ impl Job {
         })
     }
 
-    fn health(&self, view: &View, claim: &ClaimState, now: Duration) -> Health {
+    fn health(&self, view: &View, claim: &ClaimState, now: Duration, never_fires: bool) -> Health {
         let people =
             |duration: Duration| humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
         let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
@@ -82,10 +85,26 @@ impl Job {
                 "the index pattern [{pattern}] means no index any more: nothing can be rolled up"
             ));
         }
+        if never_fires {
+            return Health::yellow(self.never_fires());
+        }
         let (config, position) = (self.context.config(), view.checkpoint.position.as_ref());
         if let Some(end) = position.and_then(|position| config.early_until(position, self.indexer.clock.now())) {
             return Health::yellow(early(end));
         }
         Health::GREEN
+    }
+
+    /// For people: the schedule has no time to come.
+    pub(crate) fn never_fires(&self) -> String {
+        format!("the schedule [{}] has no time to come: only a trigger runs the job", self.context.config().schedule())
+    }
+
+    /// Says so, if that is how it is.
+    pub(crate) fn note_if_it_never_fires(&self) {
+        let now = self.indexer.clock.now();
+        if self.next_after(now).is_none() {
+            self.lifecycle.note(Notice { at: now, run: self.lifecycle.view().run, text: self.never_fires() });
+        }
     }
 }

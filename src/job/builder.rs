@@ -6,13 +6,13 @@ use serde_json::Value;
 use super::config::RollupJobConfig;
 use super::groups::{DateHistogram, Histogram, RawGroups, Terms};
 use super::metrics::{Metric, RawMetricField};
+use super::names::check_id;
 use super::object::{self, Object};
 use super::pattern::IndexPattern;
+use super::problem::ConfigProblemKind::{Missing, Required, Syntax, TimeValue as Time};
+use super::problem::{ConfigError, ConfigProblem, Problems};
 use super::time_value::TimeValue;
-use super::validation::{
-    ConfigError, ConfigProblem, Problems, check_cron, check_groups, check_indices, check_metrics, check_page_size,
-    key_names,
-};
+use super::validation::{check_cron, check_groups, check_indices, check_metrics, check_page_size, key_names};
 
 /// Collects the parts of a [`RollupJobConfig`]. Setters never fail, [`build`](Self::build) checks.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -43,7 +43,7 @@ impl RollupJobConfigBuilder {
                 let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
                 let message = unknown.map_or(message.clone(), |name| format!("unknown field [{name}]"));
                 // What is wrong from the start has no column yet.
-                let problem = ConfigProblem::new(field, message).at(error.line(), error.column().max(1));
+                let problem = ConfigProblem::new(Syntax, field, message).at(error.line(), error.column().max(1));
                 ConfigError::new("", vec![problem])
             })
     }
@@ -129,6 +129,13 @@ impl RollupJobConfigBuilder {
         }
     }
 
+    /// What was valid when it was stored stays so, whatever rules have come since.
+    pub(super) fn build_stored(self) -> Result<RollupJobConfig, ConfigError> {
+        let id = self.id.clone().unwrap_or_default();
+        let mut problems = Problems::default();
+        self.check(&mut problems).ok_or(ConfigError { id, problems: problems.0 })
+    }
+
     fn check(self, problems: &mut Problems) -> Option<RollupJobConfig> {
         let required = [
             ("index_pattern", self.index_pattern.is_none()),
@@ -138,20 +145,25 @@ impl RollupJobConfigBuilder {
         ];
         let missing: Vec<_> = required.iter().filter(|(_, missing)| *missing).map(|(name, _)| *name).collect();
         if !missing.is_empty() {
-            problems.add(missing[0], format!("Required [{}]", missing.join(", ")));
+            problems.add(Required, missing[0], format!("Required [{}]", missing.join(", ")));
         }
         let id = self.id.filter(|id| !id.is_empty());
         if id.is_none() {
-            problems.add("id", "Id must be a non-null, non-empty string");
+            problems.add(Missing, "id", "Id must be a non-null, non-empty string");
+        }
+        if let Some(id) = &id {
+            check_id(id, problems);
         }
         check_indices(self.index_pattern.as_deref(), self.rollup_index.as_deref(), problems);
         let schedule = self.cron.as_deref().and_then(|cron| check_cron(cron, problems));
         let page_size = self.page_size.as_ref().and_then(|size| check_page_size(size, problems));
-        let timeout = problems.keep("timeout", TimeValue::parse(self.timeout.as_deref().unwrap_or("20s"), "timeout"));
+        let timeout =
+            problems.keep(Time, "timeout", TimeValue::parse(self.timeout.as_deref().unwrap_or("20s"), "timeout"));
         let metrics = check_metrics(self.metrics.clone().unwrap_or_default(), problems);
         let Some(groups) = self.groups else {
             let nothing = self.metrics.is_none_or(|metrics| metrics.is_empty());
             problems.add(
+                if nothing { Missing } else { Required },
                 "groups",
                 if nothing { "At least one grouping or metric must be configured" } else { "Required [groups]" },
             );

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::builder::RollupJobConfigBuilder;
 use super::cron::CronSchedule;
-use super::groups::Groups;
+use super::groups::{DateHistogram, Groups};
 use super::interval::DateInterval;
 use super::metrics::MetricField;
 use super::pattern::IndexPattern;
 use super::position::Position;
+use super::problem::ConfigError;
 use super::rounding::Rounding;
 use super::time_value::TimeValue;
-use super::validation::ConfigError;
 use crate::sync::Arc;
 
 /// The most buckets a page can have: the largest bucket limit of the search engines.
@@ -72,6 +72,14 @@ impl RollupJobConfig {
     #[must_use]
     pub fn builder(id: impl Into<String>) -> RollupJobConfigBuilder {
         RollupJobConfigBuilder { id: Some(id.into()), ..RollupJobConfigBuilder::default() }
+    }
+
+    /// Of a job that is gone: its id and its rollup index, and nothing else that counts.
+    pub(crate) fn of_leftovers(id: &str, rollup_index: &str) -> Result<Self, ConfigError> {
+        let nothing = DateHistogram::fixed_interval("timestamp", "1d");
+        let builder =
+            Self::builder(id).index_pattern("-").rollup_index(rollup_index).cron("0 0 0 1 1 ? 1970").page_size(1);
+        builder.date_histogram(nothing).build()
     }
 
     /// Reads Elasticsearch's JSON form, with the id in it. Unknown members are rejected.

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 
 use super::config::RollupJobConfig;
 use super::position::{KeyPart, Position};
+use super::problem::ConfigError;
 use super::record::TermsType;
 use super::state::JobState;
 use super::stats::JobStats;
 use super::status::JobStatus;
-use super::validation::ConfigError;
 
 /// A rollup job somewhere else: what `GET _rollup/job/_all` of an Elasticsearch cluster says of it, or the status of a job of another
 /// manager. It is for [`RollupJobManager::adopt`](crate::RollupJobManager::adopt), which says what is wrong with it.

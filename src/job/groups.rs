@@ -100,9 +100,9 @@ impl DateHistogram {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
-    #[serde(default, serialize_with = "shortest_number")]
+    #[serde(default, deserialize_with = "object::number", serialize_with = "shortest_number")]
     pub(super) interval: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::some_texts")]
     pub(super) fields: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl Histogram {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Terms {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::some_texts")]
     pub(super) fields: Vec<String>,
 }
 

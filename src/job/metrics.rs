@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::object;
+
 /// What is computed of a field in every bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Metric {
@@ -77,6 +79,6 @@ impl MetricField {
 pub(super) struct RawMetricField {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "object::texts", skip_serializing_if = "Option::is_none")]
     pub(super) metrics: Option<Vec<String>>,
 }

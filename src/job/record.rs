@@ -3,11 +3,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::builder::RollupJobConfigBuilder;
 use super::config::RollupJobConfig;
 use super::position::Position;
+use super::problem::ConfigError;
 use super::state::JobState;
 use super::stats::JobStats;
-use super::validation::ConfigError;
 use crate::sync::Arc;
 
 /// The version of the stored form. A record with a higher one was written by a newer crate and is left alone.
@@ -230,7 +231,8 @@ impl JobRecord {
             return Err(RecordError::Format { found: stored.format });
         }
         let stored: StoredV1 = serde_json::from_value(stored.rest).map_err(damaged)?;
-        let config = RollupJobConfig::from_json(&stored.config.to_string()).map_err(RecordError::Config)?;
+        let config = RollupJobConfigBuilder::from_json(&stored.config.to_string());
+        let config = config.and_then(RollupJobConfigBuilder::build_stored).map_err(RecordError::Config)?;
         Ok(Self {
             config: Arc::new(config),
             terms_types: stored.terms_types,

@@ -209,6 +209,7 @@ pub(crate) struct StatusParts {
     pub(crate) position: Option<Position>,
     pub(crate) stats: JobStats,
     pub(crate) next_run: Option<Timestamp>,
+    pub(crate) never_fires: bool,
     pub(crate) last_errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
     pub(crate) reduced_page_size: Option<usize>,
@@ -272,6 +273,12 @@ impl JobStatus {
     #[must_use]
     pub fn next_run(&self) -> Option<Timestamp> {
         self.parts.next_run
+    }
+
+    /// Whether the schedule has no time to come, so that only a trigger runs the job.
+    #[must_use]
+    pub fn never_fires(&self) -> bool {
+        self.parts.never_fires
     }
 
     /// The last errors, newest last; at most [`KEPT`](Self::ERRORS_KEPT).

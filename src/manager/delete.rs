@@ -30,8 +30,8 @@ impl DeleteOptions {
         self
     }
 
-    /// Whether the job's rolled-up documents and its definition in the rollup index go too, so that the id can be used again.
-    /// Default: `false`, as in Elasticsearch, which has no such option.
+    /// Whether the job's rolled-up documents and its definition in the rollup index go too, so that the id can be used again. What a job
+    /// that was deleted without them has left goes too, if there is no job of the id any more. Default: `false`, as in Elasticsearch, which has no such option.
     pub fn delete_data(mut self, delete_data: bool) -> Self {
         self.delete_data = delete_data;
         self
@@ -138,6 +138,7 @@ impl RollupJobManager {
         let id = || job_id.to_owned();
         let job = match self.find(job_id) {
             Ok(job) => job,
+            Err(Missing::NotFound) if options.delete_data => return self.delete_leftovers(job_id),
             Err(Missing::NotFound) => return Err(DeleteError::NotFound { job_id: id() }),
             Err(Missing::Unreadable(_)) => return self.delete_unreadable(job_id),
         };
@@ -169,7 +170,7 @@ impl RollupJobManager {
         })?;
         let removed = self.fence(&job, options.delete_data).and_then(|()| {
             if options.delete_data {
-                return self.remove_data(&job);
+                return self.remove_documents(&job);
             }
             self.tidy_up_if_empty(&job);
             Ok(())
@@ -206,7 +207,7 @@ impl RollupJobManager {
         Ok(())
     }
 
-    fn remove_data(&self, job: &Job) -> Result<(), DeleteError> {
+    fn remove_documents(&self, job: &Job) -> Result<(), DeleteError> {
         let removed = self.indexer.engine_call(|engine| engine.remove(&job.context));
         removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }

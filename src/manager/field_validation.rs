@@ -1,8 +1,9 @@
 //! Are the configured fields there, and of a type that can be grouped by and measured? Elasticsearch's rules and messages,
 //! and what it finds out too late.
 
+use super::hints;
 use crate::engine::{FieldCapabilities, FieldCapability, FieldType};
-use crate::job::{ConfigProblem, MetricField, RollupJobConfig, TermsType};
+use crate::job::{ConfigProblem, ConfigProblemKind, MetricField, RollupJobConfig, TermsType};
 
 /// The fields that a job needs to know about.
 pub(super) fn fields_of(config: &RollupJobConfig) -> Vec<&str> {
@@ -23,11 +24,18 @@ pub(super) fn validate(
     let mut problems = Vec::new();
     if capabilities.indices.iter().any(|index| index == config.rollup_index()) {
         let message = "Index pattern would match rollup index name which is not allowed";
-        problems.push(ConfigProblem::new("index_pattern", message));
+        problems.push(ConfigProblem::new(ConfigProblemKind::Pattern, "index_pattern", message));
     }
     if capabilities.fields.is_empty() {
         let message = "Could not find any fields in the index/index-pattern that were configured in job";
-        problems.push(ConfigProblem::new("index_pattern", message));
+        let is_empty = capabilities.indices.is_empty();
+        let hint = if is_empty {
+            format!("the pattern [{}] matches no index", config.index_pattern())
+        } else {
+            hints::unknown_fields(config, capabilities)
+        };
+        let kind = if is_empty { ConfigProblemKind::Pattern } else { ConfigProblemKind::UnknownField };
+        problems.push(ConfigProblem::new(kind, "index_pattern", message).hint_at(Some(hint)));
         return Err(problems);
     }
     let mut check = Check { capabilities, problems };
@@ -51,8 +59,14 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn problem(&mut self, member: &str, message: String) {
-        self.problems.push(ConfigProblem::new(member, message));
+    fn problem(&mut self, kind: ConfigProblemKind, member: &str, message: String) {
+        self.problems.push(ConfigProblem::new(kind, member, message));
+    }
+
+    fn hint(&mut self, hint: Option<String>) {
+        if let Some(last) = self.problems.pop() {
+            self.problems.push(last.hint_at(hint));
+        }
     }
 
     /// What the field is, or a problem that says that it is not there.
@@ -60,18 +74,22 @@ impl<'a> Check<'a> {
         let found = self.capabilities.fields.get(field).filter(|found| !found.is_empty());
         if found.is_none() {
             self.problem(
+                ConfigProblemKind::UnknownField,
                 member,
                 format!(
                     "Could not find {wanted} with name [{field}] in any of the indices matching the index pattern."
                 ),
             );
+            self.hint(hints::alike(field, self.capabilities));
         }
         found.map(Vec::as_slice)
     }
 
     fn aggregatable(&mut self, member: &str, field: &str, found: &[FieldCapability]) {
         if found.iter().any(|capability| !capability.aggregatable) {
-            self.problem(member, format!("The field [{field}] must be aggregatable across all indices, but is not."));
+            let message = format!("The field [{field}] must be aggregatable across all indices, but is not.");
+            self.problem(ConfigProblemKind::NotAggregatable, member, message);
+            self.hint(self.capabilities.remedies.get(field).cloned());
         }
     }
 
@@ -83,6 +101,7 @@ impl<'a> Check<'a> {
             .any(|capability| capability.field_type != found[0].field_type || !capability.field_type.is_date())
         {
             return self.problem(
+                ConfigProblemKind::FieldType,
                 member,
                 format!(
                     "The field referenced by a date_histo group must be one of type [date,date_nanos] across all indices in \
@@ -94,7 +113,7 @@ impl<'a> Check<'a> {
         self.aggregatable(member, field, found);
         let Some(interval) = config.rounding().fixed_millis() else { return };
         for coarse in found.iter().filter(|capability| interval % capability.resolution_millis.max(1) != 0) {
-            self.problem(
+            self.problem(ConfigProblemKind::Precision,
                 member,
                 format!(
                     "The field [{field}] keeps dates to {} ms in [{}], which the interval [{}] is no multiple of: index it \
@@ -113,6 +132,7 @@ impl<'a> Check<'a> {
         if !found.iter().all(|capability| capability.field_type.is_numeric()) {
             let types = types(found);
             return self.problem(
+                ConfigProblemKind::FieldType,
                 member,
                 format!("The field referenced by a histo group must be a [numeric] type, but found [{types}] for field [{field}]"),
             );
@@ -127,6 +147,7 @@ impl<'a> Check<'a> {
         let Some(kinds) = kinds else {
             let types = types(found);
             self.problem(
+                ConfigProblemKind::FieldType,
                 member,
                 format!(
                     "The field referenced by a terms group must be a [numeric] or [keyword/text] type, but found [{types}] \
@@ -141,6 +162,7 @@ impl<'a> Check<'a> {
                 .map(|capability| format!("[{}] in [{}]", capability.field_type, capability.indices.join(", ")));
             let places = places.by_ref().collect::<Vec<_>>().join(" and ");
             self.problem(
+                ConfigProblemKind::FieldType,
                 member,
                 format!("The field [{field}] referenced by a terms group must be of one kind in all indices, but is {places}"),
             );
@@ -156,6 +178,7 @@ impl<'a> Check<'a> {
         if !found.iter().all(|capability| capability.field_type.is_numeric() || capability.field_type.is_date()) {
             let types = types(found);
             return self.problem(
+                ConfigProblemKind::FieldType,
                 member,
                 format!(
                     "The field referenced by a metric group must be a [numeric] or [date,date_nanos] type, but found [{types}] \
@@ -168,6 +191,7 @@ impl<'a> Check<'a> {
             && !unsupported.is_empty()
         {
             return self.problem(
+                ConfigProblemKind::FieldType,
                 member,
                 format!(
                     "Only the metrics [max, min, value_count] are supported for [{}] types, but unsupported metrics [{}] \

@@ -45,6 +45,7 @@ impl Broken {
             position: None,
             stats: JobStats::default(),
             next_run: None,
+            never_fires: false,
             last_errors: Vec::new(),
             notice: None,
             reduced_page_size: None,

@@ -4,8 +4,12 @@ use super::calls::Call;
 use super::field_validation::{fields_of, validate};
 use super::{Entry, RollupJobManager};
 use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
+use crate::foreign::texts_of;
 use crate::indexer::new_record;
-use crate::job::{Checkpoint, ConfigError, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
+use crate::job::{
+    Checkpoint, ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, RollupJobConfig, RunAs, StoredState,
+    TermsType,
+};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::{Arc, Ordering};
 
@@ -42,8 +46,8 @@ pub enum PutError {
         /// The job.
         job_id: String,
     },
-    /// The rollup index holds data, or another definition, of an earlier job of this id (409 in Elasticsearch). Delete that
-    /// job's data ([`DeleteOptions::delete_data`](crate::DeleteOptions::delete_data)), or choose another id or rollup index.
+    /// The rollup index holds data, or another definition, of an earlier job of this id (409 in Elasticsearch). Remove that
+    /// job's data ([`RollupJobManager::remove_data`]), or choose another id or rollup index.
     #[error("cannot create rollup job [{job_id}] because it was previously created")]
     PreviouslyCreated {
         /// The job.
@@ -130,6 +134,7 @@ impl RollupJobManager {
         let terms_types = put.check()?;
         let record = put.store(terms_types, Checkpoint::default())?;
         let job = self.indexer.job(&record);
+        job.note_if_it_never_fires();
         reservation.fill(Entry::Job(job));
         Ok(())
     }
@@ -184,6 +189,7 @@ impl<'a> Put<'a> {
     fn engine<T>(&self, call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>) -> Result<T, PutError> {
         self.manager.indexer.engine_call(call).map_err(|source| match source.kind() {
             EngineErrorKind::AlreadyExists => PutError::PreviouslyCreated { job_id: self.job_id(), source },
+            _ if source.is_invalid_name() => PutError::Invalid(invalid_name(&self.config, &source)),
             _ => PutError::Engine { job_id: self.job_id(), source },
         })
     }
@@ -234,6 +240,12 @@ impl<'a> Put<'a> {
         let removed = self.manager.indexer.store_call(|store| store.remove(self.config.id()));
         removed.map_err(|source| self.store_error(source))
     }
+}
+
+/// The engine knows which of the two names it cannot keep, and says so.
+fn invalid_name(config: &RollupJobConfig, error: &EngineError) -> ConfigError {
+    let problem = ConfigProblem::new(ConfigProblemKind::Name, "rollup_index", texts_of(error).join(": "));
+    ConfigError::new(config.id(), vec![problem])
 }
 
 /// What the engine does for a job that is put, or goes on from elsewhere.

@@ -67,7 +67,8 @@ impl RollupJobManager {
     /// The start is durable when the call returns, and nobody else's start that fails undoes it. Nothing runs until the schedule, or [`trigger`](Self::trigger), says so.
     ///
     /// # Errors
-    /// [`StartError`]; the state is as it was, or as the variant says.
+    /// [`StartError`]; the state is as it was, or as the variant says. That the schedule has no time to come is no error: the job's health
+    /// and notice say so.
     ///
     /// # Examples
     /// ```
@@ -104,6 +105,7 @@ impl RollupJobManager {
             Ok(()) => {
                 job.lifecycle.start_saved(start);
                 job.arm();
+                job.note_if_it_never_fires();
                 job.deliver_later();
                 Ok(())
             }

@@ -43,10 +43,16 @@ impl Action {
     #[must_use]
     pub const fn granted_by(self) -> &'static [Privilege] {
         match self {
-            Self::Get | Self::Describe => {
-                &[Privilege::MonitorRollup, Privilege::ManageRollup, Privilege::Monitor, Privilege::Manage]
+            Self::Get | Self::Describe => &[
+                Privilege::MonitorRollup,
+                Privilege::ManageRollup,
+                Privilege::Monitor,
+                Privilege::Manage,
+                Privilege::All,
+            ],
+            Self::Put | Self::Start | Self::Stop | Self::Trigger | Self::Delete => {
+                &[Privilege::ManageRollup, Privilege::Manage, Privilege::All]
             }
-            _ => &[Privilege::ManageRollup, Privilege::Manage],
         }
     }
 }
@@ -59,7 +65,10 @@ impl fmt::Display for Action {
 
 /// A cluster privilege of Elasticsearch that has to do with rollup jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Privilege {
+    /// Everything, security too.
+    All,
     /// Everything about the cluster.
     Manage,
     /// Everything about rollup jobs.
@@ -72,12 +81,13 @@ pub enum Privilege {
 
 impl Privilege {
     /// All privileges.
-    pub const ALL: [Self; 4] = [Self::Manage, Self::ManageRollup, Self::Monitor, Self::MonitorRollup];
+    pub const ALL: [Self; 5] = [Self::All, Self::Manage, Self::ManageRollup, Self::Monitor, Self::MonitorRollup];
 
     /// Elasticsearch's name, such as `manage_rollup`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::All => "all",
             Self::Manage => "manage",
             Self::ManageRollup => "manage_rollup",
             Self::Monitor => "monitor",

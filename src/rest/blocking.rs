@@ -1,13 +1,13 @@
 //! The gate before calls that can block: a few at once, on threads that the runtime keeps for that.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use super::failure::{Cause, Failure};
+use crate::foreign::guarded;
 
 /// How long a runner waits for one more call. The runtime's own end may have to wait for that.
 const LINGER: Duration = Duration::from_millis(100);
@@ -52,9 +52,17 @@ impl Gate {
                 drop(answer.send(call()));
             }
         }));
-        answered
-            .await
-            .map_err(|_| Failure::internal(Cause::new("exception", "the call panicked, or the host is going down")))
+        settled(answered).await
+    }
+
+    /// The same of a call that is made even if nobody waits for its answer any more.
+    pub(super) async fn insist<T: Send + 'static>(
+        &self,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (answer, answered) = oneshot::channel();
+        self.queue_up(Box::new(move || drop(answer.send(call()))));
+        settled(answered).await
     }
 
     fn queue_up(&self, call: Box<dyn FnOnce() + Send>) {
@@ -71,6 +79,11 @@ impl Gate {
     }
 }
 
+async fn settled<T>(answered: oneshot::Receiver<T>) -> Result<T, Failure> {
+    let gone = || Failure::internal(Cause::new("exception", "the call panicked, or the host is going down"));
+    answered.await.map_err(|_| gone())
+}
+
 /// One of the places, from the moment it is taken: a runtime that goes down drops a runner that has not begun.
 struct Runner {
     shared: Arc<Shared>,
@@ -81,7 +94,7 @@ impl Runner {
     fn run(mut self) {
         while let Some(call) = self.next() {
             // Its request is told by the answer that never comes.
-            let _ = catch_unwind(AssertUnwindSafe(call));
+            let _ = guarded(call);
         }
     }
 

@@ -1,7 +1,12 @@
 //! Which forms a body may have, and the headers that official clients look at.
 
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use std::io::Read;
+
+use axum::body::Bytes;
+use axum::http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, WARNING};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use flate2::read::MultiGzDecoder;
 
 use super::failure::{Cause, Failure};
 
@@ -65,4 +70,51 @@ pub(super) fn answer(request: &HeaderMap) -> HeaderMap {
         headers.insert(OPAQUE_ID, id.clone());
     }
     headers
+}
+
+/// What is answered is JSON, whoever asks for something else by a parameter.
+pub(super) fn check_format(format: Option<&str>) -> Result<(), Failure> {
+    match format {
+        None | Some("" | "json") => Ok(()),
+        Some(other) => Err(Failure::short(
+            StatusCode::NOT_ACCEPTABLE,
+            format!("format [{other}] is not supported: it has to be [json]"),
+        )),
+    }
+}
+
+/// A body as it was before it was packed, which may have at most `limit` bytes.
+pub(super) fn unpack(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Failure> {
+    match text(headers, CONTENT_ENCODING).map(str::trim) {
+        None | Some("" | "identity") => Ok(body),
+        _ if body.is_empty() => Ok(body),
+        Some(encoding) if encoding.eq_ignore_ascii_case("gzip") => {
+            let mut unpacked = Vec::new();
+            let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+            let read = MultiGzDecoder::new(&*body).take(most).read_to_end(&mut unpacked);
+            read.map_err(|error| {
+                let reason = format!("the body is not what [gzip] packs: {error}");
+                Failure::new(StatusCode::BAD_REQUEST, Cause::new("parse_exception", reason))
+            })?;
+            if unpacked.len() > limit { Err(too_long(limit)) } else { Ok(unpacked.into()) }
+        }
+        Some(other) => {
+            let text =
+                format!("Content-Encoding header [{other}] is not supported: send the body as it is, or by [gzip]");
+            Err(Failure::short(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+        }
+    }
+}
+
+/// A body is longer than the host allows.
+pub(super) fn too_long(limit: usize) -> Failure {
+    let reason = format!("could not read the body, which may have at most [{limit}] bytes");
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Cause::new("content_too_long_exception", reason))
+}
+
+/// A header as Elasticsearch sends it with an answer that went well, where its caller should know something.
+pub(super) fn warning(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    let text = format!(r#"299 rollup-jobs-{} "{text}""#, env!("CARGO_PKG_VERSION"));
+    HeaderValue::from_str(&text).ok().map(|value| (WARNING, value))
 }

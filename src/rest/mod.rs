@@ -46,15 +46,16 @@ mod route;
 mod start;
 mod stop;
 mod trigger;
+mod zones;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{OriginalUri, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::header::{ALLOW, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::{Map, Value, json};
@@ -72,6 +73,9 @@ use crate::{JobStatus, RollupJobManager};
 
 /// How many calls reach engine and store at once.
 const CALLS_AT_ONCE: usize = 8;
+
+/// How many stops reach the store at once: they are never behind a put or a delete that hangs in an engine.
+const STOPS_AT_ONCE: usize = 8;
 
 /// How many lists of all jobs are written at once.
 const LISTS_AT_ONCE: usize = 2;
@@ -123,6 +127,7 @@ pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, 
         manager,
         authorizer: Box::new(authorizer),
         calls: Gate::new(CALLS_AT_ONCE),
+        stops: Gate::new(STOPS_AT_ONCE),
         lists: Gate::new(LISTS_AT_ONCE),
         options,
     };
@@ -138,6 +143,7 @@ struct Face {
     manager: Arc<RollupJobManager>,
     authorizer: Box<dyn Authorizer>,
     calls: Gate,
+    stops: Gate,
     /// A list of many jobs keeps a thread busy, though it waits for nothing; and it is wanted most when calls hang.
     lists: Gate,
     options: RouterOptions,
@@ -148,8 +154,16 @@ async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
     let parameters = Parameters::parse(request.uri.query().unwrap_or_default());
     let pretty = parameters.as_ref().is_ok_and(|parameters| parameters.switch("pretty").unwrap_or(false));
     let mut headers = media::answer(&request.headers);
+    if request.method == Method::OPTIONS
+        && let Some(allowed) = Route::allowed(request.uri.path(), face.options.openapi)
+    {
+        return ([(ALLOW, allowed)], "").into_response();
+    }
     let (status, answer) = match face.answer(&request, body, parameters).await {
-        Ok(answer) => (StatusCode::OK, answer),
+        Ok(Answer { body, warnings }) => {
+            headers.extend(warnings.iter().filter_map(|text| media::warning(text)));
+            (StatusCode::OK, body)
+        }
         Err(Failure { status, body, header }) => {
             headers.extend(header.map(|header| *header));
             (status, *body)
@@ -160,6 +174,14 @@ async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
 }
 
 impl Face {
+    /// What to say of a job whose schedule has no time to come.
+    fn never_fires(&self, job_id: &str) -> Option<String> {
+        self.manager.get(job_id).filter(JobStatus::never_fires).map(|status| {
+            let cron = status.config().map_or("", |config| config.schedule().as_str()).to_owned();
+            format!("The schedule [{cron}] of rollup job [{job_id}] has no time to come: only a trigger runs it.")
+        })
+    }
+
     /// A call of the manager that reaches engine or store.
     async fn call<T: Send + 'static>(
         &self,
@@ -167,6 +189,15 @@ impl Face {
     ) -> Result<T, Failure> {
         let manager = Arc::clone(&self.manager);
         self.calls.call(move || call(&manager)).await
+    }
+
+    /// A stop that reaches the store: it is made even if its caller has given up.
+    async fn stop<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&RollupJobManager) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let manager = Arc::clone(&self.manager);
+        self.stops.insist(move || call(&manager)).await
     }
 
     /// All jobs, in the form that `write` gives them.
@@ -180,13 +211,14 @@ impl Face {
         request: &Parts,
         body: Body,
         parameters: Result<Parameters, Failure>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Answer, Failure> {
         let original = request.extensions.get::<OriginalUri>().map_or(&request.uri, |uri| &uri.0);
         let shown = original.path_and_query().map_or(original.path(), |whole| whole.as_str());
         let Route { action, id } = Route::find(&request.method, request.uri.path(), shown, self.options.openapi)?;
         let caller = self.authorizer.authorize(request, action).map_err(|refusal| refused(refusal, action, shown))?;
         media::check_accept(&request.headers)?;
         let parameters = parameters?;
+        media::check_format(parameters.text("format"))?;
         for switch in ["pretty", "human", "error_trace"] {
             parameters.switch(switch)?;
         }
@@ -204,14 +236,14 @@ impl Face {
         let answer = match action {
             Action::Put => put::serve(self, &id, caller.run_as, &body).await,
             Action::Start => start::serve(self, &id).await,
-            Action::Stop => stop::serve(self, &id, &parameters).await,
-            Action::Trigger => trigger::serve(self, &id),
-            Action::Delete => delete::serve(self, &id, &parameters).await,
-            Action::Get => get::serve(self, &id).await,
-            Action::Describe => openapi::serve(original.path()),
+            Action::Stop => stop::serve(self, &id, &parameters).await.map(Answer::from),
+            Action::Trigger => trigger::serve(self, &id).map(Answer::from),
+            Action::Delete => delete::serve(self, &id, &parameters).await.map(Answer::from),
+            Action::Get => get::serve(self, &id).await.map(Answer::from),
+            Action::Describe => openapi::serve(original.path()).map(Answer::from),
         }?;
         Ok(match parameters.text("filter_path") {
-            Some(filter) => filter_path::apply(filter, answer),
+            Some(filter) => Answer { body: filter_path::apply(filter, answer.body), ..answer },
             None => answer,
         })
     }
@@ -225,7 +257,19 @@ impl Face {
         if !read.is_empty() {
             media::check_content_type(&request.headers)?;
         }
-        Ok(read)
+        media::unpack(&request.headers, read, limit)
+    }
+}
+
+/// What goes well, and what the caller should know all the same.
+struct Answer {
+    body: Value,
+    warnings: Vec<String>,
+}
+
+impl From<Value> for Answer {
+    fn from(body: Value) -> Self {
+        Self { body, warnings: Vec::new() }
     }
 }
 

@@ -5,7 +5,7 @@ use super::percent::{self, Plus};
 use crate::TimeValue;
 
 /// Taken on every route: any official client may send them.
-const EVERYWHERE: [&str; 4] = ["pretty", "human", "error_trace", "filter_path"];
+const EVERYWHERE: [&str; 5] = ["pretty", "human", "error_trace", "filter_path", "format"];
 
 /// A request's query, decoded. Of a parameter that is given twice the last one counts.
 pub(super) struct Parameters {
@@ -70,6 +70,7 @@ impl Parameters {
 fn suggestion(name: &str, known: &[&str]) -> String {
     let mut alike: Vec<_> = known
         .iter()
+        .chain(&EVERYWHERE)
         .map(|candidate| (strsim::normalized_levenshtein(name, candidate), *candidate))
         .filter(|(likeness, _)| *likeness > 0.5)
         .collect();

@@ -5,13 +5,14 @@ use std::error::Error;
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::Face;
 use super::failure::{Cause, Failure};
 use super::place;
+use super::zones::modern_name;
+use super::{Answer, Face};
 use crate::engine::EngineErrorKind;
-use crate::{ConfigError, ConfigProblem, PutError, PutOptions, RollupJobConfig, RunAs};
+use crate::{ConfigError, ConfigProblem, ConfigProblemKind, PutError, PutOptions, RollupJobConfig, RunAs};
 
-pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body: &[u8]) -> Result<Value, Failure> {
+pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body: &[u8]) -> Result<Answer, Failure> {
     if body.is_empty() {
         let cause = Cause::new("parse_exception", "request body is required");
         return Err(Failure::new(StatusCode::BAD_REQUEST, cause));
@@ -24,7 +25,8 @@ pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body
     let put = config.clone();
     let outcome = face.call(move |manager| manager.put_with(put, options)).await?;
     outcome.map_err(|error| failure(face, &error, &config))?;
-    Ok(json!({ "acknowledged": true }))
+    let warnings = deprecated_zone(&config).into_iter().chain(face.never_fires(config.id())).collect();
+    Ok(Answer { body: json!({ "acknowledged": true }), warnings })
 }
 
 /// A configuration that cannot be right, wrapped as Elasticsearch's parsers wrap it. All problems are beside it, in the open.
@@ -44,6 +46,15 @@ fn invalid(error: &ConfigError, json: &str) -> Failure {
     });
     let more = Map::from_iter([("problems".to_owned(), problems.collect())]);
     Failure::with_more(StatusCode::BAD_REQUEST, wrapped(first, json), more)
+}
+
+/// In Elasticsearch's words.
+fn deprecated_zone(config: &RollupJobConfig) -> Option<String> {
+    let (id, old) = (config.id(), config.groups().date_histogram().time_zone_id());
+    let new = modern_name(old)?;
+    Some(format!(
+        "Creating Rollup job [{id}] with timezone [{old}], but [{old}] has been deprecated by the IANA.  Use [{new}] instead."
+    ))
 }
 
 const JOB: &str = "xpack/rollup/jobconfig";
@@ -68,7 +79,7 @@ fn wrapped(problem: &ConfigProblem, json: &str) -> Cause {
         Cause::parse(format!("[{line}:{column}] [{}] {text}", layers.last().unwrap_or(&JOB)))
     } else {
         let real = illegal(problem);
-        if message.starts_with("Required [") {
+        if problem.kind() == ConfigProblemKind::Required {
             // It is the parser of the object around it that misses it.
             layers.truncate(1);
             real
@@ -124,6 +135,10 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
             Failure::new(StatusCode::NOT_FOUND, Cause::new("index_not_found_exception", reason))
         }
         PutError::Engine { source, .. } => {
+            if source.is_not_rollup() {
+                let reason = source.source().map_or_else(|| source.to_string(), ToString::to_string);
+                return Failure::internal(Cause::new("runtime_exception", reason));
+            }
             let reason = format!("Could not create index for rollup job [{id}]");
             Failure::internal(Cause::new("runtime_exception", reason).caused_by(Cause::of(source)))
         }

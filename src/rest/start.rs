@@ -1,15 +1,15 @@
 //! `POST _rollup/job/{id}/_start`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::Face;
 use super::failure::{Cause, Failure, upper_case};
+use super::{Answer, Face};
 use crate::{JobState, StartError};
 
-pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Value, Failure> {
+pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Answer, Failure> {
     let id = job_id.to_owned();
     face.call(move |manager| manager.start(&id)).await?.map_err(|error| failure(&error, job_id))?;
-    Ok(json!({ "started": true }))
+    Ok(Answer { body: json!({ "started": true }), warnings: face.never_fires(job_id).into_iter().collect() })
 }
 
 fn failure(error: &StartError, job_id: &str) -> Failure {

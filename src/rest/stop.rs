@@ -13,6 +13,9 @@ use crate::{JobSelector, JobState, StopError, StopManyError, StopOptions, Stoppe
 
 pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "allow_no_match"];
 
+/// However short a caller's time is, a stop may take so long to be saved before it is answered with a timeout.
+const LEAST_FOR_REQUEST: Duration = Duration::from_secs(1);
+
 /// As long as a caller waits who does not say how long.
 const DEFAULT_TIMEOUT: TimeValue = TimeValue::new(30, TimeUnit::Seconds);
 
@@ -29,6 +32,11 @@ impl Patience {
         Ok(Self { timeout: parameters.time("timeout", DEFAULT_TIMEOUT)?, since: Instant::now() })
     }
 
+    /// How long the request itself may take: to save it takes a moment, whoever is in a hurry.
+    fn for_request(&self) -> Duration {
+        self.left().max(LEAST_FOR_REQUEST)
+    }
+
     /// A negative time looks once, like none at all.
     pub(super) fn left(&self) -> Duration {
         self.timeout.to_duration().unwrap_or_default().saturating_sub(self.since.elapsed())
@@ -40,7 +48,7 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
     let patience = Patience::new(parameters)?;
     if let Some(allow_no_match) = parameters.boolean("allow_no_match")? {
         let selector = JobSelector::from(job_id).allow_no_match(allow_no_match);
-        return many(face, selector, wait, patience).await;
+        return many(face, job_id, selector, wait, patience).await;
     }
     let stopped = request(face, job_id, patience).await?;
     Ok(json!({ "stopped": true, "state": settle(&stopped, wait, patience).await? }))
@@ -57,8 +65,20 @@ async fn settle(stopped: &Stopped, wait: bool, patience: Patience) -> Result<&'s
 
 /// All are asked before any is waited for, and one that fails keeps no other from being stopped. The status is then that of the
 /// first failure.
-async fn many(face: &Face, selector: JobSelector, wait: bool, patience: Patience) -> Result<Value, Failure> {
-    let report = face.call(move |manager| manager.stop_many(selector, StopOptions::new())).await?;
+async fn many(
+    face: &Face,
+    named: &str,
+    selector: JobSelector,
+    wait: bool,
+    patience: Patience,
+) -> Result<Value, Failure> {
+    let request = face.stop(move |manager| manager.stop_many(selector, StopOptions::new()));
+    let report = tokio::time::timeout(patience.for_request(), request).await;
+    let report = report.map_err(|_| {
+        let timeout = patience.timeout;
+        let reason = format!("Timed out after [{timeout}] while waiting for rollup jobs [{named}] to stop.");
+        Failure::internal(Cause::new("timeout_exception", reason))
+    })??;
     let report = report.map_err(|error| match error {
         StopManyError::NoMatch { .. } => Failure::not_found(error.to_string()),
         StopManyError::EmptySelector => Failure::bad_request(error.to_string()),
@@ -97,10 +117,23 @@ async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stoppe
         Some(answer) => answer,
         None => {
             let id = job_id.to_owned();
-            face.call(move |manager| manager.stop(&id, StopOptions::new())).await?
+            let request = face.stop(move |manager| manager.stop(&id, StopOptions::new()));
+            match tokio::time::timeout(patience.for_request(), request).await {
+                Ok(answer) => answer?,
+                Err(_) => return Err(not_in_time(face, job_id, patience)),
+            }
         }
     };
     answer.map_err(|error| failure(&error, job_id, patience.timeout))
+}
+
+/// The stop is on its way to the store, and stays so.
+fn not_in_time(face: &Face, job_id: &str, patience: Patience) -> Failure {
+    let state = face.manager.get(job_id).map_or(JobState::Stopped, |status| status.state());
+    let (timeout, state) = (patience.timeout, upper_case(state));
+    let reason =
+        format!("Timed out after [{timeout}] while waiting for rollup job [{job_id}] to stop. State was [{state}]");
+    Failure::internal(Cause::new("timeout_exception", reason))
 }
 
 async fn wait_for(stopped: &Stopped, patience: Patience) -> Result<(), Failure> {

@@ -117,6 +117,10 @@ impl Engine for CountingEngine {
         self.engine.merge(job, stop)
     }
 
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        self.engine.rollup_indices_of(job_id)
+    }
+
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         self.engine.remove(job)
     }

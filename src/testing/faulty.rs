@@ -136,6 +136,11 @@ impl Engine for FaultyEngine {
         self.engine.merge(job, stop)
     }
 
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        self.plan.check()?;
+        self.engine.rollup_indices_of(job_id)
+    }
+
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         self.plan.check()?;
         self.engine.remove(job)

@@ -230,6 +230,11 @@ impl Engine for ElasticsearchEngine {
         })
     }
 
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        let found = self.shared.rollups.indices_of(job_id);
+        found.map_err(|failure| failed("rollup indices", failure))
+    }
+
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         self.shared.rollups.remove(job)
     }

@@ -15,6 +15,9 @@ use crate::sync::{Arc, Monitor, Mutex};
 /// The member of `_meta` that is ours: by job, the UUID of the index that was prepared for it.
 const OURS: &str = "rollup-jobs";
 
+/// The longest name of an index or an alias, in bytes.
+const LONGEST_NAME: usize = 255;
+
 /// Documents that are deleted at once.
 const DELETED_AT_ONCE: usize = 10_000;
 
@@ -75,6 +78,15 @@ impl RollupIndices {
         self.visit(job, Duration::MAX).remove()
     }
 
+    /// The indices whose `_meta` knows a job of this id.
+    pub(super) fn indices_of(&self, job_id: &str) -> Result<Vec<String>, Failure> {
+        let request = Request::get(["_mapping"]).query("filter_path", "*.mappings._meta._rollup").timeout(self.timeout);
+        let answer = self.cluster.ask(request, &StopSignal::never())?.json()?;
+        let knows = |index: &Value| index["mappings"]["_meta"]["_rollup"][job_id].is_object();
+        let indices = answer.as_object().into_iter().flatten().filter(|(_, index)| knows(index));
+        Ok(indices.map(|(name, _)| name.clone()).collect())
+    }
+
     fn visit<'a>(&'a self, job: &'a JobContext, time: Duration) -> Visit<'a> {
         let clock = SystemClock::new();
         Visit { rollups: self, job, deadline: Deadline::after(&clock, time), clock }
@@ -92,22 +104,51 @@ struct Visit<'a> {
 impl Visit<'_> {
     fn prepare(&self, goes_on: bool) -> Result<(), EngineError> {
         let in_index = |failure| of_index(self.job, failure);
+        let alias = alias(self.job);
+        if alias.len() > LONGEST_NAME {
+            let index = self.job.config().rollup_index();
+            let most = LONGEST_NAME + index.len() - alias.len();
+            let text = format!(
+                "[{index}] is too long for the name of a rollup index, which may have {most} bytes in a cluster"
+            );
+            return Err(EngineError::invalid_name(text));
+        }
         let _alone = self.alone()?;
         self.rollups.cluster.product(&StopSignal::never()).map_err(in_index)?;
         let (found, is_new) = match self.find().map_err(in_index)? {
             Some(found) => (found, false),
             None => (self.create().map_err(in_index)?, true),
         };
+        let prepared = self.prepare_found(&found, is_new, goes_on);
+        if prepared.is_err() && is_new {
+            self.undo_creation(&found);
+        }
+        prepared
+    }
+
+    /// The index was created for this job alone. Should that fail too it is left empty.
+    fn undo_creation(&self, found: &Found) {
+        let Ok(Some(now)) = self.find() else { return };
+        let is_ours_alone = now.uuid == found.uuid
+            && now.entries(self.job).is_ok_and(|entries| entries.keys().all(|id| id == self.job.id()));
+        if is_ours_alone && matches!(self.has_documents(), Ok(false)) {
+            let _ = self.ask(Request::delete([self.job.config().rollup_index()]));
+        }
+    }
+
+    fn prepare_found(&self, found: &Found, is_new: bool, goes_on: bool) -> Result<(), EngineError> {
+        let in_index = |failure| of_index(self.job, failure);
         found.entry(self.job)?;
         // Over documents of its own a job is rolled up anew only if a run has found that they are not those that it has written.
-        let was_replaced = self.known(&found) == Some(Standing::Gone);
+        let was_replaced = self.known(found) == Some(Standing::Gone);
         if !is_new && !goes_on && !was_replaced && self.has_documents().map_err(in_index)? {
             let (index, id) = (self.job.config().rollup_index(), self.job.id());
             return Err(EngineError::already_exists(format!("rollup index [{index}] has documents of job [{id}]")));
         }
-        self.write_entry(&found)?;
-        self.ensure_alias(&found)?;
-        self.note(&found, Standing::Prepared);
+        // What says that the index is prepared comes last.
+        self.ensure_alias(found)?;
+        self.write_entry(found)?;
+        self.note(found, Standing::Prepared);
         Ok(())
     }
 
@@ -390,7 +431,7 @@ impl Found {
         let index = job.config().rollup_index();
         let refused = |missing: &str| {
             let text = "Rollup data cannot be added to existing indices that contain non-rollup data";
-            EngineError::rejected(format!(
+            EngineError::not_rollup(format!(
                 "{text} (expected to find {missing} in mapping of rollup index [{index}] but not found)."
             ))
         };

@@ -295,8 +295,10 @@ impl Engine for TantivyEngine {
         let sources = self.shared.resolve(pattern)?;
         let mut capabilities = FieldCapabilities::new(sources.iter().map(|(name, _)| name.clone()).collect());
         for (name, index) in &sources {
+            let schema = index.schema();
+            capabilities.known_fields.extend(schema.fields().map(|(_, entry)| entry.name().to_owned()));
             for field in fields.iter().collect::<BTreeSet<_>>() {
-                schema::add_capability(&mut capabilities, name, &index.schema(), field);
+                schema::add_capability(&mut capabilities, name, &schema, field);
             }
         }
         Ok(capabilities)
@@ -308,7 +310,7 @@ impl Engine for TantivyEngine {
         // Held until the index is there, so that nobody registers the name meanwhile.
         let sources = self.shared.sources.read();
         if sources.contains_key(rollup_index) {
-            return Err(EngineError::rejected(format!(
+            return Err(EngineError::not_rollup(format!(
                 "Rollup data cannot be added to existing indices that contain non-rollup data \
                  (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
             )));
@@ -350,6 +352,11 @@ impl Engine for TantivyEngine {
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
         self.shared.existing(job)?.merge(stop)
+    }
+
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        let found = self.shared.storage.rollup_indices_of(job_id);
+        found.map_err(|error| failed("the folder of rollup indices", error.into()))
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -396,7 +403,11 @@ fn failed(place: &str, error: ::tantivy::TantivyError) -> EngineError {
         TantivyError::ErrorInThread(_) => true,
         _ => false,
     };
+    let is_name = matches!(&error, TantivyError::IoError(io) if io.kind() == std::io::ErrorKind::InvalidFilename);
     let at = At { place: place.to_owned(), source: error };
+    if is_name {
+        return EngineError::invalid_name(at);
+    }
     if transient { EngineError::unavailable(at) } else { EngineError::rejected(at) }
 }
 

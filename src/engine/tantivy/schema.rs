@@ -20,6 +20,10 @@ pub(super) fn add_capability(capabilities: &mut FieldCapabilities, name: &str, s
         other => (field_type(other, entry.is_fast()), 0),
     };
     capabilities.add(field, name, field_type, entry.is_fast(), resolution);
+    if !entry.is_fast() {
+        let remedy = "add FAST to its options in the tantivy schema, and index the documents again";
+        capabilities.remedies.insert(field.to_owned(), remedy.to_owned());
+    }
 }
 
 /// A `date` field counts in seconds unless told otherwise.

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::super::validation::ConfigError;
+use super::super::problem::ConfigError;
 use super::RollupJobConfig;
 
 fn valid() -> Value {

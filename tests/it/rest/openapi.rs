@@ -80,6 +80,7 @@ fn every_described_parameter_is_taken_and_no_other() {
         "pretty",
         "human",
         "error_trace",
+        "format",
         "filter_path",
         "wait_for_completion",
         "timeout",

@@ -24,6 +24,7 @@ const LINES: [(Action, &str); 6] = [
 fn guarded() -> (World, Client) {
     let world = World::new();
     let authorizer = PrivilegeAuthorizer::new(CHALLENGE)
+        .user("all", [Privilege::All])
         .user("manage", [Privilege::Manage])
         .user("manage_rollup", [Privilege::ManageRollup])
         .user("monitor", [Privilege::Monitor])
@@ -47,9 +48,9 @@ fn send(client: &Client, line: &str, user: Option<&str>, body: &str) -> super::A
 fn each_action_is_granted_by_its_privileges_and_by_no_other() {
     let (_world, client) = guarded();
     for (action, line) in LINES {
-        for user in ["manage", "manage_rollup", "monitor", "monitor_rollup", "nothing", "stranger"] {
+        for user in ["all", "manage", "manage_rollup", "monitor", "monitor_rollup", "nothing", "stranger"] {
             let may = match user {
-                "manage" | "manage_rollup" => true,
+                "all" | "manage" | "manage_rollup" => true,
                 "monitor" | "monitor_rollup" => action == Action::Get,
                 _ => false,
             };
@@ -57,9 +58,9 @@ fn each_action_is_granted_by_its_privileges_and_by_no_other() {
             assert_eq!(answer.status.as_u16() != 403, may, "{user} {line}");
             if !may {
                 let granting = if action == Action::Get {
-                    "monitor_rollup,manage_rollup,monitor,manage"
+                    "monitor_rollup,manage_rollup,monitor,manage,all"
                 } else {
-                    "manage_rollup,manage"
+                    "manage_rollup,manage,all"
                 };
                 let reason = format!(
                     "action [{action}] is unauthorized for user [{user}], this action is granted by the cluster privileges \

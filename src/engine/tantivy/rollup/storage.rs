@@ -56,6 +56,15 @@ pub trait RollupStorage: Send + Sync + fmt::Debug {
     /// What the storage says; the call can be repeated.
     fn remove(&self, place: &RollupPlace) -> io::Result<()>;
 
+    /// The rollup indices that have an index of this job. Default: it is not known, and answered with none.
+    ///
+    /// # Errors
+    /// What the storage says.
+    fn rollup_indices_of(&self, job_id: &str) -> io::Result<Vec<String>> {
+        let _ = job_id;
+        Ok(Vec::new())
+    }
+
     /// For messages: where that is.
     fn describe(&self, place: &RollupPlace) -> String;
 }
@@ -128,6 +137,18 @@ impl RollupStorage for Folders {
         gone(parent.map_or(Ok(()), sync_folder))
     }
 
+    fn rollup_indices_of(&self, job_id: &str) -> io::Result<Vec<String>> {
+        let job = folder_name(job_id)?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root)? {
+            let entry = entry?;
+            let is_of_job = entry.path().join(&job).join("meta.json").is_file();
+            found.extend(entry.file_name().to_str().filter(|_| is_of_job).and_then(name_of));
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     fn describe(&self, place: &RollupPlace) -> String {
         self.of(place).map_or_else(|error| error.to_string(), |(_, job)| job.display().to_string())
     }
@@ -178,6 +199,11 @@ impl RollupStorage for Memory {
         Ok(())
     }
 
+    fn rollup_indices_of(&self, job_id: &str) -> io::Result<Vec<String>> {
+        let known = self.0.lock();
+        Ok(known.keys().filter(|place| place.job_id == job_id).map(|place| place.rollup_index.clone()).collect())
+    }
+
     fn describe(&self, _place: &RollupPlace) -> String {
         "in memory".to_owned()
     }
@@ -198,10 +224,28 @@ fn folder_name(name: &str) -> io::Result<String> {
         }
     }
     if folder.len() > LONGEST_NAME {
-        let text = format!("[{name}] is too long for the name of a folder");
+        let text = format!(
+            "[{name}] is too long for the name of a folder, which may have {LONGEST_NAME} bytes: capital letters, and all that is \
+             neither letter nor digit nor one of [_-.], take three each"
+        );
         return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
     }
     Ok(folder)
+}
+
+/// The name that a folder stands for, if it is one of ours.
+fn name_of(folder: &str) -> Option<String> {
+    let mut name = Vec::with_capacity(folder.len());
+    let mut rest = folder.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            name.push(byte);
+            continue;
+        }
+        let digits = [rest.next()?, rest.next()?];
+        name.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+    }
+    String::from_utf8(name).ok().filter(|name| folder_name(name).is_ok_and(|known| known == folder))
 }
 
 #[cfg(test)]
@@ -219,6 +263,7 @@ mod tests {
             ("é", "%C3%A9"),
         ] {
             assert_eq!(folder_name(name).unwrap(), expected);
+            assert_eq!(name_of(expected).as_deref(), Some(name));
         }
         assert!(folder_name(&"x".repeat(256)).is_err());
     }

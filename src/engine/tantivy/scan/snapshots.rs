@@ -54,5 +54,5 @@ fn committed(index: &Index) -> Result<Searcher, TantivyError> {
 }
 
 fn segments(searcher: &Searcher) -> impl Iterator<Item = SegmentId> {
-    searcher.segment_readers().iter().map(|segment| segment.segment_id())
+    searcher.segment_readers().iter().map(tantivy::SegmentReader::segment_id)
 }
