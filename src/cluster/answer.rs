@@ -1,12 +1,19 @@
 use std::io::Read;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::budget::Charge;
 use super::failure::{Cause, Failure};
+
+/// What a value of JSON takes at most when it is parsed, with its name and with what its list keeps in reserve.
+const VALUE: usize = 160;
+/// The longest text that is looked at for what went wrong.
+pub(super) const LONGEST_ERROR: usize = 1 << 20;
 
 /// What came from the cluster, as it came.
 pub(super) struct Received {
@@ -22,7 +29,34 @@ pub(super) struct Received {
 pub(crate) struct Answer {
     bytes: Vec<u8>,
     /// What it takes of the budget until it is dropped.
+    charge: Charge,
+}
+
+/// What an answer was parsed into, and what that takes of the budget until it is dropped.
+pub(crate) struct Parsed<T> {
+    value: T,
     _charge: Charge,
+}
+
+impl<T> Deref for Parsed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> DerefMut for Parsed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T> Parsed<T> {
+    /// What is kept, and is small.
+    pub(crate) fn into_inner(self) -> T {
+        self.value
+    }
 }
 
 impl Received {
@@ -32,10 +66,14 @@ impl Received {
             self.bytes = self.unpacked()?;
         }
         if (200..300).contains(&self.status) {
-            return Ok(Answer { bytes: self.bytes, _charge: self.charge });
+            return Ok(Answer { bytes: self.bytes, charge: self.charge });
         }
         // What is no JSON comes from a proxy, and says nothing that can be relied upon.
-        let body = serde_json::from_slice(&self.bytes).unwrap_or(Value::Null);
+        let body = if self.bytes.len() > LONGEST_ERROR {
+            Value::Null
+        } else {
+            serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
+        };
         Err(Failure::of_answer(self.status, &body).after(self.retry_after))
     }
 
@@ -61,16 +99,30 @@ impl Received {
 }
 
 impl Answer {
-    pub(crate) fn json(&self) -> Result<Value, Failure> {
-        self.read()
+    pub(crate) fn json(self) -> Result<Parsed<Value>, Failure> {
+        self.parse()
     }
 
+    /// Into something that may take many times the memory of its text, which is paid for before it is taken.
+    pub(crate) fn parse<T: DeserializeOwned>(mut self) -> Result<Parsed<T>, Failure> {
+        if !self.charge.grow(VALUE.saturating_mul(values(&self.bytes))) {
+            return Err(no_memory());
+        }
+        Ok(Parsed { value: self.read()?, _charge: self.charge })
+    }
+
+    /// Into something that takes hardly more than the text.
     pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Failure> {
         // A proxy that answers with a page of its own may be gone the next time.
         serde_json::from_slice(&self.bytes).map_err(|error| {
             Failure::new(Cause::Unavailable, format!("the response is not what was expected: {error}"))
         })
     }
+}
+
+/// How many values there are at most in a text of JSON: each but the first comes after one of these.
+fn values(json: &[u8]) -> usize {
+    1 + json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count()
 }
 
 pub(super) fn no_memory() -> Failure {

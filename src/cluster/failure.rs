@@ -120,7 +120,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(cause: Cause, text: impl Into<String>) -> Self {
-        Self { cause, text: text.into(), retry_after: None }
+        Self { cause, text: plain(text.into()), retry_after: None }
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -140,11 +140,15 @@ impl Failure {
         let told = found.iter().filter_map(|(name, reason)| Some((by_type(name, reason)?, (name, reason))));
         let told = told.min_by_key(|(cause, _)| *cause);
         let cause = told.map_or_else(|| by_status(status), |(cause, _)| cause);
-        let deepest = told.map(|(_, said)| said).or_else(|| found.last().map(|(name, reason)| (name, reason)));
-        let text = match (deepest, error) {
-            (Some((name, reason)), _) => format!("{status} {name}: {reason}"),
-            (None, Value::String(text)) => format!("{status} {text}"),
-            (None, _) => format!("{status}, without a reason"),
+        let deepest = found.last().copied();
+        let text = match (told.map(|(_, said)| (*said.0, *said.1)), deepest, error) {
+            // Elasticsearch says what it could not do, and at the end of a chain of causes why.
+            (Some(told), Some(deepest), _) if told != deepest && !deepest.1.is_empty() => {
+                format!("{status} {}: {}; caused by {}: {}", told.0, told.1, deepest.0, deepest.1)
+            }
+            (Some((name, reason)), ..) | (None, Some((name, reason)), _) => format!("{status} {name}: {reason}"),
+            (None, None, Value::String(text)) => format!("{status} {text}"),
+            (None, None, _) => format!("{status}, without a reason"),
         };
         Self::new(cause, text)
     }
@@ -162,6 +166,19 @@ impl Failure {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
+}
+
+/// A text that may come from a server: as long as somebody can read it, on one line, and nothing that a terminal acts on.
+fn plain(text: String) -> String {
+    const LONGEST: usize = 4 << 10;
+    if text.len() <= LONGEST && !text.contains(char::is_control) {
+        return text;
+    }
+    let mut plain: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if plain.len() < text.len() {
+        plain.push_str("...");
+    }
+    plain
 }
 
 /// What became of an item of a bulk.

@@ -95,7 +95,8 @@ impl Cluster {
             return Ok(product);
         }
         let answer = self.ask(request, stop)?;
-        let product = Product::of(&answer.json()?)?;
+        let answer = answer.json()?;
+        let product = Product::of(&answer)?;
         Ok(*self.shared.product.lock().insert(product))
     }
 }

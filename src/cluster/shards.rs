@@ -1,6 +1,8 @@
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::answer::LONGEST_ERROR;
 use super::failure::Failure;
 
 /// What an answer says of the shards that were asked for it.
@@ -11,7 +13,7 @@ pub(crate) struct Shards {
     #[serde(default)]
     failed: u64,
     #[serde(default)]
-    failures: Value,
+    failures: Option<Box<RawValue>>,
 }
 
 /// An answer of which only that matters.
@@ -25,7 +27,9 @@ impl Shards {
     /// Whether none has failed, of those that were asked.
     pub(crate) fn all_answered(&self) -> Result<(), Failure> {
         if self.failed > 0 {
-            return Err(Failure::of_error(503, &json!({ "failed_shards": self.failures })));
+            let failures = self.failures.as_ref().filter(|text| text.get().len() <= LONGEST_ERROR);
+            let failures = failures.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or(Value::Null);
+            return Err(Failure::of_error(503, &json!({ "failed_shards": failures })));
         }
         Ok(())
     }

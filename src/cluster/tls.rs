@@ -19,7 +19,8 @@ pub(super) fn config(options: &ClusterOptions) -> Result<ClientConfig, ClusterOp
     let system = "system's own certificates";
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| unusable(system)(error.into()))?;
-    let is_used = options.nodes.iter().any(|node| node.starts_with("https"));
+    let is_used =
+        options.nodes.iter().any(|node| node.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")));
     let builder = match &options.certificate_authority {
         // A container without certificates may well speak to nodes without TLS.
         None if !is_used => builder.with_root_certificates(RootCertStore::empty()),

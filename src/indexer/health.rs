@@ -101,6 +101,17 @@ impl Job {
     }
 
     /// Says so, if that is how it is.
+    /// Its cron expression has other times in Elasticsearch.
+    pub(crate) fn note_other_times_elsewhere(&self) {
+        let schedule = self.context.config().schedule();
+        if let Some(ignored) = schedule.ignored_by_elasticsearch() {
+            let text = format!(
+                "[{schedule}] runs at other times than in Elasticsearch, which does not heed all of [{ignored}]"
+            );
+            self.lifecycle.note(Notice { at: self.indexer.clock.now(), run: self.lifecycle.view().run, text });
+        }
+    }
+
     pub(crate) fn note_if_it_never_fires(&self) {
         let now = self.indexer.clock.now();
         if self.next_after(now).is_none() {

@@ -189,13 +189,11 @@ fn interval_hint(given: &str) -> Option<String> {
     if given.is_empty() {
         return None;
     }
-    let is_of_calendar = |text: &str| DateInterval::calendar(text).is_ok();
-    Some(if is_of_calendar(given) {
-        format!("units: ms, s, m, h, d; for [{given}] use calendar_interval")
-    } else if given.bytes().all(|byte| byte.is_ascii_digit()) {
+    Some(if given.bytes().all(|byte| byte.is_ascii_digit()) {
         format!("units: ms, s, m, h, d, such as [{given}s]")
     } else {
-        "units: ms, s, m, h, d; for weeks, months, quarters and years use calendar_interval: 1w, 1M, 1q, 1y".to_owned()
+        "units: ms, s, m, h, d; for weeks use calendar_interval [1w], for months [1M], quarters [1q] and years [1y]"
+            .to_owned()
     })
 }
 

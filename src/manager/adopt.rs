@@ -51,6 +51,10 @@ impl RollupJobManager {
     /// (Elasticsearch keeps the documents of a job that is deleted.) What its configuration says of
     /// indices has to be true of this manager's engine.
     ///
+    /// Elasticsearch does not heed all that a cron expression may say
+    /// ([which parts](crate::CronSchedule::ignored_by_elasticsearch)); here it means what it says, and the job's
+    /// [notice](crate::JobStatus::notice) tells that it will run at other times.
+    ///
     /// A rollup index that Elasticsearch has made maps metrics to 32-bit floats, and dates before 1970 wrongly; that
     /// remains so.
     ///
@@ -102,7 +106,10 @@ impl RollupJobManager {
         let position = job.position(&config, &terms_types);
         let position = position.map_err(|reason| AdoptError::Position { job_id: job_id(), reason })?;
         let record = put.store(terms_types, Checkpoint { position, stats: job.stats(), ..Checkpoint::default() })?;
-        reservation.fill(Entry::Job(self.indexer.job(&record)));
+        let job = self.indexer.job(&record);
+        job.note_if_it_never_fires();
+        job.note_other_times_elsewhere();
+        reservation.fill(Entry::Job(job));
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ mod faults;
 #[path = "../it/half_way.rs"]
 mod half_way;
 mod hand_over;
+mod hostile_server;
 mod meddling;
 mod moving;
 mod proxy;

@@ -135,6 +135,26 @@ fn a_job_of_elasticsearch_comes_with_position_and_statistics() {
 }
 
 #[test]
+fn a_schedule_with_other_times_in_elasticsearch_is_told() {
+    for (cron, told) in [
+        ("0 0 12 ? * MON-FRI", None),
+        (
+            "0 0 12 ? * MON-FRI/2",
+            Some(
+                "[0 0 12 ? * MON-FRI/2] runs at other times than in Elasticsearch, which does not heed all of [MON-FRI/2]",
+            ),
+        ),
+    ] {
+        let world = with_load();
+        let mut job = captured();
+        job["config"]["cron"] = json!(cron);
+        world.manager.adopt(&ForeignJob::from_json(&job.to_string()).unwrap()).unwrap();
+        let status = world.status("sensor");
+        assert_eq!(status.notice().map(rollup_jobs::Notice::text), told);
+    }
+}
+
+#[test]
 fn what_cannot_go_on_exactly_is_refused_with_the_reason() {
     type Change = fn(&mut Value);
     let table: &[(Change, &str)] = &[

@@ -5,10 +5,12 @@
 
 mod adopt;
 mod architecture;
+mod bad_configurations;
 mod begun_anew;
 mod clock_jumps;
 mod completion;
 mod conformance;
+mod cron;
 mod delete;
 mod disk;
 mod errors;
@@ -27,6 +29,7 @@ mod power_cut;
 mod put;
 mod random_sequences;
 mod refused_saves;
+mod remove_data;
 mod rest;
 mod restart_table;
 mod runs;

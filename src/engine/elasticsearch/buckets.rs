@@ -22,9 +22,21 @@ pub(super) struct SearchAnswer<'a> {
     shards: Shards,
     pub(super) pit_id: Option<String>,
     #[serde(default)]
-    hits: Value,
+    hits: Hits,
     #[serde(borrow)]
     aggregations: Option<HashMap<String, Composite<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Hits {
+    total: Total,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Total {
+    value: u64,
 }
 
 #[derive(Deserialize)]
@@ -53,7 +65,7 @@ impl SearchAnswer<'_> {
     }
 
     pub(super) fn hits(&self) -> u64 {
-        self.hits["total"]["value"].as_u64().unwrap_or(0)
+        self.hits.total.value
     }
 
     /// The buckets after `after` that begin before `before`.

@@ -149,17 +149,11 @@ fn names_it(pattern: &IndexPattern, name: &str) -> bool {
 
 /// The members of aliases and data streams, as the cluster describes indices. To whom it may not describe them they are open.
 fn members(cluster: &Cluster, job: &JobContext, groups: &[Group], stop: &StopSignal) -> Result<Vec<Index>, Failure> {
-    let mut names: Vec<_> = groups.iter().flat_map(|group| &group.members).collect();
+    let mut names: Vec<_> = groups.iter().flat_map(|group| group.members.iter().map(String::as_str)).collect();
     names.sort_unstable();
     names.dedup();
     let mut members = Vec::new();
-    let mut names = names.into_iter().peekable();
-    while let Some(first) = names.next() {
-        let (mut list, mut length) = (vec![first.as_str()], encoded_length(first));
-        while let Some(name) = names.next_if(|name| length + encoded_length(name) <= NAMES_AT_ONCE) {
-            list.push(name);
-            length += encoded_length(name);
-        }
+    for list in at_once(&names) {
         match resolve_names(cluster, job, &list.join(","), stop) {
             Ok(found) => members.extend(found.indices),
             // A user may have an alias, and none of its indices.
@@ -184,7 +178,7 @@ fn encoded_length(name: &str) -> usize {
 /// What is hidden a wildcard means here if it means it in a search, and closed indices too, which it does not mean there.
 fn resolve_names(cluster: &Cluster, job: &JobContext, names: &str, stop: &StopSignal) -> Result<Resolution, Failure> {
     let request = Request::get(["_resolve", "index", names]).query("expand_wildcards", "open,closed");
-    cluster.ask(of_job(job, request), stop)?.read()
+    Ok(cluster.ask(of_job(job, request), stop)?.parse::<Resolution>()?.into_inner())
 }
 
 /// The types of `fields` in the indices of a pattern.
@@ -201,9 +195,38 @@ pub(super) fn capabilities(
     if resolved.open.is_empty() {
         return Ok(capabilities);
     }
+    for some in at_once(fields) {
+        add_capabilities(cluster, job, pattern, &some, &mut capabilities)?;
+    }
+    Ok(capabilities)
+}
+
+/// As many names at a time as a URL can have.
+fn at_once<'a>(names: &[&'a str]) -> Vec<Vec<&'a str>> {
+    let (mut lists, mut length) = (Vec::<Vec<_>>::new(), 0);
+    for name in names {
+        match lists.last_mut() {
+            Some(list) if length + encoded_length(name) <= NAMES_AT_ONCE => list.push(*name),
+            _ => {
+                lists.push(vec![*name]);
+                length = 0;
+            }
+        }
+        length += encoded_length(name);
+    }
+    lists
+}
+
+fn add_capabilities(
+    cluster: &Cluster,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    fields: &[&str],
+    capabilities: &mut FieldCapabilities,
+) -> Result<(), Failure> {
     let request = Request::get([&expression(pattern), "_field_caps"]).query("fields", fields.join(","));
     let request = request.query("include_unmapped", "true");
-    let answer = cluster.ask(of_job(job, request), &never)?.json()?;
+    let answer = cluster.ask(of_job(job, request), &StopSignal::never())?.json()?;
     let texts = |value: &Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
     };
@@ -221,7 +244,7 @@ pub(super) fn capabilities(
             }
         }
     }
-    Ok(capabilities)
+    Ok(())
 }
 
 fn field_type(name: &str) -> FieldType {

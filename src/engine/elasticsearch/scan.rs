@@ -149,6 +149,13 @@ impl Scan {
             let after = self.after.as_ref();
             match self.read(search.answer(stop), |found| found.buckets(&self.job, after, self.before)) {
                 Ok(Buckets { page: found, after, too_far }) => {
+                    if let (Some(last), Some(before)) = (&after, &self.after)
+                        && last <= before
+                    {
+                        let text =
+                            "the cluster answers a page again that it has answered: it does not go on after a key";
+                        return Err(Failure::new(Cause::Refused, text));
+                    }
                     self.too_far += too_far;
                     self.grow();
                     self.is_done = after.is_none();

@@ -74,7 +74,8 @@ impl Snapshots {
         let identity = job.identity().cloned();
         let undo_identity = identity.clone();
         let undo = move |answer: Answer| {
-            let id = point_id(product, &answer.json().ok()?)?;
+            let answer = answer.json().ok()?;
+            let id = point_id(product, &answer)?;
             Some(closing(product, &id, undo_identity.as_ref()))
         };
         let answer = match self.cluster.send(request).answer_or_undo(stop, undo) {

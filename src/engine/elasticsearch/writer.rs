@@ -146,7 +146,7 @@ impl RollupWriter for BulkWriter {
                 underway.0.push_back(bulk);
             }
             let Some(bulk) = underway.0.pop_front() else { return Ok(WriteReport::with_rejected(taken, rejected)) };
-            let answer = bulk.pending.answer(&StopSignal::never()).and_then(|answer| answer.json());
+            let answer = bulk.pending.answer(&StopSignal::never()).and_then(crate::cluster::Answer::json);
             match answer.and_then(|answer| self.items(&answer, bulk.documents)) {
                 Ok(items) => {
                     rejected.extend(items.into_iter().map(|item| RejectedItem { index: item.index + taken, ..item }));

@@ -70,8 +70,8 @@ fn an_invalid_expression_says_what_is_wrong() {
         ("0 0 0 1 * MON", "support for specifying both a day-of-week AND a day-of-month parameter is not implemented."),
         ("0 0 0 ? * ?", "'?' can only be specified for Day-of-Month -OR- Day-of-Week. at pos [1]"),
         ("0 ? 0 * * ?", "'?' can only be specified for Day-of-Month or Day-of-Week. at pos [1]"),
-        ("0 0/60 * * * ?", "increment [60] > 60 at pos [4]"),
-        ("0 0 0/24 * * ?", "increment [24] > 24 at pos [4]"),
+        ("0 */60 * * * ?", "increment [60] > 60 at pos [4]"),
+        ("0 0 /24 * * ?", "increment [24] > 24 at pos [3]"),
         ("60 0 0 * * ?", "Minute and Second values must be between 0 and 59"),
         ("0 0 24 * * ?", "Hour values must be between 0 and 23"),
         ("0 0 0 32 * ?", "Day of month values must be between 1 and 31"),
@@ -89,7 +89,7 @@ fn an_invalid_expression_says_what_is_wrong() {
         ("0/ 0 0 * * ?", "'/' must be followed by an integer."),
         ("x 0 0 * * ?", "Illegal characters for this position: 'X'"),
         ("5x 0 0 * * ?", "Unexpected character: X"),
-        ("1,, 0 0 * * ?", "Unexpected character:  "),
+        (", 0 0 * * ?", "Unexpected character:  "),
     ] {
         assert_eq!(detail(expression), expected, "{expression}");
     }

@@ -390,7 +390,7 @@ fn of_a_schedule() {
         ("0 0 0 * * *", "support for specifying both a day-of-week AND a day-of-month parameter is not implemented."),
         ("0 0 0 ? * ?", "'?' can only be specified for Day-of-Month -OR- Day-of-Week. at pos [1]"),
         ("0 ? 0 * * ?", "'?' can only be specified for Day-of-Month or Day-of-Week. at pos [1]"),
-        ("0 0/60 * * * ?", "increment [60] > 60 at pos [4]"),
+        ("0 */60 * * * ?", "increment [60] > 60 at pos [4]"),
         ("60 0 0 * * ?", "Minute and Second values must be between 0 and 59"),
         ("0 0 24 * * ?", "Hour values must be between 0 and 23"),
         ("0 0 0 32 * ?", "Day of month values must be between 1 and 31"),

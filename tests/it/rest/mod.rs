@@ -1,6 +1,7 @@
 //! The REST face, as a client sees it: what comes back for what is sent.
 
 mod configs;
+mod forms;
 mod fuzz;
 mod jobs;
 mod openapi;
