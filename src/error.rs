@@ -1,6 +1,7 @@
 //! The umbrella over the operations' errors.
 
-/// Any error of the crate, for callers that do not tell operations apart.
+/// Any error of the manager's operations and of what they are given, for callers that do not tell operations apart. Opening a
+/// store or an engine, and reading a stored record, have errors of their own.
 ///
 /// ```
 /// use rollup_jobs::{Error, RollupJobManager, StopOptions};
@@ -44,6 +45,12 @@ pub enum Error {
     /// A job could not be deleted.
     #[error(transparent)]
     Delete(#[from] crate::DeleteError),
+    /// The data of a job that is gone could not be removed.
+    #[error(transparent)]
+    RemoveData(#[from] crate::RemoveDataError),
+    /// A time value is not valid.
+    #[error(transparent)]
+    TimeValue(#[from] crate::TimeValueError),
     /// A manager could not be shut down in time.
     #[error(transparent)]
     Shutdown(#[from] crate::ShutdownError),

@@ -1,7 +1,7 @@
 //! Where is the data? The [`Engine`] trait, what it speaks in, and the engines that come with the crate.
 //!
 //! An engine reads source indices and keeps rolled-up documents. [`MemoryEngine`] is the reference; `TantivyEngine`
-//! (feature `tantivy`) is the embedded engine for real use. Both pass the suite in `testing` (feature `testing`), which
+//! (feature `tantivy`) is the embedded engine for real use. All engines of this crate pass the suite in `testing` (feature `testing`), which
 //! an engine of your own should pass too.
 
 use std::fmt;

@@ -39,7 +39,7 @@ fn end_turn(job: &Job) {
     let end = EndOfTurn::Over(RunOutcome::Finished);
     loop {
         let (_, is_stop) = job.lifecycle.end_of_turn(end, &Checkpoint::default(), Duration::ZERO, &job.revisions);
-        if !matches!(job.lifecycle.publish((), end, is_stop, Ok(()), Duration::ZERO), Published::Again(())) {
+        if !matches!(job.lifecycle.publish((), end, is_stop, &Ok(()), Duration::ZERO), Published::Again(())) {
             return;
         }
     }
@@ -49,7 +49,7 @@ fn end_turn(job: &Job) {
 fn request(job: &Job) -> Option<Ticket> {
     match job.lifecycle.stop(Duration::ZERO, &job.revisions) {
         StopDecision::Finish { .. } => {
-            job.lifecycle.stop_saved(Ok(()), Duration::ZERO);
+            job.lifecycle.stop_saved(&Ok(()), Duration::ZERO);
             None
         }
         StopDecision::Join { ticket, .. } => Some(ticket),

@@ -4,6 +4,8 @@
 #[cfg(rollup_loom)]
 mod exhaustive;
 #[cfg(rollup_shuttle)]
+mod refusals;
+#[cfg(rollup_shuttle)]
 mod scenarios;
 #[cfg(rollup_shuttle)]
 mod world;

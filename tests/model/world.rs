@@ -15,7 +15,7 @@ use crate::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page,
     PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
 };
-use crate::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+use crate::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
 use crate::testing::ManualClock;
 use crate::{
     Checkpoint, DateHistogram, IndexPattern, JobRecord, JobState, Observer, RollupJobConfig, RollupJobManager,
@@ -103,12 +103,21 @@ impl World {
     }
 
     pub(super) fn with(threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self::on(MemoryStore::new(), threads, observer)
+    }
+
+    /// Whose jobs are its own for so long at a time.
+    pub(super) fn leased(lease: Duration) -> Self {
+        Self::on(MemoryStore::new().leased_for(lease), 1, None)
+    }
+
+    fn on(store: MemoryStore, threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
         let data = MemoryEngine::new();
         for hour in 0..3 {
             data.add("source", SourceDocument::new().date("timestamp", hour * 3_600_000));
         }
         let plan = Arc::<Plan>::default();
-        let store = Arc::new(ModelStore { inner: MemoryStore::new(), plan: Arc::clone(&plan) });
+        let store = Arc::new(ModelStore { inner: store, plan: Arc::clone(&plan) });
         store.inner.insert(&record()).unwrap();
         let engine = Arc::new(ModelEngine { inner: data.clone(), plan: Arc::clone(&plan) });
         let clock = Arc::new(ManualClock::at("2026-11-23T12:00:00Z".parse().unwrap()));
@@ -219,6 +228,24 @@ impl JobStore for ModelStore {
     fn remove(&self, id: &str) -> Result<(), StoreError> {
         yield_now();
         self.inner.remove(id)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.inner.lease()
+    }
+
+    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+        self.inner.acquire(lapsed)
+    }
+
+    fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        yield_now();
+        self.inner.renew(ownership)
+    }
+
+    fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
+        yield_now();
+        self.inner.release(ownership)
     }
 }
 

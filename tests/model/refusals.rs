@@ -1,0 +1,114 @@
+//! Refused saves, starts that meet, leases that run out, and foreign code that owns the manager: each under thousands of
+//! schedules.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use super::world::{ID, World, at_rest, check, pause, stop};
+use crate::{JobState, RollupJobManager, StopError, StopOptions, StoredState};
+
+#[test]
+fn stoppers_of_an_idle_job_all_hear_that_the_store_refuses() {
+    check(|| {
+        let world = World::new(1);
+        world.manager.start(ID).unwrap();
+        world.plan.refuse_saves.store(true, Ordering::SeqCst);
+        // Nobody saves again before the clock has moved: who is not told sleeps for ever.
+        let stoppers = [world.spawn(stop), world.spawn(stop), world.spawn(stop)];
+        for stopper in stoppers {
+            assert!(matches!(stopper.join().unwrap(), Err(StopError::Store { .. })));
+        }
+        world.plan.refuse_saves.store(false, Ordering::SeqCst);
+        at_rest(stop(&world.manager));
+        world.check_stopped();
+        world.end();
+    });
+}
+
+#[test]
+fn a_second_stop_is_as_durable_as_the_first() {
+    check(|| {
+        let world = World::new(1);
+        for _ in 0..2 {
+            world.start_and_trigger();
+            let stopped = world.manager.stop(ID, StopOptions::new()).unwrap();
+            assert_eq!(world.store.record().unwrap().state(), StoredState::Stopped, "when the call returns");
+            stopped.completion().wait(Duration::MAX).unwrap();
+        }
+        world.check_stopped();
+        world.end();
+    });
+}
+
+#[test]
+fn a_start_that_answers_ok_is_not_undone_by_another_that_is_refused() {
+    check(|| {
+        let world = World::new(1);
+        let plan = Arc::clone(&world.plan);
+        let healer = world.spawn(move |_| {
+            plan.refuse_saves.store(true, Ordering::SeqCst);
+            pause();
+            plan.refuse_saves.store(false, Ordering::SeqCst);
+        });
+        let starters = [(); 2].map(|()| world.spawn(|manager| manager.start(ID).is_ok()));
+        let is_started = starters.map(|starter| starter.join().unwrap()).contains(&true);
+        healer.join().unwrap();
+        if is_started {
+            assert_eq!(world.manager.get(ID).unwrap().state(), JobState::Started);
+            assert_eq!(world.store.record().unwrap().state(), StoredState::Started, "durably");
+        }
+        at_rest(stop(&world.manager));
+        world.check_stopped();
+        world.end();
+    });
+}
+
+#[test]
+fn at_rest_is_durable_whatever_becomes_of_the_lease() {
+    check(|| {
+        let world = World::leased(Duration::from_secs(30));
+        world.start_and_trigger();
+        let clock = Arc::clone(&world.clock);
+        let time = world.spawn(move |_| {
+            for _ in 0..3 {
+                clock.advance(Duration::from_secs(20));
+                pause();
+            }
+        });
+        let stopper = world.spawn(|manager| manager.stop(ID, StopOptions::new()));
+        if let Ok(stopped) = stopper.join().unwrap() {
+            let stored = world.store.record().unwrap().state();
+            assert_eq!(stored, StoredState::Stopped, "at rest: {}", stopped.is_at_rest());
+        }
+        time.join().unwrap();
+        world.end();
+    });
+}
+
+#[test]
+fn the_last_owner_drops_the_manager_in_a_waker() {
+    struct Drops(Mutex<Option<Arc<RollupJobManager>>>);
+    impl Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            let manager = self.0.lock().unwrap().take();
+            drop(manager);
+        }
+    }
+    check(|| {
+        let world = World::new(2);
+        world.start_and_trigger();
+        let owner = Arc::new(Drops(Mutex::new(Some(Arc::clone(&world.manager)))));
+        let completion = world.manager.stop(ID, StopOptions::new()).unwrap().completion();
+        let mut completion = pin!(completion);
+        let poll = completion.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&owner))));
+        assert!(matches!(poll, Poll::Pending | Poll::Ready(Ok(()))));
+        world.end();
+        // If the stop was completed before, nobody was to be woken.
+        let left = owner.0.lock().unwrap().take();
+        drop(left);
+    });
+}
