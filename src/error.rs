@@ -1,7 +1,7 @@
 //! The umbrella over the operations' errors.
 
-/// Any error of the manager's operations and of what they are given, for callers that do not tell operations apart. Opening a
-/// store or an engine, and reading a stored record, have errors of their own.
+/// Any error of the manager's operations and of what they are given, for callers that do not tell operations apart.
+/// Opening a store or an engine, and reading a stored record, have errors of their own.
 ///
 /// ```
 /// use rollup_jobs::{Error, RollupJobManager, StopOptions};

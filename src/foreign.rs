@@ -1,7 +1,8 @@
 //! Code that is not ours: engines, stores, observers and wakers may panic, and that is an answer like any other.
 //!
-//! It can panic in more places than where it is called: an error while its text is made, anything while it is dropped, and even the
-//! payload of a panic. So whatever is foreign is called, turned into a text and dropped through this file.
+//! It can panic in more places than where it is called: an error while its text is made, anything while it is
+//! dropped, and even the payload of a panic. So whatever is foreign is called, turned into a text and dropped through
+//! this file.
 
 use std::any::Any;
 use std::error::Error;
@@ -19,7 +20,8 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T, String> {
 /// Drops something foreign. What panics while it is dropped harms nobody.
 pub(crate) fn discard<T>(value: T) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
-        // A payload that panics as it is dropped may have a payload that does the same, without end: this one is leaked.
+        // A payload that panics as it is dropped may have a payload that does the same, without end: this one is
+        // leaked.
         std::mem::forget(catch_unwind(AssertUnwindSafe(move || drop(panic))));
     }
 }
@@ -36,6 +38,13 @@ pub(crate) fn texts_of(error: &(dyn Error + 'static)) -> Vec<String> {
         next = guarded(|| error.source()).unwrap_or_default();
     }
     texts
+}
+
+/// A foreign text in a message of ours: at most `longest` characters on one line, and nothing that a terminal acts on.
+pub(crate) fn plain(text: &str, longest: usize, for_control: char) -> String {
+    let kept = text.chars().take(longest).map(|c| if c.is_control() { for_control } else { c });
+    let more = if text.chars().nth(longest).is_some() { "..." } else { "" };
+    kept.chain(more.chars()).collect()
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

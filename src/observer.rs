@@ -35,8 +35,8 @@ pub trait Observer: Send + Sync {
         let _ = (job_id, error);
     }
 
-    /// The observers were not told in time: of what happened to the job before the next event `missed` events are lost, since no more
-    /// than 1,024 are kept for a job. Its status says how it is.
+    /// The observers were not told in time: of what happened to the job before the next event `missed` events are
+    /// lost, since no more than 1,024 are kept for a job. Its status says how it is.
     fn lagged(&self, job_id: &str, missed: u64) {
         let _ = (job_id, missed);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, wait_until};
 use crate::foreign::{discard, guarded};
-use crate::store::{Acquired, JobStore, Ownership, StoreError, StoreErrorKind, Tenure};
+use crate::store::{self, Acquired, JobStore, Ownership, StoreError, StoreErrorKind, Tenure};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, JoinHandle, Monitor, Ordering, current_thread};
 
 /// How many times an owner renews in a lease, if all goes well: two may fail.
@@ -229,8 +229,7 @@ impl Shared {
     /// Asks the store once. Says whether the ownership had run out.
     fn renew(&self, lease: Duration) -> Result<bool, StoreError> {
         let until = self.clock.monotonic().saturating_add(lease);
-        let renewed = guarded(|| self.store.renew(&self.ownership))
-            .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
+        let renewed = store::call(&*self.store, |store| store.renew(&self.ownership));
         match &renewed {
             Err(error) if error.kind() == StoreErrorKind::LostOwnership => {
                 self.lose(error.clone());

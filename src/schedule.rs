@@ -156,8 +156,8 @@ impl Agenda {
         }
     }
 
-    /// Looks at the clocks. Says whether the wall clock was set back since something was armed by it; that is so until somebody
-    /// has armed everything again.
+    /// Looks at the clocks. Says whether the wall clock was set back since something was armed by it; that is so
+    /// until somebody has armed everything again.
     fn see(&mut self, now: Timestamp, monotonic: Duration) -> bool {
         let (wall, steady) = self.seen;
         let expected = wall.saturating_add(monotonic.saturating_sub(steady)).unwrap_or(Timestamp::MAX);

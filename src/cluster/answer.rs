@@ -13,7 +13,7 @@ use super::failure::{Cause, Failure};
 /// What a value of JSON takes at most when it is parsed, with its name and with what its list keeps in reserve.
 const VALUE: usize = 160;
 /// The longest text that is looked at for what went wrong.
-pub(super) const LONGEST_ERROR: usize = 1 << 20;
+const LONGEST_ERROR: usize = 1 << 20;
 
 /// What came from the cluster, as it came.
 pub(super) struct Received {
@@ -68,13 +68,7 @@ impl Received {
         if (200..300).contains(&self.status) {
             return Ok(Answer { bytes: self.bytes, charge: self.charge });
         }
-        // What is no JSON comes from a proxy, and says nothing that can be relied upon.
-        let body = if self.bytes.len() > LONGEST_ERROR {
-            Value::Null
-        } else {
-            serde_json::from_slice(&self.bytes).unwrap_or(Value::Null)
-        };
-        Err(Failure::of_answer(self.status, &body).after(self.retry_after))
+        Err(Failure::of_answer(self.status, &error_in(&self.bytes)).after(self.retry_after))
     }
 
     fn unpacked(&mut self) -> Result<Vec<u8>, Failure> {
@@ -118,6 +112,12 @@ impl Answer {
             Failure::new(Cause::Unavailable, format!("the response is not what was expected: {error}"))
         })
     }
+}
+
+/// What went wrong, if the text says so. What is no JSON comes from a proxy, and says nothing that can be relied upon.
+pub(super) fn error_in(json: &[u8]) -> Value {
+    let is_short = json.len() <= LONGEST_ERROR;
+    is_short.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or(Value::Null)
 }
 
 /// How many values there are at most in a text of JSON: each but the first comes after one of these.

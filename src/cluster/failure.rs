@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::foreign::plain;
+
 /// What to do about a failure. In this order: of several errors in an answer the first of these is what counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cause {
@@ -110,6 +112,9 @@ fn by_status(status: u16) -> Cause {
     }
 }
 
+/// The longest text of a failure, in characters.
+const LONGEST_TEXT: usize = 4 << 10;
+
 /// A request that did not do what it was to do.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -120,7 +125,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(cause: Cause, text: impl Into<String>) -> Self {
-        Self { cause, text: plain(text.into()), retry_after: None }
+        // It may come from a server.
+        Self { cause, text: plain(&text.into(), LONGEST_TEXT, ' '), retry_after: None }
     }
 
     pub(crate) fn cancelled() -> Self {
@@ -166,19 +172,6 @@ impl Failure {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
-}
-
-/// A text that may come from a server: as long as somebody can read it, on one line, and nothing that a terminal acts on.
-fn plain(text: String) -> String {
-    const LONGEST: usize = 4 << 10;
-    if text.len() <= LONGEST && !text.contains(char::is_control) {
-        return text;
-    }
-    let mut plain: String = text.chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if plain.len() < text.len() {
-        plain.push_str("...");
-    }
-    plain
 }
 
 /// What became of an item of a bulk.

@@ -2,7 +2,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::answer::LONGEST_ERROR;
+use super::answer::error_in;
 use super::failure::Failure;
 
 /// What an answer says of the shards that were asked for it.
@@ -27,8 +27,7 @@ impl Shards {
     /// Whether none has failed, of those that were asked.
     pub(crate) fn all_answered(&self) -> Result<(), Failure> {
         if self.failed > 0 {
-            let failures = self.failures.as_ref().filter(|text| text.get().len() <= LONGEST_ERROR);
-            let failures = failures.and_then(|text| serde_json::from_str(text.get()).ok()).unwrap_or(Value::Null);
+            let failures = self.failures.as_ref().map_or(Value::Null, |text| error_in(text.get().as_bytes()));
             return Err(Failure::of_error(503, &json!({ "failed_shards": failures })));
         }
         Ok(())

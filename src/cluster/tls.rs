@@ -9,8 +9,8 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use super::options::{ClusterOptions, ClusterOptionsError};
 use crate::sync::Arc;
 
-/// The TLS side of the options.
-pub(super) fn config(options: &ClusterOptions) -> Result<ClientConfig, ClusterOptionsError> {
+/// The TLS side of the options, which counts if a node is spoken to so.
+pub(super) fn config(options: &ClusterOptions, is_used: bool) -> Result<ClientConfig, ClusterOptionsError> {
     // Named here and not installed for the whole process, where a host may want another one.
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unusable = |what: &'static str| {
@@ -19,8 +19,6 @@ pub(super) fn config(options: &ClusterOptions) -> Result<ClientConfig, ClusterOp
     let system = "system's own certificates";
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| unusable(system)(error.into()))?;
-    let is_used =
-        options.nodes.iter().any(|node| node.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")));
     let builder = match &options.certificate_authority {
         // A container without certificates may well speak to nodes without TLS.
         None if !is_used => builder.with_root_certificates(RootCertStore::empty()),

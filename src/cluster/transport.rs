@@ -59,7 +59,7 @@ impl Transport {
         let identity_header = options.identity_header.as_ref().map(|name| name.parse());
         let identity_header = identity_header.transpose().map_err(|_| header("the identity header's name"))?;
         let connections = Arc::new(Connections {
-            client: client(options)?,
+            client: client(options, urls.iter().any(|url| url.scheme() == "https"))?,
             nodes: Mutex::new(Nodes::new(urls.len())),
             urls,
             identity_header,
@@ -212,7 +212,7 @@ fn header(what: &'static str) -> ClusterOptionsError {
     ClusterOptionsError::Header { what }
 }
 
-fn client(options: &ClusterOptions) -> Result<Client, ClusterOptionsError> {
+fn client(options: &ClusterOptions, uses_tls: bool) -> Result<Client, ClusterOptionsError> {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     if let Some(credentials) = &options.credentials {
@@ -222,7 +222,7 @@ fn client(options: &ClusterOptions) -> Result<Client, ClusterOptionsError> {
         headers.insert(AUTHORIZATION, value);
     }
     let builder = Client::builder()
-        .tls_backend_preconfigured(tls::config(options)?)
+        .tls_backend_preconfigured(tls::config(options, uses_tls)?)
         .default_headers(headers)
         .user_agent(concat!("rollup-jobs/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())

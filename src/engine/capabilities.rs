@@ -113,7 +113,8 @@ pub struct FieldCapabilities {
     pub indices: Vec<String>,
     /// The fields that at least one index has, each with one entry per type.
     pub fields: BTreeMap<String, Vec<FieldCapability>>,
-    /// Names of fields that the indices have besides, as far as the engine tells: whoever has misspelt one is told which it may be.
+    /// Names of fields that the indices have besides, as far as the engine tells: whoever has misspelt one is told
+    /// which it may be.
     pub known_fields: BTreeSet<String>,
     /// What to do about a field that is not aggregatable, by its name.
     pub remedies: BTreeMap<String, String>,

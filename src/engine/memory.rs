@@ -192,8 +192,8 @@ impl MemoryEngine {
         Arc::make_mut(source).extend(documents);
     }
 
-    /// Says what type a field of a source index has, which is created if need be: by itself the engine knows types only from values,
-    /// and a job whose field has none yet could not be put.
+    /// Says what type a field of a source index has, which is created if need be: by itself the engine knows types
+    /// only from values, and a job whose field has none yet could not be put.
     ///
     /// ```
     /// use rollup_jobs::engine::{FieldType, MemoryEngine};
@@ -260,10 +260,9 @@ impl Engine for MemoryEngine {
         let indices = shared.resolve(pattern)?;
         let mut capabilities = FieldCapabilities::new(indices.iter().map(ToString::to_string).collect());
         for index in indices {
-            let mapped = shared.mappings.get(index);
-            let names = shared.sources[index].iter().flat_map(|document| document.fields.keys());
+            let (documents, mapped) = (&shared.sources[index], shared.mappings.get(index));
+            let names = documents.iter().flat_map(|document| document.fields.keys());
             capabilities.known_fields.extend(names.chain(mapped.into_iter().flat_map(BTreeMap::keys)).cloned());
-            let documents = &shared.sources[index];
             for field in fields {
                 let values = documents.iter().flat_map(|document| document.values(field));
                 let told = mapped.and_then(|mapped| mapped.get(*field)).cloned();

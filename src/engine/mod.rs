@@ -1,8 +1,8 @@
 //! Where is the data? The [`Engine`] trait, what it speaks in, and the engines that come with the crate.
 //!
 //! An engine reads source indices and keeps rolled-up documents. [`MemoryEngine`] is the reference; `TantivyEngine`
-//! (feature `tantivy`) is the embedded engine for real use. All engines of this crate pass the suite in `testing` (feature `testing`), which
-//! an engine of your own should pass too.
+//! (feature `tantivy`) is the embedded engine for real use. All engines of this crate pass the suite in `testing`
+//! (feature `testing`), which an engine of your own should pass too.
 
 use std::fmt;
 
@@ -113,8 +113,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
         self.begin(job)?.commit(checkpoint).map(drop)
     }
 
-    /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a job: what a deleted one
-    /// has left. Default: the engine cannot tell, and answers with none.
+    /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a
+    /// job: what a deleted one has left. Default: the engine cannot tell, and answers with none.
     ///
     /// # Errors
     /// Any [`EngineError`].
@@ -125,7 +125,8 @@ pub trait Engine: Send + Sync + fmt::Debug {
 
     /// Removes the job's rolled-up documents and its definition from the rollup index. Nothing there is no error.
     ///
-    /// It may be called for what a deleted job has left: of its configuration id and rollup index are its own then, and nothing else.
+    /// It may be called for what a deleted job has left: of its configuration id and rollup index are its own then,
+    /// and nothing else.
     ///
     /// # Errors
     /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.
@@ -169,13 +170,14 @@ pub trait PageStream: Send {
         true
     }
 
-    /// The indices that it reads, by their own names. A run that reads fewer than the one before says so, and a job whose pattern means
-    /// none any more is yellow. Default: the engine does not say.
+    /// The indices that it reads, by their own names. A run that reads fewer than the one before says so, and a job
+    /// whose pattern means none any more is yellow. Default: the engine does not say.
     fn source_indices(&self) -> Option<Vec<String>> {
         None
     }
 
-    /// How many source documents were left out, as far as the stream has seen: they had no date, or one whose bucket cannot be kept.
+    /// How many source documents were left out, as far as the stream has seen: they had no date, or one whose bucket
+    /// cannot be kept.
     fn documents_skipped(&self) -> u64 {
         0
     }
@@ -237,8 +239,8 @@ pub struct WriteReport {
     pub left_out: Option<LeftOut>,
 }
 
-/// Rolled-up documents that the rollup index has no place for, whatever is done: so that the job does not stop there for good they are
-/// left out, and the job's status says so.
+/// Rolled-up documents that the rollup index has no place for, whatever is done: so that the job does not stop there
+/// for good they are left out, and the job's status says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeftOut {
@@ -263,7 +265,8 @@ impl WriteReport {
         Self { taken, rejected, left_out: None }
     }
 
-    /// Of those that were taken these are not kept: so many rolled-up documents, which stand for so many source documents.
+    /// Of those that were taken these are not kept: so many rolled-up documents, which stand for so many source
+    /// documents.
     #[must_use]
     pub fn leaving_out(mut self, rolled_up: u64, documents: u64, reason: impl Into<String>) -> Self {
         self.left_out = (rolled_up > 0).then(|| LeftOut { rolled_up, documents, reason: reason.into() });

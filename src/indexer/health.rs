@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::job::Job;
 use super::turn::early;
 use crate::foreign::texts_of;
-use crate::job::{Health, JobState, JobStatus, Notice, Phase, StatusParts};
+use crate::job::{Health, JobState, JobStatus, Phase, StatusParts};
 use crate::lifecycle::View;
 use crate::ownership::ClaimState;
 use crate::schedule::Scheduled as _;
@@ -26,7 +26,8 @@ impl Job {
         };
         let is_owned = phase != Phase::LostOwnership;
         let next_run = (runs && is_owned).then(|| self.indexer.timer.armed_for(self.key)).flatten();
-        let never_fires = self.next_after(self.indexer.clock.now()).is_none();
+        // Most jobs that are looked at are armed, and to look for a time takes longer than all the rest.
+        let never_fires = next_run.is_none() && self.next_after(self.indexer.clock.now()).is_none();
         JobStatus::new(StatusParts {
             id: self.id().to_owned(),
             config: Some(Arc::clone(self.context.config())),
@@ -100,22 +101,23 @@ impl Job {
         format!("the schedule [{}] has no time to come: only a trigger runs the job", self.context.config().schedule())
     }
 
-    /// Says so, if that is how it is.
-    /// Its cron expression has other times in Elasticsearch.
+    /// Says so in a notice, if its cron expression has other times in Elasticsearch.
     pub(crate) fn note_other_times_elsewhere(&self) {
         let schedule = self.context.config().schedule();
         if let Some(ignored) = schedule.ignored_by_elasticsearch() {
-            let text = format!(
-                "[{schedule}] runs at other times than in Elasticsearch, which does not heed all of [{ignored}]"
+            self.note(
+                self.lifecycle.view().run,
+                format!(
+                    "[{schedule}] runs at other times than in Elasticsearch, which does not heed all of [{ignored}]"
+                ),
             );
-            self.lifecycle.note(Notice { at: self.indexer.clock.now(), run: self.lifecycle.view().run, text });
         }
     }
 
+    /// Says so in a notice, if it never fires.
     pub(crate) fn note_if_it_never_fires(&self) {
-        let now = self.indexer.clock.now();
-        if self.next_after(now).is_none() {
-            self.lifecycle.note(Notice { at: now, run: self.lifecycle.view().run, text: self.never_fires() });
+        if self.next_after(self.indexer.clock.now()).is_none() {
+            self.note(self.lifecycle.view().run, self.never_fires());
         }
     }
 }

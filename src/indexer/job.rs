@@ -9,7 +9,7 @@ use super::pool::{Pulse, Task};
 use super::{Indexer, Run};
 use crate::engine::JobContext;
 use crate::foreign::discard;
-use crate::job::{JobError, JobRecord, Phase};
+use crate::job::{JobError, JobRecord, Notice, Phase};
 use crate::lifecycle::{Lifecycle, Snapshot, StopDecision, TriggerDecision};
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
@@ -48,8 +48,8 @@ impl Job {
         self.indexer.save_one(&self.record(snapshot))
     }
 
-    /// While the ownership of the jobs has run out, nobody here knows whether they have a new owner: the job is saved as it is, and the
-    /// store says. Otherwise what is known here counts.
+    /// While the ownership of the jobs has run out, nobody here knows whether they have a new owner: the job is saved
+    /// as it is, and the store says. Otherwise what is known here counts.
     pub(crate) fn confirm(&self) -> Result<(), StoreError> {
         if !self.indexer.claim.has_lapsed() {
             return Ok(());
@@ -90,8 +90,8 @@ impl Job {
     }
 
     pub(super) fn enqueue_if(&self, push: bool) {
-        if let Some(job) = self.this.upgrade().filter(|_| push) {
-            self.indexer.pool.push(Task::Turn(job));
+        if push {
+            self.enqueue(Task::Turn);
         }
     }
 
@@ -164,6 +164,10 @@ impl Job {
         chain.extend(not_replaced.map(|error| error.to_string()));
         self.note_error(view.run, view.phase, true, chain);
         self.deliver_later();
+    }
+
+    pub(super) fn note(&self, run: u64, text: String) {
+        self.lifecycle.note(Notice { at: self.indexer.clock.now(), run, text });
     }
 
     pub(super) fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {

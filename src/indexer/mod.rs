@@ -24,7 +24,7 @@ use crate::lifecycle::Lifecycle;
 use crate::observer::Observer;
 use crate::ownership::Claim;
 use crate::schedule::Timer;
-use crate::store::{JobStore, StoreError, StoreErrorKind};
+use crate::store::{self, JobStore, StoreError, StoreErrorKind};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, Weak};
 use pool::Pool;
 
@@ -84,10 +84,14 @@ impl Threads {
 
     /// Ends them before they had anything to do.
     pub(crate) fn end(&self) {
-        self.timer.close();
-        self.pool.close();
-        let _ = self.pool.join(Deadline::NEVER) & self.timer.join(Deadline::NEVER);
+        end(&self.timer, &self.pool);
     }
+}
+
+fn end(timer: &Timer, pool: &Pool) {
+    timer.close();
+    pool.close();
+    let _ = pool.join(Deadline::NEVER) & timer.join(Deadline::NEVER);
 }
 
 impl Indexer {
@@ -120,9 +124,7 @@ impl Indexer {
         let this = Arc::downgrade(&indexer);
         let changed = move || this.upgrade().into_iter().for_each(|indexer| indexer.ownership_changed());
         indexer.claim.keep(&indexer.own_threads, changed).inspect_err(|_| {
-            indexer.timer.close();
-            indexer.pool.close();
-            let _ = indexer.pool.join(Deadline::NEVER) & indexer.timer.join(Deadline::NEVER);
+            end(&indexer.timer, &indexer.pool);
         })?;
         Ok(indexer)
     }
@@ -172,9 +174,7 @@ impl Indexer {
         if let Some(lost) = self.claim.lost() {
             return Err(lost);
         }
-        let answer = guarded(|| call(&*self.store))
-            .unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
-        answer.inspect_err(|error| self.note_refusal(error))
+        store::call(&*self.store, call).inspect_err(|error| self.note_refusal(error))
     }
 
     fn note_refusal(&self, error: &StoreError) {

@@ -123,7 +123,8 @@ impl Pool {
         }
     }
 
-    /// Waits until the deadline for all threads but the caller's own to have nothing to do. Says whether it came to that.
+    /// Waits until the deadline for all threads but the caller's own to have nothing to do. Says whether it came to
+    /// that.
     pub(crate) fn drain(&self, deadline: Deadline) -> bool {
         let own = current_thread();
         let Shared { clock, roster, tasks, .. } = &*self.shared;
@@ -244,7 +245,8 @@ impl Shared {
             return Some(task);
         }
         let mut withheld = self.withheld.lock();
-        // Whoever resumes takes this lock after the ownership is back, the pause over, or the pool closed: one of the two sees the other.
+        // Whoever resumes takes this lock after the ownership is back, the pause over, or the pool closed: one of the
+        // two sees the other.
         if !has_to_wait(&task) || self.roster.lock().closed {
             return Some(task);
         }

@@ -20,9 +20,10 @@ const YEARS_AHEAD: i16 = 100;
 /// of the two day fields is `?`. Besides `,`, `-`, `*` and `/` there are `L` (last), `W` (nearest weekday) and `#` (n-th
 /// weekday of the month). Times are UTC.
 ///
-/// Elasticsearch's class takes some expressions that cannot be meant, and gives them times by accident; they are refused
-/// here: `99` in any field (there: every value), a range that ends in `0` where values begin with 1, and a day of the week
-/// beyond 7 before `#`. `31W` does not match in a month without a 31st (there: if the first of the next is a Saturday).
+/// Elasticsearch's class takes some expressions that cannot be meant, and gives them times by accident; they are
+/// refused here: `99` in any field (there: every value), a range that ends in `0` where values begin with 1, and a
+/// day of the week beyond 7 before `#`. `31W` does not match in a month without a 31st (there: if the first of the
+/// next is a Saturday).
 ///
 /// ```
 /// use rollup_jobs::CronSchedule;
@@ -104,9 +105,9 @@ impl CronSchedule {
         &self.text
     }
 
-    /// A part that Elasticsearch takes and does not heed, so that the same expression has other times there: what follows
-    /// a name (the step of `MON-FRI/2` and `JAN/3`, the end of `MONDAY-FRI`), and `W` in a list (`1W,15W`). Here it means
-    /// what it says.
+    /// A part that Elasticsearch takes and does not heed, so that the same expression has other times there: what
+    /// follows a name (the step of `MON-FRI/2` and `JAN/3`, the end of `MONDAY-FRI`), and `W` in a list (`1W,15W`).
+    /// Here it means what it says.
     ///
     /// ```
     /// use rollup_jobs::CronSchedule;

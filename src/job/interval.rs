@@ -54,7 +54,7 @@ pub enum DateInterval {
         text: String,
     },
     /// Buckets of one length, counted from the local epoch of the time zone. Unlike Elasticsearch's indexer, a fixed
-    /// `1d` is 24 hours everywhere, at the boundary too (W27).
+    /// `1d` is 24 hours everywhere, at the boundary too.
     Fixed {
         /// The length in milliseconds.
         millis: i64,

@@ -2,6 +2,7 @@
 
 use super::problem::ConfigProblemKind::{Name, Pattern};
 use super::problem::Problems;
+use crate::foreign::plain;
 
 /// The longest name of an index, in bytes, as in Elasticsearch.
 const LONGEST_INDEX: usize = 255;
@@ -57,12 +58,7 @@ pub(super) fn check_id(id: &str, problems: &mut Problems) {
     }
 }
 
-/// A name in a message: whatever is in it stays on one line, and no terminal acts on it.
+/// A name in a message.
 fn shown(name: &str) -> String {
-    const LONGEST: usize = 300;
-    let text: String = name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    match text.char_indices().nth(LONGEST) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text,
-    }
+    plain(name, 300, char::REPLACEMENT_CHARACTER)
 }

@@ -1,4 +1,5 @@
-//! What is wrong with a configuration: for programs by kind and field, for people in Elasticsearch's words and in plain ones.
+//! What is wrong with a configuration: for programs by kind and field, for people in Elasticsearch's words and in
+//! plain ones.
 
 use std::fmt;
 

@@ -100,7 +100,8 @@ pub struct Checkpoint {
     pub position: Option<Position>,
     /// The statistics that belong to the position.
     pub stats: JobStats,
-    /// The source indices that the last run has read, as far as the engine says which; if that was none, those of the run before.
+    /// The source indices that the last run has read, as far as the engine says which; if that was none, those of the
+    /// run before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<String>,
 }

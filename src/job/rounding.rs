@@ -148,7 +148,8 @@ impl Rounding {
         Self { unit, zone }
     }
 
-    /// Whether `instant` is one that can be rounded: roughly in the years -9996 to 9996. All others count as the nearest that is.
+    /// Whether `instant` is one that can be rounded: roughly in the years -9996 to 9996. All others count as the
+    /// nearest that is.
     #[must_use]
     pub fn has(&self, instant: i64) -> bool {
         clamp(instant) == instant

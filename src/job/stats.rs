@@ -36,7 +36,8 @@ getters! {
     pages_processed: u64,
     /// Source documents in the buckets that were rolled up. A multi-valued document counts in each of its buckets.
     documents_processed: u64,
-    /// Source documents without a date, or with one whose bucket cannot be kept, seen and left out by the newest scan. A gauge, not a sum.
+    /// Source documents without a date, or with one whose bucket cannot be kept, seen and left out by the newest
+    /// scan. A gauge, not a sum.
     documents_skipped: u64,
     /// Rolled-up documents that the engine accepted. Elasticsearch counts rejected ones too.
     rollups_indexed: u64,

@@ -180,8 +180,8 @@ impl<R: Send + 'static> Lifecycle<R> {
         cell.snapshot(cell.stored_state(), revisions)
     }
 
-    /// The record without a position, of a job whose documents are gone or about to go. Nothing changes before it is saved, and
-    /// [`forget_position`](Self::forget_position) says so.
+    /// The record without a position, of a job whose documents are gone or about to go. Nothing changes before it is
+    /// saved, and [`forget_position`](Self::forget_position) says so.
     pub(crate) fn without_position(&self, revisions: &AtomicU64) -> Snapshot {
         let snapshot = self.as_it_is(revisions);
         Snapshot { checkpoint: snapshot.checkpoint.without_position(), ..snapshot }

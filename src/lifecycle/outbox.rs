@@ -34,7 +34,8 @@ impl Outbox {
         !self.events.is_empty() && !self.delivering && !std::mem::replace(&mut self.is_queued, true)
     }
 
-    /// Takes everything, unless somebody else is telling it; that one calls with `continuing`, until there is nothing more.
+    /// Takes everything, unless somebody else is telling it; that one calls with `continuing`, until there is nothing
+    /// more.
     pub(super) fn take(&mut self, continuing: bool) -> Vec<Event> {
         self.is_queued = false;
         if self.delivering && !continuing {

@@ -66,8 +66,8 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.cell.lock().stop_at_hand()
     }
 
-    /// The save of a start was refused: the job is stopped again, unless somebody else has saved it, or is about to, or another
-    /// start has come since.
+    /// The save of a start was refused: the job is stopped again, unless somebody else has saved it, or is about to,
+    /// or another start has come since.
     pub(crate) fn start_refused(&self, start: u64, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
         let mut cell = self.cell.lock();
         if start != cell.started_by {
@@ -87,7 +87,8 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.announce(cell);
     }
 
-    /// Whether the save of a stop was refused, and nobody will try it again: then the caller has to. How often in a row it was.
+    /// Whether the save of a stop was refused, and nobody will try it again: then the caller has to. How often in a
+    /// row it was.
     pub(crate) fn plan_retry(&self) -> Option<u32> {
         let mut cell = self.cell.lock();
         let is_needed = cell.has_unsaved_stop() && !std::mem::replace(&mut cell.retry_is_planned, true);

@@ -100,7 +100,7 @@ impl RollupJobManager {
         if job.has_old_ids() {
             return Err(AdoptError::OldIds { job_id: job_id() });
         }
-        let put = Put::new(self, Arc::clone(&config), options);
+        let put = Put::new(self, Arc::clone(&config), options)?;
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
         let position = job.position(&config, &terms_types);

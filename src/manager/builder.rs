@@ -10,12 +10,12 @@ use super::put::prepare;
 use super::{Broken, Entry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{Engine, EngineErrorKind, JobContext};
-use crate::foreign::{guarded, texts_of};
+use crate::foreign::texts_of;
 use crate::indexer::{Indexer, Settings, Threads};
 use crate::job::{JobRecord, StoredState};
 use crate::observer::Observer;
 use crate::ownership::{Claim, NotAcquired};
-use crate::store::{JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind};
+use crate::store::{self, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind};
 use crate::sync::{Arc, Ordering, RwLock};
 
 /// The options of a [`RollupJobManager`]. Setters never fail, [`open`](Self::open) does.
@@ -71,10 +71,11 @@ impl RetryOptions {
     }
 }
 
-/// A manager could not be opened. Nothing of it is left, no thread and no change in the store, and whoever has the jobs keeps them.
+/// A manager could not be opened. Nothing of it is left, no thread and no change in the store, and whoever has the
+/// jobs keeps them.
 ///
-/// Only [`Store`](Self::Store) may come so late that the store is this manager's already: it could be read before it was taken over, and
-/// not any more afterwards. Then nobody has the jobs until the next open.
+/// Only [`Store`](Self::Store) may come so late that the store is this manager's already: it could be read before it
+/// was taken over, and not any more afterwards. Then nobody has the jobs until the next open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -165,9 +166,10 @@ impl RollupJobManagerBuilder {
         self
     }
 
-    /// Whether nothing runs before [`RollupJobManager::resume`]: for hosts that register their sources after they have opened the
-    /// manager. A run that begins before all are there takes those that are for everything there is, and never comes back for the
-    /// others' documents. Everything else can be done meanwhile; triggers wait. Default: no, jobs that were indexing go on at once.
+    /// Whether nothing runs before [`RollupJobManager::resume`]: for hosts that register their sources after they
+    /// have opened the manager. A run that begins before all are there takes those that are for everything there is,
+    /// and never comes back for the others' documents. Everything else can be done meanwhile; triggers wait. Default:
+    /// no, jobs that were indexing go on at once.
     pub fn paused(mut self, paused: bool) -> Self {
         self.settings.paused = paused;
         self
@@ -181,11 +183,12 @@ impl RollupJobManagerBuilder {
 
     /// Loads the jobs and starts the threads.
     ///
-    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at once, with the source
-    /// indices that the engine has *then*: register them before, or open [paused](Self::paused). (A
-    /// run is stored as such with its first checkpoint: after a crash before that the job is started, and waits.) A
-    /// job whose record cannot be read is listed with red health and the reason, and does not hide the others. A put that a
-    /// crash interrupted is finished, or undone if the rollup index has data of an earlier job of that id.
+    /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at
+    /// once, with the source indices that the engine has *then*: register them before, or open
+    /// [paused](Self::paused). (A run is stored as such with its first checkpoint: after a crash before that the job
+    /// is started, and waits.) A job whose record cannot be read is listed with red health and the reason, and does
+    /// not hide the others. A put that a crash interrupted is finished, or undone if the rollup index has data of an
+    /// earlier job of that id.
     ///
     /// # Errors
     /// [`OpenError`]; nothing of the manager is left then.
@@ -224,9 +227,7 @@ impl RollupJobManagerBuilder {
 
 /// Whether a store that knows no lease can be read, before it is taken away from its owner.
 fn readable(store: &dyn JobStore) -> Result<(), OpenError> {
-    let loaded = guarded(|| store.load());
-    let loaded = loaded.unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))));
-    loaded.map(drop).map_err(OpenError::Store)
+    store::call(store, |store| store.load()).map(drop).map_err(OpenError::Store)
 }
 
 impl RollupJobManager {
@@ -248,9 +249,9 @@ impl RollupJobManager {
         Ok(())
     }
 
-    /// A store that says of itself that it has one owner gives out no epochs. So that a manager which was left behind cannot save any
-    /// more, this one takes a later epoch than the records have, and writes it into each. A record that the store does not take now
-    /// gets it with its next save.
+    /// A store that says of itself that it has one owner gives out no epochs. So that a manager which was left behind
+    /// cannot save any more, this one takes a later epoch than the records have, and writes it into each. A record
+    /// that the store does not take now gets it with its next save.
     fn fence_all(&self, records: &mut [&mut JobRecord]) -> Result<(), OpenError> {
         const AT_ONCE: usize = 1_000;
         if self.indexer.claim.epoch() != Ownership::SOLE.epoch {

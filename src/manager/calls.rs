@@ -28,7 +28,8 @@ impl Calls {
         Some(Call(self))
     }
 
-    /// Lets no call begin any more, and waits until the deadline for those that have, but for the caller's own. Says whether they ended.
+    /// Lets no call begin any more, and waits until the deadline for those that have, but for the caller's own. Says
+    /// whether they ended.
     pub(super) fn close(&self, clock: &dyn Clock, deadline: Deadline) -> bool {
         let own = current_thread();
         self.0.lock().is_closed = true;

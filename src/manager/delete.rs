@@ -30,8 +30,9 @@ impl DeleteOptions {
         self
     }
 
-    /// Whether the job's rolled-up documents and its definition in the rollup index go too, so that the id can be used again. What a job
-    /// that was deleted without them has left goes too, if there is no job of the id any more. Default: `false`, as in Elasticsearch, which has no such option.
+    /// Whether the job's rolled-up documents and its definition in the rollup index go too, so that the id can be
+    /// used again. What a job that was deleted without them has left goes too, if there is no job of the id any more.
+    /// Default: `false`, as in Elasticsearch, which has no such option.
     pub fn delete_data(mut self, delete_data: bool) -> Self {
         self.delete_data = delete_data;
         self
@@ -48,8 +49,8 @@ pub enum DeleteError {
         /// The job.
         job_id: String,
     },
-    /// Only a stopped job can be deleted: stop it, and wait for the completion. It may also be `aborting`: somebody else deletes it at
-    /// this moment.
+    /// Only a stopped job can be deleted: stop it, and wait for the completion. It may also be `aborting`: somebody
+    /// else deletes it at this moment.
     #[error("could not delete rollup job [{job_id}] because it is {state}: it must be stopped before")]
     NotStopped {
         /// The job.

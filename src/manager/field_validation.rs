@@ -113,7 +113,8 @@ impl<'a> Check<'a> {
         self.aggregatable(member, field, found);
         let Some(interval) = config.rounding().fixed_millis() else { return };
         for coarse in found.iter().filter(|capability| interval % capability.resolution_millis.max(1) != 0) {
-            self.problem(ConfigProblemKind::Precision,
+            self.problem(
+                ConfigProblemKind::Precision,
                 member,
                 format!(
                     "The field [{field}] keeps dates to {} ms in [{}], which the interval [{}] is no multiple of: index it \

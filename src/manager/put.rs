@@ -2,7 +2,7 @@
 
 use super::calls::Call;
 use super::field_validation::{fields_of, validate};
-use super::{Entry, RollupJobManager};
+use super::{Entry, Registry, RollupJobManager};
 use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
 use crate::foreign::texts_of;
 use crate::indexer::new_record;
@@ -46,8 +46,8 @@ pub enum PutError {
         /// The job.
         job_id: String,
     },
-    /// The rollup index holds data, or another definition, of an earlier job of this id (409 in Elasticsearch). Remove that
-    /// job's data ([`RollupJobManager::remove_data`]), or choose another id or rollup index.
+    /// The rollup index holds data, or another definition, of an earlier job of this id (409 in Elasticsearch).
+    /// Remove that job's data ([`RollupJobManager::remove_data`]), or choose another id or rollup index.
     #[error("cannot create rollup job [{job_id}] because it was previously created")]
     PreviouslyCreated {
         /// The job.
@@ -129,7 +129,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn put_with(&self, config: RollupJobConfig, options: PutOptions) -> Result<(), PutError> {
-        let put = Put::new(self, Arc::new(config), options);
+        let put = Put::new(self, Arc::new(config), options)?;
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
         let record = put.store(terms_types, Checkpoint::default())?;
@@ -144,11 +144,19 @@ pub(super) struct Put<'a> {
     manager: &'a RollupJobManager,
     config: Arc<RollupJobConfig>,
     run_as: Option<RunAs>,
+    /// A shutdown waits for the whole put.
+    _call: Call<'a>,
 }
 
 impl<'a> Put<'a> {
-    pub(super) fn new(manager: &'a RollupJobManager, config: Arc<RollupJobConfig>, options: PutOptions) -> Self {
-        Self { manager, config, run_as: options.run_as }
+    pub(super) fn new(
+        manager: &'a RollupJobManager,
+        config: Arc<RollupJobConfig>,
+        options: PutOptions,
+    ) -> Result<Self, PutError> {
+        let call = manager.calls.begin();
+        let call = call.ok_or_else(|| PutError::ShutDown { job_id: config.id().to_owned() })?;
+        Ok(Self { manager, config, run_as: options.run_as, _call: call })
     }
 
     fn job_id(&self) -> String {
@@ -156,8 +164,6 @@ impl<'a> Put<'a> {
     }
 
     pub(super) fn reserve(&self) -> Result<Reservation<'a>, PutError> {
-        let call = self.manager.calls.begin();
-        let call = call.ok_or_else(|| PutError::ShutDown { job_id: self.job_id() })?;
         if let Some(source) = self.manager.indexer.claim.lost() {
             return Err(PutError::LostOwnership { job_id: self.job_id(), source });
         }
@@ -168,8 +174,7 @@ impl<'a> Put<'a> {
         if registry.entries.contains_key(self.config.id()) {
             return Err(PutError::AlreadyExists { job_id: self.job_id() });
         }
-        registry.entries.insert(self.job_id(), Entry::Reserved);
-        Ok(Reservation { manager: self.manager, id: self.job_id(), filled: false, _call: call })
+        Ok(Reservation::take(self.manager, &mut registry, self.config.id()))
     }
 
     fn store_error(&self, source: StoreError) -> PutError {
@@ -253,16 +258,20 @@ pub(super) fn prepare(engine: &dyn Engine, job: &JobContext, checkpoint: &Checkp
     if checkpoint.position.is_none() { engine.prepare(job) } else { engine.adopt(job, checkpoint) }
 }
 
-/// Keeps an id from being put twice at once. Given back unless it was filled, also when a put panics.
+/// Keeps an id from being put, or put twice, at once. Given back unless it was filled, also when a put panics.
 pub(super) struct Reservation<'a> {
     manager: &'a RollupJobManager,
     id: String,
     filled: bool,
-    /// A shutdown waits for the whole put.
-    _call: Call<'a>,
 }
 
-impl Reservation<'_> {
+impl<'a> Reservation<'a> {
+    /// Of an id that is free.
+    pub(super) fn take(manager: &'a RollupJobManager, registry: &mut Registry, id: &str) -> Self {
+        registry.entries.insert(id.to_owned(), Entry::Reserved);
+        Self { manager, id: id.to_owned(), filled: false }
+    }
+
     pub(super) fn fill(mut self, entry: Entry) {
         self.filled = true;
         let mut registry = self.manager.registry.write();

@@ -1,6 +1,6 @@
 //! Remove data: what a job that is gone has left in a rollup index.
 
-use super::calls::Call;
+use super::put::Reservation;
 use super::{DeleteError, Entry, RollupJobManager};
 use crate::engine::{EngineError, JobContext};
 use crate::job::{ConfigError, RollupJobConfig};
@@ -56,10 +56,11 @@ pub enum RemoveDataError {
 }
 
 impl RollupJobManager {
-    /// Removes what a job that was deleted has left in a rollup index: its documents and its definition, so that the id can be used
-    /// again there. Nothing there is no error.
+    /// Removes what a job that was deleted has left in a rollup index: its documents and its definition, so that the
+    /// id can be used again there. Nothing there is no error.
     ///
-    /// Elasticsearch, where deleting a job leaves both, has no such operation: one deletes by query, and the id stays burnt.
+    /// Elasticsearch, where deleting a job leaves both, has no such operation: one deletes by query, and the id stays
+    /// burnt.
     ///
     /// # Errors
     /// [`RemoveDataError`]; a job that is there keeps what it has.
@@ -75,7 +76,8 @@ impl RollupJobManager {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// assert!(matches!(manager.remove_data("rolled", "sensor"), Err(RemoveDataError::InUse { .. })));
     /// manager.delete("sensor")?;
@@ -86,10 +88,9 @@ impl RollupJobManager {
         let (id, index) = (|| job_id.to_owned(), || rollup_index.to_owned());
         let config = RollupJobConfig::of_leftovers(job_id, rollup_index);
         let config = config.map_err(|source| RemoveDataError::Name { job_id: id(), rollup_index: index(), source })?;
-        let call = self.calls.begin().ok_or_else(|| RemoveDataError::ShutDown { job_id: id() })?;
+        let _call = self.calls.begin().ok_or_else(|| RemoveDataError::ShutDown { job_id: id() })?;
         self.owned().map_err(|source| RemoveDataError::LostOwnership { job_id: id(), source })?;
-        let _reserved = Reserved::take(self, job_id, rollup_index, call)
-            .ok_or_else(|| RemoveDataError::InUse { job_id: id(), rollup_index: index() })?;
+        let _reserved = self.keep_away(job_id, rollup_index)?;
         let context = JobContext::new(Arc::new(config), &[]).epoch(self.indexer.claim.epoch());
         let removed = self.indexer.engine_call(|engine| engine.remove(&context));
         removed.map_err(|source| RemoveDataError::Engine { job_id: id(), rollup_index: index(), source })
@@ -116,7 +117,18 @@ impl RollupJobManager {
         Ok(())
     }
 
-    /// There is no record that the store could refuse: whoever may have lost the jobs must not remove what may be somebody else's.
+    /// Keeps a job of the id from being put meanwhile. There may be one already, with another rollup index.
+    fn keep_away(&self, job_id: &str, rollup_index: &str) -> Result<Option<Reservation<'_>>, RemoveDataError> {
+        let mut registry = self.registry.write();
+        match registry.entries.get(job_id) {
+            None => Ok(Some(Reservation::take(self, &mut registry, job_id))),
+            Some(Entry::Job(job)) if job.context.config().rollup_index() != rollup_index => Ok(None),
+            Some(_) => Err(RemoveDataError::InUse { job_id: job_id.to_owned(), rollup_index: rollup_index.to_owned() }),
+        }
+    }
+
+    /// There is no record that the store could refuse: whoever may have lost the jobs must not remove what may be
+    /// somebody else's.
     fn owned(&self) -> Result<(), StoreError> {
         if let Some(lost) = self.indexer.claim.lost() {
             return Err(lost);
@@ -125,36 +137,5 @@ impl RollupJobManager {
             return Err(StoreError::unavailable("the ownership of the job store has run out, and was not renewed yet"));
         }
         Ok(())
-    }
-}
-
-/// Keeps a job of the id from being put meanwhile.
-struct Reserved<'a> {
-    manager: &'a RollupJobManager,
-    /// None if there is a job of this id, with another rollup index.
-    job_id: Option<String>,
-    _call: Call<'a>,
-}
-
-impl<'a> Reserved<'a> {
-    fn take(manager: &'a RollupJobManager, job_id: &str, rollup_index: &str, call: Call<'a>) -> Option<Self> {
-        let mut registry = manager.registry.write();
-        let job_id = match registry.entries.get(job_id) {
-            None => {
-                registry.entries.insert(job_id.to_owned(), Entry::Reserved);
-                Some(job_id.to_owned())
-            }
-            Some(Entry::Job(job)) if job.context.config().rollup_index() != rollup_index => None,
-            Some(_) => return None,
-        };
-        Some(Self { manager, job_id, _call: call })
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        if let Some(job_id) = &self.job_id {
-            self.manager.registry.write().entries.remove(job_id);
-        }
     }
 }

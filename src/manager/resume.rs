@@ -3,9 +3,9 @@
 use super::RollupJobManager;
 
 impl RollupJobManager {
-    /// Lets a manager that was opened [paused](crate::RollupJobManagerBuilder::paused) run its jobs: those that were triggered
-    /// meanwhile, be it by their schedule, and those that were indexing when the last manager ended, go on now. One that is not
-    /// paused stays as it is.
+    /// Lets a manager that was opened [paused](crate::RollupJobManagerBuilder::paused) run its jobs: those that were
+    /// triggered meanwhile, be it by their schedule, and those that were indexing when the last manager ended, go on
+    /// now. One that is not paused stays as it is.
     ///
     /// # Examples
     /// ```

@@ -26,8 +26,8 @@ pub enum ShutdownError {
         /// The jobs that a thread was still at, or whose stop could not be saved, sorted by id.
         left: Vec<BusyJob>,
     },
-    /// All has ended, but the job store still refuses to save that these jobs are stopped: the next manager has them as they were saved
-    /// last, started perhaps. Stop them there.
+    /// All has ended, but the job store still refuses to save that these jobs are stopped: the next manager has them
+    /// as they were saved last, started perhaps. Stop them there.
     #[error("could not save the stop of what is left while shutting down: {}", list(left))]
     Store {
         /// The jobs, sorted by id.
@@ -56,16 +56,17 @@ impl RollupJobManager {
     /// dropping the manager.
     ///
     /// It is not a stop: a started job stays `started` in the store, an indexing one `indexing` with its last position, and
-    /// both go on when a manager opens the store again. Stops that callers asked for before are completed; one that could not be saved
-    /// until now is saved once more. Calls that other threads are in, a put, say, are waited for. Afterwards `get`
-    /// and `list` still answer, and stopping a stopped job is still a success; nothing else can be done.
+    /// both go on when a manager opens the store again. Stops that callers asked for before are completed; one that
+    /// could not be saved until now is saved once more. Calls that other threads are in, a put, say, are waited for.
+    /// Afterwards `get` and `list` still answer, and stopping a stopped job is still a success; nothing else can be
+    /// done.
     ///
     /// Shutting down again does nothing and succeeds; while another shutdown is under way, its end is waited for, and it fails as that one
     /// does. On one of the manager's own threads that thread is not waited for, nor another shutdown, which waits for it.
     ///
     /// # Errors
-    /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever. [`ShutdownError::Store`] if all has
-    /// ended, and a stop is not saved.
+    /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever.
+    /// [`ShutdownError::Store`] if all has ended, and a stop is not saved.
     ///
     /// # Examples
     /// ```

@@ -35,8 +35,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
-    /// The job store refused to save the start. The job is stopped again, unless somebody else has started it at the same time and
-    /// that is saved. If the store refuses the stop too the job is `stopping`, with red health, until that is saved.
+    /// The job store refused to save the start. The job is stopped again, unless somebody else has started it at the
+    /// same time and that is saved. If the store refuses the stop too the job is `stopping`, with red health, until
+    /// that is saved.
     #[error("could not start rollup job [{job_id}]: save failed")]
     Store {
         /// The job.
@@ -64,11 +65,12 @@ impl RollupJobManager {
     /// Starts a stopped job: its schedule triggers it from now on. It goes on after its last position. Starting a started
     /// job does nothing and succeeds.
     ///
-    /// The start is durable when the call returns, and nobody else's start that fails undoes it. Nothing runs until the schedule, or [`trigger`](Self::trigger), says so.
+    /// The start is durable when the call returns, and nobody else's start that fails undoes it. Nothing runs until
+    /// the schedule, or [`trigger`](Self::trigger), says so.
     ///
     /// # Errors
-    /// [`StartError`]; the state is as it was, or as the variant says. That the schedule has no time to come is no error: the job's health
-    /// and notice say so.
+    /// [`StartError`]; the state is as it was, or as the variant says. That the schedule has no time to come is no
+    /// error: the job's health and notice say so.
     ///
     /// # Examples
     /// ```

@@ -125,8 +125,8 @@ pub enum StopError {
         job: Box<BusyJob>,
     },
     /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is `stopping`,
-    /// with red health, and the manager saves it again, with growing pauses, until it gets through; so does the next stop. Until
-    /// then a crash may bring the job back as it was saved last.
+    /// with red health, and the manager saves it again, with growing pauses, until it gets through; so does the next
+    /// stop. Until then a crash may bring the job back as it was saved last.
     #[error("could not save the stop of rollup job [{job_id}]")]
     Store {
         /// The job.
@@ -197,9 +197,9 @@ impl RollupJobManager {
     ///
     /// # Errors
     /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` the run ends all the same, but the job is
-    /// `stopping` until its end is saved, which the manager goes on trying. After `LostOwnership` the run has ended or is ending here, and what
-    /// becomes of the job is for its owner to say. After `ShutDown` it is `stopping` or as it was. After any other the state is
-    /// as it was.
+    /// `stopping` until its end is saved, which the manager goes on trying. After `LostOwnership` the run has ended
+    /// or is ending here, and what becomes of the job is for its owner to say. After `ShutDown` it is `stopping` or
+    /// as it was. After any other the state is as it was.
     ///
     /// # Examples
     /// ```

@@ -58,7 +58,8 @@ pub enum TriggerError {
         /// The job.
         job_id: String,
     },
-    /// Whether the jobs are still this manager's is in doubt: their ownership has run out, and the job store does not answer.
+    /// Whether the jobs are still this manager's is in doubt: their ownership has run out, and the job store does not
+    /// answer.
     #[error("could not trigger rollup job [{job_id}]: the ownership of the rollup jobs is in doubt")]
     Store {
         /// The job.
@@ -99,11 +100,11 @@ impl RollupJobManager {
             Missing::NotFound => TriggerError::NotFound { job_id: id() },
             Missing::Unreadable(reason) => TriggerError::Unreadable { job_id: id(), reason },
         })?;
-        match job.confirm() {
-            Err(source) if source.kind() != StoreErrorKind::LostOwnership => {
-                return Err(TriggerError::Store { job_id: id(), source });
-            }
-            _ => {}
+        // Of a loss the trigger itself says what is known.
+        if let Err(source) = job.confirm()
+            && source.kind() != StoreErrorKind::LostOwnership
+        {
+            return Err(TriggerError::Store { job_id: id(), source });
         }
         match job.trigger(self.indexer.clock.now()) {
             TriggerDecision::Queued { run, .. } => Ok(Triggered { run, is_new: true }),

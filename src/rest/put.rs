@@ -53,7 +53,8 @@ fn deprecated_zone(config: &RollupJobConfig) -> Option<String> {
     let (id, old) = (config.id(), config.groups().date_histogram().time_zone_id());
     let new = modern_name(old)?;
     Some(format!(
-        "Creating Rollup job [{id}] with timezone [{old}], but [{old}] has been deprecated by the IANA.  Use [{new}] instead."
+        "Creating Rollup job [{id}] with timezone [{old}], but [{old}] has been deprecated by the IANA.  \
+         Use [{new}] instead."
     ))
 }
 

@@ -74,11 +74,8 @@ async fn many(
 ) -> Result<Value, Failure> {
     let request = face.stop(move |manager| manager.stop_many(selector, StopOptions::new()));
     let report = tokio::time::timeout(patience.for_request(), request).await;
-    let report = report.map_err(|_| {
-        let timeout = patience.timeout;
-        let reason = format!("Timed out after [{timeout}] while waiting for rollup jobs [{named}] to stop.");
-        Failure::internal(Cause::new("timeout_exception", reason))
-    })??;
+    let jobs = || format!("jobs [{named}] to stop.");
+    let report = report.map_err(|_| Failure::internal(timed_out(patience.timeout, &jobs())))??;
     let report = report.map_err(|error| match error {
         StopManyError::NoMatch { .. } => Failure::not_found(error.to_string()),
         StopManyError::EmptySelector => Failure::bad_request(error.to_string()),
@@ -130,10 +127,16 @@ async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stoppe
 /// The stop is on its way to the store, and stays so.
 fn not_in_time(face: &Face, job_id: &str, patience: Patience) -> Failure {
     let state = face.manager.get(job_id).map_or(JobState::Stopped, |status| status.state());
-    let (timeout, state) = (patience.timeout, upper_case(state));
-    let reason =
-        format!("Timed out after [{timeout}] while waiting for rollup job [{job_id}] to stop. State was [{state}]");
-    Failure::internal(Cause::new("timeout_exception", reason))
+    Failure::internal(timed_out(patience.timeout, &one(job_id, state)))
+}
+
+/// In Elasticsearch's words.
+fn timed_out(timeout: TimeValue, jobs: &str) -> Cause {
+    Cause::new("timeout_exception", format!("Timed out after [{timeout}] while waiting for rollup {jobs}"))
+}
+
+fn one(job_id: &str, state: JobState) -> String {
+    format!("job [{job_id}] to stop. State was [{}]", upper_case(state))
 }
 
 async fn wait_for(stopped: &Stopped, patience: Patience) -> Result<(), Failure> {
@@ -150,12 +153,8 @@ pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> Fa
     match error {
         StopError::NotFound { .. } => Failure::job_not_found(job_id),
         StopError::Timeout { job, .. } => {
-            let state = upper_case(job.state());
-            let reason = format!(
-                "Timed out after [{timeout}] while waiting for rollup job [{job_id}] to stop. State was [{state}]"
-            );
             let detail = Map::from_iter([("detail".to_owned(), job.to_string().into())]);
-            let cause = Cause::new("timeout_exception", reason);
+            let cause = timed_out(timeout, &one(job_id, job.state()));
             Failure::with_more(StatusCode::INTERNAL_SERVER_ERROR, cause, detail)
         }
         StopError::Store { source, .. } => Failure::not_saved(job_id, JobState::Stopped, source),

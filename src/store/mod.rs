@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
+use crate::foreign::guarded;
 use crate::job::JobRecord;
 
 #[cfg(feature = "elasticsearch")]
@@ -179,6 +180,15 @@ impl LoadedRecord {
             Err(error) => Self::Unreadable { id: id.to_owned(), error: StoreError::damaged(error) },
         }
     }
+}
+
+/// Calls a store. One that panics has refused.
+pub(crate) fn call<T>(
+    store: &dyn JobStore,
+    call: impl FnOnce(&dyn JobStore) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let answer = guarded(|| call(store));
+    answer.unwrap_or_else(|panic| Err(StoreError::rejected(format!("the job store panicked: {panic}"))))
 }
 
 /// Refuses what an earlier owner than the one of `epoch` saves.

@@ -71,7 +71,8 @@ fn a_page_that_comes_again_is_an_error() {
         Reply::json(
             200,
             &format!(
-                r#"{{"timed_out":false,"_shards":{{"total":1,"successful":1,"failed":0}},"hits":{{"total":{{"value":0}}}},
+                r#"{{"timed_out":false,"_shards":{{"total":1,"successful":1,"failed":0}},
+                "hits":{{"total":{{"value":0}}}},
                 "aggregations":{{"rollup":{{"buckets":[{bucket}]}}}}}}"#
             ),
         )
@@ -98,7 +99,8 @@ fn a_servers_text_is_short_and_plain() {
 
 #[test]
 fn the_cause_at_the_end_of_the_chain_is_shown() {
-    let body = r#"{"error":{"root_cause":[{"type":"x_content_parse_exception","reason":"[date_histogram] failed to parse field"}],
+    let body = r#"{"error":{"root_cause":[
+        {"type":"x_content_parse_exception","reason":"[date_histogram] failed to parse field"}],
         "type":"x_content_parse_exception","reason":"[date_histogram] failed to parse field",
         "caused_by":{"type":"zone_rules_exception","reason":"Unknown time-zone ID: Mars/Olympus"}},"status":400}"#;
     let server = Scripted::new(move |_| Reply::json(400, body));

@@ -148,18 +148,25 @@ fn the_memory_engine_knows_a_field_before_it_has_a_value() {
 fn one_thing_may_stand_where_elasticsearch_takes_it_for_a_list() {
     let full = |groups: Value, metrics: Value| {
         json!({
-            "id": "sensor", "index_pattern": "sensor-*", "rollup_index": "rolled", "cron": "0 0 * * * ?", "page_size": 10,
+            "id": "sensor", "index_pattern": "sensor-*", "rollup_index": "rolled", "cron": "0 0 * * * ?",
+            "page_size": 10,
             "groups": groups, "metrics": metrics
         })
         .to_string()
     };
     let date = json!({ "field": "timestamp", "fixed_interval": "1h" });
     let lists = full(
-        json!({ "date_histogram": date, "terms": { "fields": ["node"] }, "histogram": { "fields": ["load"], "interval": 5 } }),
+        json!({
+            "date_histogram": date, "terms": { "fields": ["node"] },
+            "histogram": { "fields": ["load"], "interval": 5 }
+        }),
         json!([{ "field": "temperature", "metrics": ["max"] }]),
     );
     let scalars = full(
-        json!({ "date_histogram": date, "terms": { "fields": "node" }, "histogram": { "fields": "load", "interval": "5" } }),
+        json!({
+            "date_histogram": date, "terms": { "fields": "node" },
+            "histogram": { "fields": "load", "interval": "5" }
+        }),
         json!({ "field": "temperature", "metrics": "max" }),
     );
     let (lists, scalars) = (RollupJobConfig::from_json(&lists).unwrap(), RollupJobConfig::from_json(&scalars).unwrap());

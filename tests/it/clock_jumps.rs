@@ -1,7 +1,7 @@
 //! A wall clock that was ahead, and is set back.
 //!
-//! A job that such a clock had armed was not run before that clock's time had come, while `next_run` named the next minute; and a bucket
-//! that it had rolled up too early lost what came for it afterwards, without a word.
+//! A job that such a clock had armed was not run before that clock's time had come, while `next_run` named the next
+//! minute; and a bucket that it had rolled up too early lost what came for it afterwards, without a word.
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
-//! Code that is not ours panics where nobody calls it: while an error becomes a text, or while something is dropped. The end of a turn
-//! was outside its guard then: the job hung in `indexing, saving`, green, and an observer was never told anything any more.
+//! Code that is not ours panics where nobody calls it: while an error becomes a text, or while something is dropped.
+//! The end of a turn was outside its guard then: the job hung in `indexing, saving`, green, and an observer was never
+//! told anything any more.
 
 use std::fmt;
 use std::panic::panic_any;
@@ -128,7 +129,8 @@ fn a_store_error_that_panics_ends_a_run_like_any_other() {
     }
 }
 
-/// The end of a stop is saved when the last waiter is gone, and what the store has said before is dropped outside all locks.
+/// The end of a stop is saved when the last waiter is gone, and what the store has said before is dropped outside all
+/// locks.
 #[test]
 fn a_stop_that_a_nasty_store_refused_is_saved_at_last() {
     for error in errors() {

@@ -1,4 +1,5 @@
-//! A disk that was full once and has room again: redb refuses everything after its first I/O error, so the store opens its file again.
+//! A disk that was full once and has room again: redb refuses everything after its first I/O error, so the store
+//! opens its file again.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Documents that somebody may write on purpose: keys that Elasticsearch confuses, and dates that have no place.
 //!
-//! Elasticsearch joins the parts of a key with `$` and escapes nothing, so that two keys had one id: on tantivy the commit panicked, run
-//! after run; with pages of one bucket both documents had the id; in memory one of them was gone. And a bucket that begins before the first
-//! date of tantivy was stored with another date.
+//! Elasticsearch joins the parts of a key with `$` and escapes nothing, so that two keys had one id: on tantivy the
+//! commit panicked, run after run; with pages of one bucket both documents had the id; in memory one of them was
+//! gone. And a bucket that begins before the first date of tantivy was stored with another date.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -358,8 +358,8 @@ fn a_manager_that_is_dropped_while_it_pauses_leaves_nothing() {
     let Ok(Acquired::Owned(_)) = shared.store.acquire(None) else { panic!("a clean shutdown hands over") };
 }
 
-/// A lease that has run out may have a new owner, who may have started what was stopped here. The store is asked then: `at rest` and `Ok`
-/// were answered out of memory.
+/// A lease that has run out may have a new owner, who may have started what was stopped here. The store is asked
+/// then: `at rest` and `Ok` were answered out of memory.
 #[test]
 fn while_the_ownership_is_in_doubt_nothing_is_answered_from_memory() {
     for has_successor in [false, true] {

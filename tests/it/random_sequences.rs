@@ -595,7 +595,8 @@ impl StateMachineTest for Sequences {
     }
 }
 
-/// The manager on what is stored now, after the old one has handed over; it says so if a stop is left that it could not save.
+/// The manager on what is stored now, after the old one has handed over; it says so if a stop is left that it could
+/// not save.
 fn reopen(old: Sut, refuses: bool, leaves_a_stop: bool) -> Sut {
     let shut_down = old.manager.shutdown(Duration::MAX);
     assert_eq!(matches!(shut_down, Err(ShutdownError::Store { .. })), leaves_a_stop, "{shut_down:?}");
@@ -606,8 +607,8 @@ fn reopen(old: Sut, refuses: bool, leaves_a_stop: bool) -> Sut {
     Sut::open(data, store, refuses)
 }
 
-/// The manager on a copy of what is stored now. What is in memory is lost, documents that were not committed included. The old one is
-/// still there, like a process that does not know it yet, and changes nothing any more.
+/// The manager on a copy of what is stored now. What is in memory is lost, documents that were not committed
+/// included. The old one is still there, like a process that does not know it yet, and changes nothing any more.
 fn crash(old: Sut, refuses: bool) -> Sut {
     let copy = SpyStore::default();
     for record in old.store.records() {

@@ -1,8 +1,8 @@
 //! What becomes of a start or a stop that the store refuses to save.
 //!
-//! A start that answered `Ok` was undone by another caller's start that was refused, and a stop that was refused once was never saved again:
-//! the job came back started after a clean shutdown, though the store was well. Now the last of several starters decides, and a refused
-//! stop is saved again, with growing pauses and at shutdown.
+//! A start that answered `Ok` was undone by another caller's start that was refused, and a stop that was refused once
+//! was never saved again: the job came back started after a clean shutdown, though the store was well. Now the last
+//! of several starters decides, and a refused stop is saved again, with growing pauses and at shutdown.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use rollup_jobs::{
     StoredState,
 };
 
-use crate::support::{JoinInTime, PATIENCE, World, in_thread, waiting};
+use crate::support::{JoinInTime, PATIENCE, World, hold, in_thread, waiting};
 
 /// Two callers start one job; the store holds both saves, refuses the first, and then takes the second.
 #[test]
@@ -28,8 +28,10 @@ fn a_start_that_is_refused_does_not_undo_another_one() {
     let (arrived, verdicts) = (Mutex::new(arrived), Mutex::new(verdicts));
     // The first save waits until the second one is made, and panics, which is a refusal.
     world.store.on_update(move |_| {
+        // Before the other one hears of this one, and comes here too.
+        let first = verdicts.try_lock();
         arrived.lock().unwrap().send(()).unwrap();
-        if let Ok(verdicts) = verdicts.try_lock() {
+        if let Ok(verdicts) = first {
             verdicts.recv_timeout(PATIENCE).unwrap();
             panic!("planned refusal");
         }
@@ -175,18 +177,14 @@ fn a_delete_that_is_refused_changes_nothing() {
     assert_eq!(world.documents().len(), 30);
 }
 
-/// Of two deletes that stop the job first, one comes while the other one removes: the job is being deleted, nothing else.
+/// Of two deletes that stop the job first, one comes while the other one removes: the job is being deleted, nothing
+/// else.
 #[test]
 fn a_delete_against_another_one_says_that_the_job_is_being_deleted() {
     let world = World::new();
     world.put_started("sensor");
-    let (entered, inside) = channel();
-    let (leave, left) = channel::<()>();
-    let (entered, left) = (Mutex::new(entered), Mutex::new(left));
-    world.store.on_remove(move |_| {
-        entered.lock().unwrap().send(()).unwrap();
-        left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-    });
+    let (hold, inside, leave) = hold();
+    world.store.on_remove(move |_| hold());
     let options = || DeleteOptions::new().stop(waiting());
     let manager = world.manager.clone();
     let first = in_thread(move || manager.delete_with("sensor", options()));

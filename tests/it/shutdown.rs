@@ -1,14 +1,12 @@
 //! What a shutdown waits for, and what observers hear of it.
 
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{JobState, Phase, PutError, RunOutcome, ShutdownError, StopOptions, StoredState, TriggerError};
 
-use crate::support::{Heard, JoinInTime, PATIENCE, World, config, in_thread, loaded, waiting};
+use crate::support::{Heard, JoinInTime, PATIENCE, World, config, hold, in_thread, loaded, waiting};
 
 fn outcomes(world: &World) -> Vec<RunOutcome> {
     let outcome = |heard| if let Heard::Run(_, run) = heard { Some(run.outcome) } else { None };
@@ -30,18 +28,16 @@ fn shut_down_in_vain(world: &World) -> JoinHandle<Result<(), ShutdownError>> {
     shutdown
 }
 
-/// A stop that a caller's thread was saving was not waited for: the next manager opened the store meanwhile, and undid it.
+/// A stop that a caller's thread was saving was not waited for: the next manager opened the store meanwhile, and
+/// undid it.
 #[test]
 fn a_shutdown_waits_for_a_stop_that_a_caller_saves() {
     let world = World::new();
     world.put_started("sensor");
-    let (entered, inside) = channel();
-    let (leave, left) = channel::<()>();
-    let (entered, left) = (Mutex::new(entered), Mutex::new(left));
+    let (hold, inside, leave) = hold();
     world.store.on_update(move |record| {
         if record.state() == StoredState::Stopped {
-            entered.lock().unwrap().send(()).unwrap();
-            left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+            hold();
         }
     });
     let stop = world.stop_in_thread("sensor", Duration::MAX);
@@ -56,13 +52,8 @@ fn a_shutdown_waits_for_a_stop_that_a_caller_saves() {
 #[test]
 fn a_shutdown_waits_for_a_put() {
     let world = World::new();
-    let (entered, inside) = channel();
-    let (leave, left) = channel::<()>();
-    let (entered, left) = (Mutex::new(entered), Mutex::new(left));
-    world.store.on_update(move |_| {
-        entered.lock().unwrap().send(()).unwrap();
-        left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-    });
+    let (hold, inside, leave) = hold();
+    world.store.on_update(move |_| hold());
     let manager = world.manager.clone();
     let put = in_thread(move || manager.put(config("sensor").build().unwrap()));
     inside.recv_timeout(PATIENCE).unwrap();

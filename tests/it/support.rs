@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -431,6 +432,17 @@ impl<T> JoinInTime<T> for JoinHandle<T> {
         }
         self.join().unwrap()
     }
+}
+
+/// Something that whoever calls it is held by: it tells when that is so, and until when.
+pub fn hold() -> (impl Fn() + Send + Sync, Receiver<()>, Sender<()>) {
+    let ((entered, inside), (leave, left)) = (channel(), channel());
+    let (entered, left) = (Mutex::new(entered), Mutex::new(left));
+    let hold = move || {
+        entered.lock().unwrap().send(()).unwrap();
+        left.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+    };
+    (hold, inside, leave)
 }
 
 pub fn waiting() -> StopOptions {

@@ -54,8 +54,8 @@ fn sources(job: &JobContext) -> Vec<Value> {
     let date = groups.date_histogram();
     let (kind, interval) = match (config.interval(), config.rounding().fixed_millis()) {
         (DateInterval::Fixed { text, .. }, _) => ("fixed_interval", text.clone()),
-        // Seconds, minutes and hours of the calendar are of one length, but where a time zone's clocks are set forward by a part of an hour
-        // servers make one bucket out of two, or find one of months before.
+        // Seconds, minutes and hours of the calendar are of one length, but where a time zone's clocks are set
+        // forward by a part of an hour servers make one bucket out of two, or find one of months before.
         (DateInterval::Calendar { .. }, Some(millis)) => ("fixed_interval", format!("{millis}ms")),
         (DateInterval::Calendar { text, .. }, None) => ("calendar_interval", text.clone()),
     };

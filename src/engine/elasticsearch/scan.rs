@@ -29,7 +29,7 @@ pub(super) struct Scan {
     size: usize,
     went_well: u32,
     notice: Option<String>,
-    /// Documents in date buckets that cannot be kept, and how many it was told of.
+    /// Documents in date buckets that cannot be kept.
     too_far: u64,
     source_indices: Vec<String>,
     /// Documents without a date, once they were counted.

@@ -157,9 +157,9 @@ impl TantivyEngine {
     /// Opens an engine whose rollup indices live below `folder`, which is created if need be. Each is a folder of its own,
     /// with one tantivy index per job.
     ///
-    /// The folder belongs to one engine at a time, and its clones: two would write each other's jobs. It is free again when the last clone
-    /// is dropped, that of a manager too. Whoever only wants to search opens an index in it with tantivy itself, or asks
-    /// [`rollup_index`](Self::rollup_index).
+    /// The folder belongs to one engine at a time, and its clones: two would write each other's jobs. It is free
+    /// again when the last clone is dropped, that of a manager too. Whoever only wants to search opens an index in it
+    /// with tantivy itself, or asks [`rollup_index`](Self::rollup_index).
     ///
     /// # Errors
     /// [`TantivyEngineError::InUse`], [`TantivyEngineError::Folder`].
@@ -203,9 +203,10 @@ impl TantivyEngine {
     /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run sees
     /// what was committed when it began. An index that has several names counts once.
     ///
-    /// Register what there is before the manager is opened, or open it [paused](crate::RollupJobManagerBuilder::paused): jobs that were
-    /// indexing go on at once. A run takes the indices that it finds for all there are; what one that is registered later holds of
-    /// buckets that are rolled up by then is left out.
+    /// Register what there is before the manager is opened, or open it
+    /// [paused](crate::RollupJobManagerBuilder::paused): jobs that were indexing go on at once. A run takes the
+    /// indices that it finds for all there are; what one that is registered later holds of buckets that are rolled up
+    /// by then is left out.
     ///
     /// # Errors
     /// [`TantivyEngineError`] if the name is taken or cannot be used.
@@ -411,8 +412,8 @@ fn failed(place: &str, error: ::tantivy::TantivyError) -> EngineError {
     if transient { EngineError::unavailable(at) } else { EngineError::rejected(at) }
 }
 
-/// A full disk may have room again, and a process that has too many files open may close some; a folder without permission will not get
-/// any by itself.
+/// A full disk may have room again, and a process that has too many files open may close some; a folder without
+/// permission will not get any by itself.
 fn is_passing(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     !matches!(

@@ -37,8 +37,8 @@ impl<'a> Ids<'a> {
 
     /// Of the parts in the order of their names and the job's id, each followed by `$`, by 128-bit `MurmurHash3`.
     ///
-    /// Since nothing is escaped, `("a$b", "c")` and `("a", "b$c")` would have one id. The key that has the `$`, and can be read in another
-    /// way too, gets an id of another input, which no key has in Elasticsearch.
+    /// Since nothing is escaped, `("a$b", "c")` and `("a", "b$c")` would have one id. The key that has the `$`, and
+    /// can be read in another way too, gets an id of another input, which no key has in Elasticsearch.
     pub(super) fn hash(&mut self, key: &[KeyPart]) -> u128 {
         let Self { layout, input } = self;
         input.clear();

@@ -14,7 +14,7 @@ use super::pool::Pulse;
 use super::run::{Run, Stage};
 use crate::engine::{EngineError, EngineErrorKind, PageStream, RolledUpPage, RollupWriter};
 use crate::foreign::{discard, guarded, texts_of};
-use crate::job::{Checkpoint, Notice, Phase};
+use crate::job::{Checkpoint, Phase};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
 use crate::sync::{Arc, yield_now};
@@ -40,14 +40,16 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
     } else {
         job.save_stop_later();
     }
-    // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it is dropped.
-    // And after those whom the turn's end has woken: the kernel may have queued them behind this very thread.
+    // Before the observers, who may take long: an engine's memory budget may hang on it. Foreign code may panic as it
+    // is dropped. And after those whom the turn's end has woken: the kernel may have queued them behind this very
+    // thread.
     yield_now();
     discard(unneeded);
     job.deliver(pulse);
 }
 
-/// Publishes that a turn is over even if it unwinds. What is foreign in it is guarded, so that this is for bugs of ours.
+/// Publishes that a turn is over even if it unwinds. What is foreign in it is guarded, so that this is for bugs of
+/// ours.
 struct Ended<'a> {
     job: &'a Job,
     is_published: Cell<bool>,
@@ -73,8 +75,8 @@ struct Turn<'a> {
     is_published: &'a Cell<bool>,
 }
 
-/// What a turn has no use for any more. Freeing it can take milliseconds, which nobody who waits for a stop should wait for:
-/// it is dropped after the turn's end was published.
+/// What a turn has no use for any more. Freeing it can take milliseconds, which nobody who waits for a stop should
+/// wait for: it is dropped after the turn's end was published.
 #[derive(Default)]
 struct Unneeded {
     page: Option<RolledUpPage>,
@@ -167,7 +169,8 @@ impl<'a> Turn<'a> {
         self.enter(Phase::Committing);
         match writer.commit(&self.progress) {
             Ok(report) => {
-                // An empty commit is no progress: a page whose first document is rejected again and again has to end the run.
+                // An empty commit is no progress: a page whose first document is rejected again and again has to end
+                // the run.
                 if self.progress.position != self.run.committed.position {
                     self.run.failures = 0;
                 }
@@ -290,7 +293,6 @@ impl<'a> Turn<'a> {
     }
 
     fn note(&self, text: String) {
-        let at = self.job.indexer.clock.now();
-        self.job.lifecycle.note(Notice { at, run: self.run.number, text });
+        self.job.note(self.run.number, text);
     }
 }

@@ -40,8 +40,8 @@ impl Turn<'_> {
 
     /// The rollup index has nothing of the job: prepares it (again) and rolls up from the start.
     ///
-    /// The position goes first, durably. Once the index is prepared nobody can tell any more that the position belongs to documents that
-    /// are gone; and whatever fails before that is begun again.
+    /// The position goes first, durably. Once the index is prepared nobody can tell any more that the position
+    /// belongs to documents that are gone; and whatever fails before that is begun again.
     fn begin_anew(&mut self) -> Result<(), Failure> {
         if self.progress.position.is_some() {
             self.give_up_position()?;
@@ -67,7 +67,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// What was rolled up by a clock that was ahead was rolled up too early: what comes until this clock is there is not seen.
+    /// What was rolled up by a clock that was ahead was rolled up too early: what comes until this clock is there is
+    /// not seen.
     fn look_at_the_clock(&self) {
         let config = self.job.context.config();
         let now = self.job.indexer.clock.now();
@@ -76,8 +77,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Notes which indices the run reads, and says which are gone. That there are fewer than before is ordinary where indices are dropped
-    /// by and by; but it is also how one looks that was forgotten.
+    /// Notes which indices the run reads, and says which are gone. That there are fewer than before is ordinary where
+    /// indices are dropped by and by; but it is also how one looks that was forgotten.
     pub(super) fn see_sources(&mut self, found: Vec<String>) -> Option<String> {
         let before = &self.progress.sources;
         let gone: Vec<_> = before.iter().filter(|name| !found.contains(name)).cloned().collect();
@@ -96,7 +97,8 @@ impl Turn<'_> {
 /// For people: until when a bucket goes on that was rolled up too early.
 pub(in crate::indexer) fn early(end: Timestamp) -> String {
     format!(
-        "a clock that was ahead has rolled up a date bucket that goes on until {end}: what comes for it until then is left out"
+        "a clock that was ahead has rolled up a date bucket that goes on until {end}: \
+         what comes for it until then is left out"
     )
 }
 

@@ -14,7 +14,8 @@ impl Turn<'_> {
             if buckets.is_empty() {
                 return Ok(Pages::Exhausted);
             }
-            // Known before the page is written: what is fetched ahead is asked for in this turn, or in one that nobody is before.
+            // Known before the page is written: what is fetched ahead is asked for in this turn, or in one that
+            // nobody is before.
             let is_last = clock.monotonic() >= time_up;
             let goes_on = !is_last || !self.job.indexer.pool.is_busy();
             if let Some(stream) = self.run.stream.as_mut().filter(|_| goes_on) {
@@ -150,14 +151,12 @@ impl Turn<'_> {
         stats.index_total += 1;
         stats.rollups_indexed += accepted as u64;
         stats.documents_processed += documents.buckets().take(accepted).map(|bucket| bucket.doc_count).sum::<u64>();
-        if let Some(left_out) = &report.left_out {
-            stats.rollups_indexed = stats.rollups_indexed.saturating_sub(left_out.rolled_up);
-            stats.documents_processed = stats.documents_processed.saturating_sub(left_out.documents);
-            stats.documents_skipped += left_out.documents;
-            self.run.left_out += left_out.documents;
-        }
         stats.index_failures += report.rejected.len() as u64;
         if let Some(out) = &report.left_out {
+            stats.rollups_indexed = stats.rollups_indexed.saturating_sub(out.rolled_up);
+            stats.documents_processed = stats.documents_processed.saturating_sub(out.documents);
+            stats.documents_skipped += out.documents;
+            self.run.left_out += out.documents;
             self.note(left_out(out.documents, &out.reason));
         }
         if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {

@@ -240,7 +240,8 @@ fn span(item: &str, field: &Field) -> Result<Span, String> {
         None => (item, None),
     };
     if range == "*" || (range.is_empty() && step.is_some()) {
-        // Only here does Elasticsearch look how large a step is; elsewhere one that is too large leaves the first value.
+        // Only here does Elasticsearch look how large a step is; elsewhere one that is too large leaves the first
+        // value.
         let (largest, named) = field.step;
         if let Some(step) = step.filter(|step| *step > largest) {
             return Err(format!("increment [{step}] > {named} at pos [{}]", item.len()));

@@ -10,8 +10,8 @@ use crate::sync::{Arc, Mutex};
 type Range = (Bound<u64>, Bound<u64>);
 type BackendResult<T> = Result<T, BackendError>;
 
-/// Hands the same backend to one database after another. What one has locked stays locked for the next, so that no other process gets in
-/// between; the last clone closes it.
+/// Hands the same backend to one database after another. What one has locked stays locked for the next, so that no
+/// other process gets in between; the last clone closes it.
 #[derive(Debug, Clone)]
 pub(super) struct Kept(Arc<Inner>);
 

@@ -30,8 +30,8 @@ const FORMAT: u64 = 1;
 /// The file belongs to one process at a time. A record that cannot be read (damaged, or written by a newer version) does not
 /// hide the others.
 ///
-/// After an I/O error, such as a full disk, the next call opens the file again: redb itself would refuse everything until then. The file
-/// stays locked meanwhile.
+/// After an I/O error, such as a full disk, the next call opens the file again: redb itself would refuse everything
+/// until then. The file stays locked meanwhile.
 ///
 /// ```
 /// use rollup_jobs::store::RedbStore;

@@ -27,8 +27,8 @@ pub struct RollupPlace {
 /// Keeps the tantivy directories of rolled-up documents. The engine has one in folders and one in memory; a host can bring
 /// its own, and a test one that fails.
 ///
-/// The engine holds locks of its own while it calls: a storage must not call the engine, and should answer quickly. A storage belongs to
-/// one engine, and its clones.
+/// The engine holds locks of its own while it calls: a storage must not call the engine, and should answer quickly. A
+/// storage belongs to one engine, and its clones.
 ///
 /// What a call that returned has done has to survive a power cut, as far as the storage survives anything.
 pub trait RollupStorage: Send + Sync + fmt::Debug {
@@ -225,8 +225,8 @@ fn folder_name(name: &str) -> io::Result<String> {
     }
     if folder.len() > LONGEST_NAME {
         let text = format!(
-            "[{name}] is too long for the name of a folder, which may have {LONGEST_NAME} bytes: capital letters, and all that is \
-             neither letter nor digit nor one of [_-.], take three each"
+            "[{name}] is too long for the name of a folder, which may have {LONGEST_NAME} bytes: capital letters, \
+             and all that is neither letter nor digit nor one of [_-.], take three each"
         );
         return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
     }

@@ -152,7 +152,7 @@ impl Scan {
             left: Left::default(),
             crowding: Crowding::default(),
             done: false,
-            names: Vec::new(),
+            names: sources.iter().map(|(name, _)| name.clone()).collect(),
             held,
             budget,
             charged,
@@ -163,7 +163,6 @@ impl Scan {
         if let Some(after) = &request.after {
             scan.rest.from = Some((scan.shape.encode(after, &scan.terms)?, false));
         }
-        scan.names = sources.iter().map(|(name, _)| name.clone()).collect();
         Ok(scan)
     }
 

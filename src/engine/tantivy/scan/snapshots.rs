@@ -20,8 +20,9 @@ pub(super) struct Snapshot<'a> {
 
 /// Opens each index once: of those that are the same, under several names, the first.
 ///
-/// Segments have ids that no other index has. Two names of one index have the same segments at the same moment; so the states are looked at
-/// until none has changed while all were opened, lest a merge in between made one index look like two.
+/// Segments have ids that no other index has. Two names of one index have the same segments at the same moment; so
+/// the states are looked at until none has changed while all were opened, lest a merge in between made one index look
+/// like two.
 pub(super) fn open(sources: &[(String, Index)]) -> Result<Vec<Snapshot<'_>>, EngineError> {
     let in_index = |name: &str, error| failed(&format!("source index [{name}]"), error);
     let snapshot = |(name, index): &'_ (String, Index)| committed(index).map_err(|error| in_index(name, error));
