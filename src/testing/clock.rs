@@ -48,6 +48,14 @@ impl ManualClock {
         self.change(|time| time.now = now);
     }
 
+    /// How many sleep on it now, and look again when it is moved: waiters of stops, and the manager's own threads.
+    ///
+    /// A test that needs to know that somebody waits waits until there is one more.
+    #[must_use]
+    pub fn sleepers(&self) -> usize {
+        self.lock().sleepers.iter().filter(|sleeper| sleeper.strong_count() > 0).count()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Time)) {
         let sleepers = {
             let mut time = self.lock();

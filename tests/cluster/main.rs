@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authority;
+mod begun_anew;
 mod bulks;
 #[path = "../kill/child_process.rs"]
 #[allow(
@@ -13,6 +14,7 @@ mod bulks;
 )]
 mod child_process;
 mod client;
+mod dates;
 mod faults;
 #[path = "../it/half_way.rs"]
 mod half_way;

@@ -90,6 +90,14 @@ impl Engine for Meddling {
         self.inner.committed_checkpoint(job)
     }
 
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        self.inner.merge(job, stop)
+    }
+
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        self.inner.rollup_indices_of(job_id)
+    }
+
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         self.inner.remove(job)
     }
@@ -106,6 +114,10 @@ impl PageStream for Stream {
         self.inner.next_page(stop)
     }
 
+    fn lend_threads(&mut self, threads: usize) {
+        self.inner.lend_threads(threads);
+    }
+
     fn fetch_ahead(&mut self) {
         self.inner.fetch_ahead();
     }
@@ -116,6 +128,10 @@ impl PageStream for Stream {
 
     fn is_whole(&self) -> bool {
         self.inner.is_whole()
+    }
+
+    fn source_indices(&self) -> Option<Vec<String>> {
+        self.inner.source_indices()
     }
 
     fn documents_skipped(&self) -> u64 {

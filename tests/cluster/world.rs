@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
 use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument};
-use rollup_jobs::store::MemoryStore;
+use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::testing::documents_of;
 use rollup_jobs::{
     DateHistogram, Histogram, JobError, JobStatus, Metric, Observer, RetryOptions, RollupJobConfig,
@@ -36,9 +36,13 @@ pub(crate) struct World {
 impl World {
     /// A page per turn.
     pub(crate) fn new(engine: Arc<dyn Engine>) -> Self {
-        let (ends, receiver) = channel();
         let retry = RetryOptions::new().attempts(10).initial_delay(Duration::from_millis(50));
-        let builder = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).turn_time(Duration::ZERO);
+        Self::on(engine, Arc::new(MemoryStore::new()), retry)
+    }
+
+    pub(crate) fn on(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>, retry: RetryOptions) -> Self {
+        let (ends, receiver) = channel();
+        let builder = RollupJobManager::builder(engine, store).turn_time(Duration::ZERO);
         let manager = builder.retry(retry).observer(Arc::new(Watcher(Mutex::new(ends)))).open().unwrap();
         Self { manager, ends: receiver }
     }

@@ -1,5 +1,6 @@
 //! A call that never returns keeps its thread: the pool starts another one, and says so.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -75,12 +76,25 @@ fn a_stop_says_where_it_is_stuck_and_a_shutdown_names_it() {
     );
 }
 
+thread_local! {
+    static ALIVE: Cell<Option<mpsc::Sender<()>>> = const { Cell::new(None) };
+}
+
 #[test]
 fn a_thread_that_comes_back_ends() {
     let world = stuck();
     world.clock.advance(Duration::from_mins(6));
     wait_for_replacement(&world);
+    // The next save is by the thread that is held, and leaves something that goes when the thread goes.
+    let (alive, ended) = mpsc::channel::<()>();
+    let alive = Mutex::new(Some(alive));
+    world.store.on_update(move |_| {
+        if let Some(alive) = alive.lock().unwrap().take() {
+            ALIVE.set(Some(alive));
+        }
+    });
     world.gates.commit().open();
+    assert_eq!(ended.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected), "its thread has ended");
     world.wait_for_end_of_run("stuck", 1);
     assert_eq!(world.documents(), undisturbed("stuck"));
     world.put_started("sensor");

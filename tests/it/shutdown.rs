@@ -40,7 +40,8 @@ fn a_shutdown_waits_for_a_stop_that_a_caller_saves() {
             hold();
         }
     });
-    let stop = world.stop_in_thread("sensor", Duration::MAX);
+    let manager = world.manager.clone();
+    let stop = in_thread(move || manager.stop("sensor", waiting()));
     inside.recv_timeout(PATIENCE).unwrap();
     let shutdown = shut_down_in_vain(&world);
     leave.send(()).unwrap();

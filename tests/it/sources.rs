@@ -45,7 +45,7 @@ fn a_run_says_which_indices_are_gone_and_stays_green() {
     world.run("sensor");
     let status = world.status("sensor");
     let notice = status.notice().expect("a notice").text();
-    assert_eq!(notice, "source indices of the run before are not there any more: sensor-old");
+    assert_eq!(notice, "source indices that were there before are gone: sensor-old");
     assert_eq!(status.health().color(), HealthColor::Green);
     // It is news once.
     let run = status.notice().unwrap().run();

@@ -183,7 +183,8 @@ fn promise_04_no_polling() {
     let heard = clock.clone();
     let world = World::with(|builder| builder.clock(clock));
     world.put_stopping("sensor");
-    let waiter = world.stop_in_thread("sensor", Duration::from_secs(10));
+    let manager = world.manager.clone();
+    let waiter = in_thread(move || manager.stop("sensor", waiting().timeout(Duration::from_secs(10))));
     let id = waiter.thread().id();
     let sleeps = || heard.sleepers.lock().unwrap().iter().filter(|sleeper| **sleeper == id).count();
     world.watcher.wait_for(&world.manager, "the waiter to sleep", || (sleeps() > 0).then_some(()));

@@ -392,13 +392,19 @@ impl World {
     }
 
     /// Stops in a thread of its own, with waiting.
+    /// A stop by somebody else. When this returns it waits, or has its answer.
     pub fn stop_in_thread(
         &self,
         id: &str,
         timeout: Duration,
     ) -> JoinHandle<Result<rollup_jobs::Stopped, rollup_jobs::StopError>> {
         let (manager, id) = (self.manager.clone(), id.to_owned());
-        in_thread(move || manager.stop(&id, StopOptions::new().wait_for_completion(true).timeout(timeout)))
+        let sleepers = self.clock.sleepers();
+        let stop = in_thread(move || manager.stop(&id, StopOptions::new().wait_for_completion(true).timeout(timeout)));
+        self.watcher.wait_for(&self.manager, "a stop that waits", || {
+            (stop.is_finished() || self.clock.sleepers() > sleepers).then_some(())
+        });
+        stop
     }
 }
 

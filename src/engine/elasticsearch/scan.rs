@@ -99,7 +99,7 @@ impl Scan {
             went_well: 0,
             notice: (!resolved.closed.is_empty())
                 .then(|| format!("closed indices are left out: {}", resolved.closed.join(", "))),
-            source_indices: resolved.open,
+            source_indices: [resolved.open, resolved.closed].concat(),
             too_far: 0,
             skipped: None,
             is_done: false,

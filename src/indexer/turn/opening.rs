@@ -89,7 +89,7 @@ impl Turn<'_> {
         }
         let (names, more) = (&gone[..gone.len().min(MOST_NAMES)], gone.len().saturating_sub(MOST_NAMES));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let text = format!("source indices of the run before are not there any more: {}{more}", names.join(", "));
+        let text = format!("source indices that were there before are gone: {}{more}", names.join(", "));
         (!gone.is_empty()).then_some(text)
     }
 }

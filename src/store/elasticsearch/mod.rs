@@ -21,8 +21,7 @@ use call::Call;
 use index::{Change, Index, Outcome, Stamp, Stored};
 use lease::{Held, Tried};
 
-/// A document's id, in bytes, is limited by the servers.
-const LONGEST_ID: usize = 512;
+/// With a job's longest id it is within what the servers allow a document's id to have.
 const PREFIX: &str = "job:";
 /// A former owner who saves all the time cannot be in the way for ever.
 const CLAIMS: usize = 1_000;
@@ -378,10 +377,6 @@ impl JobStore for ElasticsearchStore {
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        if document_id(record.id()).len() > LONGEST_ID {
-            let most = LONGEST_ID - PREFIX.len();
-            return Err(StoreError::rejected(format!("a job's id may have {most} bytes: [{}]", record.id())));
-        }
         self.insert_at(record, &mut self.call()).map_err(|failure| self.failed(&failure))?
     }
 
