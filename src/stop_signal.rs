@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::foreign::guarded;
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 type Callback = Box<dyn FnOnce() + Send>;
 
@@ -27,6 +27,8 @@ pub struct StopSignal {
 #[derive(Default)]
 struct Shared {
     raised: AtomicBool,
+    /// How often it is still looked at in vain, if that raises it.
+    looks: Option<AtomicU64>,
     callbacks: Mutex<Callbacks>,
 }
 
@@ -56,10 +58,18 @@ impl StopSignal {
         signal
     }
 
+    /// A signal that is raised as soon as it was looked at `looks` times, or somebody asks to be woken by it: in the middle
+    /// of whatever the engine does, for tests of engines.
+    #[must_use]
+    pub fn raised_after(looks: u64) -> Self {
+        Self { shared: Some(Arc::new(Shared { looks: Some(AtomicU64::new(looks)), ..Shared::default() })) }
+    }
+
     /// Whether the work should end. Costs one relaxed load.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.shared.as_ref().is_some_and(|shared| shared.raised.load(Ordering::Relaxed))
+        let is_raised = |shared: &Arc<Shared>| shared.raised.load(Ordering::Relaxed) || shared.count_look();
+        self.shared.as_ref().is_some_and(is_raised)
     }
 
     /// Runs `callback` when the signal is raised, at once if it is already. It runs in the thread that raises the
@@ -67,7 +77,8 @@ impl StopSignal {
     pub fn on_stop(&self, callback: impl FnOnce() + Send + 'static) -> OnStopGuard {
         let Some(shared) = &self.shared else { return OnStopGuard { registered: None } };
         let mut callbacks = shared.callbacks.lock();
-        if self.is_stopped() {
+        if shared.looks.is_some() || self.is_stopped() {
+            shared.raised.store(true, Ordering::Relaxed);
             drop(callbacks);
             callback();
             return OnStopGuard { registered: None };
@@ -104,9 +115,21 @@ impl StopSignal {
     }
 }
 
+impl Shared {
+    /// Whether it is raised by being looked at, and this look comes after the last one in vain.
+    fn count_look(&self) -> bool {
+        let is_last = |looks: &AtomicU64| {
+            let counted = looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |looks| looks.checked_sub(1));
+            counted.is_err()
+        };
+        self.looks.as_ref().is_some_and(is_last)
+    }
+}
+
 impl fmt::Debug for StopSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StopSignal").field("stopped", &self.is_stopped()).finish()
+        let raised = self.shared.as_ref().is_some_and(|shared| shared.raised.load(Ordering::Relaxed));
+        f.debug_struct("StopSignal").field("stopped", &raised).finish()
     }
 }
 
@@ -133,7 +156,6 @@ impl Drop for OnStopGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::AtomicU64;
 
     #[test]
     fn a_panicking_callback_keeps_nobody_from_being_woken() {

@@ -10,7 +10,8 @@ pub trait EngineHarness {
     /// The engine, empty at first.
     fn engine(&self) -> Arc<dyn Engine>;
 
-    /// Creates an empty source index with these fields. Dates are kept to the millisecond.
+    /// Creates an empty source index with these fields. Dates are kept to the millisecond. A field of a type that the
+    /// engine does not have is left out, here and by [`as_held`](Self::as_held).
     fn create_index(&self, index: &str, fields: &[(&str, FieldType)]);
 
     /// Adds documents to a source index, visible when the call returns.
@@ -24,6 +25,19 @@ pub trait EngineHarness {
     /// The rolled-up documents of a job as committed, by id, as Elasticsearch's JSON. Members that are null, and those that
     /// are the same in all documents, may be left out.
     fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value>;
+
+    /// The `change`-th change of what the engine stores, counted from now, and all after it do not take place, as if the
+    /// process had ended there: the engine gets an error. Says whether the harness can do that, as it should if the engine
+    /// keeps checkpoints: so the suite finds out whether they are stored with their documents in one step. Default: it
+    /// cannot.
+    fn end_at(&self, change: u64) -> bool {
+        let _ = change;
+        false
+    }
+
+    /// After [`end_at`](Self::end_at): [`engine`](Self::engine) is from now on a new one, over what was stored, in which
+    /// nothing fails. Default: nothing to do.
+    fn restart(&self) {}
 }
 
 /// The harness of [`MemoryEngine`].

@@ -19,6 +19,9 @@ pub fn check_store<S: JobStore>(new: impl Fn() -> S, reopen: impl Fn(S) -> S) {
     insert_and_load(&new, &reopen);
     the_highest_revision_wins(&new, &reopen);
     outcomes_are_per_record(&new);
+    one_record_twice_in_a_batch(&new);
+    a_lost_record_keeps_no_other_from_being_saved(&new);
+    the_longest_id(&new, &reopen);
     an_older_epoch_has_lost(&new);
     an_earlier_owner_has_lost(&new);
     remove(&new, &reopen);
@@ -100,6 +103,45 @@ fn outcomes_are_per_record<S: JobStore>(new: &impl Fn() -> S) {
     assert_eq!(outcomes[1].as_ref().unwrap_err().kind(), StoreErrorKind::Gone);
     assert!(load(&store).iter().all(|record| record.revision() == 5));
     assert!(store.update(&[]).is_empty());
+}
+
+/// Two saves of one job can be in one batch, in any order.
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn one_record_twice_in_a_batch<S: JobStore>(new: &impl Fn() -> S) {
+    for revisions in [[2, 3], [3, 2]] {
+        let store = new();
+        store.insert(&record("a", 1, 0, StoredState::Stopped)).unwrap();
+        let saves = revisions.map(|revision| record("a", revision, 0, StoredState::Started));
+        let outcomes = store.update(&saves);
+        assert!(outcomes.len() == 2 && outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+        assert_eq!(load(&store)[0].revision(), 3, "{revisions:?}: the newer one wins");
+    }
+}
+
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn a_lost_record_keeps_no_other_from_being_saved<S: JobStore>(new: &impl Fn() -> S) {
+    let store = new();
+    store.insert(&record("a", 1, 5, StoredState::Stopped)).unwrap();
+    store.insert(&record("b", 1, 0, StoredState::Stopped)).unwrap();
+    let outcomes = store.update(&[record("a", 9, 4, StoredState::Started), record("b", 2, 0, StoredState::Started)]);
+    assert_eq!(outcomes[0].as_ref().unwrap_err().kind(), StoreErrorKind::LostOwnership);
+    assert!(outcomes[1].is_ok(), "{outcomes:?}");
+    let revisions: Vec<_> = load(&store).iter().map(JobRecord::revision).collect();
+    assert_eq!(revisions, [1, 2]);
+}
+
+/// The longest that a configuration allows.
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn the_longest_id<S: JobStore>(new: &impl Fn() -> S, reopen: &impl Fn(S) -> S) {
+    let store = new();
+    let ids = ["é".repeat(244), "x".repeat(489)];
+    for id in &ids {
+        store.insert(&record(id, 1, 0, StoredState::Stopped)).unwrap();
+        store.update(&[record(id, 2, 0, StoredState::Started)]).remove(0).unwrap();
+    }
+    store.remove(&ids[1]).unwrap();
+    let left = load(&reopen(store));
+    assert_eq!(left, [record(&ids[0], 2, 0, StoredState::Started)], "one is removed, and the other stays");
 }
 
 #[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]

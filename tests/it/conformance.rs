@@ -8,6 +8,8 @@ use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::store::{MemoryStore, RedbStore};
 use rollup_jobs::testing::{MemoryHarness, check_engine, check_store};
 
+use crate::disk::Left;
+use crate::ending_harness::EndingHarness;
 use crate::tantivy_harness::TantivyHarness;
 
 #[test]
@@ -28,6 +30,14 @@ fn tantivy_engine_in_ram() {
 #[test]
 fn tantivy_engine_on_disk() {
     check_engine(|| Box::new(TantivyHarness::on_disk()));
+}
+
+/// On a disk that ends, in every state in which that can leave it.
+#[test]
+fn tantivy_engine_that_is_interrupted() {
+    for left in [Left::Everything, Left::Nothing, Left::Removals, Left::Additions] {
+        check_engine(|| Box::new(EndingHarness::new(left)));
+    }
 }
 
 /// With next to no memory a scan needs many passes, which must not show.

@@ -4,12 +4,12 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::world::{ID, World, at_rest, check, pause, stop};
-use crate::{JobState, RollupJobManager, StopError, StopOptions, StoredState};
+use super::world::{ID, OTHER, World, at_rest, check, pause, stop, waiting};
+use crate::{JobState, Observer, RollupJobManager, StopError, StopOptions, StoredState, TurnEnded};
 
 #[test]
 fn stoppers_of_an_idle_job_all_hear_that_the_store_refuses() {
@@ -87,6 +87,36 @@ fn at_rest_is_durable_whatever_becomes_of_the_lease() {
         time.join().unwrap();
         world.end();
     });
+}
+
+/// A turn of one job stops the other, in observers on both threads at once: none waits for the other's.
+#[test]
+fn observers_of_two_jobs_stop_each_other() {
+    #[derive(Default)]
+    struct StopsTheOther(OnceLock<Weak<RollupJobManager>>);
+    impl Observer for StopsTheOther {
+        fn turn_ended(&self, job_id: &str, _: &TurnEnded) {
+            if let Some(manager) = self.0.get().and_then(Weak::upgrade) {
+                let other = if job_id == ID { OTHER } else { ID };
+                drop(manager.stop(other, waiting()).unwrap());
+            }
+        }
+    }
+    for threads in [1, 2] {
+        let scenario = move || {
+            let observer = Arc::<StopsTheOther>::default();
+            let world = World::of_two(threads, Arc::clone(&observer) as Arc<dyn Observer>);
+            observer.0.set(Arc::downgrade(&world.manager)).unwrap();
+            world.start_and_trigger();
+            let stoppers = [ID, OTHER].map(|id| world.spawn(move |manager| manager.stop(id, waiting())));
+            for stopper in stoppers {
+                at_rest(stopper.join().unwrap());
+            }
+            world.check_stopped();
+            world.end();
+        };
+        check(scenario);
+    }
 }
 
 #[test]

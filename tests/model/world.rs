@@ -23,16 +23,18 @@ use crate::{
 };
 
 pub(super) const ID: &str = "sensor";
+/// The second job, where there are two.
+pub(super) const OTHER: &str = "other";
 
 /// Runs a scenario under as many random schedules, and as many that change priorities at three points, as the environment
 /// says, or 10,000.
-pub(super) fn check(scenario: fn()) {
+pub(super) fn check(scenario: impl Fn() + Clone + Send + Sync + 'static) {
     let schedules = std::env::var("ROLLUP_MODEL_SCHEDULES").map_or(10_000, |text| text.parse().unwrap());
-    run(RandomScheduler::new(schedules), scenario);
+    run(RandomScheduler::new(schedules), scenario.clone());
     run(PctScheduler::new(3, schedules), scenario);
 }
 
-fn run(scheduler: impl Scheduler + 'static, scenario: fn()) {
+fn run(scheduler: impl Scheduler + 'static, scenario: impl Fn() + Send + Sync + 'static) {
     let mut config = Config::new();
     config.stack_size = 1 << 18;
     config.silence_warnings = true;
@@ -45,26 +47,28 @@ pub(super) struct Plan {
     pub(super) panic_in_commit: AtomicBool,
     pub(super) fail_in_write: AtomicBool,
     pub(super) refuse_saves: AtomicBool,
-    at_work: AtomicUsize,
+    /// How many are at each job.
+    at_work: [AtomicUsize; 2],
     two_at_once: AtomicBool,
 }
 
 impl Plan {
     /// Two threads at one job at once: noted, since a panic in an engine call ends only its run.
-    fn enter(&self) -> AtWork<'_> {
-        if self.at_work.fetch_add(1, Ordering::SeqCst) > 0 {
+    fn enter(&self, job: &JobContext) -> AtWork<'_> {
+        let at_work = &self.at_work[usize::from(job.id() == OTHER)];
+        if at_work.fetch_add(1, Ordering::SeqCst) > 0 {
             self.two_at_once.store(true, Ordering::SeqCst);
         }
         yield_now();
-        AtWork(self)
+        AtWork(at_work)
     }
 }
 
-struct AtWork<'a>(&'a Plan);
+struct AtWork<'a>(&'a AtomicUsize);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.at_work.fetch_sub(1, Ordering::SeqCst);
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -76,12 +80,12 @@ pub(super) struct World {
     data: MemoryEngine,
 }
 
-/// The stored form of the one job, made once.
-fn record() -> JobRecord {
-    static RECORD: OnceLock<JobRecord> = OnceLock::new();
-    let make = || {
-        let config =
-            RollupJobConfig::builder(ID).index_pattern("source").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
+/// The stored forms of the jobs, made once.
+fn record(id: &str) -> JobRecord {
+    static RECORDS: OnceLock<[JobRecord; 2]> = OnceLock::new();
+    let make = |id| {
+        let config = RollupJobConfig::builder(id).index_pattern("source").rollup_index(format!("rolled-{id}"));
+        let config = config.cron("0 0 0 1 1 ? 2090");
         let config = config.page_size(1).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
         JobRecord {
             config: Arc::new(config.build().unwrap()),
@@ -94,7 +98,7 @@ fn record() -> JobRecord {
             epoch: 0,
         }
     };
-    RECORD.get_or_init(make).clone()
+    RECORDS.get_or_init(|| [ID, OTHER].map(make))[usize::from(id == OTHER)].clone()
 }
 
 impl World {
@@ -103,22 +107,29 @@ impl World {
     }
 
     pub(super) fn with(threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
-        Self::on(MemoryStore::new(), threads, observer)
+        Self::on(MemoryStore::new(), &[ID], threads, observer)
     }
 
     /// Whose jobs are its own for so long at a time.
     pub(super) fn leased(lease: Duration) -> Self {
-        Self::on(MemoryStore::new().leased_for(lease), 1, None)
+        Self::on(MemoryStore::new().leased_for(lease), &[ID], 1, None)
     }
 
-    fn on(store: MemoryStore, threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
+    /// With a second job.
+    pub(super) fn of_two(threads: usize, observer: Arc<dyn Observer>) -> Self {
+        Self::on(MemoryStore::new(), &[ID, OTHER], threads, Some(observer))
+    }
+
+    fn on(store: MemoryStore, jobs: &[&str], threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
         let data = MemoryEngine::new();
         for hour in 0..3 {
             data.add("source", SourceDocument::new().date("timestamp", hour * 3_600_000));
         }
         let plan = Arc::<Plan>::default();
         let store = Arc::new(ModelStore { inner: store, plan: Arc::clone(&plan) });
-        store.inner.insert(&record()).unwrap();
+        for id in jobs {
+            store.inner.insert(&record(id)).unwrap();
+        }
         let engine = Arc::new(ModelEngine { inner: data.clone(), plan: Arc::clone(&plan) });
         let clock = Arc::new(ManualClock::at("2026-11-23T12:00:00Z".parse().unwrap()));
         let builder = RollupJobManager::builder(engine, Arc::clone(&store) as Arc<dyn JobStore>)
@@ -130,8 +141,10 @@ impl World {
     }
 
     pub(super) fn start_and_trigger(&self) {
-        self.manager.start(ID).unwrap();
-        self.manager.trigger(ID).unwrap();
+        for id in self.store.ids() {
+            self.manager.start(&id).unwrap();
+            self.manager.trigger(&id).unwrap();
+        }
         pause();
     }
 
@@ -147,16 +160,17 @@ impl World {
         })
     }
 
-    /// Nobody starts the job any more: stopped has to mean at rest, with everything committed and saved, and nobody at it.
+    /// Nobody starts the jobs any more: stopped has to mean at rest, with everything committed and saved, and nobody at it.
     pub(super) fn check_stopped(&self) {
-        assert_eq!(self.plan.at_work.load(Ordering::SeqCst), 0, "nobody works any more");
-        let status = self.manager.get(ID).unwrap();
-        assert_eq!(status.state(), JobState::Stopped);
-        let record = self.store.record().unwrap();
-        assert_eq!(record.state(), StoredState::Stopped, "durably");
-        assert_eq!(record.checkpoint().position.as_ref(), status.position(), "with the position");
-        let rolled_up = self.data.rolled_up("rolled").len() as u64;
-        assert_eq!(record.checkpoint().stats.rollups_indexed(), rolled_up, "and everything that is committed");
+        assert!(self.plan.at_work.iter().all(|at_work| at_work.load(Ordering::SeqCst) == 0), "nobody works any more");
+        for record in self.store.records() {
+            let status = self.manager.get(record.id()).unwrap();
+            assert_eq!(status.state(), JobState::Stopped);
+            assert_eq!(record.state(), StoredState::Stopped, "durably");
+            assert_eq!(record.checkpoint().position.as_ref(), status.position(), "with the position");
+            let rolled_up = self.data.rolled_up(record.config.rollup_index()).len() as u64;
+            assert_eq!(record.checkpoint().stats.rollups_indexed(), rolled_up, "and everything that is committed");
+        }
     }
 
     /// Ends the schedule: all threads end, and never were two of them at the job.
@@ -192,11 +206,21 @@ pub(super) struct ModelStore {
 }
 
 impl ModelStore {
-    pub(super) fn record(&self) -> Option<JobRecord> {
-        self.inner.load().unwrap().into_iter().find_map(|loaded| match loaded {
+    fn records(&self) -> Vec<JobRecord> {
+        let whole = |loaded| match loaded {
             LoadedRecord::Job(record) => Some(*record),
             LoadedRecord::Unreadable { .. } => None,
-        })
+        };
+        self.inner.load().unwrap().into_iter().filter_map(whole).collect()
+    }
+
+    fn ids(&self) -> Vec<String> {
+        self.records().iter().map(|record| record.id().to_owned()).collect()
+    }
+
+    /// Of the first job.
+    pub(super) fn record(&self) -> Option<JobRecord> {
+        self.records().into_iter().find(|record| record.id() == ID)
     }
 }
 
@@ -280,14 +304,15 @@ impl Engine for ModelEngine {
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let _at_work = self.plan.enter();
+        let _at_work = self.plan.enter(job);
         let stream = self.inner.scan(job, request, stop)?;
-        Ok(Box::new(ModelStream { stream, plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(ModelStream { stream, plan: Arc::clone(&self.plan), job: job.clone() }))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        let _at_work = self.plan.enter();
-        Ok(Box::new(ModelWriter { writer: self.inner.begin(job)?, plan: Arc::clone(&self.plan) }))
+        let _at_work = self.plan.enter(job);
+        let writer = self.inner.begin(job)?;
+        Ok(Box::new(ModelWriter { writer, plan: Arc::clone(&self.plan), job: job.clone() }))
     }
 
     fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
@@ -295,7 +320,7 @@ impl Engine for ModelEngine {
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        let _at_work = self.plan.enter();
+        let _at_work = self.plan.enter(job);
         self.inner.remove(job)
     }
 }
@@ -303,11 +328,12 @@ impl Engine for ModelEngine {
 struct ModelStream {
     stream: Box<dyn PageStream>,
     plan: Arc<Plan>,
+    job: JobContext,
 }
 
 impl PageStream for ModelStream {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
-        let _at_work = self.plan.enter();
+        let _at_work = self.plan.enter(&self.job);
         self.stream.next_page(stop)
     }
 }
@@ -315,11 +341,12 @@ impl PageStream for ModelStream {
 struct ModelWriter {
     writer: Box<dyn RollupWriter>,
     plan: Arc<Plan>,
+    job: JobContext,
 }
 
 impl RollupWriter for ModelWriter {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        let _at_work = self.plan.enter();
+        let _at_work = self.plan.enter(&self.job);
         if self.plan.fail_in_write.load(Ordering::SeqCst) {
             return Err(EngineError::rejected("planned"));
         }
@@ -327,7 +354,7 @@ impl RollupWriter for ModelWriter {
     }
 
     fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        let _at_work = self.plan.enter();
+        let _at_work = self.plan.enter(&self.job);
         if self.plan.panic_in_commit.load(Ordering::SeqCst) {
             // Without the hook, which would print ten thousand of them.
             resume_unwind(Box::new("planned"));

@@ -1,0 +1,308 @@
+//! The suite of engines finds each flaw that an engine can have in what the traits promise: an engine with one of these
+//! passed it once.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rollup_jobs::engine::{
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MemoryEngine,
+    Page, PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, SourceValue, StopSignal,
+    WriteReport,
+};
+use rollup_jobs::testing::{EngineHarness, MemoryHarness, check_engine};
+use rollup_jobs::{Checkpoint, IndexPattern};
+use serde_json::Value;
+
+use crate::disk::Left;
+use crate::ending_harness::EndingHarness;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Flaw {
+    None,
+    BeginPrepares,
+    CheckpointInAStepOfItsOwn,
+    StopBetweenPagesOnly,
+    UnsignedIsSigned,
+    MergeLosesThePosition,
+    ParkSkipsAPage,
+    ParkedIsGoneWithoutAWord,
+    FetchAheadSkipsAPage,
+    NeverWhole,
+    LentThreadsRepeatAPage,
+    ReducedPageSizeIsZero,
+    ReducedPageSizeIsExceeded,
+    NoticeWithoutEnd,
+    SourceIndicesOfThePattern,
+    StoppedWriteCountsAll,
+    RemovedIsStillListed,
+    RemoveTakesAll,
+}
+
+#[derive(Debug)]
+struct Flawed {
+    engine: Arc<dyn Engine>,
+    flaw: Flaw,
+}
+
+impl Engine for Flawed {
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError> {
+        self.engine.field_capabilities(job, pattern, fields)
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.engine.prepare(job)
+    }
+
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.engine.adopt(job, checkpoint)
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let stream = self.engine.scan(job, request, stop)?;
+        Ok(Box::new(Stream { stream, flaw: self.flaw, parked: false, lent: false, last: None }))
+    }
+
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let writer = match self.engine.begin(job) {
+            Err(_) if self.flaw == Flaw::BeginPrepares => {
+                self.engine.prepare(job)?;
+                self.engine.begin(job)?
+            }
+            other => other?,
+        };
+        Ok(Box::new(Writer { writer, engine: Arc::clone(&self.engine), job: job.clone(), flaw: self.flaw }))
+    }
+
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+        self.engine.committed_checkpoint(job)
+    }
+
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        if self.flaw == Flaw::MergeLosesThePosition {
+            self.engine.begin(job)?.commit(&Checkpoint::default())?;
+        }
+        self.engine.merge(job, stop)
+    }
+
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        if self.flaw == Flaw::RemovedIsStillListed {
+            return Ok(vec!["rolled".to_owned()]);
+        }
+        self.engine.rollup_indices_of(job_id)
+    }
+
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
+        if self.flaw == Flaw::RemoveTakesAll {
+            let other = rollup_jobs::RollupJobConfig::builder("b").index_pattern("sensor-*").rollup_index("rolled");
+            let date = rollup_jobs::DateHistogram::fixed_interval("timestamp", "1h");
+            let other = other.cron("0 0 * * * ?").page_size(1).date_histogram(date).build().unwrap();
+            self.engine.remove(&JobContext::new(Arc::new(other), &[]))?;
+        }
+        self.engine.remove(job)
+    }
+}
+
+struct Stream {
+    stream: Box<dyn PageStream>,
+    flaw: Flaw,
+    parked: bool,
+    lent: bool,
+    last: Option<Page>,
+}
+
+impl Stream {
+    fn skip(&mut self) {
+        drop(self.stream.next_page(&StopSignal::never()));
+    }
+}
+
+impl PageStream for Stream {
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
+        if self.flaw == Flaw::ParkedIsGoneWithoutAWord && self.parked {
+            return Ok(Page::default());
+        }
+        if self.lent
+            && let Some(last) = self.last.take()
+        {
+            return Ok(last);
+        }
+        let page = if self.flaw == Flaw::StopBetweenPagesOnly && !stop.is_stopped() {
+            self.stream.next_page(&StopSignal::never())?
+        } else {
+            self.stream.next_page(stop)?
+        };
+        self.last = (self.flaw == Flaw::LentThreadsRepeatAPage && self.last.is_none()).then(|| page.clone());
+        Ok(page)
+    }
+
+    fn lend_threads(&mut self, threads: usize) {
+        self.lent = self.flaw == Flaw::LentThreadsRepeatAPage;
+        self.stream.lend_threads(threads);
+    }
+
+    fn fetch_ahead(&mut self) {
+        if self.flaw == Flaw::FetchAheadSkipsAPage {
+            self.skip();
+        }
+        self.stream.fetch_ahead();
+    }
+
+    fn park(&mut self) {
+        self.parked = true;
+        if self.flaw == Flaw::ParkSkipsAPage {
+            self.skip();
+        }
+        self.stream.park();
+    }
+
+    fn is_whole(&self) -> bool {
+        self.flaw != Flaw::NeverWhole && self.stream.is_whole()
+    }
+
+    fn source_indices(&self) -> Option<Vec<String>> {
+        if self.flaw == Flaw::SourceIndicesOfThePattern {
+            return Some(vec!["sensor-*".to_owned()]);
+        }
+        self.stream.source_indices()
+    }
+
+    fn documents_skipped(&self) -> u64 {
+        self.stream.documents_skipped()
+    }
+
+    fn reduced_page_size(&self) -> Option<usize> {
+        match self.flaw {
+            Flaw::ReducedPageSizeIsZero => Some(0),
+            Flaw::ReducedPageSizeIsExceeded => Some(3),
+            _ => self.stream.reduced_page_size(),
+        }
+    }
+
+    fn take_notice(&mut self) -> Option<String> {
+        if self.flaw == Flaw::NoticeWithoutEnd {
+            return Some("beware".to_owned());
+        }
+        self.stream.take_notice()
+    }
+}
+
+struct Writer {
+    writer: Box<dyn RollupWriter>,
+    engine: Arc<dyn Engine>,
+    job: JobContext,
+    flaw: Flaw,
+}
+
+impl RollupWriter for Writer {
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
+        let report = self.writer.write(documents, stop)?;
+        if self.flaw == Flaw::StoppedWriteCountsAll { Ok(WriteReport::accepted(documents.len())) } else { Ok(report) }
+    }
+
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+        if self.flaw == Flaw::CheckpointInAStepOfItsOwn {
+            let CommittedCheckpoint::Kept(before) = self.engine.committed_checkpoint(&self.job)? else {
+                panic!("an engine that keeps checkpoints")
+            };
+            self.writer.commit(&before.unwrap_or_default())?;
+            return self.engine.begin(&self.job)?.commit(checkpoint);
+        }
+        self.writer.commit(checkpoint)
+    }
+}
+
+struct FlawedHarness {
+    harness: Box<dyn EngineHarness>,
+    flaw: Flaw,
+}
+
+impl EngineHarness for FlawedHarness {
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::new(Flawed { engine: self.harness.engine(), flaw: self.flaw })
+    }
+
+    fn create_index(&self, index: &str, fields: &[(&str, FieldType)]) {
+        self.harness.create_index(index, fields);
+    }
+
+    fn add(&self, index: &str, documents: &[SourceDocument]) {
+        if self.flaw != Flaw::UnsignedIsSigned {
+            return self.harness.add(index, documents);
+        }
+        let signed = |document: &SourceDocument| {
+            let values = document.fields().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+            values.fold(SourceDocument::new(), |document, (name, value)| match value {
+                SourceValue::Unsigned(value) => document.integer(name, value.cast_signed()),
+                other => document.with(name, other.clone()),
+            })
+        };
+        self.harness.add(index, &documents.iter().map(signed).collect::<Vec<_>>());
+    }
+
+    fn as_held(&self, document: SourceDocument) -> SourceDocument {
+        self.harness.as_held(document)
+    }
+
+    fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value> {
+        self.harness.rolled_up(job)
+    }
+
+    fn end_at(&self, change: u64) -> bool {
+        self.harness.end_at(change)
+    }
+
+    fn restart(&self) {
+        self.harness.restart();
+    }
+}
+
+fn passes(flaw: Flaw) -> bool {
+    catch_unwind(AssertUnwindSafe(|| {
+        check_engine(|| {
+            let harness: Box<dyn EngineHarness> = match flaw {
+                // Only a storage that can end tells it from one step.
+                Flaw::CheckpointInAStepOfItsOwn => Box::new(EndingHarness::new(Left::Everything)),
+                _ => Box::new(MemoryHarness::new(MemoryEngine::new())),
+            };
+            Box::new(FlawedHarness { harness, flaw })
+        });
+    }))
+    .is_ok()
+}
+
+#[test]
+fn the_suite_finds_every_flaw() {
+    assert!(passes(Flaw::None), "the wrapper itself has none");
+    for flaw in [
+        Flaw::BeginPrepares,
+        Flaw::CheckpointInAStepOfItsOwn,
+        Flaw::StopBetweenPagesOnly,
+        Flaw::UnsignedIsSigned,
+        Flaw::MergeLosesThePosition,
+        Flaw::ParkSkipsAPage,
+        Flaw::ParkedIsGoneWithoutAWord,
+        Flaw::FetchAheadSkipsAPage,
+        Flaw::NeverWhole,
+        Flaw::LentThreadsRepeatAPage,
+        Flaw::ReducedPageSizeIsZero,
+        Flaw::ReducedPageSizeIsExceeded,
+        Flaw::NoticeWithoutEnd,
+        Flaw::SourceIndicesOfThePattern,
+        Flaw::StoppedWriteCountsAll,
+        Flaw::RemovedIsStillListed,
+        Flaw::RemoveTakesAll,
+    ] {
+        assert!(!passes(flaw), "{flaw:?} passes");
+    }
+}
