@@ -27,6 +27,9 @@ use rollup_jobs::{
 };
 use serde_json::{Value, json};
 
+/// Should the job get no further, the example ends and says so.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 const CSV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/sensor_nyc2013.csv");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/cluster");
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/cluster/example");
@@ -49,14 +52,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let builder = RollupJobManager::builder(engine, store).observer(progress).turn_time(Duration::ZERO);
     let manager = builder.open()?;
     manager.put(config()?)?;
+    // A node that is lost takes nothing along that has a copy.
+    servers.ask(Method::GET, "_cluster/health/sensor_daily?wait_for_status=green&timeout=60s", String::new())?;
     manager.start("sensor")?;
     manager.trigger("sensor")?;
     println!("3. Put, started and triggered the job [sensor].");
 
-    while turns.recv()? < 5 {}
+    while turns.recv_timeout(PATIENCE)? < 5 {}
     Servers::kill(3)?;
     println!("4. Killed a node after five pages.");
-    while turns.recv()? < 15 {}
+    while turns.recv_timeout(PATIENCE)? < 15 {}
     let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(10));
     let stopped = manager.stop("sensor", options.clone())?;
     let status = manager.get("sensor").ok_or("the job is gone")?;
@@ -69,9 +74,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Servers::start_again(3)?;
     manager.start("sensor")?;
     // The stopped run's end is known already.
-    while ends.recv()? != RunOutcome::Stopped {}
+    while ends.recv_timeout(PATIENCE)? != RunOutcome::Stopped {}
     manager.trigger("sensor")?;
-    while ends.recv()? != RunOutcome::Finished {}
+    while ends.recv_timeout(PATIENCE)? != RunOutcome::Finished {}
     println!("6. Started the node and the job again, which finished.");
     let _ = manager.stop("sensor", options)?;
     manager.delete("sensor")?;

@@ -35,6 +35,7 @@ impl<T> Mutex<T> {
 pub(crate) struct RwLock<T>(model::RwLock<T>);
 
 impl<T> RwLock<T> {
+    #[cfg(feature = "redb")]
     pub(crate) fn new(value: T) -> Self {
         Self(model::RwLock::new(value))
     }

@@ -5,6 +5,7 @@ mod forms;
 mod fuzz;
 mod jobs;
 mod openapi;
+mod overtaking;
 mod privileges;
 mod requests;
 
