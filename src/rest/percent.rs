@@ -1,4 +1,6 @@
-//! Percent-decoding with Elasticsearch's refusals, where libraries let a stray `%` stand for itself.
+//! Percent-decoding with Elasticsearch's refusals, where libraries let a stray `%` stand for itself; and the way back.
+
+use std::fmt::Write;
 
 use super::failure::Failure;
 
@@ -34,6 +36,19 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<String, Failure> {
     }
     String::from_utf8(decoded)
         .map_err(|_| Failure::bad_request(format!("the escape sequences are not valid UTF-8: {text}")))
+}
+
+/// As a part of a path.
+pub(super) fn encode(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Into a string nothing fails.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
 }
 
 fn hex(digit: u8) -> Option<u8> {

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::failure::{Cause, Failure};
-use super::place;
 use super::zones::modern_name;
 use super::{Answer, Face};
+use super::{percent, place};
 use crate::engine::EngineErrorKind;
 use crate::{ConfigError, ConfigProblem, ConfigProblemKind, PutError, PutOptions, RollupJobConfig, RunAs};
 
@@ -130,7 +130,12 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
                 _ => conflict(format!("Cannot create job [{id}] because it has already been created (task exists)")),
             }
         }
-        PutError::PreviouslyCreated { .. } => conflict(known_there()),
+        PutError::PreviouslyCreated { .. } => {
+            let detail =
+                format!("a job that was deleted has left data: DELETE _rollup/job/{id}?delete_data=true removes it");
+            let detail = Map::from_iter([("detail".to_owned(), detail.into())]);
+            Failure::with_more(StatusCode::CONFLICT, Cause::new("status_exception", known_there()), detail)
+        }
         PutError::Engine { source, .. } if source.kind() == EngineErrorKind::NotFound => {
             let reason = source.source().map_or_else(|| source.to_string(), ToString::to_string);
             Failure::new(StatusCode::NOT_FOUND, Cause::new("index_not_found_exception", reason))

@@ -1,13 +1,20 @@
-//! A disk that was full once and has room again: redb refuses everything after its first I/O error, so the store
-//! opens its file again.
+//! What passes by itself. A disk that was full once and has room again: redb refuses everything after its first I/O
+//! error, so the store opens its file again. A process that had too many files open: the run tries again.
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use rollup_jobs::store::{JobStore, RedbStore};
-use rollup_jobs::{JobState, RollupJobManager, StopError};
+use rollup_jobs::engine::FieldType;
+use rollup_jobs::engine::tantivy::tantivy::{Directory, Index};
+use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
+use rollup_jobs::store::{JobStore, MemoryStore, RedbStore};
+use rollup_jobs::{JobState, RetryOptions, RollupJobManager, RunOutcome, StopError};
 
 use crate::disk::Disk;
-use crate::support::{config, loaded, records, waiting};
+use crate::support::{Heard, Watcher, config, loaded, readings, records, undisturbed, waiting};
+use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
 
 #[test]
 fn a_store_whose_disk_was_full_goes_on_when_there_is_room() {
@@ -53,4 +60,80 @@ fn the_file_stays_locked() {
     assert!(store.load().unwrap().is_empty());
     drop(store);
     RedbStore::open(&path).unwrap();
+}
+
+/// Opens nothing for some calls.
+#[derive(Debug, Default)]
+struct FewFiles {
+    disk: Disk,
+    refusals: AtomicUsize,
+}
+
+impl FewFiles {
+    fn file(&self) -> io::Result<()> {
+        const EMFILE: i32 = 24;
+        let left = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
+    }
+}
+
+impl RollupStorage for FewFiles {
+    fn holds(&self, rollup_index: &str) -> bool {
+        self.disk.holds(rollup_index)
+    }
+
+    fn exists(&self, place: &RollupPlace) -> bool {
+        self.disk.exists(place)
+    }
+
+    fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        self.file()?;
+        self.disk.open(place)
+    }
+
+    fn create(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        self.file()?;
+        self.disk.create(place)
+    }
+
+    fn remove(&self, place: &RollupPlace) -> io::Result<()> {
+        self.disk.remove(place)
+    }
+
+    fn describe(&self, place: &RollupPlace) -> String {
+        self.disk.describe(place)
+    }
+}
+
+#[test]
+fn a_run_goes_on_when_there_are_files_again() {
+    let fields = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+    let source = Index::create_in_ram(source_schema(&fields));
+    add_to_index(&source, &readings().collect::<Vec<_>>());
+    let (files, store) = (Arc::new(FewFiles::default()), Arc::new(MemoryStore::new()));
+    let open = || {
+        let engine = Arc::new(TantivyEngine::on(Arc::clone(&files) as _, TantivyOptions::new()));
+        engine.register("sensor-1", &source).unwrap();
+        let watcher: Arc<Watcher> = Arc::default();
+        let retry = RetryOptions::new().initial_delay(Duration::from_millis(1));
+        let builder = RollupJobManager::builder(Arc::clone(&engine) as _, Arc::clone(&store) as _);
+        (engine, builder.retry(retry).observer(watcher.clone()).open().unwrap(), watcher)
+    };
+    let (_, manager, _) = open();
+    manager.put(config("sensor").build().unwrap()).unwrap();
+    manager.start("sensor").unwrap();
+    drop(manager);
+
+    // An engine that has not opened the rollup index yet.
+    let (engine, manager, watcher) = open();
+    files.refusals.store(2, Ordering::SeqCst);
+    manager.trigger("sensor").unwrap();
+    let run = watcher.wait_for(&manager, "the run", || {
+        let of_run = |heard| if let Heard::Run(_, run) = heard { Some(run) } else { None };
+        watcher.heard().into_iter().find_map(of_run)
+    });
+    assert_eq!(run.outcome, RunOutcome::Finished);
+    let errors = manager.get("sensor").unwrap().last_errors().to_vec();
+    assert!(errors.len() == 2 && errors.iter().all(rollup_jobs::JobError::is_transient), "{errors:?}");
+    assert_eq!(read_rollup(&engine.rollup_index("rolled", "sensor").unwrap().unwrap()), undisturbed("sensor"));
 }

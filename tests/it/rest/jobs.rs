@@ -191,7 +191,26 @@ fn of_an_id_that_is_taken() {
     world.manager.start("sensor").unwrap();
     world.run("sensor");
     world.manager.delete_with("sensor", DeleteOptions::new().stop(StopOptions::new())).unwrap();
-    client.put("/_rollup/job/sensor", &config).is_error(409, "status_exception", same);
+    let mut expected = super::error(409, "status_exception", same);
+    let remove = "DELETE _rollup/job/sensor?delete_data=true";
+    expected["error"]["detail"] = json!(format!("a job that was deleted has left data: {remove} removes it"));
+    client.put("/_rollup/job/sensor", &config).is(409, &expected);
+    client.send(&remove.replace("_rollup", "/_rollup")).is(200, &json!({ "acknowledged": true }));
+    client.put("/_rollup/job/sensor", &config).is(200, &json!({ "acknowledged": true }));
+}
+
+/// As Elasticsearch says it: the reason is on top.
+#[test]
+fn of_an_index_that_is_no_rollup_index() {
+    let (world, client) = world();
+    let mut config = config("sensor").build().unwrap().to_json();
+    config["index_pattern"] = json!("sensor-1");
+    world.data.extend("other", [rollup_jobs::engine::SourceDocument::new().date("timestamp", 0)]);
+    config["rollup_index"] = json!("other");
+    let answer = client.put("/_rollup/job/sensor", &config);
+    let reason = "Rollup data cannot be added to existing indices that contain non-rollup data (expected to find \
+                  _meta key in mapping of rollup index [other] but not found).";
+    answer.is_error(500, "runtime_exception", reason);
 }
 
 #[test]
