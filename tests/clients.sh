@@ -34,22 +34,37 @@ npm install --prefix "$clients/javascript" --silent --no-audit --no-fund
 cargo build --example search_server --example adopt --all-features
 data=$(mktemp -d)
 printf '%s\n' operator:secret:manage_rollup viewer:secret:monitor_rollup > "$data/users"
-target/debug/examples/search_server --listen 127.0.0.1:0 --data "$data/search" --users "$data/users" > "$data/log" 2>&1 &
-server=$!
-trap 'kill "$server" 2> /dev/null || true; rm -rf "$data"' EXIT
+servers=()
+trap 'kill "${servers[@]}" 2> /dev/null || true; rm -rf "$data"' EXIT
 fail() {
   printf '%s\n' "$1" >&2
   cat "$data/log" >&2
   exit 1
 }
-for _ in $(seq 100); do
-  url=$(sed -n 's/^listening on //p' "$data/log")
-  [[ -n "$url" ]] && break
-  kill -0 "$server" 2> /dev/null || fail "the example server did not start"
-  sleep 0.1
-done
-[[ -n "$url" ]] || fail "the example server does not listen"
+# Starts a server with these flags on a free port; $url is where it listens.
+serve() {
+  target/debug/examples/search_server --listen 127.0.0.1:0 "$@" > "$data/log" 2>&1 &
+  servers+=($!)
+  for _ in $(seq 100); do
+    url=$(sed -n 's/^listening on //p' "$data/log")
+    [[ -n "$url" ]] && return
+    kill -0 "${servers[-1]}" 2> /dev/null || fail "the example server did not start"
+    sleep 0.1
+  done
+  fail "the example server does not listen"
+}
 
+# What the README says, as it stands there but for the port, on a server that was started before too.
+for _ in first second; do
+  serve --data "$data/sample" --sample
+  line=$(grep '^curl -X POST' README.md)
+  answer=$(bash -c "${line//http:\/\/127.0.0.1:9200/$url} --silent --show-error --write-out ' %{http_code}'")
+  [[ "$answer" == '{"stopped":true,"state":"stopped"} 200' ]] || fail "README: got $answer"
+  kill -TERM "${servers[-1]}" && wait "${servers[-1]}"
+done
+grep -Fq -- '--example search_server --all-features -- --sample' README.md || fail "README does not start the sample"
+
+serve --data "$data/search" --users "$data/users"
 # The request line that most people know, while a run is under way, and then the delete that it is for.
 request() { curl --silent --show-error --user operator:secret -H 'Content-Type: application/json' -X "$1" "$url/$2" "${@:3}"; }
 expect() { [[ "$2" == "$3" ]] || fail "$1: expected $3, but got $2"; }
@@ -88,7 +103,7 @@ PYTHONPATH="$hooks" SCHEMATHESIS_HOOKS=hooks PYTHONDONTWRITEBYTECODE=1 schemathe
 tail -n 3 "$data/schemathesis"
 echo "schemathesis: ok"
 
-kill -TERM "$server"
-wait "$server" || fail "the example server did not end well"
+kill -TERM "${servers[-1]}"
+wait "${servers[-1]}" || fail "the example server did not end well"
 grep -q '^all jobs are at rest$' "$data/log" || fail "the example server has not waited for its jobs"
 echo "shutdown: ok"

@@ -8,6 +8,7 @@ mod documents;
 mod indices;
 mod query;
 mod routes;
+mod sample;
 mod search;
 mod users;
 
@@ -38,6 +39,9 @@ struct Flags {
     /// Who may do what: lines of name:password:privilege,privilege. Without it everyone may do everything.
     #[arg(long)]
     users: Option<PathBuf>,
+    /// Adds something to try: an index of readings, and a job that rolls them up.
+    #[arg(long)]
+    sample: bool,
 }
 
 #[tokio::main]
@@ -49,6 +53,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let indices = Arc::new(indices::Indices::open(&flags.data, engine.clone()).map_err(|problem| problem.reason)?);
     let store = RedbStore::open(flags.data.join("jobs.redb"))?;
     let manager = Arc::new(RollupJobManager::builder(Arc::new(engine), Arc::new(store)).open()?);
+
+    if flags.sample {
+        tokio::task::block_in_place(|| sample::add(&indices, &manager))?;
+    }
 
     let listener = TcpListener::bind(flags.listen).await?;
     let address = format!("http://{}", listener.local_addr()?);
@@ -63,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => eprintln!("warning: without --users everyone who can reach {address} may do everything"),
     }
     let terminate = signal(SignalKind::terminate())?;
-    greet(&address);
+    greet(&address, flags.sample);
     axum::serve(listener, app).with_graceful_shutdown(told_to_end(manager, terminate)).await?;
     Ok(())
 }
@@ -81,10 +89,15 @@ async fn told_to_end(manager: Arc<RollupJobManager>, mut terminate: Signal) {
     }
 }
 
-fn greet(address: &str) {
+fn greet(address: &str, has_sample: bool) {
     let json = "-H 'Content-Type: application/json'";
     let mappings = r#"{"mappings":{"properties":{"timestamp":{"type":"date"},"t":{"type":"double"}}}}"#;
     println!("listening on {address}");
+    if has_sample {
+        println!("  curl '{address}/sensor_hourly/_search?pretty'");
+        println!("  curl -X POST '{address}/_rollup/job/sensor/_stop?wait_for_completion=true&timeout=10s'");
+        return;
+    }
     println!("  curl -X PUT {address}/sensor-1 {json} -d '{mappings}'");
     println!("  curl {address}/sensor-1/_doc {json} -d '{{\"timestamp\":\"2026-01-01T00:00:00Z\",\"t\":20.5}}'");
     println!("  curl '{address}/_rollup/job?pretty'");

@@ -33,23 +33,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("1. Loaded {} hourly readings of {} stations into a tantivy index.", raw.readings(), raw.stations());
 
     let (progress, turns) = Progress::new();
+    let bar = progress.bar.clone();
     let (_, manager) = open(folder.path(), &source, progress)?;
     manager.put(config()?)?;
     manager.start("sensor")?;
+    println!("2. Put and started the job [sensor]: a document per station and local day.");
+    println!("   Triggered a run of {TURNS} turns.");
     manager.trigger("sensor")?;
-    println!("2. Put, started and triggered the job [sensor]: a document per station and local day, in {TURNS} turns.");
 
     // After a third of the turns somebody stops it: no sleep, the observer says when.
     while turns.recv()? < TURNS / 3 {}
     let options = StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(10));
     let answer = manager.stop("sensor", options)?;
+    bar.finish_and_clear();
     let status = manager.get("sensor").ok_or("the job is gone")?;
     println!("3. Stopped it in the middle of run {}: at rest and durable: {}.", answer.run(), answer.is_at_rest());
     let position = status.position().ok_or("nothing was rolled up")?;
-    println!(
-        "   {} of {BUCKETS} documents are written; it will go on after {position}.",
-        status.stats().rollups_indexed()
-    );
+    let written = status.stats().rollups_indexed();
+    println!("   {written} of {BUCKETS} documents are written; it will go on after {}.", report::place(position)?);
     drop(manager);
 
     let (progress, turns) = Progress::new();
@@ -61,8 +62,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The channel ends with the run.
     while turns.recv().is_ok() {}
     let rolled_up = manager.get("sensor").ok_or("the job is gone")?.stats().rollups_indexed();
-    println!("4. Opened everything from disk again: still stopped, same position. Resumed, and finished: {rolled_up} documents.
-");
+    println!("4. Opened everything from disk again: still stopped, same position.");
+    println!("   Resumed, and finished: {rolled_up} documents.\n");
 
     let days = report::read(&engine)?;
     report::table_by_month(&days);
@@ -72,10 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     manager.delete("sensor")?;
     println!("5. Stopped and deleted the job; its {} documents stay.\n", days.len());
     raw.check(&days)?;
-    println!(
-        "Rolled totals equal raw totals: {} readings, and minimum, maximum, sum and count of every station and field.",
-        raw.readings()
-    );
+    println!("Rolled totals equal raw totals: {} readings, every station and field.", raw.readings());
     Ok(())
 }
 
@@ -121,7 +119,7 @@ struct Progress {
 impl Progress {
     fn new() -> (Self, Receiver<u64>) {
         let bar = ProgressBar::new(BUCKETS);
-        let style = ProgressStyle::with_template("   rolling up {bar:50} {pos}/{len} documents");
+        let style = ProgressStyle::with_template("   {bar:40} {pos}/{len} documents");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         let (sender, turns) = channel();
         (Self { bar, turns: Mutex::new(Some(sender)) }, turns)
@@ -138,7 +136,7 @@ impl Observer for Progress {
     }
 
     fn run_ended(&self, _: &str, _: &RunEnded) {
-        self.bar.abandon();
+        self.bar.finish_and_clear();
         if let Ok(mut turns) = self.turns.lock() {
             turns.take();
         }

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZoneDatabase;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::FieldType;
+use rollup_jobs::{KeyPart, Position};
 
 /// One rolled-up document: a station on a local day.
 pub(crate) struct Day {
@@ -51,6 +52,18 @@ pub(crate) fn read(engine: &TantivyEngine) -> Result<Vec<Day>, Box<dyn Error>> {
     Ok(days)
 }
 
+/// Where a job of a station and a local day is.
+pub(crate) fn place(position: &Position) -> Result<String, Box<dyn Error>> {
+    let zone = TimeZoneDatabase::bundled().get("America/New_York")?;
+    match position.key().as_slice() {
+        [KeyPart::Date(start), KeyPart::Text(station)] => {
+            let day = zone.to_datetime(Timestamp::from_millisecond(*start)?).date();
+            Ok(format!("{station} on {day}"))
+        }
+        other => Err(format!("a position of an unknown kind: {other:?}").into()),
+    }
+}
+
 /// A line per month, over all stations.
 pub(crate) fn table_by_month(days: &[Day]) {
     println!("   month    readings   min F   mean F   max F   rain in   mean wind mph");
@@ -74,20 +87,22 @@ pub(crate) fn table_by_month(days: &[Day]) {
     println!();
 }
 
-/// From the coldest to the warmest hour of each five days, over the year.
+/// From the coldest to the warmest hour of each few days, over the year.
 pub(crate) fn picture_of_the_year(days: &[Day]) {
-    const WIDTH: usize = 73;
+    const DAYS: usize = 6;
+    const WIDTH: usize = 366_usize.div_ceil(DAYS);
     const ROWS: i32 = 18;
+    let column = |day: i16| usize::try_from(day - 1).unwrap_or(0) / DAYS;
     let mut columns = [(f64::INFINITY, f64::NEG_INFINITY); WIDTH];
     for day in days.iter().filter(|day| day.date.year() == 2013) {
-        let column = &mut columns[usize::try_from(day.date.day_of_year() - 1).unwrap_or(0) / 5];
+        let column = &mut columns[column(day.date.day_of_year())];
         if let (Some(min), Some(max)) =
             (day.values.get("temperature.min.value"), day.values.get("temperature.max.value"))
         {
             *column = (column.0.min(*min), column.1.max(*max));
         }
     }
-    println!("   daily minimum to maximum temperature, five days a column, degrees F");
+    println!("   daily minimum to maximum temperature, {DAYS} days a column, degrees F");
     for row in (0..ROWS).rev() {
         let (from, to) = (f64::from(row) * 6.0, f64::from(row + 1) * 6.0);
         let cell = |(min, max): &(f64, f64)| if *min < to && *max >= from { '█' } else { ' ' };
@@ -95,6 +110,10 @@ pub(crate) fn picture_of_the_year(days: &[Day]) {
         println!("   {from:4.0} |{}", line.trim_end());
     }
     println!("        +{}", "-".repeat(WIDTH));
-    let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    println!("         {}\n", months.join("   "));
+    let names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let months = (1..).zip(names).fold(String::new(), |line, (month, name)| {
+        let at = column(jiff::civil::date(2013, month, 1).day_of_year());
+        format!("{line:at$}{name}")
+    });
+    println!("         {months}\n");
 }

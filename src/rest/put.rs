@@ -131,8 +131,9 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
             }
         }
         PutError::PreviouslyCreated { .. } => {
+            let path = percent::encode(id);
             let detail =
-                format!("a job that was deleted has left data: DELETE _rollup/job/{id}?delete_data=true removes it");
+                format!("a job that was deleted has left data: DELETE _rollup/job/{path}?delete_data=true removes it");
             let detail = Map::from_iter([("detail".to_owned(), detail.into())]);
             Failure::with_more(StatusCode::CONFLICT, Cause::new("status_exception", known_there()), detail)
         }

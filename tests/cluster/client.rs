@@ -268,6 +268,9 @@ fn nodes_and_the_client_show_each_other_certificates() {
     let with_client = |options: ClusterOptions| options.client_certificate(certificate.pem(), key.serialize_pem());
     let trusting = |authority: &Authority| options().certificate_authority(authority.certificate.pem());
     assert_eq!(ask(with_client(trusting(&authority))).unwrap().indices, ["sensor"]);
+    let capitals = ClusterOptions::new([server.url.replacen("https", "HTTPS", 1)]);
+    let capitals = capitals.certificate_authority(authority.certificate.pem());
+    assert_eq!(ask(with_client(capitals)).unwrap().indices, ["sensor"]);
     for (what, options) in [
         ("another authority", with_client(trusting(&another))),
         ("the system's", with_client(options())),

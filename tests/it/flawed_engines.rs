@@ -70,7 +70,7 @@ impl Engine for Flawed {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let stream = self.engine.scan(job, request, stop)?;
-        Ok(Box::new(Stream { stream, flaw: self.flaw, parked: false, lent: false, last: None }))
+        Ok(Box::new(Pages { stream, flaw: self.flaw, parked: false, lent: false, last: None }))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -81,7 +81,7 @@ impl Engine for Flawed {
             }
             other => other?,
         };
-        Ok(Box::new(Writer { writer, engine: Arc::clone(&self.engine), job: job.clone(), flaw: self.flaw }))
+        Ok(Box::new(Turn { writer, engine: Arc::clone(&self.engine), job: job.clone(), flaw: self.flaw }))
     }
 
     fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
@@ -113,7 +113,7 @@ impl Engine for Flawed {
     }
 }
 
-struct Stream {
+struct Pages {
     stream: Box<dyn PageStream>,
     flaw: Flaw,
     parked: bool,
@@ -121,13 +121,13 @@ struct Stream {
     last: Option<Page>,
 }
 
-impl Stream {
+impl Pages {
     fn skip(&mut self) {
         drop(self.stream.next_page(&StopSignal::never()));
     }
 }
 
-impl PageStream for Stream {
+impl PageStream for Pages {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if self.flaw == Flaw::ParkedIsGoneWithoutAWord && self.parked {
             return Ok(Page::default());
@@ -197,14 +197,14 @@ impl PageStream for Stream {
     }
 }
 
-struct Writer {
+struct Turn {
     writer: Box<dyn RollupWriter>,
     engine: Arc<dyn Engine>,
     job: JobContext,
     flaw: Flaw,
 }
 
-impl RollupWriter for Writer {
+impl RollupWriter for Turn {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let report = self.writer.write(documents, stop)?;
         if self.flaw == Flaw::StoppedWriteCountsAll { Ok(WriteReport::accepted(documents.len())) } else { Ok(report) }
