@@ -45,6 +45,15 @@
 //! # Ok::<(), rollup_jobs::Error>(())
 //! ```
 //!
+//! # Panics, abort and fork
+//!
+//! A panic in an engine, a store, an observer or a waker ends the call that it is in, is reported as an error of its job, and leaves
+//! everything else in order. That needs unwinding: in a program that is built with `panic = "abort"` such a panic ends the process,
+//! which the jobs survive as they survive a kill.
+//!
+//! After `fork` the child has none of the manager's threads, and the files and sockets are the parent's: a manager is opened in the
+//! process that uses it, after the fork. In the child of a process that has one, nothing of it may be used or dropped; `exec` is well.
+//!
 //! # What it is not
 //!
 //! A query language, a streaming engine, a distributed scheduler or a user database. It owns no async runtime, no logger and no
@@ -63,6 +72,8 @@
 //! * **tracing**: `TracingObserver`, an [`Observer`] that reports through `tracing`.
 //! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
 //!   command, a clock that stands still.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(all(doctest, feature = "rest", feature = "tantivy", feature = "redb"))]
 #[doc = include_str!("../README.md")]
