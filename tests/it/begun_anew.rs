@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
+use rollup_jobs::engine::tantivy::tantivy::Index;
+use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
+use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument};
 use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, StoreFault, documents_of};
 use rollup_jobs::{JobRecord, JobState, RetryOptions, RollupJobManager};
 use serde_json::Value;
 
-use crate::support::{HOUR, SpyStore, Watcher, World, config, loaded};
+use crate::disk::{Disk, Left};
+use crate::support::{HOUR, SpyStore, Watcher, World, config, loaded, readings, undisturbed};
+use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
 
 /// A manager whose engine and store can fail, over data that outlives it.
 struct Host {
@@ -25,7 +29,10 @@ struct Host {
 
 impl Host {
     fn open(data: &MemoryEngine, store: &Arc<SpyStore>, fault: EngineFault) -> Self {
-        let engine: Arc<dyn Engine> = Arc::new(data.clone());
+        Self::on(Arc::new(data.clone()), store, fault)
+    }
+
+    fn on(engine: Arc<dyn Engine>, store: &Arc<SpyStore>, fault: EngineFault) -> Self {
         let (engine, store) = (FaultyEngine::new(engine, fault), FaultyStore::new(store.clone()));
         let watcher: Arc<Watcher> = Arc::default();
         let builder = RollupJobManager::builder(Arc::new(engine.clone()), Arc::new(store.clone()));
@@ -80,7 +87,7 @@ fn expected() -> BTreeMap<String, Value> {
 
 fn engines() -> [MemoryEngine; 2] {
     let forgetful = MemoryEngine::without_checkpoints();
-    forgetful.extend("sensor-1", crate::support::readings());
+    forgetful.extend("sensor-1", readings());
     [loaded(), forgetful]
 }
 
@@ -148,6 +155,57 @@ fn an_interruption_at_every_store_call_loses_nothing() {
                 }
                 assert!(calls > 5, "the whole run was tried: {calls} calls");
             }
+        }
+    }
+}
+
+/// The same on tantivy, whose checkpoint goes with its documents.
+fn fails_on_tantivy(source: &Index, call: u64, fault: EngineFault, dies: bool) -> bool {
+    let (disk, store) = (Disk::default(), Arc::new(SpyStore::default()));
+    let open = |disk: &Disk, store: &Arc<SpyStore>| {
+        let tantivy = TantivyEngine::on(Arc::new(disk.clone()), TantivyOptions::new());
+        tantivy.register("sensor-1", source).unwrap();
+        let tantivy = Arc::new(tantivy);
+        (Arc::clone(&tantivy), Host::on(tantivy, store, fault))
+    };
+    let (_, host) = open(&disk, &store);
+    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    host.manager.start("sensor").unwrap();
+    host.run();
+    drop(host);
+    disk.remove(&RollupPlace { rollup_index: "rolled".to_owned(), job_id: "sensor".to_owned() }).unwrap();
+
+    let (mut tantivy, mut host) = open(&disk, &store);
+    host.engine.fail_at(call);
+    host.run();
+    let failed = host.engine.has_failed();
+    if dies {
+        let copy = SpyStore::default();
+        for record in store.records() {
+            rollup_jobs::store::JobStore::insert(&copy.inner, &record).unwrap();
+        }
+        (tantivy, host) = open(&disk.after_cut(Left::Everything), &Arc::new(copy));
+        host.settle();
+    }
+    host.run();
+    let found = tantivy.rollup_index("rolled", "sensor").unwrap().map(|index| read_rollup(&index));
+    let what = format!("{fault:?} at call {call}, dies: {dies}");
+    assert_eq!(found.unwrap_or_default(), undisturbed("sensor"), "{what}: {:?}", host.manager.get("sensor"));
+    failed
+}
+
+#[test]
+fn an_interruption_at_every_call_of_tantivy_loses_nothing() {
+    let fields = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+    let source = Index::create_in_ram(source_schema(&fields));
+    add_to_index(&source, &readings().collect::<Vec<_>>());
+    for fault in [EngineFault::Unavailable, EngineFault::UnavailableAfterwards] {
+        for dies in [false, true] {
+            let mut calls = 1;
+            while fails_on_tantivy(&source, calls, fault, dies) {
+                calls += 1;
+            }
+            assert!(calls > 10, "the whole run was tried: {calls} calls");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::tantivy::tantivy::Index;
-use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
+use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{FieldType, SourceDocument};
 use rollup_jobs::{JobState, Position, RetryOptions, RollupJobManager, StopError, Stopped};
 use serde_json::Value;
@@ -173,6 +173,38 @@ fn what_was_answered_survives_a_power_cut_at_every_first_change() {
 #[test]
 fn what_was_answered_survives_a_power_cut_at_every_second_change() {
     cut_at_every_change(1, 2);
+}
+
+/// The rollup index is gone, and the power goes at every change of the run that begins it anew.
+#[test]
+fn a_run_that_begins_anew_survives_a_power_cut_at_every_change() {
+    let source = source();
+    let (expected, _) = undisturbed(&source);
+    let place = RollupPlace { rollup_index: "rolled".to_owned(), job_id: "sensor".to_owned() };
+    let emptied = Disk::default();
+    script(&emptied, &source, &mut Answered::default()).unwrap();
+    emptied.remove(&place).unwrap();
+    let run = |disk: &Disk| {
+        let machine = Machine::open(disk, &source)?;
+        machine.manager.start("sensor").map_err(|error| error.to_string())?;
+        let _ = machine.manager.trigger("sensor");
+        machine.pages(u64::MAX);
+        machine.stop().map_err(|error| error.to_string())
+    };
+    for change in 1.. {
+        let disk = emptied.after_cut(Left::Everything);
+        disk.cut_at(change);
+        let ended = run(&disk);
+        for left in [Left::Nothing, Left::Everything, Left::Removals, Left::Additions] {
+            let what = format!("cut at change {change} of the run, {left:?} left");
+            check(&disk.after_cut(left), &source, &Answered::Either, &expected, &what);
+        }
+        if !disk.is_cut() {
+            ended.unwrap();
+            assert!(change > 50, "the whole run was tried: {change} changes");
+            return;
+        }
+    }
 }
 
 /// A disk that writes only part of what it is given is no failure.
