@@ -47,12 +47,13 @@
 //!
 //! # Panics, abort and fork
 //!
-//! A panic in an engine, a store, an observer or a waker ends the call that it is in, is reported as an error of its job, and leaves
-//! everything else in order. That needs unwinding: in a program that is built with `panic = "abort"` such a panic ends the process,
-//! which the jobs survive as they survive a kill.
+//! A panic in an engine, a store, an observer or a waker ends the call that it is in, is reported as an error of its
+//! job, and leaves everything else in order. That needs unwinding: in a program that is built with `panic = "abort"`
+//! such a panic ends the process, which the jobs survive as they survive a kill.
 //!
-//! After `fork` the child has none of the manager's threads, and the files and sockets are the parent's: a manager is opened in the
-//! process that uses it, after the fork. In the child of a process that has one, nothing of it may be used or dropped; `exec` is well.
+//! After `fork` the child has none of the manager's threads, and the files and sockets are the parent's: a manager is
+//! opened in the process that uses it, after the fork. In the child of a process that has one, nothing of it may be used
+//! or dropped; `exec` is well.
 //!
 //! # What it is not
 //!

@@ -43,6 +43,7 @@ fail() {
 }
 # Starts a server with these flags on a free port; $url is where it listens.
 serve() {
+  : > "$data/log" # what the server before has said is not this one's
   target/debug/examples/search_server --listen 127.0.0.1:0 "$@" > "$data/log" 2>&1 &
   servers+=($!)
   for _ in $(seq 100); do

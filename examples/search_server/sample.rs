@@ -12,7 +12,9 @@ use crate::indices::Indices;
 /// Adds the index `sensor-1` and the started job `sensor`, if they are not there.
 pub(crate) fn add(indices: &Indices, manager: &RollupJobManager) -> Result<(), Box<dyn Error>> {
     if indices.source("sensor-1").is_err() {
-        let fields = json!({ "timestamp": { "type": "date" }, "node": { "type": "keyword" }, "temperature": { "type": "double" } });
+        let fields = json!({
+            "timestamp": { "type": "date" }, "node": { "type": "keyword" }, "temperature": { "type": "double" }
+        });
         indices
             .create("sensor-1", &json!({ "mappings": { "properties": fields } }))
             .map_err(|problem| problem.reason)?;

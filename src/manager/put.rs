@@ -49,7 +49,7 @@ pub enum PutError {
     /// The rollup index holds data, or another definition, of an earlier job of this id (409 in Elasticsearch).
     /// Remove that job's data ([`RollupJobManager::remove_data`]), or choose another id or rollup index.
     #[error(
-        "cannot create rollup job [{job_id}] because it was previously created: remove_data removes what that job has left"
+        "cannot create rollup job [{job_id}] because it was previously created: remove_data removes what it has left"
     )]
     PreviouslyCreated {
         /// The job.

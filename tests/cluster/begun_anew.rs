@@ -2,7 +2,7 @@
 //! last that the host sends: nothing is missing afterwards.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -42,16 +42,14 @@ impl Fault {
 #[derive(Default)]
 struct Requests {
     count: AtomicUsize,
+    /// None if it is 0.
     struck: AtomicUsize,
-    /// Whether none passes any more.
-    over: AtomicBool,
 }
 
 impl Requests {
     fn arm(&self, number: usize) {
         self.count.store(0, Ordering::SeqCst);
         self.struck.store(number, Ordering::SeqCst);
-        self.over.store(false, Ordering::SeqCst);
     }
 }
 
@@ -70,16 +68,17 @@ fn loses_nothing(kind: Kind, fault: Fault) {
     let (counted, cut) = (Arc::clone(&requests), store.clone());
     let proxy = Scripted::before(&server.nodes[0], move |forward, request| {
         let number = counted.count.fetch_add(1, Ordering::SeqCst) + 1;
-        let is_struck = number == counted.struck.load(Ordering::SeqCst);
+        let struck = counted.struck.load(Ordering::SeqCst);
+        let is_struck = number == struck;
+        let is_over = fault.ends_the_host() && (1..number).contains(&struck);
         if is_struck && fault.ends_the_host() {
-            counted.over.store(true, Ordering::SeqCst);
             cut.refuse(&[StoreCall::Update]);
         }
         if is_struck && fault.is_seen_by_the_server() {
             forward.bytes(request);
             return Some(Reply::Last(Vec::new()));
         }
-        (is_struck || counted.over.load(Ordering::SeqCst)).then(|| Reply::json(503, "{}"))
+        (is_struck || is_over).then(|| Reply::json(503, "{}"))
     });
     let open = || {
         let cluster = Cluster::new(ClusterOptions::new([proxy.url.clone()])).unwrap();

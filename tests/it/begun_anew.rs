@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use rollup_jobs::engine::tantivy::tantivy::Index;
 use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument};
+use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
 use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, StoreFault, documents_of};
 use rollup_jobs::{JobRecord, JobState, RetryOptions, RollupJobManager};
 use serde_json::Value;
 
 use crate::disk::{Disk, Left};
 use crate::support::{HOUR, SpyStore, Watcher, World, config, loaded, readings, undisturbed};
-use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
+use crate::tantivy_harness::{read_rollup, sensor_index};
 
 /// A manager whose engine and store can fail, over data that outlives it.
 struct Host {
@@ -70,6 +70,15 @@ fn deleted(data: &MemoryEngine) -> Arc<SpyStore> {
     store
 }
 
+/// What the next process finds of the jobs.
+fn stored(records: Vec<JobRecord>) -> Arc<SpyStore> {
+    let store = SpyStore::default();
+    for record in records {
+        rollup_jobs::store::JobStore::insert(&store.inner, &record).unwrap();
+    }
+    Arc::new(store)
+}
+
 /// One more hour.
 fn more() -> impl Iterator<Item = SourceDocument> {
     ["a", "b", "c"].into_iter().map(|node| SourceDocument::new().date("timestamp", 10 * HOUR).keyword("node", node))
@@ -111,11 +120,7 @@ fn fails_at(
     host.store.heal();
     if dies {
         // What is stored now is all that the next process knows.
-        let copy = SpyStore::default();
-        for record in store.records() {
-            rollup_jobs::store::JobStore::insert(&copy.inner, &record).unwrap();
-        }
-        host = Host::open(data, &Arc::new(copy), EngineFault::Unavailable);
+        host = Host::open(data, &stored(store.records()), EngineFault::Unavailable);
         host.settle();
     }
     host.run();
@@ -180,11 +185,7 @@ fn fails_on_tantivy(source: &Index, call: u64, fault: EngineFault, dies: bool) -
     host.run();
     let failed = host.engine.has_failed();
     if dies {
-        let copy = SpyStore::default();
-        for record in store.records() {
-            rollup_jobs::store::JobStore::insert(&copy.inner, &record).unwrap();
-        }
-        (tantivy, host) = open(&disk.after_cut(Left::Everything), &Arc::new(copy));
+        (tantivy, host) = open(&disk.after_cut(Left::Everything), &stored(store.records()));
         host.settle();
     }
     host.run();
@@ -196,9 +197,7 @@ fn fails_on_tantivy(source: &Index, call: u64, fault: EngineFault, dies: bool) -
 
 #[test]
 fn an_interruption_at_every_call_of_tantivy_loses_nothing() {
-    let fields = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
-    let source = Index::create_in_ram(source_schema(&fields));
-    add_to_index(&source, &readings().collect::<Vec<_>>());
+    let source = sensor_index(readings());
     for fault in [EngineFault::Unavailable, EngineFault::UnavailableAfterwards] {
         for dies in [false, true] {
             let mut calls = 1;
@@ -231,11 +230,7 @@ fn a_crash_at_every_save_loses_nothing() {
         let crashes = std::mem::take(&mut *crashes.lock().unwrap());
         assert!(crashes.len() > 20, "{} crashes", crashes.len());
         for (at, (data, records)) in crashes.into_iter().enumerate() {
-            let copy = SpyStore::default();
-            for record in records {
-                rollup_jobs::store::JobStore::insert(&copy.inner, &record).unwrap();
-            }
-            let host = Host::open(&data, &Arc::new(copy), EngineFault::Unavailable);
+            let host = Host::open(&data, &stored(records), EngineFault::Unavailable);
             host.settle();
             host.run();
             assert!(documents_of(&data, "rolled") == expected, "crash {at}: {:?}", host.manager.get("sensor"));

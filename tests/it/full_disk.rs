@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rollup_jobs::engine::FieldType;
-use rollup_jobs::engine::tantivy::tantivy::{Directory, Index};
+use rollup_jobs::engine::tantivy::tantivy::Directory;
 use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
 use rollup_jobs::store::{JobStore, MemoryStore, RedbStore};
 use rollup_jobs::{JobState, RetryOptions, RollupJobManager, RunOutcome, StopError};
 
 use crate::disk::Disk;
 use crate::support::{Heard, Watcher, config, loaded, readings, records, undisturbed, waiting};
-use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
+use crate::tantivy_harness::{read_rollup, sensor_index};
 
 #[test]
 fn a_store_whose_disk_was_full_goes_on_when_there_is_room() {
@@ -107,9 +106,7 @@ impl RollupStorage for FewFiles {
 
 #[test]
 fn a_run_goes_on_when_there_are_files_again() {
-    let fields = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
-    let source = Index::create_in_ram(source_schema(&fields));
-    add_to_index(&source, &readings().collect::<Vec<_>>());
+    let source = sensor_index(readings());
     let (files, store) = (Arc::new(FewFiles::default()), Arc::new(MemoryStore::new()));
     let open = || {
         let engine = Arc::new(TantivyEngine::on(Arc::clone(&files) as _, TantivyOptions::new()));

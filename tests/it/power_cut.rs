@@ -5,26 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::tantivy::tantivy::Index;
 use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{FieldType, SourceDocument};
 use rollup_jobs::{JobState, Position, RetryOptions, RollupJobManager, StopError, Stopped};
 use serde_json::Value;
 
 use crate::disk::{Disk, Left};
 use crate::support::{HOUR, Watcher, config, waiting};
-use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
+use crate::tantivy_harness::{read_rollup, sensor_index};
 
 /// Two nodes over six hours: twelve buckets, four a page, a page a turn.
 fn source() -> Index {
-    let fields = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
-    let index = Index::create_in_ram(source_schema(&fields));
     let readings = (0..24_u32).map(|n| {
         let reading = SourceDocument::new().date("timestamp", i64::from(n) * HOUR / 4);
         reading.keyword("node", ["a", "b"][n as usize % 2]).double("temperature", f64::from(n))
     });
-    add_to_index(&index, &readings.collect::<Vec<_>>());
-    index
+    sensor_index(readings)
 }
 
 struct Machine {

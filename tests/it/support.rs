@@ -391,8 +391,7 @@ impl World {
         documents_of(&self.data, "rolled")
     }
 
-    /// Stops in a thread of its own, with waiting.
-    /// A stop by somebody else. When this returns it waits, or has its answer.
+    /// Stops in a thread of its own, with waiting. When this returns that stop waits, or has its answer.
     pub fn stop_in_thread(
         &self,
         id: &str,

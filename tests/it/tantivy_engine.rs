@@ -16,15 +16,10 @@ use rollup_jobs::store::{MemoryStore, RedbStore};
 use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};
 
 use crate::support::{HOUR, Heard, Watcher, config, readings, undisturbed, waiting};
-use crate::tantivy_harness::{TantivyHarness, add_to_index, read_rollup, source_schema};
-
-const FIELDS: [(&str, FieldType); 3] =
-    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+use crate::tantivy_harness::{FIELDS, TantivyHarness, add_to_index, read_rollup, sensor_index, source_schema};
 
 fn source() -> Index {
-    let index = Index::create_in_ram(source_schema(&FIELDS));
-    add_to_index(&index, &readings().collect::<Vec<_>>());
-    index
+    sensor_index(readings())
 }
 
 struct Host {

@@ -88,6 +88,17 @@ pub(crate) fn add_to_index(index: &Index, documents: &[SourceDocument]) {
     writer.commit().unwrap();
 }
 
+/// What readings have.
+pub(crate) const FIELDS: [(&str, FieldType); 3] =
+    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+
+/// An index in memory with these readings.
+pub(crate) fn sensor_index(readings: impl Iterator<Item = SourceDocument>) -> Index {
+    let index = Index::create_in_ram(source_schema(&FIELDS));
+    add_to_index(&index, &readings.collect::<Vec<_>>());
+    index
+}
+
 impl EngineHarness for TantivyHarness {
     fn engine(&self) -> Arc<dyn Engine> {
         self.engine.clone()

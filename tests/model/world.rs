@@ -73,6 +73,7 @@ impl Drop for AtWork<'_> {
 }
 
 pub(super) struct World {
+    jobs: &'static [&'static str],
     pub(super) manager: Arc<RollupJobManager>,
     pub(super) store: Arc<ModelStore>,
     pub(super) clock: Arc<ManualClock>,
@@ -120,7 +121,12 @@ impl World {
         Self::on(MemoryStore::new(), &[ID, OTHER], threads, Some(observer))
     }
 
-    fn on(store: MemoryStore, jobs: &[&str], threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
+    fn on(
+        store: MemoryStore,
+        jobs: &'static [&'static str],
+        threads: usize,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> Self {
         let data = MemoryEngine::new();
         for hour in 0..3 {
             data.add("source", SourceDocument::new().date("timestamp", hour * 3_600_000));
@@ -137,13 +143,13 @@ impl World {
             .turn_time(Duration::ZERO)
             .clock(Arc::clone(&clock) as Arc<dyn crate::Clock>);
         let builder = observer.into_iter().fold(builder, |builder, observer| builder.observer(observer));
-        Self { manager: Arc::new(builder.open().unwrap()), store, clock, plan, data }
+        Self { jobs, manager: Arc::new(builder.open().unwrap()), store, clock, plan, data }
     }
 
     pub(super) fn start_and_trigger(&self) {
-        for id in self.store.ids() {
-            self.manager.start(&id).unwrap();
-            self.manager.trigger(&id).unwrap();
+        for id in self.jobs {
+            self.manager.start(id).unwrap();
+            self.manager.trigger(id).unwrap();
         }
         pause();
     }
@@ -160,12 +166,14 @@ impl World {
         })
     }
 
-    /// Nobody starts the jobs any more: stopped has to mean at rest, with everything committed and saved, and nobody at it.
+    /// Nobody starts the jobs any more: stopped has to mean at rest, with everything committed and saved, and nobody at
+    /// it.
     pub(super) fn check_stopped(&self) {
         assert!(self.plan.at_work.iter().all(|at_work| at_work.load(Ordering::SeqCst) == 0), "nobody works any more");
-        for record in self.store.records() {
-            let status = self.manager.get(record.id()).unwrap();
+        for id in self.jobs {
+            let status = self.manager.get(id).unwrap();
             assert_eq!(status.state(), JobState::Stopped);
+            let record = self.store.record_of(id).unwrap();
             assert_eq!(record.state(), StoredState::Stopped, "durably");
             assert_eq!(record.checkpoint().position.as_ref(), status.position(), "with the position");
             let rolled_up = self.data.rolled_up(record.config.rollup_index()).len() as u64;
@@ -206,21 +214,16 @@ pub(super) struct ModelStore {
 }
 
 impl ModelStore {
-    fn records(&self) -> Vec<JobRecord> {
-        let whole = |loaded| match loaded {
-            LoadedRecord::Job(record) => Some(*record),
-            LoadedRecord::Unreadable { .. } => None,
-        };
-        self.inner.load().unwrap().into_iter().filter_map(whole).collect()
-    }
-
-    fn ids(&self) -> Vec<String> {
-        self.records().iter().map(|record| record.id().to_owned()).collect()
+    fn record_of(&self, id: &str) -> Option<JobRecord> {
+        self.inner.load().unwrap().into_iter().find_map(|loaded| match loaded {
+            LoadedRecord::Job(record) if record.id() == id => Some(*record),
+            _ => None,
+        })
     }
 
     /// Of the first job.
     pub(super) fn record(&self) -> Option<JobRecord> {
-        self.records().into_iter().find(|record| record.id() == ID)
+        self.record_of(ID)
     }
 }
 

@@ -6,19 +6,20 @@
 //! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the same suites on Elasticsearch 8.19. Elasticsearch 7.17 and
 //! OpenSearch 2 are spoken to as well, and are not tested regularly. Two things are known of 7.17:
 //!
-//! * As a number it takes a date before 1970 only where that is a whole second. Buckets of a second or more begin at one, so they are
-//!   kept; a run that meets a shorter one before 1970 ends with the server's refusal.
-//! * Where a zone's clocks were set back by less than the interval (Asia/Tehran, 1978-11-10) it can begin a bucket of its own. A run that
-//!   meets one ends with that reason.
+//! * As a number it takes a date before 1970 only where that is a whole second. Buckets of a second or more begin at
+//!   one, so they are kept; a run that meets a shorter one before 1970 ends with the server's refusal.
+//! * Where a zone's clocks were set back by less than the interval (Asia/Tehran, 1978-11-10) it can begin a bucket of
+//!   its own. A run that meets one ends with that reason.
 //!
 //! # What differs from the embedded engines
 //!
 //! * A scan reads from a point in time. Where the cluster refuses one, since too many are open, it reads what is there when each page is
 //!   asked for: a document that is added behind the scan is then rolled up, one that is added before it is not.
 //! * -0.0 and 0.0 are two terms, and two buckets of a histogram, as Elasticsearch's own rollups have them.
-//! * OpenSearch and Elasticsearch 7 count a document that has several values in one bucket more than once: in sums, value counts and
-//!   averages, and in the document count (there not always as often). Minima and maxima are right; the others are not those of the
-//!   documents, as Elasticsearch 7's own rollups are not. Elasticsearch 9 and the embedded engines count it once.
+//! * OpenSearch and Elasticsearch 7 count a document that has several values in one bucket more than once: in sums,
+//!   value counts and averages, and in the document count (there not always as often). Minima and maxima are right; the
+//!   others are not those of the documents, as Elasticsearch 7's own rollups are not. Elasticsearch 9 and the embedded
+//!   engines count it once.
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
 //! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, its alias or its data
 //!   stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
