@@ -52,8 +52,8 @@
 //! such a panic ends the process, which the jobs survive as they survive a kill.
 //!
 //! After `fork` the child has none of the manager's threads, and the files and sockets are the parent's: a manager is
-//! opened in the process that uses it, after the fork. In the child of a process that has one, nothing of it may be used
-//! or dropped; `exec` is well.
+//! opened in the process that uses it, after the fork. In the child of a process that has one, nothing of it may be
+//! used or dropped; `exec` is well.
 //!
 //! # What it is not
 //!

@@ -58,8 +58,8 @@ impl StopSignal {
         signal
     }
 
-    /// A signal that is raised as soon as it was looked at `looks` times, or somebody asks to be woken by it: in the middle
-    /// of whatever the engine does, for tests of engines.
+    /// A signal that is raised as soon as it was looked at `looks` times, or somebody asks to be woken by it: in the
+    /// middle of whatever the engine does, for tests of engines.
     #[must_use]
     pub fn raised_after(looks: u64) -> Self {
         Self { shared: Some(Arc::new(Shared { looks: Some(AtomicU64::new(looks)), ..Shared::default() })) }

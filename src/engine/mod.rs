@@ -170,9 +170,9 @@ pub trait PageStream: Send {
         true
     }
 
-    /// The indices that the job's pattern means, by their own names, those among them that are left out (and told of in a
-    /// notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none any more
-    /// is yellow. Default: the engine does not say.
+    /// The indices that the job's pattern means, by their own names, those among them that are left out (and told of
+    /// in a notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none
+    /// any more is yellow. Default: the engine does not say.
     fn source_indices(&self) -> Option<Vec<String>> {
         None
     }

@@ -269,8 +269,8 @@ impl JobStatus {
         &self.parts.stats
     }
 
-    /// When the schedule triggers it next: the time for which the timer is set. None while the job is not started, while the
-    /// jobs belong to somebody else, or if its schedule is over.
+    /// When the schedule triggers it next: the time for which the timer is set. None while the job is not started,
+    /// while the jobs belong to somebody else, or if its schedule is over.
     #[must_use]
     pub fn next_run(&self) -> Option<Timestamp> {
         self.parts.next_run

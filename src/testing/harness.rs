@@ -26,17 +26,17 @@ pub trait EngineHarness {
     /// are the same in all documents, may be left out.
     fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value>;
 
-    /// The `change`-th change of what the engine stores, counted from now, and all after it do not take place, as if the
-    /// process had ended there: the engine gets an error. Says whether the harness can do that, as it should if the engine
-    /// keeps checkpoints: so the suite finds out whether they are stored with their documents in one step. Default: it
-    /// cannot.
+    /// The `change`-th change of what the engine stores, counted from now, and all after it do not take place, as if
+    /// the process had ended there: the engine gets an error. Says whether the harness can do that, as it should if
+    /// the engine keeps checkpoints: so the suite finds out whether they are stored with their documents in one step.
+    /// Default: it cannot.
     fn end_at(&self, change: u64) -> bool {
         let _ = change;
         false
     }
 
-    /// After [`end_at`](Self::end_at): [`engine`](Self::engine) is from now on a new one, over what was stored, in which
-    /// nothing fails. Default: nothing to do.
+    /// After [`end_at`](Self::end_at): [`engine`](Self::engine) is from now on a new one, over what was stored, in
+    /// which nothing fails. Default: nothing to do.
     fn restart(&self) {}
 }
 

@@ -37,8 +37,8 @@ impl EngineHarness for ClusterHarness {
         self.server.add(index, documents);
     }
 
-    /// Neither server takes NaN and infinities, both tell -0.0 from 0.0, and rollup jobs have no unsigned numbers there.
-    /// OpenSearch counts a document with several values in a bucket more than once.
+    /// Neither server takes NaN and infinities, both tell -0.0 from 0.0, and rollup jobs have no unsigned numbers
+    /// there. OpenSearch counts a document with several values in a bucket more than once.
     fn as_held(&self, document: SourceDocument) -> SourceDocument {
         let only_one = self.server.kind == Kind::OpenSearch;
         let mut held = SourceDocument::new();

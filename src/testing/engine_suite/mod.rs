@@ -8,8 +8,8 @@ mod writing;
 
 use super::harness::EngineHarness;
 
-/// Checks an engine for everything that [`Engine`](crate::engine::Engine) promises. `new` makes a harness around an empty
-/// engine; it is called for each check.
+/// Checks an engine for everything that [`Engine`](crate::engine::Engine) promises. `new` makes a harness around an
+/// empty engine; it is called for each check.
 ///
 /// ```
 /// use rollup_jobs::engine::MemoryEngine;
