@@ -1,4 +1,5 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -25,7 +26,7 @@ pub struct ManualClock {
 struct Time {
     now: Timestamp,
     monotonic: Duration,
-    sleepers: Vec<Weak<Wake>>,
+    sleepers: Vec<(ThreadId, Weak<Wake>)>,
 }
 
 impl ManualClock {
@@ -48,22 +49,22 @@ impl ManualClock {
         self.change(|time| time.now = now);
     }
 
-    /// How many sleep on it now, and look again when it is moved: waiters of stops, and the manager's own threads.
+    /// Whether this thread sleeps on it, and looks again when it is moved: a stop that waits, or one of the manager's own.
     ///
-    /// A test that needs to know that somebody waits waits until there is one more.
+    /// A test that moves it for a stop in another thread waits until that thread sleeps.
     #[must_use]
-    pub fn sleepers(&self) -> usize {
-        self.lock().sleepers.iter().filter(|sleeper| sleeper.strong_count() > 0).count()
+    pub fn has_asleep(&self, thread: ThreadId) -> bool {
+        self.lock().sleepers.iter().any(|(sleeper, wake)| *sleeper == thread && wake.strong_count() > 0)
     }
 
     fn change(&self, change: impl FnOnce(&mut Time)) {
         let sleepers = {
             let mut time = self.lock();
             change(&mut time);
-            time.sleepers.retain(|sleeper| sleeper.strong_count() > 0);
+            time.sleepers.retain(|(_, wake)| wake.strong_count() > 0);
             time.sleepers.clone()
         };
-        for wake in sleepers.iter().filter_map(Weak::upgrade) {
+        for wake in sleepers.iter().filter_map(|(_, wake)| wake.upgrade()) {
             wake();
         }
     }
@@ -93,6 +94,6 @@ impl Clock for ManualClock {
     }
 
     fn on_advance(&self, wake: Weak<Wake>) {
-        self.lock().sleepers.push(wake);
+        self.lock().sleepers.push((std::thread::current().id(), wake));
     }
 }

@@ -36,23 +36,32 @@ impl FaultPlan {
         self.lock().failed > 0
     }
 
-    /// Counts a call, and says whether it is one that fails.
-    pub(super) fn is_due(&self) -> bool {
+    /// Counts a call, and answers if it is one that fails.
+    pub(super) fn due(&self) -> Option<Due<'_>> {
         let mut counts = self.lock();
         counts.calls += 1;
         let due = counts.fail_at > 0 && (counts.fail_at..counts.fail_at + counts.times).contains(&counts.calls);
         counts.failed += u64::from(due);
-        due
-    }
-
-    /// Blocks until somebody heals.
-    pub(super) fn hang(&self) {
-        let counts = self.lock();
-        let heals = counts.heals;
-        drop(self.healed.wait_while(counts, |counts| counts.heals == heals).unwrap_or_else(PoisonError::into_inner));
+        due.then_some(Due { plan: self, heals: counts.heals })
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that has to fail.
+pub(super) struct Due<'a> {
+    plan: &'a FaultPlan,
+    /// How often somebody had healed when it fell due: who heals before it hangs has healed it too.
+    heals: u64,
+}
+
+impl Due<'_> {
+    /// Blocks until somebody heals.
+    pub(super) fn hang(self) {
+        let healed = &self.plan.healed;
+        let waiting = healed.wait_while(self.plan.lock(), |counts| counts.heals == self.heals);
+        drop(waiting.unwrap_or_else(PoisonError::into_inner));
     }
 }

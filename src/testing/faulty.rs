@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::fault_plan::FaultPlan;
+use super::fault_plan::{Due, FaultPlan};
 use crate::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
     RejectedItem, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
@@ -73,15 +73,15 @@ struct Plan {
 
 impl Plan {
     fn check(&self) -> Result<(), EngineError> {
-        if self.calls.is_due() { self.strike() } else { Ok(()) }
+        self.calls.due().map_or(Ok(()), |due| self.strike(due))
     }
 
-    fn strike(&self) -> Result<(), EngineError> {
+    fn strike(&self, due: Due<'_>) -> Result<(), EngineError> {
         match self.fault {
             EngineFault::Rejected => Err(EngineError::rejected("planned fault")),
             EngineFault::Panic => panic!("planned fault"),
             EngineFault::Hang => {
-                self.calls.hang();
+                due.hang();
                 Ok(())
             }
             _ => Err(EngineError::unavailable("planned fault")),
@@ -198,11 +198,11 @@ struct FaultyWriter {
 
 impl RollupWriter for FaultyWriter {
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        if !self.plan.calls.is_due() {
+        let Some(due) = self.plan.calls.due() else {
             return self.writer.write(documents, stop);
-        }
+        };
         if self.plan.fault != EngineFault::ItemUnavailable {
-            self.plan.strike()?;
+            self.plan.strike(due)?;
             return self.writer.write(documents, stop);
         }
         let middle = documents.len() / 2;
@@ -214,14 +214,14 @@ impl RollupWriter for FaultyWriter {
     }
 
     fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        if self.plan.calls.is_due() {
+        if let Some(due) = self.plan.calls.due() {
             match self.plan.fault {
                 EngineFault::UnavailableAfterwards => {
                     self.writer.commit(checkpoint)?;
                     return Err(EngineError::unavailable("planned fault"));
                 }
                 EngineFault::ItemUnavailable => return Err(EngineError::unavailable("planned fault")),
-                _ => self.plan.strike()?,
+                _ => self.plan.strike(due)?,
             }
         }
         self.writer.commit(checkpoint)

@@ -89,9 +89,9 @@ impl FaultyStore {
         if lock(&self.plan.refused).contains(&kind) {
             return planned();
         }
-        if !self.plan.calls.is_due() {
+        let Some(due) = self.plan.calls.due() else {
             return call();
-        }
+        };
         let fault = *lock(&self.plan.fault);
         match fault {
             StoreFault::Unavailable => planned(),
@@ -100,7 +100,7 @@ impl FaultyStore {
             StoreFault::UnavailableAfterwards => call().and_then(|_| planned()),
             StoreFault::Hang => {
                 if std::thread::current().name().is_some_and(|name| name.starts_with("rollup-")) {
-                    self.plan.calls.hang();
+                    due.hang();
                 }
                 call()
             }

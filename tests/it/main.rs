@@ -46,5 +46,6 @@ mod support;
 mod tantivy_engine;
 mod tantivy_harness;
 mod tantivy_scan;
+mod terse_store;
 mod values;
 mod weaknesses;

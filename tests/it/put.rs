@@ -10,8 +10,9 @@ use rollup_jobs::{
     RunAs,
 };
 
-use crate::support::{TerseStore, config, loaded};
+use crate::support::{config, loaded};
 use crate::tantivy_harness::TantivyHarness;
+use crate::terse_store::TerseStore;
 
 fn base() -> RollupJobConfigBuilder {
     RollupJobConfig::builder("sensor")

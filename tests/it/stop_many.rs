@@ -9,7 +9,8 @@ use rollup_jobs::{
     TurnEnded,
 };
 
-use crate::support::{JoinInTime, TerseStore, World, config, in_thread, loaded, waiting};
+use crate::support::{JoinInTime, World, config, in_thread, loaded, waiting};
+use crate::terse_store::TerseStore;
 
 fn ids<'a>(outcomes: impl Iterator<Item = (&'a str, &'a Result<rollup_jobs::Stopped, StopError>)>) -> Vec<&'a str> {
     outcomes.map(|(id, _)| id).collect()

@@ -169,49 +169,9 @@ impl JobStore for SpyStore {
     }
 }
 
-/// A store that forgets to answer.
-#[derive(Debug)]
-pub struct TerseStore {
-    inner: MemoryStore,
-    answers: AtomicUsize,
-}
-
-impl Default for TerseStore {
-    fn default() -> Self {
-        Self { inner: MemoryStore::new(), answers: AtomicUsize::new(usize::MAX) }
-    }
-}
-
-impl TerseStore {
-    /// How many answers it gives to an update.
-    pub fn answer_at_most(&self, answers: usize) {
-        self.answers.store(answers, Ordering::SeqCst);
-    }
-}
-
-impl JobStore for TerseStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
-    }
-
-    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        let mut answers = self.inner.update(records);
-        answers.truncate(self.answers.load(Ordering::SeqCst));
-        answers
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.inner.remove(id)
-    }
-}
-
 /// A manager over a gated memory engine, a spied store and a clock that stands still. A turn is one page.
 pub struct World {
-    _open_at_end: OpenAtEnd,
+    at_end: AtEnd,
     pub manager: Arc<RollupJobManager>,
     pub data: MemoryEngine,
     pub gates: GatedEngine,
@@ -246,7 +206,9 @@ impl World {
         let store: Arc<SpyStore> = Arc::default();
         let faulty = FaultyStore::new(store.clone());
         let builder = RollupJobManager::builder(Arc::new(gates.clone()), Arc::new(faulty.clone()));
-        let world = Self::build(data, gates, store, builder, |builder| builder.indexer_threads(1));
+        let mut world = Self::build(data, gates, store, builder, |builder| builder.indexer_threads(1));
+        let healed = faulty.clone();
+        world.at_end.push(move || healed.heal());
         (world, faulty)
     }
 
@@ -264,7 +226,11 @@ impl World {
 
     /// With an engine that fails on command.
     pub fn faulty(data: MemoryEngine, fault: EngineFault) -> (Self, FaultyEngine) {
-        Self::wrapped(data, |engine| FaultyEngine::new(engine, fault), |builder| builder.indexer_threads(1))
+        let wrap = |engine| FaultyEngine::new(engine, fault);
+        let (mut world, faulty) = Self::wrapped(data, wrap, |builder| builder.indexer_threads(1));
+        let healed = faulty.clone();
+        world.at_end.push(move || healed.heal());
+        (world, faulty)
     }
 
     fn open(
@@ -290,7 +256,14 @@ impl World {
         let builder =
             builder.indexer_threads(2).turn_time(Duration::ZERO).clock(clock.clone()).observer(watcher.clone());
         let manager = Arc::new(options(builder).open().unwrap());
-        Self { _open_at_end: OpenAtEnd(gates.clone()), manager, data, gates, store, clock, watcher }
+        let mut at_end = AtEnd::default();
+        let held = gates.clone();
+        at_end.push(move || {
+            for gate in [held.search(), held.write(), held.commit()] {
+                gate.open();
+            }
+        });
+        Self { at_end, manager, data, gates, store, clock, watcher }
     }
 
     /// Another manager on the same data and a copy of what is stored now: the world after a crash at this moment.
@@ -398,22 +371,28 @@ impl World {
         timeout: Duration,
     ) -> JoinHandle<Result<rollup_jobs::Stopped, rollup_jobs::StopError>> {
         let (manager, id) = (self.manager.clone(), id.to_owned());
-        let sleepers = self.clock.sleepers();
         let stop = in_thread(move || manager.stop(&id, StopOptions::new().wait_for_completion(true).timeout(timeout)));
         self.watcher.wait_for(&self.manager, "a stop that waits", || {
-            (stop.is_finished() || self.clock.sleepers() > sleepers).then_some(())
+            (stop.is_finished() || self.clock.has_asleep(stop.thread().id())).then_some(())
         });
         stop
     }
 }
 
 /// A failed test must not hang in what it held: this is dropped before the manager.
-pub struct OpenAtEnd(GatedEngine);
+#[derive(Default)]
+struct AtEnd(Vec<Box<dyn Fn() + Send + Sync>>);
 
-impl Drop for OpenAtEnd {
+impl AtEnd {
+    fn push(&mut self, release: impl Fn() + Send + Sync + 'static) {
+        self.0.push(Box::new(release));
+    }
+}
+
+impl Drop for AtEnd {
     fn drop(&mut self) {
-        for gate in [self.0.search(), self.0.write(), self.0.commit()] {
-            gate.open();
+        for release in &self.0 {
+            release();
         }
     }
 }

@@ -1,0 +1,44 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rollup_jobs::JobRecord;
+use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+
+/// A store that forgets to answer.
+#[derive(Debug)]
+pub struct TerseStore {
+    inner: MemoryStore,
+    answers: AtomicUsize,
+}
+
+impl Default for TerseStore {
+    fn default() -> Self {
+        Self { inner: MemoryStore::new(), answers: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl TerseStore {
+    /// How many answers it gives to an update.
+    pub fn answer_at_most(&self, answers: usize) {
+        self.answers.store(answers, Ordering::SeqCst);
+    }
+}
+
+impl JobStore for TerseStore {
+    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
+        self.inner.load()
+    }
+
+    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
+        self.inner.insert(record)
+    }
+
+    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
+        let mut answers = self.inner.update(records);
+        answers.truncate(self.answers.load(Ordering::SeqCst));
+        answers
+    }
+
+    fn remove(&self, id: &str) -> Result<(), StoreError> {
+        self.inner.remove(id)
+    }
+}
