@@ -26,10 +26,11 @@ use reqwest::blocking::Client;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
 use rollup_jobs::engine::{Engine, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::rollup::roll_up;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
     Checkpoint, DateHistogram, DeleteOptions, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded,
-    StopOptions, TermsType, roll_up,
+    StopOptions, TermsType,
 };
 use serde_json::{Value, json};
 
@@ -209,7 +210,7 @@ impl Bench {
                 break;
             }
             pages.push(asked.elapsed());
-            let page = roll_up(page, &job).unwrap();
+            let page = roll_up(page, job.layout()).unwrap();
             let report = writer.write(page.documents(), &never).unwrap();
             assert_eq!((report.taken, report.rejected.len()), (page.documents().len(), 0));
         }

@@ -10,9 +10,10 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MetricValues,
-    Page, PageStream, RolledUpDocument, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
+    RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
+use rollup_jobs::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
     Checkpoint, DateHistogram, GroupKey, IndexPattern, KeyPart, Metric, Observer, RollupJobConfig, RollupJobManager,
@@ -102,7 +103,7 @@ impl PageStream for Pages {
         if stop.is_stopped() {
             return Err(EngineError::cancelled());
         }
-        let mut page = Page::new(&self.job);
+        let mut page = Page::new(self.job.layout());
         for (key, (doc_count, watts)) in self.groups.by_ref().take(self.job.config().page_size()) {
             page.push(key, doc_count, [watts]);
         }

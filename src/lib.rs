@@ -92,6 +92,7 @@ mod indexer;
 mod job;
 mod lifecycle;
 mod manager;
+mod measure;
 #[cfg(all(test, feature = "testing", any(rollup_shuttle, rollup_loom)))]
 #[path = "../tests/model/mod.rs"]
 mod model;
@@ -99,6 +100,7 @@ mod observer;
 mod ownership;
 #[cfg(feature = "rest")]
 pub mod rest;
+pub mod rollup;
 mod schedule;
 mod stop_signal;
 pub mod store;
@@ -108,12 +110,11 @@ pub mod testing;
 
 pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
-pub use indexer::{MisfitPage, roll_up};
 pub use job::{
     BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule,
     DateBucket, DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
-    IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, Metric, MetricField,
-    Notice, Phase, Position, RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
+    IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, MetricField, Notice,
+    Phase, Position, RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
     TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
@@ -121,6 +122,7 @@ pub use manager::{
     RetryOptions, RollupJobManager, RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError,
     StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered,
 };
+pub use measure::Metric;
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
 pub use observer::{Observer, RunEnded, RunOutcome, StateChange, TurnEnded};

@@ -16,13 +16,13 @@ use rollup_jobs::engine::tantivy::tantivy::{
     DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
 };
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{
-    Engine, FieldValue, JobContext, Page, RolledUpDocument, RolledUpPage, ScanRequest, StopSignal,
-};
+use rollup_jobs::engine::{Engine, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::rollup::roll_up;
+use rollup_jobs::rollup::{FieldValue, Page, RolledUpDocument, RolledUpPage};
 use rollup_jobs::store::RedbStore;
 use rollup_jobs::{
     Checkpoint, DateHistogram, Histogram, KeyPart, Metric, Observer, RollupJobConfig, RollupJobConfigBuilder,
-    RollupJobManager, RunEnded, TermsType, roll_up,
+    RollupJobManager, RunEnded, TermsType,
 };
 
 use crate::data::Shape;
@@ -134,7 +134,7 @@ impl Contestant {
     /// All pages as rolled-up documents.
     fn pages(&self) -> Vec<RolledUpPage> {
         let mut pages = Vec::new();
-        self.scan(|page| pages.push(roll_up(page.clone(), &self.job).unwrap()));
+        self.scan(|page| pages.push(roll_up(page.clone(), self.job.layout()).unwrap()));
         pages
     }
 
@@ -173,6 +173,7 @@ impl Contestant {
                     FieldValue::Double(value) => document.add_f64(field, *value),
                     FieldValue::Text(text) => document.add_text(field, &**text),
                     FieldValue::Null => {}
+                    other => unreachable!("{other:?} is new"),
                 }
             }
             document

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page,
-    PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
+    RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
 };
+use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, StoreError, Tenure};
 use rollup_jobs::{Checkpoint, DateHistogram, IndexPattern, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
 

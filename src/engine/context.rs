@@ -1,8 +1,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use super::document::DocumentLayout;
 use crate::job::{RollupJobConfig, RunAs, TermsType};
+use crate::rollup::DocumentLayout;
 use crate::sync::Arc;
 
 /// The job that an engine call is made for.

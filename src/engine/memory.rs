@@ -2,11 +2,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MetricValues,
-    Page, PageStream, RolledUpDocument, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
-    left_out,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
+    RollupWriter, ScanRequest, StopSignal, WriteReport, left_out,
 };
 use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, RollupJobConfig};
+use crate::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
 use crate::sync::{Arc, Mutex};
 
 /// How many documents a scan looks at between two looks at the stop signal.
@@ -417,8 +417,12 @@ impl MemoryStream {
         let groups = self.config.groups();
         let rounding = self.config.rounding();
         let dates = document.values(groups.date_histogram().field()).iter().filter_map(|value| match value {
-            SourceValue::Date(millis) if rounding.has(*millis) => Some(KeyPart::Date(rounding.round_down(*millis))),
-            _ => None,
+            SourceValue::Date(millis) => rounding.has(*millis).then(|| KeyPart::Date(rounding.round_down(*millis))),
+            SourceValue::Integer(_)
+            | SourceValue::Unsigned(_)
+            | SourceValue::Double(_)
+            | SourceValue::Keyword(_)
+            | SourceValue::Boolean(_) => None,
         });
         let dates: BTreeSet<_> = dates.collect();
         if dates.is_empty() {

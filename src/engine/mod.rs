@@ -7,29 +7,22 @@
 use std::fmt;
 
 use crate::job::{Checkpoint, GroupKey, IndexPattern};
+use crate::rollup::{Page, RolledUpDocuments};
 
 mod capabilities;
 mod context;
-mod document;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
 mod error;
 mod memory;
-mod metric;
-mod page;
-mod rolled_up;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
 pub use context::JobContext;
-pub use document::{DocumentLayout, FieldSource, FieldValue, LayoutField, MetricPart, ValueKind};
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::{MemoryEngine, SourceDocument, SourceValue};
-pub use metric::MetricValues;
-pub use page::{Bucket, Page};
-pub use rolled_up::{RolledUpDocument, RolledUpDocuments, RolledUpPage};
 
 /// A search engine that holds source indices and rollup indices.
 ///

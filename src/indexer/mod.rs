@@ -1,7 +1,6 @@
 //! How is it rolled up? What all jobs and threads of a manager share.
 
 mod back_off;
-mod document;
 mod health;
 mod job;
 mod pool;
@@ -12,7 +11,6 @@ use std::io;
 use std::slice;
 use std::time::Duration;
 
-pub use document::{MisfitPage, roll_up};
 pub(crate) use job::Job;
 pub(crate) use run::Run;
 

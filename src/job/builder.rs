@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::config::RollupJobConfig;
 use super::groups::{DateHistogram, Histogram, RawGroups, Terms};
-use super::metrics::{Metric, RawMetricField};
+use super::metrics::RawMetricField;
 use super::names::check_id;
 use super::object::{self, Object};
 use super::pattern::IndexPattern;
@@ -13,6 +13,7 @@ use super::problem::ConfigProblemKind::{Missing, Required, Syntax, TimeValue as 
 use super::problem::{ConfigError, ConfigProblem, Problems};
 use super::time_value::TimeValue;
 use super::validation::{check_cron, check_groups, check_indices, check_metrics, check_page_size, key_names};
+use crate::measure::Metric;
 
 /// Collects the parts of a [`RollupJobConfig`]. Setters never fail, [`build`](Self::build) checks.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -158,7 +158,7 @@ impl Kind<'_> {
                 }
                 return Ok(KeyPart::Date(start));
             }
-            _ if value.is_null() => return Ok(KeyPart::Null),
+            Self::Histogram(_) | Self::Terms(_) if value.is_null() => return Ok(KeyPart::Null),
             Self::Histogram(interval) => {
                 KeyPart::Histogram { number: (number()? / interval).round() + 0.0, interval: *interval }
             }
@@ -170,11 +170,10 @@ impl Kind<'_> {
             Self::Terms(TermsType::Floating) => KeyPart::double(number()?),
         };
         // -0.0 is one of two zeros there, and the other one may not have come yet.
-        let is_the_same = match (&part, part.to_json().as_f64(), value.as_f64()) {
-            (KeyPart::Histogram { .. } | KeyPart::Double(_), Some(printed), Some(given)) => {
-                printed.to_bits() == given.to_bits()
-            }
-            _ => true,
+        let bits = |value: &Value| value.as_f64().map(f64::to_bits);
+        let is_the_same = match &part {
+            KeyPart::Histogram { .. } | KeyPart::Double(_) => bits(&part.to_json()) == bits(value),
+            KeyPart::Null | KeyPart::Date(_) | KeyPart::Integer(_) | KeyPart::Unsigned(_) | KeyPart::Text(_) => true,
         };
         if is_the_same { Ok(part) } else { Err("no bucket has this key here") }
     }

@@ -26,7 +26,7 @@ pub use cron::{CronError, CronSchedule};
 pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
 pub use interval::{CalendarUnit, DateInterval};
-pub use metrics::{Metric, MetricField};
+pub use metrics::MetricField;
 pub use pattern::IndexPattern;
 pub use position::{GroupKey, KeyPart, Position};
 pub use problem::{ConfigError, ConfigProblem, ConfigProblemKind};

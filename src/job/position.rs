@@ -13,6 +13,7 @@ use crate::sync::Arc;
 /// so that going on after a key can neither lose nor repeat a bucket (`0.1 * 3 / 0.1` is not 3).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum KeyPart {
     /// The null group of a histogram or terms field: documents without a value.
     Null,
@@ -70,6 +71,20 @@ impl KeyPart {
         }
     }
 
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match self {
+                Self::Text(text) => text.len(),
+                Self::Null
+                | Self::Date(_)
+                | Self::Histogram { .. }
+                | Self::Integer(_)
+                | Self::Unsigned(_)
+                | Self::Double(_) => 0,
+            }
+    }
+
     const fn rank(&self) -> u8 {
         match self {
             Self::Null => 0,
@@ -87,12 +102,23 @@ impl KeyPart {
 impl Ord for KeyPart {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
+            (Self::Null, Self::Null) => Ordering::Equal,
             (Self::Date(a), Self::Date(b)) | (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
             (Self::Unsigned(a), Self::Unsigned(b)) => a.cmp(b),
             (Self::Histogram { number: a, .. }, Self::Histogram { number: b, .. })
             | (Self::Double(a), Self::Double(b)) => a.total_cmp(b),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
-            _ => self.rank().cmp(&other.rank()),
+            // Each kind by its name: a new one has to be compared above first.
+            (
+                Self::Null
+                | Self::Date(_)
+                | Self::Histogram { .. }
+                | Self::Integer(_)
+                | Self::Unsigned(_)
+                | Self::Double(_)
+                | Self::Text(_),
+                _,
+            ) => self.rank().cmp(&other.rank()),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::config::MAX_PAGE_SIZE;
 use super::cron::CronSchedule;
 use super::groups::{DateHistogram, Groups, RawGroups};
 use super::interval::{DateInterval, time_zone};
-use super::metrics::{Metric, MetricField, RawMetricField};
+use super::metrics::{MetricField, RawMetricField};
 use super::names::{check_index_name, check_pattern_item};
 use super::pattern::wildcard_match;
 use super::problem::ConfigProblemKind::{
@@ -16,6 +16,7 @@ use super::problem::ConfigProblemKind::{
 use super::problem::{ConfigProblem, Problems};
 use super::rounding::Rounding;
 use super::time_value::TimeValue;
+use crate::measure::Metric;
 use crate::sync::Arc;
 
 pub(super) fn check_indices(pattern: Option<&str>, rollup_index: Option<&str>, problems: &mut Problems) {
@@ -113,13 +114,11 @@ pub(super) fn check_metrics(raw: Vec<RawMetricField>, problems: &mut Problems) -
         let mut parsed = Vec::with_capacity(names.len());
         for name in names {
             match Metric::parse(&name) {
-                None => problems.add(
-                    MetricKind,
-                    format!("{path}.metrics"),
-                    format!(
-                        "Unsupported metric [{name}]. Supported metrics include: [min, avg, max, sum, value_count]"
-                    ),
-                ),
+                None => {
+                    let known = Metric::ALL.iter().map(|metric| metric.as_str()).collect::<Vec<_>>().join(", ");
+                    let message = format!("Unsupported metric [{name}]. Supported metrics include: [{known}]");
+                    problems.add(MetricKind, format!("{path}.metrics"), message);
+                }
                 Some(metric) if parsed.contains(&metric) => problems.add(
                     Conflict,
                     format!("{path}.metrics"),

@@ -4,6 +4,7 @@
 use super::hints;
 use crate::engine::{FieldCapabilities, FieldCapability, FieldType};
 use crate::job::{ConfigProblem, ConfigProblemKind, MetricField, RollupJobConfig, TermsType};
+use crate::measure::Metric;
 
 /// The fields that a job needs to know about.
 pub(super) fn fields_of(config: &RollupJobConfig) -> Vec<&str> {
@@ -195,8 +196,9 @@ impl<'a> Check<'a> {
                 ConfigProblemKind::FieldType,
                 member,
                 format!(
-                    "Only the metrics [max, min, value_count] are supported for [{}] types, but unsupported metrics [{}] \
-                     supplied for field [{field}]",
+                    "Only the metrics [{}] are supported for [{}] types, but unsupported metrics [{}] supplied for field \
+                     [{field}]",
+                    metrics_of_dates(),
                     date.field_type,
                     unsupported.join(", ")
                 ),
@@ -204,6 +206,13 @@ impl<'a> Check<'a> {
         }
         self.aggregatable(member, field, found);
     }
+}
+
+/// The names of the metrics that fit dates, as Elasticsearch lists them.
+fn metrics_of_dates() -> String {
+    let mut names: Vec<_> = Metric::ALL.iter().filter(|metric| metric.fits_dates()).map(|m| m.as_str()).collect();
+    names.sort_unstable();
+    names.join(", ")
 }
 
 fn terms_type(field_type: &FieldType) -> Option<TermsType> {

@@ -2,9 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
-    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
+    ScanRequest, StopSignal, WriteReport,
 };
+use crate::rollup::{Page, RolledUpDocuments};
 use crate::{Checkpoint, IndexPattern};
 
 /// An engine that counts its calls.

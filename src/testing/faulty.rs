@@ -2,9 +2,10 @@ use std::sync::Arc;
 
 use super::fault_plan::{Due, FaultPlan};
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
-    RejectedItem, RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RejectedItem,
+    RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
+use crate::rollup::{Page, RolledUpDocuments};
 use crate::{Checkpoint, IndexPattern};
 
 /// How a call fails.

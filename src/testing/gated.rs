@@ -4,9 +4,10 @@ use std::time::Duration;
 use crate::Checkpoint;
 use crate::IndexPattern;
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
-    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
+    ScanRequest, StopSignal, WriteReport,
 };
+use crate::rollup::{Page, RolledUpDocuments};
 
 /// How long a test waits for a gate before it fails: a hang is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, Page, PageStream,
-    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
+    ScanRequest, StopSignal, WriteReport,
 };
+use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::{Checkpoint, IndexPattern};
 
 /// A kind of call.

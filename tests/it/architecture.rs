@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 
 /// The levels from the top; a module imports from levels below its own. Modules on one level do not import each other, but
 /// for the bottom: there everything may use `job` and `sync`.
-const LEVELS: [&[&str]; 8] = [
+const LEVELS: [&[&str]; 9] = [
     &["rest", "testing", "error"],
     &["manager"],
     &["indexer"],
     &["ownership"],
     &["schedule", "lifecycle", "engine", "store"],
-    &["cluster"],
+    &["cluster", "rollup"],
     &["job", "observer", "clock", "stop_signal"],
+    &["measure"],
     &["sync", "durable", "foreign"],
 ];
 

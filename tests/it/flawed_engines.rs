@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MemoryEngine,
-    Page, PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, SourceValue, StopSignal,
-    WriteReport,
+    PageStream, RollupWriter, ScanRequest, SourceDocument, SourceValue, StopSignal, WriteReport,
 };
+use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::testing::{EngineHarness, MemoryHarness, check_engine};
 use rollup_jobs::{Checkpoint, IndexPattern};
 use serde_json::Value;

@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use rollup_jobs::engine::{
     CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RejectedItem,
-    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    RollupWriter, ScanRequest, StopSignal, WriteReport,
 };
+use rollup_jobs::rollup::RolledUpDocuments;
 use rollup_jobs::{Checkpoint, IndexPattern, RollupJobManager};
 
 use crate::support::waiting;

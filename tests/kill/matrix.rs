@@ -12,9 +12,10 @@ use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, doc};
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    RolledUpDocuments, RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
+    ScanRequest, StopSignal, WriteReport,
 };
+use rollup_jobs::rollup::RolledUpDocuments;
 use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, RedbStore, StoreError, Tenure};
 use rollup_jobs::{
     Checkpoint, DateHistogram, DeleteOptions, IndexPattern, JobRecord, JobState, Metric, Observer, Phase,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{
-    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page, PageStream,
-    RollupWriter, ScanRequest, SourceDocument, StopSignal,
+    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupWriter,
+    ScanRequest, SourceDocument, StopSignal,
 };
+use rollup_jobs::rollup::Page;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
     DateHistogram, HealthColor, IndexPattern, JobState, Phase, RollupJobConfig, RollupJobManager, ShutdownError,

@@ -12,9 +12,10 @@ use shuttle::thread::{JoinHandle, yield_now};
 use shuttle::{Config, Runner};
 
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, Page,
-    PageStream, RolledUpDocuments, RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
+    RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
 };
+use crate::rollup::{Page, RolledUpDocuments};
 use crate::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
 use crate::testing::ManualClock;
 use crate::{

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 
 use super::query::COMPOSITE;
 use crate::cluster::{Cause, Failure, Shards};
-use crate::engine::{JobContext, MetricValues, Page};
+use crate::engine::JobContext;
 use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
+use crate::rollup::{MetricValues, Page};
 
 /// What a search answers, as far as it is looked at. Parsed, all its buckets would take many times the memory of their text, which nothing
 /// accounts for: they stay text until the page is made of them.
@@ -70,7 +71,7 @@ impl SearchAnswer<'_> {
 
     /// The buckets after `after` that begin before `before`.
     pub(super) fn buckets(&self, job: &JobContext, after: Option<&GroupKey>, before: i64) -> Result<Buckets, Failure> {
-        let mut page = Page::new(job);
+        let mut page = Page::new(job.layout());
         let nothing = || Failure::new(Cause::Unavailable, "the answer to a search has no buckets");
         let (mut last, mut too_far) = (None, 0);
         let composite = self.aggregations.as_ref().and_then(|found| found.get(COMPOSITE)).ok_or_else(nothing)?;

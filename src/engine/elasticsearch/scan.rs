@@ -9,8 +9,9 @@ use super::indices::{expression, resolve};
 use super::snapshot::Snapshot;
 use super::{Shared, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
-use crate::engine::{EngineError, JobContext, Page, PageStream, ScanRequest, StopSignal, left_out};
+use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, StopSignal, left_out};
 use crate::job::{GroupKey, OUT_OF_RANGE};
+use crate::rollup::Page;
 use crate::sync::{Arc, Mutex};
 
 /// After so many pages that went well a page may be larger again.
@@ -139,7 +140,7 @@ impl Scan {
 
     /// The next page that has buckets, or none at the end.
     fn next(&mut self, stop: &StopSignal) -> Result<Page, Failure> {
-        let mut page = Page::new(&self.job);
+        let mut page = Page::new(self.job.layout());
         if matches!(self.snapshot, Snapshot::Nothing) {
             return Ok(page);
         }

@@ -9,11 +9,9 @@ use super::rollup_index::{Standing, alias, of_index};
 use super::{Shared, bulk, of_job};
 use crate::clock::{Deadline, SystemClock};
 use crate::cluster::{Cause, Failure, Pending, item_status};
-use crate::engine::{
-    CommitReport, EngineError, FieldValue, JobContext, RejectedItem, RolledUpDocuments, RollupWriter, StopSignal,
-    WriteReport,
-};
+use crate::engine::{CommitReport, EngineError, JobContext, RejectedItem, RollupWriter, StopSignal, WriteReport};
 use crate::job::Checkpoint;
+use crate::rollup::{FieldValue, RolledUpDocuments};
 use crate::sync::Arc;
 
 /// How much longer than the cluster itself is waited for its answer to a bulk.

@@ -5,8 +5,9 @@ use ::tantivy::schema::{
     is_valid_field_name,
 };
 
-use crate::engine::{DocumentLayout, EngineError, FieldCapabilities, FieldType, ValueKind};
+use crate::engine::{EngineError, FieldCapabilities, FieldType};
 use crate::job::TermsType;
+use crate::rollup::{DocumentLayout, ValueKind};
 
 /// The document's id, as Elasticsearch names it.
 pub(super) const ID: &str = "_id";

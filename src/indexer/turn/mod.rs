@@ -12,11 +12,12 @@ use super::Job;
 use super::back_off::back_off;
 use super::pool::Pulse;
 use super::run::{Run, Stage};
-use crate::engine::{EngineError, EngineErrorKind, PageStream, RolledUpPage, RollupWriter};
+use crate::engine::{EngineError, EngineErrorKind, PageStream, RollupWriter};
 use crate::foreign::{discard, guarded, texts_of};
 use crate::job::{Checkpoint, Phase};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
+use crate::rollup::RolledUpPage;
 use crate::sync::{Arc, yield_now};
 
 /// Takes the job's next turn, if it still wants one.

@@ -1,9 +1,9 @@
 //! Page after page: search, convert, write.
 
 use super::{Failure, Pages, Turn};
-use crate::engine::{EngineError, Page, RolledUpPage, ScanRequest, WriteReport, left_out};
-use crate::indexer::document::{BLOCK, roll_up_until};
+use crate::engine::{EngineError, ScanRequest, WriteReport, left_out};
 use crate::job::{KeyPart, Phase, Position};
+use crate::rollup::{BLOCK, Page, RolledUpPage, roll_up_until};
 
 impl Turn<'_> {
     pub(super) fn pages(&mut self) -> Result<Pages, Failure> {
@@ -96,7 +96,7 @@ impl Turn<'_> {
     fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, Failure> {
         let began = self.job.indexer.clock.monotonic();
         let converted = self.check_order(&buckets).and_then(|()| {
-            let converted = roll_up_until(buckets, &self.job.context, &self.run.signal);
+            let converted = roll_up_until(buckets, self.job.context.layout(), &self.run.signal);
             converted.map_err(|error| error.to_string())
         });
         let page = converted.map_err(|text| {

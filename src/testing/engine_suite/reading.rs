@@ -1,7 +1,8 @@
 //! Capabilities, and scans that equal those of the reference.
 
 use super::data::{END, config, context, documents, fields, loaded, wide};
-use crate::engine::{Bucket, EngineErrorKind, FieldType, JobContext, Page, PageStream, ScanRequest, StopSignal};
+use crate::engine::{EngineErrorKind, FieldType, JobContext, PageStream, ScanRequest, StopSignal};
+use crate::rollup::{Bucket, Page};
 use crate::testing::EngineHarness;
 use crate::{DateHistogram, Histogram, IndexPattern, TermsType};
 
@@ -44,7 +45,7 @@ pub(super) fn assert_same(found: &Page, expected: &Page) {
         assert_eq!(found.key, expected.key);
         assert_eq!(found.doc_count, expected.doc_count, "{:?}", expected.key);
         for (found, expected) in found.metrics.iter().zip(expected.metrics) {
-            let exact = |m: &crate::engine::MetricValues| (m.count(), m.min().to_bits(), m.max().to_bits());
+            let exact = |m: &crate::rollup::MetricValues| (m.count(), m.min().to_bits(), m.max().to_bits());
             assert_eq!(exact(found), exact(expected));
             assert!(
                 (found.sum() - expected.sum()).abs() <= 1e-9 * expected.sum().abs().max(1.0),

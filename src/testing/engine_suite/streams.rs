@@ -3,7 +3,8 @@
 use super::data::{END, config, context, loaded, wide};
 use super::reading::{assert_same, open, scan};
 use crate::TermsType;
-use crate::engine::{Page, PageStream, StopSignal};
+use crate::engine::{PageStream, StopSignal};
+use crate::rollup::Page;
 use crate::testing::EngineHarness;
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]

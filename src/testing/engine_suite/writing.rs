@@ -6,11 +6,10 @@ use serde_json::Value;
 
 use super::data::{END, config, context, loaded, wide};
 use super::reading::scan;
-use crate::engine::{
-    CommittedCheckpoint, EngineError, EngineErrorKind, JobContext, Page, RolledUpPage, ScanRequest, StopSignal,
-};
+use crate::engine::{CommittedCheckpoint, EngineError, EngineErrorKind, JobContext, ScanRequest, StopSignal};
+use crate::rollup::{Page, RolledUpPage, roll_up};
 use crate::testing::EngineHarness;
-use crate::{Checkpoint, DateHistogram, Position, RollupJobConfig, TermsType, roll_up};
+use crate::{Checkpoint, DateHistogram, Position, RollupJobConfig, TermsType};
 
 #[expect(clippy::expect_used, clippy::unwrap_used, reason = "a suite fails by panicking")]
 pub(super) fn prepare_is_idempotent(harness: &dyn EngineHarness) {
@@ -55,7 +54,7 @@ pub(super) fn adopt_is_idempotent(harness: &dyn EngineHarness) {
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 pub(super) fn rolled(job: &JobContext, buckets: &Page) -> (RolledUpPage, Checkpoint) {
     let position = buckets.last().map(|last| Position::of(job.config(), last.key));
-    let page = roll_up(buckets.clone(), job).expect("it fits");
+    let page = roll_up(buckets.clone(), job.layout()).expect("it fits");
     (page, Checkpoint { position, ..Checkpoint::default() })
 }
 

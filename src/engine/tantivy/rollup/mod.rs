@@ -205,8 +205,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::engine::{MetricValues, Page, RolledUpPage, RollupWriter};
-    use crate::job::{DateHistogram, KeyPart, Metric, RollupJobConfig};
+    use crate::engine::RollupWriter;
+    use crate::job::{DateHistogram, KeyPart, RollupJobConfig};
+    use crate::measure::Metric;
+    use crate::rollup::{MetricValues, Page, RolledUpPage};
     use crate::sync::{AtomicBool, Ordering};
 
     /// A directory whose disk can be full.
@@ -292,7 +294,7 @@ mod tests {
         let index = Index::create(directory.clone(), schema, IndexSettings::default()).unwrap();
         let index = Arc::new(JobIndex::new(index, directory, "the rollup index".to_owned()));
         index.record(&job).unwrap();
-        let mut page = Page::new(&job);
+        let mut page = Page::new(job.layout());
         page.push([KeyPart::Date(0)], 1, [MetricValues::default()]);
         let page = RolledUpPage::new(Arc::clone(job.layout()), page, vec![0]);
         let commit = || {

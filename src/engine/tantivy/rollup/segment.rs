@@ -15,8 +15,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::schema::ID;
 use super::columnar::{ColumnarFile, Presence};
-use crate::engine::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
 use crate::job::KeyPart;
+use crate::rollup::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
 use crate::sync::Arc;
 
 /// The text of a hash in an id.
@@ -49,10 +49,13 @@ impl Column {
     fn new(source: &FieldSource, kind: ValueKind) -> Self {
         let values = match (source, kind) {
             (FieldSource::Constant(value), _) => Values::Constant(value.clone()),
-            (_, ValueKind::Keyword) => {
+            (FieldSource::Key(_) | FieldSource::DocCount | FieldSource::Metric(..), ValueKind::Keyword) => {
                 Values::Texts { terms: Vec::new(), places: HashMap::new(), ordinals: Vec::new() }
             }
-            _ => Values::Numbers(Vec::new()),
+            (
+                FieldSource::Key(_) | FieldSource::DocCount | FieldSource::Metric(..),
+                ValueKind::Date | ValueKind::Integer | ValueKind::Unsigned | ValueKind::Double,
+            ) => Values::Numbers(Vec::new()),
         };
         Self { values, rows: None }
     }
@@ -134,16 +137,15 @@ impl Documents {
                 }
                 (FieldSource::Metric(at, part), _) => {
                     let (at, part): (usize, MetricPart) = (*at, *part);
-                    column.extend(first, buckets.map(|bucket| part.of(&bucket.metrics[at]).map(f64::to_u64)));
+                    column.extend(first, buckets.map(|bucket| part.store(&bucket.metrics[at]).map(f64::to_u64)));
                 }
-                (FieldSource::Key(at), ValueKind::Keyword) => column.extend_texts(
-                    first,
-                    buckets.map(|bucket| match &bucket.key[*at] {
-                        KeyPart::Text(text) => Some(text),
-                        _ => None,
-                    }),
-                ),
-                (FieldSource::Key(at), kind) => {
+                (FieldSource::Key(at), ValueKind::Keyword) => {
+                    column.extend_texts(first, buckets.map(|bucket| text(&bucket.key[*at])));
+                }
+                (
+                    FieldSource::Key(at),
+                    kind @ (ValueKind::Date | ValueKind::Integer | ValueKind::Unsigned | ValueKind::Double),
+                ) => {
                     column.extend(first, buckets.map(|bucket| number(&bucket.key[*at], kind)));
                 }
             }
@@ -243,6 +245,19 @@ impl Documents {
 
 fn integer(value: u64) -> u64 {
     i64::try_from(value).unwrap_or(i64::MAX).to_u64()
+}
+
+/// The text of a part of the key in a column of texts.
+fn text(part: &KeyPart) -> Option<&Arc<str>> {
+    match part {
+        KeyPart::Text(text) => Some(text),
+        KeyPart::Null
+        | KeyPart::Date(_)
+        | KeyPart::Integer(_)
+        | KeyPart::Unsigned(_)
+        | KeyPart::Double(_)
+        | KeyPart::Histogram { .. } => None,
+    }
 }
 
 /// The value of a part of the key in a column of this kind; a date is in nanoseconds there.

@@ -7,10 +7,9 @@ use ::tantivy::{IndexWriter, Segment, TantivyError};
 
 use super::segment::{Documents, EmptyFiles};
 use super::{JobIndex, commit};
-use crate::engine::{
-    Bucket, CommitReport, EngineError, JobContext, RolledUpDocuments, RollupWriter, StopSignal, WriteReport,
-};
+use crate::engine::{CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
 use crate::job::{Checkpoint, KeyPart};
+use crate::rollup::{Bucket, RolledUpDocuments};
 use crate::sync::{Arc, Monitor};
 
 /// The first millisecond that a date has in tantivy, where it is a number of nanoseconds.

@@ -5,11 +5,12 @@ use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::codes::Codes;
 use super::columns::{BLOCK, NumberColumn, Segment, Values};
-use super::keys::{KeyShape, NULL, PartKind};
+use super::keys::{KeyShape, NULL};
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
-use crate::engine::{EngineError, MetricValues, Page};
+use crate::engine::EngineError;
 use crate::job::KeyPart;
+use crate::rollup::{MetricValues, Page};
 use crate::sync::Arc;
 
 /// What a place for the key of a code takes.
@@ -410,18 +411,12 @@ impl DensePages {
                 .map(|terms| terms.texts(words.iter().map(|words| words[at]).filter(|word| *word != NULL).collect()));
             let texts = texts.transpose()?.unwrap_or_default();
             for (key, words) in keys.iter_mut().zip(&words) {
-                key.push(match part {
-                    PartKind::Keyword => {
-                        texts.get(&words[at]).map_or(KeyPart::Null, |text| KeyPart::Text(Arc::clone(text)))
-                    }
-                    part => KeyShape::decode(part, &words[at..]),
-                });
+                key.push(KeyShape::decode(part, &words[at..], &texts));
             }
             at += part.words();
         }
         for (code, key) in missing.into_iter().zip(keys) {
-            let text = |part: &KeyPart| if let KeyPart::Text(text) = part { text.len() } else { 0 };
-            known.bytes += key.iter().map(|part| size_of::<KeyPart>() + text(part)).sum::<usize>();
+            known.bytes += key.iter().map(KeyPart::bytes).sum::<usize>();
             known.keys[code] = Some(key.into_boxed_slice());
         }
         Ok(())

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use hashbrown::HashTable;
 
 use super::columns::BLOCK;
-use super::keys::{KeyShape, NULL, PartKind};
+use super::keys::{KeyShape, NULL};
 use super::terms::KeywordTerms;
-use crate::engine::{EngineError, MetricValues, Page};
-use crate::job::KeyPart;
+use crate::engine::EngineError;
+use crate::rollup::{MetricValues, Page};
 use crate::sync::Arc;
 
 /// Groups are kept in pieces of so many, so that growing copies nothing.
@@ -320,10 +320,6 @@ impl HashedPages {
             let words = || taken.iter().map(|taken| self.key(taken)[*at]).filter(|word| *word != NULL).collect();
             texts.push(terms.as_ref().map(|terms| terms.texts(words())).transpose()?.unwrap_or_default());
         }
-        let part = |key: &[u64], (kind, at): (PartKind, usize), texts: &HashMap<u64, Arc<str>>| match kind {
-            PartKind::Keyword => texts.get(&key[at]).map_or(KeyPart::Null, |text| KeyPart::Text(Arc::clone(text))),
-            kind => KeyShape::decode(kind, &key[at..]),
-        };
         page.reserve(taken.len());
         for taken in &taken {
             let (key, (doc_count, values)) = (self.key(taken), self.found(taken));
@@ -331,7 +327,8 @@ impl HashedPages {
                 page.add_to_last(doc_count, values.iter().copied());
                 continue;
             }
-            let key = shape.parts().iter().zip(&texts).map(|(shape, texts)| part(key, *shape, texts));
+            let parts = shape.parts().iter().zip(&texts);
+            let key = parts.map(|((kind, at), texts)| KeyShape::decode(*kind, &key[*at..], texts));
             page.push(key, doc_count, values.iter().copied());
         }
         Ok(taken.last().map(|taken| self.key(taken).to_vec()))

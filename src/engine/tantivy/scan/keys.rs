@@ -1,9 +1,12 @@
 //! Group keys as words: a fixed number of `u64`s per key that compare, as a slice, like the key itself.
 
+use std::collections::HashMap;
+
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use crate::engine::{EngineError, JobContext};
 use crate::job::{GroupKey, KeyPart, TermsType};
+use crate::sync::Arc;
 
 use super::terms::KeywordTerms;
 
@@ -28,7 +31,10 @@ pub(super) enum PartKind {
 
 impl PartKind {
     pub(super) fn words(self) -> usize {
-        if matches!(self, Self::Integer | Self::Unsigned) { 2 } else { 1 }
+        match self {
+            Self::Date | Self::Histogram { .. } | Self::Keyword | Self::Double => 1,
+            Self::Integer | Self::Unsigned => 2,
+        }
     }
 }
 
@@ -75,40 +81,49 @@ impl KeyShape {
             return Err(EngineError::rejected(format!("the position {key:?} does not fit the job's groups")));
         }
         for ((part, (kind, at)), terms) in key.iter().zip(&self.parts).zip(terms) {
-            match (kind, part) {
-                (_, KeyPart::Null) => {}
-                (PartKind::Date, KeyPart::Date(value)) => words[*at] = value.to_u64(),
-                (PartKind::Histogram { .. }, KeyPart::Histogram { number, .. }) => words[*at] = number.to_u64(),
-                (PartKind::Double, KeyPart::Double(value)) => words[*at] = value.to_u64(),
-                (PartKind::Integer, KeyPart::Integer(value)) => {
-                    words[*at..*at + 2].copy_from_slice(&[1, value.to_u64()]);
+            let misfit = || EngineError::rejected(format!("the position {key:?} does not fit the job's groups"));
+            let words = &mut words[*at..*at + kind.words()];
+            match part {
+                KeyPart::Null if *kind != PartKind::Date => {}
+                KeyPart::Date(value) if *kind == PartKind::Date => words[0] = value.to_u64(),
+                KeyPart::Histogram { number, .. } if matches!(kind, PartKind::Histogram { .. }) => {
+                    words[0] = number.to_u64();
                 }
-                (PartKind::Unsigned, KeyPart::Integer(value)) => {
-                    words[*at..*at + 2].copy_from_slice(&[1, value.unsigned_abs()]);
+                KeyPart::Double(value) if *kind == PartKind::Double => words[0] = value.to_u64(),
+                KeyPart::Integer(value) if *kind == PartKind::Integer => words.copy_from_slice(&[1, value.to_u64()]),
+                KeyPart::Integer(value) if *kind == PartKind::Unsigned => {
+                    words.copy_from_slice(&[1, u64::try_from(*value).map_err(|_| misfit())?]);
                 }
-                (PartKind::Unsigned, KeyPart::Unsigned(value)) => words[*at..*at + 2].copy_from_slice(&[1, *value]),
-                (PartKind::Keyword, KeyPart::Text(text)) => {
-                    words[*at] = terms.as_ref().map_or(Ok(1), |terms| terms.word_at(text.as_bytes()))?;
+                KeyPart::Unsigned(value) if *kind == PartKind::Unsigned => words.copy_from_slice(&[1, *value]),
+                KeyPart::Text(text) if *kind == PartKind::Keyword => {
+                    words[0] = terms.as_ref().map_or(Ok(1), |terms| terms.word_at(text.as_bytes()))?;
                 }
-                _ => return Err(EngineError::rejected(format!("the position {key:?} does not fit the job's groups"))),
+                // Each by its name: a new kind has to be put into words above first.
+                KeyPart::Null
+                | KeyPart::Date(_)
+                | KeyPart::Histogram { .. }
+                | KeyPart::Double(_)
+                | KeyPart::Integer(_)
+                | KeyPart::Unsigned(_)
+                | KeyPart::Text(_) => return Err(misfit()),
             }
         }
         Ok(words)
     }
 
-    /// The part of a key that is not a keyword.
-    pub(super) fn decode(kind: PartKind, words: &[u64]) -> KeyPart {
-        match (kind, words) {
-            (PartKind::Date, [word, ..]) => KeyPart::Date(i64::from_u64(*word)),
-            (_, [NULL, ..]) => KeyPart::Null,
-            (PartKind::Histogram { interval }, [word, ..]) => {
-                KeyPart::Histogram { number: f64::from_u64(*word), interval }
-            }
-            (PartKind::Double, [word, ..]) => KeyPart::Double(f64::from_u64(*word)),
-            (PartKind::Integer, [_, word, ..]) => KeyPart::Integer(i64::from_u64(*word)),
-            (PartKind::Unsigned, [_, word, ..]) => KeyPart::unsigned(*word),
-            // Keywords are looked up by their caller; a key has all its words.
-            _ => KeyPart::Null,
+    /// The part of a key that begins with these words. `texts` are those of all keywords among them.
+    #[inline]
+    pub(super) fn decode(kind: PartKind, words: &[u64], texts: &HashMap<u64, Arc<str>>) -> KeyPart {
+        if words[0] == NULL && kind != PartKind::Date {
+            return KeyPart::Null;
+        }
+        match kind {
+            PartKind::Date => KeyPart::Date(i64::from_u64(words[0])),
+            PartKind::Histogram { interval } => KeyPart::Histogram { number: f64::from_u64(words[0]), interval },
+            PartKind::Double => KeyPart::Double(f64::from_u64(words[0])),
+            PartKind::Integer => KeyPart::Integer(i64::from_u64(words[1])),
+            PartKind::Unsigned => KeyPart::unsigned(words[1]),
+            PartKind::Keyword => KeyPart::Text(Arc::clone(&texts[&words[0]])),
         }
     }
 }

@@ -27,8 +27,9 @@ pub(super) use budget::Budget;
 
 use super::failed;
 use super::schema::{check_source, fits_terms};
-use crate::engine::{EngineError, FieldType, JobContext, Page, PageStream, ScanRequest, StopSignal};
+use crate::engine::{EngineError, FieldType, JobContext, PageStream, ScanRequest, StopSignal};
 use crate::job::Rounding;
+use crate::rollup::Page;
 use crate::sync::{Arc, Mutex};
 use budget::Holder;
 use codes::Codes;

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use crate::engine::{DocumentLayout, ValueKind};
+use super::layout::{DocumentLayout, ValueKind};
 use crate::job::KeyPart;
 
 /// Elasticsearch's hash seed for document ids.
@@ -142,18 +142,16 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::engine::JobContext;
     use crate::job::{DateHistogram, Histogram, RollupJobConfig, TermsType};
-    use crate::sync::Arc;
 
     /// Two keywords with a number between them by name, and a number behind them.
-    fn job(terms: &[(&str, TermsType)], histogram: Option<&str>) -> JobContext {
+    fn layout(terms: &[(&str, TermsType)], histogram: Option<&str>) -> DocumentLayout {
         let config = RollupJobConfig::builder("foo").index_pattern("in").rollup_index("out").cron("0 0 * * * ?");
         let config = config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
         let config = config.terms(terms.iter().map(|(name, _)| *name));
         let config = histogram.into_iter().fold(config, |config, field| config.histogram(Histogram::new(5.0, [field])));
         let types: Vec<_> = terms.iter().map(|(_, kind)| *kind).collect();
-        JobContext::new(Arc::new(config.build().unwrap()), &types)
+        DocumentLayout::new(&config.build().unwrap(), &types)
     }
 
     fn text(text: &str) -> KeyPart {
@@ -173,25 +171,25 @@ mod tests {
 
     #[test]
     fn keys_that_elasticsearch_confuses_have_ids_of_their_own() {
-        let job = job(&[("a", TermsType::Keyword), ("b", TermsType::Keyword)], None);
-        let mut ids = Ids::of(job.layout());
+        let layout = layout(&[("a", TermsType::Keyword), ("b", TermsType::Keyword)], None);
+        let mut ids = Ids::of(&layout);
         let mut hash = |a: &str, b: &str| ids.hash(&[KeyPart::Date(0), text(a), text(b)]);
         assert_ne!(hash("a$b", "c"), hash("a", "b$c"));
         assert_ne!(hash("", "$"), hash("$", ""));
         let null = std::str::from_utf8(&NULL).unwrap();
         let missing = ids.hash(&[KeyPart::Date(0), KeyPart::Null, text("b")]);
         assert_ne!(missing, ids.hash(&[KeyPart::Date(0), text(null), text("b")]));
-        assert_eq!(missing, elasticsearchs(&[KeyPart::Date(0), KeyPart::Null, text("b")], job.layout()));
+        assert_eq!(missing, elasticsearchs(&[KeyPart::Date(0), KeyPart::Null, text("b")], &layout));
     }
 
     #[test]
     fn a_dollar_that_confuses_nobody_changes_no_id() {
-        let job = job(&[("node", TermsType::Keyword)], Some("load"));
-        let mut ids = Ids::of(job.layout());
+        let layout = layout(&[("node", TermsType::Keyword)], Some("load"));
+        let mut ids = Ids::of(&layout);
         for node in ["$", "a$b", "$$$", "a$\0\0\0\0\0\0\0\0$"] {
             for load in [KeyPart::Null, KeyPart::histogram(0.0, 5.0), KeyPart::histogram(1e300, 5.0)] {
                 let key = [KeyPart::Date(0), load, text(node)];
-                assert_eq!(ids.hash(&key), elasticsearchs(&key, job.layout()), "{key:?}");
+                assert_eq!(ids.hash(&key), elasticsearchs(&key, &layout), "{key:?}");
             }
         }
     }
@@ -205,8 +203,8 @@ mod tests {
             ("c", TermsType::Keyword),
             ("d", TermsType::Unsigned),
         ];
-        let job = job(&terms, None);
-        let mut ids = Ids::of(job.layout());
+        let layout = layout(&terms, None);
+        let mut ids = Ids::of(&layout);
         let dollars = i64::from_be_bytes([END; 8]);
         let null = std::str::from_utf8(&NULL).unwrap();
         let texts = || {
@@ -245,7 +243,7 @@ mod tests {
             let has_dollar =
                 |part: &KeyPart| matches!(part, KeyPart::Text(text) if text.contains('$') || **text == *null);
             if !key.iter().any(has_dollar) {
-                assert_eq!(ids.hash(&key), elasticsearchs(&key, job.layout()), "{key:?}");
+                assert_eq!(ids.hash(&key), elasticsearchs(&key, &layout), "{key:?}");
             }
         }
         assert!(known.len() > 2_000);

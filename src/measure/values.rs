@@ -4,7 +4,7 @@
 /// Elasticsearch refuses to index such values, so there is no behaviour of its to match.
 ///
 /// ```
-/// use rollup_jobs::engine::MetricValues;
+/// use rollup_jobs::rollup::MetricValues;
 ///
 /// let mut values = MetricValues::default();
 /// for value in [0.1; 10] {
@@ -62,7 +62,7 @@ impl MetricValues {
 
     /// As Java has it, -0.0 is less than 0.0.
     #[inline]
-    fn extend_range(&mut self, min: f64, max: f64) {
+    pub(super) fn extend_range(&mut self, min: f64, max: f64) {
         self.min = if min.total_cmp(&self.min).is_lt() { min } else { self.min };
         self.max = if max.total_cmp(&self.max).is_gt() { max } else { self.max };
     }
@@ -74,6 +74,12 @@ impl MetricValues {
         // Once the sum has overflowed there is nothing to compensate any more.
         self.compensation = if sum.is_finite() { (sum - self.sum) - corrected } else { 0.0 };
         self.sum = sum;
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// How many values there are.
@@ -98,5 +104,22 @@ impl MetricValues {
     #[must_use]
     pub fn max(&self) -> f64 {
         self.max
+    }
+
+    /// As it is stored: a double, as in Elasticsearch.
+    #[expect(clippy::cast_precision_loss, reason = "no bucket has 2^53 documents")]
+    pub(super) fn count_as_double(&self) -> f64 {
+        self.count as f64
+    }
+
+    /// Of what something else has counted.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a stored count is a whole number")]
+    pub(super) fn set_count(&mut self, count: f64) {
+        self.count = count as u64;
+    }
+
+    /// What something else has summed up, compensated or not.
+    pub(super) fn set_sum(&mut self, sum: f64) {
+        (self.sum, self.compensation) = (sum, 0.0);
     }
 }

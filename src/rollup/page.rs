@@ -1,21 +1,20 @@
 use std::ops::Range;
 
-use super::context::JobContext;
-use super::metric::MetricValues;
+use super::layout::DocumentLayout;
 use crate::job::KeyPart;
+use crate::measure::MetricValues;
 
-/// Buckets in ascending key order, as a [`PageStream`](super::PageStream) delivers them.
+/// Buckets in ascending key order, as a [`PageStream`](crate::engine::PageStream) delivers them.
 ///
 /// They lie side by side in a few long vectors: a page of ten thousand costs no more allocations than one of ten.
 ///
 /// ```
-/// # use std::sync::Arc;
-/// # use rollup_jobs::engine::{JobContext, MetricValues, Page};
-/// # use rollup_jobs::{DateHistogram, KeyPart, RollupJobConfig};
+/// # use rollup_jobs::rollup::{DocumentLayout, Page};
+/// # use rollup_jobs::{DateHistogram, KeyPart, RollupJobConfig, TermsType};
 /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?")
 /// #     .page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).terms(["node"]).build()?;
-/// # let job = JobContext::new(Arc::new(config), &[]);
-/// let mut page = Page::new(&job);
+/// # let layout = DocumentLayout::new(&config, &[TermsType::Keyword]);
+/// let mut page = Page::new(&layout);
 /// page.push([KeyPart::Date(0), KeyPart::Text("a".into())], 3, []);
 /// assert_eq!(page.last().unwrap().doc_count, 3);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -41,10 +40,10 @@ pub struct Bucket<'a> {
 }
 
 impl Page {
-    /// An empty page for buckets of this job.
+    /// An empty page for buckets of this layout.
     #[must_use]
-    pub fn new(job: &JobContext) -> Self {
-        Self::of_width(job.config().key_names().len(), job.config().metrics().len())
+    pub fn new(layout: &DocumentLayout) -> Self {
+        Self::of_width(layout.key_parts(), layout.metric_fields())
     }
 
     pub(crate) fn of_width(key_parts: usize, metric_fields: usize) -> Self {

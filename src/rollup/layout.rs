@@ -1,12 +1,11 @@
-use serde_json::Value;
-
-use super::metric::MetricValues;
 use super::page::Bucket;
-use crate::job::{KeyPart, Metric, RollupJobConfig, TermsType};
-use crate::sync::Arc;
+use super::value::FieldValue;
+use crate::job::{RollupJobConfig, TermsType};
+use crate::measure::MetricPart;
 
 /// The type of a field of a rolled-up document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ValueKind {
     /// Milliseconds since 1970.
     Date,
@@ -20,51 +19,9 @@ pub enum ValueKind {
     Keyword,
 }
 
-/// A value in a rolled-up document.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FieldValue {
-    /// The null group.
-    Null,
-    /// Milliseconds since 1970.
-    Date(i64),
-    /// A whole number.
-    Integer(i64),
-    /// A whole number beyond the signed 64-bit range.
-    Unsigned(u64),
-    /// A floating-point number.
-    Double(f64),
-    /// Text.
-    Text(Arc<str>),
-}
-
-impl FieldValue {
-    fn of_key(part: &KeyPart) -> Self {
-        match part {
-            KeyPart::Null => Self::Null,
-            KeyPart::Date(millis) => Self::Date(*millis),
-            KeyPart::Histogram { number, interval } => Self::Double(number * interval),
-            KeyPart::Integer(value) => Self::Integer(*value),
-            KeyPart::Unsigned(value) => Self::Unsigned(*value),
-            KeyPart::Double(value) => Self::Double(*value),
-            KeyPart::Text(text) => Self::Text(Arc::clone(text)),
-        }
-    }
-
-    /// The value in Elasticsearch's JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        match self {
-            Self::Null => Value::Null,
-            Self::Date(value) | Self::Integer(value) => Value::from(*value),
-            Self::Unsigned(value) => Value::from(*value),
-            Self::Double(value) => Value::from(*value),
-            Self::Text(text) => Value::from(&**text),
-        }
-    }
-}
-
 /// Where the value of a field comes from.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum FieldSource {
     /// The same in all documents of the job.
     Constant(FieldValue),
@@ -82,47 +39,11 @@ impl FieldSource {
         match self {
             Self::Constant(value) => Some(value.clone()),
             Self::Key(at) => bucket.key.get(*at).map(FieldValue::of_key),
-            Self::DocCount => Some(FieldValue::Integer(i64::try_from(bucket.doc_count).unwrap_or(i64::MAX))),
+            Self::DocCount => Some(FieldValue::count(bucket.doc_count)),
             Self::Metric(at, part) => {
-                bucket.metrics.get(*at).and_then(|values| part.of(values)).map(FieldValue::Double)
+                bucket.metrics.get(*at).and_then(|values| part.store(values)).map(FieldValue::Double)
             }
         }
-    }
-}
-
-/// What of a metric field's values a field holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MetricPart {
-    /// The smallest; left out if there are no values.
-    Min,
-    /// The largest; left out if there are no values.
-    Max,
-    /// The sum; 0 if there are no values.
-    Sum,
-    /// The sum that an average is derived from; left out if there are no values.
-    AvgSum,
-    /// The count that an average is derived from; left out if there are no values.
-    AvgCount,
-    /// The count; 0 if there are no values.
-    ValueCount,
-}
-
-impl MetricPart {
-    /// The value, if it is finite: the extremes of nothing and a sum beyond the doubles are left out, as in Elasticsearch.
-    #[inline]
-    pub(crate) fn of(self, values: &MetricValues) -> Option<f64> {
-        #[expect(clippy::cast_precision_loss, reason = "counts are stored as doubles, as in Elasticsearch")]
-        let count = values.count() as f64;
-        let value = match self {
-            Self::Min => values.min(),
-            Self::Max => values.max(),
-            Self::Sum => values.sum(),
-            Self::ValueCount => count,
-            Self::AvgSum | Self::AvgCount if values.count() == 0 => return None,
-            Self::AvgSum => values.sum(),
-            Self::AvgCount => count,
-        };
-        value.is_finite().then_some(value)
     }
 }
 
@@ -144,6 +65,7 @@ pub struct DocumentLayout {
     job_id: String,
     key_order: Vec<usize>,
     key_kinds: Vec<ValueKind>,
+    metric_fields: usize,
 }
 
 impl DocumentLayout {
@@ -180,21 +102,9 @@ impl DocumentLayout {
             key += 1;
         }
         for (at, metric) in config.metrics().iter().enumerate() {
-            let field = metric.field();
-            for metric in metric.metrics() {
-                let mut part = |suffix: &str, part| {
-                    add(format!("{field}.{metric}.{suffix}"), ValueKind::Double, FieldSource::Metric(at, part));
-                };
-                match metric {
-                    Metric::Min => part("value", MetricPart::Min),
-                    Metric::Max => part("value", MetricPart::Max),
-                    Metric::Sum => part("value", MetricPart::Sum),
-                    Metric::ValueCount => part("value", MetricPart::ValueCount),
-                    Metric::Avg => {
-                        part("value", MetricPart::AvgSum);
-                        part("_count", MetricPart::AvgCount);
-                    }
-                }
+            for part in metric.metrics().iter().flat_map(|metric| metric.parts()) {
+                let name = format!("{}.{}", metric.field(), part.name());
+                add(name, ValueKind::Double, FieldSource::Metric(at, part));
             }
         }
         add("_rollup.version".to_owned(), ValueKind::Integer, FieldSource::Constant(FieldValue::Integer(2)));
@@ -204,13 +114,32 @@ impl DocumentLayout {
         key_order.sort_by(|a, b| names[*a].cmp(&names[*b]));
         let key_kind = |field: &LayoutField| matches!(field.source, FieldSource::Key(_)).then_some(field.kind);
         let key_kinds = fields.iter().filter_map(key_kind).collect();
-        Self { fields, job_id: config.id().to_owned(), key_order, key_kinds }
+        let metric_fields = config.metrics().len();
+        Self { fields, job_id: config.id().to_owned(), key_order, key_kinds, metric_fields }
     }
 
     /// All fields, in the order in which a document is printed.
     #[must_use]
     pub fn fields(&self) -> &[LayoutField] {
         &self.fields
+    }
+
+    /// The field of this name.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&LayoutField> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// How many parts a key has.
+    #[must_use]
+    pub fn key_parts(&self) -> usize {
+        self.key_kinds.len()
+    }
+
+    /// How many metric fields there are.
+    #[must_use]
+    pub fn metric_fields(&self) -> usize {
+        self.metric_fields
     }
 
     /// The id of the job.

@@ -4,8 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-use super::document::{DocumentLayout, FieldSource, FieldValue, LayoutField};
+use super::layout::{DocumentLayout, FieldSource, LayoutField};
 use super::page::{Bucket, Page};
+use super::value::FieldValue;
 use crate::job::{GroupKey, number_json};
 use crate::sync::Arc;
 
@@ -14,7 +15,7 @@ const ID_LENGTH: usize = 23;
 
 /// A page of buckets as rolled-up documents: the buckets, what documents of the job are made of, and the hash in each id.
 ///
-/// [`roll_up`](crate::roll_up) makes it. No document is put together before somebody asks for one.
+/// [`roll_up`](super::roll_up) makes it. No document is put together before somebody asks for one.
 #[derive(Debug, Clone)]
 pub struct RolledUpPage {
     layout: Arc<DocumentLayout>,
@@ -41,7 +42,7 @@ impl RolledUpPage {
     }
 }
 
-/// Some of the documents of a page, in ascending key order: what a [`RollupWriter`](super::RollupWriter) gets.
+/// Some of the documents of a page, in ascending key order: what a [`RollupWriter`](crate::engine::RollupWriter) gets.
 #[derive(Debug, Clone, Copy)]
 pub struct RolledUpDocuments<'a> {
     page: &'a RolledUpPage,

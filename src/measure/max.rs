@@ -1,0 +1,11 @@
+use super::{Definition, MetricValues, Part};
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: "max",
+    fits_dates: true,
+    parts: &[Part {
+        suffix: "value",
+        store: MetricValues::max,
+        restore: |values, stored| values.extend_range(f64::INFINITY, stored),
+    }],
+};

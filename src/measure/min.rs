@@ -1,0 +1,11 @@
+use super::{Definition, MetricValues, Part};
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: "min",
+    fits_dates: true,
+    parts: &[Part {
+        suffix: "value",
+        store: MetricValues::min,
+        restore: |values, stored| values.extend_range(stored, f64::NEG_INFINITY),
+    }],
+};

@@ -1,0 +1,8 @@
+use super::{Definition, MetricValues, Part};
+
+/// 0 of nothing.
+pub(super) const DEFINITION: Definition = Definition {
+    name: "sum",
+    fits_dates: false,
+    parts: &[Part { suffix: "value", store: MetricValues::sum, restore: MetricValues::set_sum }],
+};

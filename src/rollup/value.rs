@@ -1,0 +1,53 @@
+use serde_json::Value;
+
+use crate::job::KeyPart;
+use crate::sync::Arc;
+
+/// A value in a rolled-up document.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum FieldValue {
+    /// The null group.
+    Null,
+    /// Milliseconds since 1970.
+    Date(i64),
+    /// A whole number.
+    Integer(i64),
+    /// A whole number beyond the signed 64-bit range.
+    Unsigned(u64),
+    /// A floating-point number.
+    Double(f64),
+    /// Text.
+    Text(Arc<str>),
+}
+
+impl FieldValue {
+    /// A count of documents, as far as it fits.
+    pub(super) fn count(documents: u64) -> Self {
+        i64::try_from(documents).map_or(Self::Unsigned(documents), Self::Integer)
+    }
+
+    pub(super) fn of_key(part: &KeyPart) -> Self {
+        match part {
+            KeyPart::Null => Self::Null,
+            KeyPart::Date(millis) => Self::Date(*millis),
+            KeyPart::Histogram { number, interval } => Self::Double(number * interval),
+            KeyPart::Integer(value) => Self::Integer(*value),
+            KeyPart::Unsigned(value) => Self::Unsigned(*value),
+            KeyPart::Double(value) => Self::Double(*value),
+            KeyPart::Text(text) => Self::Text(Arc::clone(text)),
+        }
+    }
+
+    /// The value in Elasticsearch's JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Null => Value::Null,
+            Self::Date(value) | Self::Integer(value) => Value::from(*value),
+            Self::Unsigned(value) => Value::from(*value),
+            Self::Double(value) => Value::from(*value),
+            Self::Text(text) => Value::from(&**text),
+        }
+    }
+}
