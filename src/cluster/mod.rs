@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use options::{ClusterOptions, ClusterOptionsError, Credentials};
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, Parsed};
 pub(crate) use failure::{Cause, Failure, item_status};
 pub(crate) use pending::Pending;
 pub(crate) use product::{Kind, Product};

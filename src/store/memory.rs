@@ -89,7 +89,8 @@ impl JobStore for MemoryStore {
         {
             return Ok(Acquired::Held(tenure.clone()));
         }
-        let ownership = Ownership::after(shared.epoch);
+        let newest = shared.records.values().map(JobRecord::epoch).max();
+        let ownership = Ownership::after(shared.epoch.max(newest.unwrap_or_default()));
         shared.epoch = ownership.epoch;
         shared.tenure = self.lease.map(|lease| Tenure::new("a manager in this process", ownership.epoch, 0, lease));
         Ok(Acquired::Owned(ownership))

@@ -24,6 +24,7 @@ pub fn check_store<S: JobStore>(new: impl Fn() -> S, reopen: impl Fn(S) -> S) {
     the_longest_id(&new, &reopen);
     an_older_epoch_has_lost(&new);
     an_earlier_owner_has_lost(&new);
+    records_from_another_store(&new);
     remove(&new, &reopen);
     a_new_store_is_empty(&new);
 }
@@ -190,6 +191,18 @@ fn an_earlier_owner_has_lost<S: JobStore>(new: &impl Fn() -> S) {
     store.release(&second).unwrap();
     let Acquired::Owned(third) = store.acquire(None).unwrap() else { panic!("a store that was released has no owner") };
     assert!(third.epoch > second.epoch);
+}
+
+/// Whoever becomes the owner can save them, whatever their epoch: the other store's clock may have been ahead.
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn records_from_another_store<S: JobStore>(new: &impl Fn() -> S) {
+    let store = new();
+    let ahead = Ownership::after(0).epoch + 3_600;
+    store.insert(&record("a", 1, ahead, StoredState::Stopped)).unwrap();
+    let Acquired::Owned(owner) = store.acquire(None).unwrap() else { panic!("a new store has no owner") };
+    if owner != Ownership::SOLE {
+        store.update(&[record("a", 2, owner.epoch, StoredState::Stopped)]).remove(0).unwrap();
+    }
 }
 
 /// An ownership is taken over only if it has not been renewed since it was seen.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::call::Call;
-use crate::cluster::{Answer, Cause, Cluster, Failure, Request, Shards, add_write_alias, item_status, time_value};
+use crate::cluster::{
+    Answer, Cause, Cluster, Failure, Parsed, Request, Shards, add_write_alias, item_status, time_value,
+};
 use crate::stop_signal::StopSignal;
 
 /// The version of what is in the index. One with a higher version is another crate's, a newer one's.
@@ -187,15 +189,34 @@ impl Index {
         if let Some(after) = after {
             body["search_after"] = after.clone();
         }
+        let mut answer = self.search(&body, timeout)?;
+        let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).ok_or_else(unexpected)?;
+        let next = hits.last().filter(|_| hits.len() == PAGE).map(|last| last["sort"].clone());
+        Ok((hits.into_iter().map(stored).collect::<Result<_, _>>()?, next))
+    }
+
+    /// The latest epoch of any record; 0 if there is none.
+    pub(super) fn newest_epoch(&self, timeout: Duration) -> Result<u64, Failure> {
+        self.refresh(timeout)?;
+        let body = json!({
+            "size": 1,
+            "track_total_hits": false,
+            "sort": [{ "epoch": { "order": "desc", "unmapped_type": "long" } }],
+            "query": { "exists": { "field": "id" } }
+        });
+        let answer = self.search(&body, timeout)?;
+        Ok(answer["hits"]["hits"][0]["_source"]["epoch"].as_u64().unwrap_or(0))
+    }
+
+    /// An answer that says less than everything is none.
+    fn search(&self, body: &Value, timeout: Duration) -> Result<Parsed<Value>, Failure> {
         let request = Request::post([self.name.as_str(), "_search"]).query("allow_partial_search_results", "false");
-        let mut answer = self.ask(request.json(&body), timeout)?.json()?;
+        let mut answer = self.ask(request.json(body), timeout)?.json()?;
         serde_json::from_value::<Shards>(answer["_shards"].take()).map_err(|_| unexpected())?.all_answered()?;
         if answer["timed_out"].as_bool() != Some(false) {
             return Err(Failure::new(Cause::Unavailable, "the search timed out on the server"));
         }
-        let hits = answer["hits"]["hits"].as_array_mut().map(std::mem::take).ok_or_else(unexpected)?;
-        let next = hits.last().filter(|_| hits.len() == PAGE).map(|last| last["sort"].clone());
-        Ok((hits.into_iter().map(stored).collect::<Result<_, _>>()?, next))
+        Ok(answer)
     }
 }
 

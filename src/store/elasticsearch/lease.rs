@@ -80,7 +80,8 @@ pub(super) fn acquire(
             Some(held) => (Some(held.stamp), held.lease.epoch),
             None => (None, 0),
         };
-        let Ownership { epoch } = Ownership::after(epoch);
+        // Records may come from another store, whose owners count on their own.
+        let Ownership { epoch } = Ownership::after(epoch.max(index.newest_epoch(call.left())?));
         let mine = Lease { owner: owner.to_owned(), nonce, epoch, renewals: 0, millis, released: false };
         let change = stamp.map_or(Change::Create(mine.source()), |stamp| Change::Replace(stamp, mine.source()));
         Ok(write(index, change, call)?.map(|stamp| Tried::Owned(Held { lease: mine, stamp })))

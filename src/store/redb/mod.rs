@@ -22,6 +22,8 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("rollup_meta")
 const FORMAT_KEY: &str = "format";
 /// Grows with every owner. Absent before the first.
 const EPOCH_KEY: &str = "epoch";
+/// The latest epoch of any record that was inserted. Absent before the first.
+const NEWEST_KEY: &str = "newest_epoch";
 /// The version of the tables above. A file with a higher one was written by a newer crate and is left alone.
 const FORMAT: u64 = 1;
 
@@ -269,6 +271,9 @@ impl JobStore for RedbStore {
             let free = jobs.get(record.id())?.is_none();
             if free {
                 jobs.insert(record.id(), json(record).as_slice())?;
+                // It may come from another store, whose owners count on their own.
+                let newest = number(transaction, NEWEST_KEY)?.max(record.epoch());
+                transaction.open_table(META)?.insert(NEWEST_KEY, newest)?;
             }
             Ok(Ok(free))
         });
@@ -308,7 +313,7 @@ impl JobStore for RedbStore {
     /// The file has one process, so nobody else can hold it.
     fn acquire(&self, _lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
         let acquired = self.write(|transaction| {
-            let next = Ownership::after(epoch(transaction)?);
+            let next = Ownership::after(epoch(transaction)?.max(number(transaction, NEWEST_KEY)?));
             transaction.open_table(META)?.insert(EPOCH_KEY, next.epoch)?;
             Ok(next)
         });
@@ -317,7 +322,11 @@ impl JobStore for RedbStore {
 }
 
 fn epoch(transaction: &WriteTransaction) -> Result<u64, ::redb::Error> {
-    Ok(transaction.open_table(META)?.get(EPOCH_KEY)?.map_or(0, |epoch| epoch.value()))
+    number(transaction, EPOCH_KEY)
+}
+
+fn number(transaction: &WriteTransaction, key: &str) -> Result<u64, ::redb::Error> {
+    Ok(transaction.open_table(META)?.get(key)?.map_or(0, |number| number.value()))
 }
 
 fn json(record: &JobRecord) -> Vec<u8> {
