@@ -25,7 +25,7 @@ use reqwest::Method;
 use reqwest::blocking::Client;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::engine::{Engine, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::engine::{JobContext, RollupIndex, ScanRequest, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{

@@ -17,7 +17,7 @@ use common::{hourly, sensor_index};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::{Index, ReloadPolicy};
-use rollup_jobs::engine::{Engine, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::engine::{JobContext, ScanRequest, Source, StopSignal};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{Observer, RollupJobManager, RunEnded, TermsType};
 

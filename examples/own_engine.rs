@@ -10,8 +10,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
-    RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
+    RollupWriter, ScanRequest, Source, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
 use rollup_jobs::store::MemoryStore;
@@ -34,7 +34,7 @@ struct House {
     rolled_up: Arc<Mutex<BTreeMap<String, RolledUpDocument>>>,
 }
 
-impl Engine for House {
+impl Source for House {
     fn field_capabilities(
         &self,
         _job: &JobContext,
@@ -49,14 +49,6 @@ impl Engine for House {
             capabilities.add(field, "power", field_type, true, 0);
         }
         Ok(capabilities)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        let rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
-        if rolled_up.values().any(|document| document.layout().job_id() == job.id()) {
-            return Err(EngineError::already_exists(format!("there are documents of job [{}]", job.id())));
-        }
-        Ok(())
     }
 
     fn scan(
@@ -76,6 +68,16 @@ impl Engine for House {
             }
         }
         Ok(Box::new(Pages { groups: groups.into_iter(), job: job.clone() }))
+    }
+}
+
+impl RollupIndex for House {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if rolled_up.values().any(|document| document.layout().job_id() == job.id()) {
+            return Err(EngineError::already_exists(format!("there are documents of job [{}]", job.id())));
+        }
+        Ok(())
     }
 
     fn begin(&self, _job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

@@ -80,6 +80,7 @@
 #[doc = include_str!("../README.md")]
 struct ReadmeIsTested;
 
+mod adapter;
 mod clock;
 #[cfg(feature = "elasticsearch")]
 pub mod cluster;

@@ -16,7 +16,7 @@ use rollup_jobs::engine::tantivy::tantivy::{
     DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
 };
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{Engine, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::engine::{JobContext, RollupIndex, ScanRequest, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::rollup::{FieldValue, Page, RolledUpDocument, RolledUpPage};
 use rollup_jobs::store::RedbStore;

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
-    RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+    CommitReport, EngineError, JobContext, MemoryEngine, PageStream, RollupIndex, RollupIndexAdapter, RollupWriter,
+    RollupWriterAdapter, ScanRequest, Source, SourceAdapter, SourceDocument, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
-use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, StoreError, Tenure};
-use rollup_jobs::{Checkpoint, DateHistogram, IndexPattern, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
+use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
+use rollup_jobs::{Checkpoint, DateHistogram, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
 
 use crate::common::{hourly, sensor_index};
 use crate::latencies::{Latencies, spin};
@@ -30,13 +30,9 @@ struct TimedStore {
     saved: Mutex<Option<Instant>>,
 }
 
-impl JobStore for TimedStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
+impl JobStoreAdapter for TimedStore {
+    fn store(&self) -> &dyn JobStore {
+        &self.inner
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
@@ -45,14 +41,6 @@ impl JobStore for TimedStore {
             *self.saved.lock().unwrap() = Some(Instant::now());
         }
         updated
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.inner.remove(id)
-    }
-
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
-        self.inner.acquire(lapsed)
     }
 }
 
@@ -77,18 +65,9 @@ impl fmt::Debug for ParkingEngine {
     }
 }
 
-impl Engine for ParkingEngine {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.data.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.data.prepare(job)
+impl SourceAdapter for ParkingEngine {
+    fn source(&self) -> &dyn Source {
+        &self.data
     }
 
     fn scan(&self, _: &JobContext, _: ScanRequest, _: &StopSignal) -> Result<Box<dyn PageStream>, EngineError> {
@@ -96,17 +75,11 @@ impl Engine for ParkingEngine {
             ParkingStream { searching: self.searching.lock().unwrap().clone(), busy: *self.busy.lock().unwrap() };
         Ok(Box::new(stream))
     }
+}
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        self.data.begin(job)
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.data.committed_checkpoint(job)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.data.remove(job)
+impl RollupIndexAdapter for ParkingEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.data
     }
 }
 
@@ -276,7 +249,15 @@ struct TimedWriter {
     commits: Arc<Mutex<Duration>>,
 }
 
-impl RollupWriter for TimedWriter {
+impl RollupWriterAdapter for TimedWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.inner
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.inner
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let _ = self.writing.send(());
         self.inner.write(documents, stop)
@@ -290,44 +271,20 @@ impl RollupWriter for TimedWriter {
     }
 }
 
-impl Engine for TimedEngine {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.inner.field_capabilities(job, pattern, fields)
+impl SourceAdapter for TimedEngine {
+    fn source(&self) -> &dyn Source {
+        &self.inner
     }
+}
 
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.inner.prepare(job)
-    }
-
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        self.inner.scan(job, request, stop)
+impl RollupIndexAdapter for TimedEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.inner
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         let writing = self.writing.lock().unwrap().clone();
         Ok(Box::new(TimedWriter { inner: self.inner.begin(job)?, writing, commits: Arc::clone(&self.commits) }))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.inner.committed_checkpoint(job)
-    }
-
-    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.inner.merge(job, stop)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.inner.remove(job)
     }
 }
 

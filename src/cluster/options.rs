@@ -17,7 +17,7 @@ pub struct ClusterOptions {
     pub(super) credentials: Option<Credentials>,
     pub(super) certificate_authority: Option<Vec<u8>>,
     pub(super) client_certificate: Option<(Vec<u8>, Vec<u8>)>,
-    pub(super) identity_header: Option<String>,
+    pub(super) run_as_header: Option<String>,
     pub(super) connect_timeout: Duration,
     pub(super) request_timeout: Duration,
     pub(super) idle_timeout: Duration,
@@ -34,7 +34,7 @@ impl ClusterOptions {
             credentials: None,
             certificate_authority: None,
             client_certificate: None,
-            identity_header: None,
+            run_as_header: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_mins(1),
             idle_timeout: Duration::from_secs(30),
@@ -64,11 +64,11 @@ impl ClusterOptions {
         self
     }
 
-    /// The header in which the identity that a job was put with (`PutOptions::run_as`) goes with each of its requests, such as
+    /// The header that says with each request of a job whom it runs as (`PutOptions::run_as`), such as
     /// `es-security-runas-user`. Default: it goes with none.
     #[must_use]
-    pub fn identity_header(mut self, name: impl Into<String>) -> Self {
-        self.identity_header = Some(name.into());
+    pub fn run_as_header(mut self, name: impl Into<String>) -> Self {
+        self.run_as_header = Some(name.into());
         self
     }
 

@@ -20,7 +20,7 @@ pub(crate) struct Request {
     pub(super) body: Option<Body>,
     pub(super) is_repeatable: bool,
     pub(super) timeout: Option<Duration>,
-    pub(super) identity: Option<RunAs>,
+    pub(super) run_as: Option<RunAs>,
 }
 
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(super) struct Body {
 impl Request {
     fn new<'a>(method: Method, path: impl IntoIterator<Item = &'a str>, is_repeatable: bool) -> Self {
         let path = path.into_iter().map(str::to_owned).collect();
-        Self { method, path, query: Vec::new(), body: None, is_repeatable, timeout: None, identity: None }
+        Self { method, path, query: Vec::new(), body: None, is_repeatable, timeout: None, run_as: None }
     }
 
     pub(crate) fn get<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
@@ -81,8 +81,8 @@ impl Request {
     }
 
     /// In the name of whom, if the options say how to tell.
-    pub(crate) fn identity(mut self, identity: Option<&RunAs>) -> Self {
-        self.identity = identity.cloned();
+    pub(crate) fn run_as(mut self, run_as: Option<&RunAs>) -> Self {
+        self.run_as = run_as.cloned();
         self
     }
 }

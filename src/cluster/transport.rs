@@ -42,7 +42,7 @@ struct Connections {
     client: Client,
     urls: Vec<Url>,
     nodes: Mutex<Nodes>,
-    identity_header: Option<HeaderName>,
+    run_as_header: Option<HeaderName>,
     request_timeout: Duration,
     response_limit: usize,
     budget: Arc<Budget>,
@@ -56,13 +56,13 @@ impl Transport {
         if urls.is_empty() {
             return Err(ClusterOptionsError::NoNodes);
         }
-        let identity_header = options.identity_header.as_ref().map(|name| name.parse());
-        let identity_header = identity_header.transpose().map_err(|_| header("the identity header's name"))?;
+        let run_as_header = options.run_as_header.as_ref().map(|name| name.parse());
+        let run_as_header = run_as_header.transpose().map_err(|_| header("the name of run_as_header"))?;
         let connections = Arc::new(Connections {
             client: client(options, urls.iter().any(|url| url.scheme() == "https"))?,
             nodes: Mutex::new(Nodes::new(urls.len())),
             urls,
-            identity_header,
+            run_as_header,
             request_timeout: options.request_timeout,
             response_limit: options.response_limit,
             budget: Budget::new(options.memory_budget),
@@ -158,9 +158,9 @@ impl Connections {
                 builder = builder.header(CONTENT_ENCODING, "gzip");
             }
         }
-        if let (Some(name), Some(identity)) = (&self.identity_header, &request.identity) {
-            let Ok(mut value) = HeaderValue::from_str(identity.expose()) else {
-                let text = "the identity that the job was put with cannot be sent in a header";
+        if let (Some(name), Some(run_as)) = (&self.run_as_header, &request.run_as) {
+            let Ok(mut value) = HeaderValue::from_str(run_as.expose()) else {
+                let text = "whom the job runs as cannot be sent in a header";
                 return Ok(Err(Failure::new(Cause::Refused, text)));
             };
             value.set_sensitive(true);

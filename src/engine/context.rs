@@ -26,14 +26,14 @@ impl JobContext {
 
     /// For the user that the job acts for. Default: nobody.
     #[must_use]
-    pub fn run_as(mut self, run_as: Option<RunAs>) -> Self {
+    pub fn with_run_as(mut self, run_as: Option<RunAs>) -> Self {
         self.run_as = run_as;
         self
     }
 
     /// Under this ownership of the job store. Default: 0.
     #[must_use]
-    pub fn epoch(mut self, epoch: u64) -> Self {
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self
     }
@@ -64,13 +64,13 @@ impl JobContext {
 
     /// Whom the job acts for: what was given at put.
     #[must_use]
-    pub fn identity(&self) -> Option<&RunAs> {
+    pub fn run_as(&self) -> Option<&RunAs> {
         self.run_as.as_ref()
     }
 
     /// Which ownership of the job store the call is made under; writes of an older one must not overwrite those of a newer.
     #[must_use]
-    pub fn ownership_epoch(&self) -> u64 {
+    pub fn epoch(&self) -> u64 {
         self.epoch
     }
 }

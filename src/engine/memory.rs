@@ -2,8 +2,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
-    RollupWriter, ScanRequest, StopSignal, WriteReport, left_out,
+    CommitReport, CommittedCheckpoint, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
+    RollupWriter, ScanRequest, Source, StopSignal, WriteReport, left_out,
 };
 use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, RollupJobConfig};
 use crate::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
@@ -249,7 +249,7 @@ fn place(job: &JobContext) -> (String, String) {
     (job.config().rollup_index().to_owned(), job.id().to_owned())
 }
 
-impl Engine for MemoryEngine {
+impl Source for MemoryEngine {
     fn field_capabilities(
         &self,
         _job: &JobContext,
@@ -274,6 +274,22 @@ impl Engine for MemoryEngine {
         Ok(capabilities)
     }
 
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let shared = self.shared.lock();
+        let sources = shared.resolve(job.config().index_pattern())?;
+        let names = sources.iter().map(ToString::to_string).collect();
+        let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
+        let config = Arc::clone(job.config());
+        Ok(Box::new(MemoryStream { config, request, names, sources, buckets: None, skipped: 0, too_far: 0 }))
+    }
+}
+
+impl RollupIndex for MemoryEngine {
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
         let mut shared = self.shared.lock();
         let rollup_index = job.config().rollup_index();
@@ -295,20 +311,6 @@ impl Engine for MemoryEngine {
                 job.id()
             ))),
         }
-    }
-
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        _stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        let shared = self.shared.lock();
-        let sources = shared.resolve(job.config().index_pattern())?;
-        let names = sources.iter().map(ToString::to_string).collect();
-        let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
-        let config = Arc::clone(job.config());
-        Ok(Box::new(MemoryStream { config, request, names, sources, buckets: None, skipped: 0, too_far: 0 }))
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

@@ -1,304 +1,40 @@
-//! Where is the data? The [`Engine`] trait, what it speaks in, and the engines that come with the crate.
+//! Where is the data? The two roles of a search engine, and the engines that come with the crate.
 //!
-//! An engine reads source indices and keeps rolled-up documents. [`MemoryEngine`] is the reference; `TantivyEngine`
-//! (feature `tantivy`) is the embedded engine for real use. All engines of this crate pass the suite in `testing`
-//! (feature `testing`), which an engine of your own should pass too.
+//! A [`Source`] is read: it holds source indices. A [`RollupIndex`] is written: it keeps rolled-up documents. An
+//! [`Engine`] is both, as most are; a job may as well read in one system and write in another
+//! ([`RollupJobManager::builder_of`](crate::RollupJobManager::builder_of)).
+//!
+//! [`MemoryEngine`] is the reference; `TantivyEngine` (feature `tantivy`) is the embedded engine for real use. All engines
+//! of this crate pass the suite in `testing` (feature `testing`), which an engine of your own should pass too.
+//!
+//! What stands before an engine and changes a few of its calls (counts them, bounds them, refuses them) is written as an
+//! adapter: [`SourceAdapter`], [`RollupIndexAdapter`], [`PageStreamAdapter`], [`RollupWriterAdapter`].
 
-use std::fmt;
-
-use crate::job::{Checkpoint, GroupKey, IndexPattern};
-use crate::rollup::{Page, RolledUpDocuments};
-
+mod adapter;
 mod capabilities;
 mod context;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
 mod error;
 mod memory;
+mod rollup_index;
+mod source;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
+pub use adapter::{PageStreamAdapter, RollupIndexAdapter, RollupWriterAdapter, SourceAdapter};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
 pub use context::JobContext;
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::{MemoryEngine, SourceDocument, SourceValue};
+pub use rollup_index::{
+    CommitReport, CommittedCheckpoint, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
+};
+pub(crate) use source::left_out;
+pub use source::{PageStream, ScanRequest, Source};
 
-/// A search engine that holds source indices and rollup indices.
-///
-/// Every call may block and is made from an indexer thread or from the thread that called the manager, never under a
-/// lock. Every call gets the [`JobContext`] it is made for.
-pub trait Engine: Send + Sync + fmt::Debug {
-    /// The types of `fields` over all indices that `pattern` means, and which indices these are. An index that is known
-    /// by several names (aliases) is listed under each. A field that no index has is left out.
-    ///
-    /// The layout of `job` is not settled yet: what this call answers settles it.
-    ///
-    /// # Errors
-    /// [`EngineError::not_found`] for a plain name that does not exist; a wildcard may match nothing.
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError>;
+/// A search engine that holds both source indices and rollup indices. Whatever has the two roles is one.
+pub trait Engine: Source + RollupIndex {}
 
-    /// Creates or checks the rollup index of `job` and records the job's definition in it. Idempotent: the same
-    /// definition may be prepared again as long as there is no data.
-    ///
-    /// # Errors
-    /// [`EngineError::already_exists`] if the index knows the job with another definition or with data;
-    /// [`EngineError::rejected`] if the index cannot be a rollup index.
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError>;
-
-    /// Opens a stream of pages over what the job's source indices hold at this moment.
-    ///
-    /// # Errors
-    /// Any [`EngineError`]. Opening should be quick: the work belongs into [`PageStream::next_page`].
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError>;
-
-    /// Begins a batch of rolled-up documents.
-    ///
-    /// # Errors
-    /// Any [`EngineError`]. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
-    /// job rolled up from the start.
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
-
-    /// How far the job has come, as far as the engine knows.
-    ///
-    /// # Errors
-    /// Any [`EngineError`].
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError>;
-
-    /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes no
-    /// document, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
-    ///
-    /// # Errors
-    /// Any [`EngineError`]; it is reported and does not end the run.
-    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        let _ = (job, stop);
-        Ok(())
-    }
-
-    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `checkpoint`, which has a position.
-    /// Where the engine keeps checkpoints it keeps this one from now on. Idempotent too.
-    ///
-    /// Default: it prepares, and commits no document with the checkpoint. An engine that the other system may share overrides it:
-    /// the documents up to the position are there already.
-    ///
-    /// # Errors
-    /// Any [`EngineError`], as there.
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        match self.prepare(job) {
-            Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
-                let kept = self.committed_checkpoint(job)?;
-                let is_adopted =
-                    matches!(&kept, CommittedCheckpoint::Kept(Some(kept)) if kept.position == checkpoint.position);
-                return if is_adopted { Ok(()) } else { Err(error) };
-            }
-            other => other?,
-        }
-        self.begin(job)?.commit(checkpoint).map(drop)
-    }
-
-    /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a
-    /// job: what a deleted one has left. Default: the engine cannot tell, and answers with none.
-    ///
-    /// # Errors
-    /// Any [`EngineError`].
-    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
-        let _ = job_id;
-        Ok(Vec::new())
-    }
-
-    /// Removes the job's rolled-up documents and its definition from the rollup index. Nothing there is no error.
-    ///
-    /// It may be called for what a deleted job has left: of its configuration id and rollup index are its own then,
-    /// and nothing else.
-    ///
-    /// # Errors
-    /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError>;
-}
-
-/// What a scan is to deliver, besides what the job's configuration says.
-#[derive(Debug, Clone)]
-pub struct ScanRequest {
-    /// Only buckets strictly after this key.
-    pub after: Option<GroupKey>,
-    /// Only date buckets that start before this instant (milliseconds since 1970); it is itself the start of a bucket.
-    pub before: i64,
-}
-
-/// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one
-/// consistent snapshot of the source.
-pub trait PageStream: Send {
-    /// The next buckets, at most `page_size` of the job's configuration; an empty page means the end.
-    ///
-    /// # Errors
-    /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is dropped,
-    /// and a run that goes on opens a new one.
-    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError>;
-
-    /// Lends the stream threads for its next page: the caller's own, and as many as are idle in the manager's pool. A stream that
-    /// uses more than one begins them itself, and ends them before the page is there. Default: they are not used.
-    fn lend_threads(&mut self, threads: usize) {
-        let _ = threads;
-    }
-
-    /// The run will soon ask for one more page, after it has written the one that it has: a stream that waits for somebody else's work may
-    /// have it begun now. Default: nothing.
-    fn fetch_ahead(&mut self) {}
-
-    /// The run has to wait, for other runs or for a pause: the stream gives up what it has fetched ahead. Default: nothing.
-    fn park(&mut self) {}
-
-    /// Whether the stream still has what it reads from. One that was parked and has not is dropped, and the run opens another.
-    fn is_whole(&self) -> bool {
-        true
-    }
-
-    /// The indices that the job's pattern means, by their own names, those among them that are left out (and told of
-    /// in a notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none
-    /// any more is yellow. Default: the engine does not say.
-    fn source_indices(&self) -> Option<Vec<String>> {
-        None
-    }
-
-    /// How many source documents were left out, as far as the stream has seen: they had no date, or one whose bucket
-    /// cannot be kept.
-    fn documents_skipped(&self) -> u64 {
-        0
-    }
-
-    /// The most buckets that its pages have at present, if that is fewer than configured: more were too much at once. For the job's
-    /// status.
-    fn reduced_page_size(&self) -> Option<usize> {
-        None
-    }
-
-    /// Something out of the ordinary that is no error, once: such as a part of the source that is left out. For the job's status.
-    fn take_notice(&mut self) -> Option<String> {
-        None
-    }
-}
-
-/// For people: documents that a scan has left out.
-pub(crate) fn left_out(documents: u64, because: &str) -> String {
-    if documents == 1 {
-        format!("one document is left out: its date bucket begins {because}")
-    } else {
-        format!("{documents} documents are left out: their date buckets begin {because}")
-    }
-}
-
-/// Takes the rolled-up documents of one turn.
-///
-/// One that is dropped without [`commit`](Self::commit) discards what it was given, if the engine can; what it cannot
-/// discard is overwritten by id when the turn is redone.
-pub trait RollupWriter: Send {
-    /// Takes documents in the given order. An engine that commits documents and checkpoint in one step adds them; any
-    /// other replaces those with the same id.
-    ///
-    /// An engine that adds must stop at the first item it rejects: what it accepted behind one would be there twice after
-    /// the redo.
-    ///
-    /// # Errors
-    /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
-    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError>;
-
-    /// Makes everything that was written durable, with `checkpoint` in the same step if the engine keeps checkpoints.
-    /// It is always awaited.
-    ///
-    /// # Errors
-    /// Any [`EngineError`]; whether the commit took place is unknown then, and the next try asks for the checkpoint.
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError>;
-}
-
-/// What became of the documents of one [`RollupWriter::write`].
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct WriteReport {
-    /// How many documents, from the first on, were dealt with: all of them, or fewer if the call ended early because of
-    /// a stop.
-    pub taken: usize,
-    /// Those among them that were rejected.
-    pub rejected: Vec<RejectedItem>,
-    /// Those among them that count as accepted, and are not kept.
-    pub left_out: Option<LeftOut>,
-}
-
-/// Rolled-up documents that the rollup index has no place for, whatever is done: so that the job does not stop there
-/// for good they are left out, and the job's status says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LeftOut {
-    /// How many they are.
-    pub rolled_up: u64,
-    /// How many source documents they stand for.
-    pub documents: u64,
-    /// Why, for people: where their date buckets begin, such as `before the first date that the index has`.
-    pub reason: String,
-}
-
-impl WriteReport {
-    /// The first `count` documents were accepted.
-    #[must_use]
-    pub fn accepted(count: usize) -> Self {
-        Self { taken: count, ..Self::default() }
-    }
-
-    /// The first `taken` documents were dealt with, and `rejected` are those that were not accepted.
-    #[must_use]
-    pub fn with_rejected(taken: usize, rejected: Vec<RejectedItem>) -> Self {
-        Self { taken, rejected, left_out: None }
-    }
-
-    /// Of those that were taken these are not kept: so many rolled-up documents, which stand for so many source
-    /// documents.
-    #[must_use]
-    pub fn leaving_out(mut self, rolled_up: u64, documents: u64, reason: impl Into<String>) -> Self {
-        self.left_out = (rolled_up > 0).then(|| LeftOut { rolled_up, documents, reason: reason.into() });
-        self
-    }
-}
-
-/// A document that the engine did not accept.
-#[derive(Debug)]
-pub struct RejectedItem {
-    /// Its place among the documents that were written.
-    pub index: usize,
-    /// Why. A transient one is tried again, any other ends the run.
-    pub error: EngineError,
-}
-
-/// What a commit has to say.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CommitReport {
-    /// Whether [`Engine::merge`] should be given a turn.
-    pub wants_merge: bool,
-}
-
-impl CommitReport {
-    /// Durable, and `wants_merge` as said.
-    #[must_use]
-    pub fn new(wants_merge: bool) -> Self {
-        Self { wants_merge }
-    }
-}
-
-/// An engine's answer to [`Engine::committed_checkpoint`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum CommittedCheckpoint {
-    /// This engine keeps none: the job store's counts.
-    NotKept,
-    /// This is what was committed with the documents, and it always wins over the job store's. `None` means that there are
-    /// no documents: the job was never run, or its rollup index was deleted, and it is rolled up from the start.
-    Kept(Option<Checkpoint>),
-}
+impl<T: Source + RollupIndex + ?Sized> Engine for T {}

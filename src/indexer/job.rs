@@ -35,7 +35,7 @@ impl Job {
         JobRecord {
             config: Arc::clone(self.context.config()),
             terms_types: self.context.terms_types().to_vec(),
-            run_as: self.context.identity().cloned(),
+            run_as: self.context.run_as().cloned(),
             state: snapshot.state,
             checkpoint: snapshot.checkpoint,
             run: snapshot.run,

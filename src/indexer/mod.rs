@@ -15,10 +15,10 @@ pub(crate) use job::Job;
 pub(crate) use run::Run;
 
 use crate::clock::{Clock, Deadline};
-use crate::engine::{Engine, EngineError, JobContext};
+use crate::engine::{EngineError, JobContext, RollupIndex, Source};
 use crate::foreign::guarded;
-use crate::job::{Checkpoint, JobRecord, RunAs, StoredState, TermsType};
-use crate::lifecycle::Lifecycle;
+use crate::job::{Checkpoint, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
+use crate::lifecycle::{Lifecycle, Revisions};
 use crate::observer::Observer;
 use crate::ownership::Claim;
 use crate::schedule::Timer;
@@ -41,13 +41,14 @@ pub(crate) struct Settings {
 
 /// What all jobs and threads of a manager share.
 pub(crate) struct Indexer {
-    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) rollup_index: Arc<dyn RollupIndex>,
     store: Arc<dyn JobStore>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Vec<Arc<dyn Observer>>,
     pub(crate) settings: Settings,
     /// The newest revision of any record in the store.
-    pub(crate) revisions: AtomicU64,
+    pub(crate) revisions: Revisions,
     pub(crate) claim: Claim,
     /// Turns wait until somebody resumes.
     paused: AtomicBool,
@@ -55,6 +56,13 @@ pub(crate) struct Indexer {
     pub(crate) pool: Pool,
     pub(crate) own_threads: Crew,
     next_key: AtomicU64,
+}
+
+/// Where data and jobs are.
+pub(crate) struct Systems {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) rollup_index: Arc<dyn RollupIndex>,
+    pub(crate) store: Arc<dyn JobStore>,
 }
 
 /// The threads of a manager that has no jobs yet.
@@ -96,22 +104,23 @@ impl Indexer {
     /// Takes the threads over. Should the one that keeps the claim not start, they are ended, and the claim is let go.
     pub(crate) fn start(
         threads: Threads,
-        engine: Arc<dyn Engine>,
-        store: Arc<dyn JobStore>,
+        systems: Systems,
         clock: Arc<dyn Clock>,
         observers: Vec<Arc<dyn Observer>>,
         settings: Settings,
         claim: Claim,
     ) -> io::Result<Arc<Self>> {
         let Threads { timer, pool, crew: own_threads } = threads;
+        let Systems { source, rollup_index, store } = systems;
         let paused = AtomicBool::new(settings.paused);
         let indexer = Arc::new(Self {
-            engine,
+            source,
+            rollup_index,
             store,
             clock,
             observers,
             settings,
-            revisions: AtomicU64::new(0),
+            revisions: Revisions::default(),
             claim,
             paused,
             timer,
@@ -148,11 +157,19 @@ impl Indexer {
         self.pool.resume();
     }
 
+    /// What engines get to know of a job.
+    pub(crate) fn context(
+        &self,
+        config: &Arc<RollupJobConfig>,
+        terms_types: &[TermsType],
+        run_as: Option<&RunAs>,
+    ) -> JobContext {
+        JobContext::new(Arc::clone(config), terms_types).with_run_as(run_as.cloned()).with_epoch(self.claim.epoch())
+    }
+
     /// The job that a record describes, in the state that it comes back in.
     pub(crate) fn job(self: &Arc<Self>, record: &JobRecord) -> Arc<Job> {
-        let context = JobContext::new(Arc::clone(&record.config), &record.terms_types)
-            .run_as(record.run_as.clone())
-            .epoch(self.claim.epoch());
+        let context = self.context(&record.config, &record.terms_types, record.run_as.as_ref());
         let (state, now) = (record.state.restored(), self.clock.monotonic());
         let lifecycle = Lifecycle::new(state, record.checkpoint.clone(), record.run, now, !self.observers.is_empty());
         Arc::new_cyclic(|this| Job {
@@ -181,12 +198,9 @@ impl Indexer {
         }
     }
 
-    /// Calls the engine in a caller's thread. One that panics has refused.
-    pub(crate) fn engine_call<T>(
-        &self,
-        call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>,
-    ) -> Result<T, EngineError> {
-        guarded(|| call(&*self.engine))
+    /// Calls source or rollup index in a caller's thread. One that panics has refused.
+    pub(crate) fn engine_call<T>(&self, call: impl FnOnce(&Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        guarded(|| call(self))
             .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
     }
 
@@ -210,7 +224,7 @@ impl Indexer {
 
 /// The record of a job that is being put.
 pub(crate) fn new_record(
-    config: Arc<crate::job::RollupJobConfig>,
+    config: Arc<RollupJobConfig>,
     terms_types: Vec<TermsType>,
     run_as: Option<RunAs>,
     checkpoint: Checkpoint,
@@ -223,7 +237,7 @@ pub(crate) fn new_record(
         state: StoredState::Preparing,
         checkpoint,
         run: 0,
-        revision: indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1,
+        revision: indexer.revisions.next(),
         epoch: indexer.claim.epoch(),
     }
 }

@@ -71,20 +71,6 @@ impl KeyPart {
         }
     }
 
-    /// How much memory it takes.
-    pub(crate) fn bytes(&self) -> usize {
-        size_of::<Self>()
-            + match self {
-                Self::Text(text) => text.len(),
-                Self::Null
-                | Self::Date(_)
-                | Self::Histogram { .. }
-                | Self::Integer(_)
-                | Self::Unsigned(_)
-                | Self::Double(_) => 0,
-            }
-    }
-
     const fn rank(&self) -> u8 {
         match self {
             Self::Null => 0,

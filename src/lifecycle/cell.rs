@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::outbox::Outbox;
+use super::revisions::Revisions;
 use super::transition::{Event as Transition, next};
 use super::wakers::Wakers;
 use crate::job::{Checkpoint, JobError, JobState, JobStatus, Notice, Phase, StoredState};
 use crate::observer::{Event, StateChange};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
-use crate::sync::{AtomicU64, Ordering};
 
 /// Everything about a job that changes. `R` is a run between its turns.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own sentence")]
@@ -165,8 +165,8 @@ impl<R> Cell<R> {
     }
 
     /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
-    pub(super) fn snapshot(&self, state: StoredState, revisions: &AtomicU64) -> Snapshot {
-        let revision = revisions.fetch_add(1, Ordering::Relaxed) + 1;
+    pub(super) fn snapshot(&self, state: StoredState, revisions: &Revisions) -> Snapshot {
+        let revision = revisions.next();
         Snapshot { state, checkpoint: self.checkpoint.clone(), run: self.run, revision }
     }
 

@@ -5,6 +5,7 @@
 
 mod cell;
 mod outbox;
+mod revisions;
 mod stop;
 mod transition;
 mod turn;
@@ -16,6 +17,7 @@ use cell::{Cell, Token};
 use transition::Event as Transition;
 
 pub(crate) use cell::Snapshot;
+pub(crate) use revisions::Revisions;
 pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
 pub(crate) use wakers::WakerKey;
@@ -25,7 +27,7 @@ use crate::job::{Checkpoint, JobError, JobState, Notice, Phase, StoredState};
 use crate::observer::{Event, RunOutcome};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
-use crate::sync::{Arc, AtomicU64, Monitor, MonitorGuard};
+use crate::sync::{Arc, Monitor, MonitorGuard};
 
 /// The state machine of one job. `R` is a run between its turns.
 pub(crate) struct Lifecycle<R> {
@@ -92,7 +94,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// Somebody starts the job.
-    pub(crate) fn start(&self, revisions: &AtomicU64) -> StartDecision {
+    pub(crate) fn start(&self, revisions: &Revisions) -> StartDecision {
         let mut cell = self.cell.lock();
         if cell.gone {
             return StartDecision::Gone;
@@ -175,14 +177,14 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// The record of the job as it is.
-    pub(crate) fn as_it_is(&self, revisions: &AtomicU64) -> Snapshot {
+    pub(crate) fn as_it_is(&self, revisions: &Revisions) -> Snapshot {
         let cell = self.cell.lock();
         cell.snapshot(cell.stored_state(), revisions)
     }
 
     /// The record without a position, of a job whose documents are gone or about to go. Nothing changes before it is
     /// saved, and [`forget_position`](Self::forget_position) says so.
-    pub(crate) fn without_position(&self, revisions: &AtomicU64) -> Snapshot {
+    pub(crate) fn without_position(&self, revisions: &Revisions) -> Snapshot {
         let snapshot = self.as_it_is(revisions);
         Snapshot { checkpoint: snapshot.checkpoint.without_position(), ..snapshot }
     }
@@ -208,7 +210,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// No more turns, starts and triggers. What is persisted does not change.
-    pub(crate) fn shut_down(&self, revisions: &AtomicU64, now: Duration) -> ShutDown<R> {
+    pub(crate) fn shut_down(&self, revisions: &Revisions, now: Duration) -> ShutDown<R> {
         let mut cell = self.cell.lock();
         cell.shutting_down = true;
         let parked = cell.token.take_parked();

@@ -4,6 +4,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::cell::{Cell, Snapshot, Token};
+use super::revisions::Revisions;
 use super::transition::Event as Transition;
 use super::{Lifecycle, View, WakerKey};
 use crate::clock::{Clock, Deadline, wait_until};
@@ -11,7 +12,6 @@ use crate::job::{JobState, Phase, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
-use crate::sync::AtomicU64;
 
 /// Which stop a waiter waits for: noted under the lock under which the stop was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) enum WaitOutcome {
 
 impl<R: Send + 'static> Lifecycle<R> {
     /// Somebody stops the job. Exactly one side finishes a stop, and which one is decided here, under the lock.
-    pub(crate) fn stop(&self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+    pub(crate) fn stop(&self, now: Duration, revisions: &Revisions) -> StopDecision<R> {
         self.cell.lock().stop(now, revisions)
     }
 
@@ -68,7 +68,7 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// The save of a start was refused: the job is stopped again, unless somebody else has saved it, or is about to,
     /// or another start has come since.
-    pub(crate) fn start_refused(&self, start: u64, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
+    pub(crate) fn start_refused(&self, start: u64, now: Duration, revisions: &Revisions) -> Option<StopDecision<R>> {
         let mut cell = self.cell.lock();
         if start != cell.started_by {
             return None;
@@ -101,7 +101,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// A stop that could not be saved is saved again, if there is one.
-    pub(crate) fn retry_stop(&self, now: Duration, revisions: &AtomicU64) -> Option<StopDecision<R>> {
+    pub(crate) fn retry_stop(&self, now: Duration, revisions: &Revisions) -> Option<StopDecision<R>> {
         let mut cell = self.cell.lock();
         cell.retry_is_planned = false;
         cell.has_unsaved_stop().then(|| cell.stop(now, revisions))
@@ -187,7 +187,7 @@ impl<R> Cell<R> {
         Ticket { completes_as: self.stops_completed + 1, refusals_seen: self.saves_refused, run: self.run }
     }
 
-    fn stop(&mut self, now: Duration, revisions: &AtomicU64) -> StopDecision<R> {
+    fn stop(&mut self, now: Duration, revisions: &Revisions) -> StopDecision<R> {
         if let Some(decision) = self.stop_at_hand() {
             return decision;
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::Lifecycle;
 use super::cell::{Snapshot, Token};
+use super::revisions::Revisions;
 use super::transition::Event as Transition;
 use crate::job::{Checkpoint, JobState, Phase, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome, TurnEnded};
 use crate::store::StoreError;
-use crate::sync::AtomicU64;
 
 /// What a run wants to do after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl<R: Send + 'static> Lifecycle<R> {
         end: EndOfTurn,
         checkpoint: &Checkpoint,
         now: Duration,
-        revisions: &AtomicU64,
+        revisions: &Revisions,
     ) -> (Snapshot, bool) {
         let mut cell = self.cell.lock();
         // Triggers are counted in the cell.

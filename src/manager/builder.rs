@@ -9,20 +9,19 @@ use super::calls::Calls;
 use super::put::prepare;
 use super::{Broken, Entry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::{Engine, EngineErrorKind, JobContext};
+use crate::engine::{EngineErrorKind, RollupIndex, Source};
 use crate::foreign::texts_of;
-use crate::indexer::{Indexer, Settings, Threads};
+use crate::indexer::{Indexer, Settings, Systems, Threads};
 use crate::job::{JobRecord, StoredState};
 use crate::observer::Observer;
 use crate::ownership::{Claim, NotAcquired};
 use crate::store::{self, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind};
-use crate::sync::{Arc, Ordering, RwLock};
+use crate::sync::{Arc, RwLock};
 
 /// The options of a [`RollupJobManager`]. Setters never fail, [`open`](Self::open) does.
 #[must_use = "a builder does nothing until it is opened"]
 pub struct RollupJobManagerBuilder {
-    engine: Arc<dyn Engine>,
-    store: Arc<dyn JobStore>,
+    systems: Systems,
     clock: Arc<dyn Clock>,
     observers: Vec<Arc<dyn Observer>>,
     settings: Settings,
@@ -103,7 +102,7 @@ pub enum OpenError {
 }
 
 impl RollupJobManagerBuilder {
-    pub(super) fn new(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>) -> Self {
+    pub(super) fn new(source: Arc<dyn Source>, rollup_index: Arc<dyn RollupIndex>, store: Arc<dyn JobStore>) -> Self {
         let retry = RetryOptions::default();
         let settings = Settings {
             indexer_threads: available_parallelism().map_or(1, NonZero::get),
@@ -115,7 +114,8 @@ impl RollupJobManagerBuilder {
             paused: false,
         };
         let clock = Arc::new(SystemClock::new());
-        Self { engine, store, clock, observers: Vec::new(), settings, patience: Duration::ZERO }
+        let systems = Systems { source, rollup_index, store };
+        Self { systems, clock, observers: Vec::new(), settings, patience: Duration::ZERO }
     }
 
     /// How many threads run jobs, at least 1. Default: the number of cores.
@@ -201,13 +201,14 @@ impl RollupJobManagerBuilder {
             let message = "every call would count as wedged at once";
             return Err(OpenError::Option { option: "wedged_after", message });
         }
-        let Self { engine, store, clock, observers, settings, patience } = self;
+        let Self { systems, clock, observers, settings, patience } = self;
+        let store = &systems.store;
         // What can fail comes first: taking a store over takes the jobs away from whoever has them.
         if store.lease().is_none() {
-            readable(&*store)?;
+            readable(&**store)?;
         }
         let threads = Threads::start(&settings, &clock).map_err(OpenError::Threads)?;
-        let acquired = Claim::acquire(Arc::clone(&store), Arc::clone(&clock), patience);
+        let acquired = Claim::acquire(Arc::clone(store), Arc::clone(&clock), patience);
         let claim = acquired.map_err(|error| {
             threads.end();
             match error {
@@ -215,7 +216,7 @@ impl RollupJobManagerBuilder {
                 NotAcquired::Store(source) => OpenError::Store(source),
             }
         })?;
-        let indexer = Indexer::start(threads, engine, store, clock, observers, settings, claim);
+        let indexer = Indexer::start(threads, systems, clock, observers, settings, claim);
         let indexer = indexer.map_err(OpenError::Threads)?;
         let (registry, calls, shut_down) = (RwLock::default(), Calls::default(), Arc::default());
         let manager = RollupJobManager { indexer, registry, calls, shut_down };
@@ -241,7 +242,7 @@ impl RollupJobManager {
             })
             .collect();
         let newest = records.iter().map(|record| record.revision).max().unwrap_or(0);
-        self.indexer.revisions.store(newest, Ordering::Relaxed);
+        self.indexer.revisions.go_on_after(newest);
         self.fence_all(&mut records)?;
         for record in loaded {
             self.restore(record);
@@ -307,14 +308,12 @@ impl RollupJobManager {
     /// A crash came between the first and the last step of a put. Its caller got no answer, so both ends are right; but
     /// what an earlier job of that id left in the rollup index is not ours to touch.
     fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
-        let context = JobContext::new(Arc::clone(&record.config), &record.terms_types)
-            .run_as(record.run_as.clone())
-            .epoch(self.indexer.claim.epoch());
+        let context = self.indexer.context(&record.config, &record.terms_types, record.run_as.as_ref());
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
-        match self.indexer.engine_call(|engine| prepare(engine, &context, &record.checkpoint)) {
+        match self.indexer.engine_call(|indexer| prepare(indexer, &context, &record.checkpoint)) {
             Ok(()) => {
                 record.state = StoredState::Stopped;
-                record.revision = self.indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
+                record.revision = self.indexer.revisions.next();
                 record.epoch = self.indexer.claim.epoch();
                 self.indexer.save_one(&record).map_err(|error| text(&error))?;
                 Ok(Some(Entry::Job(self.indexer.job(&record))))

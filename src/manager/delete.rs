@@ -209,7 +209,7 @@ impl RollupJobManager {
     }
 
     fn remove_documents(&self, job: &Job) -> Result<(), DeleteError> {
-        let removed = self.indexer.engine_call(|engine| engine.remove(&job.context));
+        let removed = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context));
         removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }
 
@@ -241,12 +241,12 @@ impl RollupJobManager {
 
     /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
     fn tidy_up_if_empty(&self, job: &Job) {
-        let kept = || self.indexer.engine_call(|engine| engine.committed_checkpoint(&job.context));
+        let kept = || self.indexer.engine_call(|indexer| indexer.rollup_index.committed_checkpoint(&job.context));
         let is_empty = job.lifecycle.view().checkpoint.position.is_none()
             && matches!(kept(), Ok(CommittedCheckpoint::Kept(None) | CommittedCheckpoint::NotKept));
         if is_empty {
             // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
-            let _ = self.indexer.engine_call(|engine| engine.remove(&job.context));
+            let _ = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context));
         }
     }
 }

@@ -40,7 +40,7 @@ pub use trigger::{TriggerError, Triggered};
 
 use calls::Calls;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, RollupIndex, Source};
 use crate::indexer::{Indexer, Job};
 use crate::store::JobStore;
 use crate::sync::{Arc, Monitor, RwLock};
@@ -120,7 +120,29 @@ enum Missing {
 impl RollupJobManager {
     /// Begins a manager of the jobs in `store`, whose data is in `engine`. The host keeps a handle of its own on the engine.
     pub fn builder(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>) -> RollupJobManagerBuilder {
-        RollupJobManagerBuilder::new(engine, store)
+        Self::builder_of(engine.clone(), engine, store)
+    }
+
+    /// Begins a manager of the jobs in `store` that read in one system and write in another: such as what a cluster
+    /// holds, rolled up into an embedded engine.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::RollupJobManager;
+    /// # use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+    /// # use rollup_jobs::store::MemoryStore;
+    /// let (source, rollup_index) = (MemoryEngine::new(), MemoryEngine::new());
+    /// source.add("sensor-1", SourceDocument::new().date("timestamp", 0));
+    /// let store = Arc::new(MemoryStore::new());
+    /// let manager = RollupJobManager::builder_of(Arc::new(source), Arc::new(rollup_index), store).open()?;
+    /// # Ok::<(), rollup_jobs::OpenError>(())
+    /// ```
+    pub fn builder_of(
+        source: Arc<dyn Source>,
+        rollup_index: Arc<dyn RollupIndex>,
+        store: Arc<dyn JobStore>,
+    ) -> RollupJobManagerBuilder {
+        RollupJobManagerBuilder::new(source, rollup_index, store)
     }
 
     fn find(&self, id: &str) -> Result<Arc<Job>, Missing> {

@@ -3,15 +3,15 @@
 use super::calls::Call;
 use super::field_validation::{fields_of, validate};
 use super::{Entry, Registry, RollupJobManager};
-use crate::engine::{Engine, EngineError, EngineErrorKind, JobContext};
+use crate::engine::{EngineError, EngineErrorKind, JobContext};
 use crate::foreign::texts_of;
-use crate::indexer::new_record;
+use crate::indexer::{Indexer, new_record};
 use crate::job::{
     Checkpoint, ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, RollupJobConfig, RunAs, StoredState,
     TermsType,
 };
 use crate::store::{StoreError, StoreErrorKind};
-use crate::sync::{Arc, Ordering};
+use crate::sync::Arc;
 
 /// How a job is put.
 #[derive(Debug, Clone, Default)]
@@ -188,12 +188,10 @@ impl<'a> Put<'a> {
     }
 
     fn context(&self, terms_types: &[TermsType]) -> JobContext {
-        JobContext::new(Arc::clone(&self.config), terms_types)
-            .run_as(self.run_as.clone())
-            .epoch(self.manager.indexer.claim.epoch())
+        self.manager.indexer.context(&self.config, terms_types, self.run_as.as_ref())
     }
 
-    fn engine<T>(&self, call: impl FnOnce(&dyn Engine) -> Result<T, EngineError>) -> Result<T, PutError> {
+    fn engine<T>(&self, call: impl FnOnce(&Indexer) -> Result<T, EngineError>) -> Result<T, PutError> {
         self.manager.indexer.engine_call(call).map_err(|source| match source.kind() {
             EngineErrorKind::AlreadyExists => PutError::PreviouslyCreated { job_id: self.job_id(), source },
             _ if source.is_invalid_name() => PutError::Invalid(invalid_name(&self.config, &source)),
@@ -204,7 +202,7 @@ impl<'a> Put<'a> {
     pub(super) fn check(&self) -> Result<Vec<TermsType>, PutError> {
         let (context, fields) = (self.context(&[]), fields_of(&self.config));
         let capabilities =
-            self.engine(|engine| engine.field_capabilities(&context, self.config.index_pattern(), &fields))?;
+            self.engine(|indexer| indexer.source.field_capabilities(&context, self.config.index_pattern(), &fields))?;
         validate(&self.config, &capabilities)
             .map_err(|problems| PutError::Invalid(ConfigError::new(self.config.id(), problems)))
     }
@@ -222,12 +220,12 @@ impl<'a> Put<'a> {
             }
             return Err(self.store_error(source));
         }
-        if let Err(error) = self.engine(|engine| prepare(engine, &context, &record.checkpoint)) {
+        if let Err(error) = self.engine(|indexer| prepare(indexer, &context, &record.checkpoint)) {
             self.remove_record()?;
             return Err(error);
         }
         record.state = StoredState::Stopped;
-        record.revision = indexer.revisions.fetch_add(1, Ordering::Relaxed) + 1;
+        record.revision = indexer.revisions.next();
         if let Err(source) = indexer.save_one(&record) {
             if source.kind() == StoreErrorKind::LostOwnership {
                 // Whoever has the jobs now has found the record, and what is in the engine is theirs.
@@ -235,7 +233,7 @@ impl<'a> Put<'a> {
             }
             if is_new {
                 // Nothing was in the rollup index, or preparing it would have been refused.
-                self.engine(|engine| engine.remove(&context))?;
+                self.engine(|indexer| indexer.rollup_index.remove(&context))?;
             }
             self.remove_record()?;
             return Err(self.store_error(source));
@@ -256,8 +254,9 @@ fn invalid_name(config: &RollupJobConfig, error: &EngineError) -> ConfigError {
 }
 
 /// What the engine does for a job that is put, or goes on from elsewhere.
-pub(super) fn prepare(engine: &dyn Engine, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-    if checkpoint.position.is_none() { engine.prepare(job) } else { engine.adopt(job, checkpoint) }
+pub(super) fn prepare(indexer: &Indexer, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+    let index = &indexer.rollup_index;
+    if checkpoint.position.is_none() { index.prepare(job) } else { index.adopt(job, checkpoint) }
 }
 
 /// Keeps an id from being put, or put twice, at once. Given back unless it was filled, also when a put panics.

@@ -2,7 +2,7 @@
 
 use super::put::Reservation;
 use super::{DeleteError, Entry, RollupJobManager};
-use crate::engine::{EngineError, JobContext};
+use crate::engine::EngineError;
 use crate::job::{ConfigError, RollupJobConfig};
 use crate::store::StoreError;
 use crate::sync::Arc;
@@ -91,15 +91,15 @@ impl RollupJobManager {
         let _call = self.calls.begin().ok_or_else(|| RemoveDataError::ShutDown { job_id: id() })?;
         self.owned().map_err(|source| RemoveDataError::LostOwnership { job_id: id(), source })?;
         let _reserved = self.keep_away(job_id, rollup_index)?;
-        let context = JobContext::new(Arc::new(config), &[]).epoch(self.indexer.claim.epoch());
-        let removed = self.indexer.engine_call(|engine| engine.remove(&context));
+        let context = self.indexer.context(&Arc::new(config), &[], None);
+        let removed = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&context));
         removed.map_err(|source| RemoveDataError::Engine { job_id: id(), rollup_index: index(), source })
     }
 
     /// The same wherever there is something of the id.
     pub(super) fn delete_leftovers(&self, job_id: &str) -> Result<(), DeleteError> {
         let id = || job_id.to_owned();
-        let found = self.indexer.engine_call(|engine| engine.rollup_indices_of(job_id));
+        let found = self.indexer.engine_call(|indexer| indexer.rollup_index.rollup_indices_of(job_id));
         let found = found.map_err(|source| DeleteError::Engine { job_id: id(), source })?;
         if found.is_empty() {
             return Err(DeleteError::NotFound { job_id: id() });

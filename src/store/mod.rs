@@ -11,6 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::foreign::guarded;
 use crate::job::JobRecord;
 
+mod adapter;
 #[cfg(feature = "elasticsearch")]
 mod elasticsearch;
 mod error;
@@ -18,6 +19,7 @@ mod memory;
 #[cfg(feature = "redb")]
 mod redb;
 
+pub use adapter::JobStoreAdapter;
 #[cfg(feature = "elasticsearch")]
 pub use elasticsearch::{ElasticsearchStore, ElasticsearchStoreOptions};
 pub use error::{StoreError, StoreErrorKind};

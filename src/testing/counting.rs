@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::Checkpoint;
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
-    ScanRequest, StopSignal, WriteReport,
+    CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
+    RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
-use crate::{Checkpoint, IndexPattern};
 
 /// An engine that counts its calls.
 #[derive(Debug, Clone)]
@@ -77,22 +77,9 @@ impl Counts {
     }
 }
 
-impl Engine for CountingEngine {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.engine.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.prepare(job)
-    }
-
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        self.engine.adopt(job, checkpoint)
+impl SourceAdapter for CountingEngine {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
     }
 
     fn scan(
@@ -105,25 +92,15 @@ impl Engine for CountingEngine {
         self.counts.scans.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(CountingStream { stream, counts: Arc::clone(&self.counts) }))
     }
+}
+
+impl RollupIndexAdapter for CountingEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
+    }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         Ok(Box::new(CountingWriter { writer: self.engine.begin(job)?, counts: Arc::clone(&self.counts) }))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.engine.committed_checkpoint(job)
-    }
-
-    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.engine.merge(job, stop)
-    }
-
-    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
-        self.engine.rollup_indices_of(job_id)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.remove(job)
     }
 }
 
@@ -132,43 +109,19 @@ struct CountingStream {
     counts: Arc<Counts>,
 }
 
-impl PageStream for CountingStream {
+impl PageStreamAdapter for CountingStream {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.stream
+    }
+
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let page = self.counts.busy(|| self.stream.next_page(stop))?;
         self.counts.pages.fetch_add(1, Ordering::SeqCst);
         Ok(page)
-    }
-
-    fn lend_threads(&mut self, threads: usize) {
-        self.stream.lend_threads(threads);
-    }
-
-    fn fetch_ahead(&mut self) {
-        self.stream.fetch_ahead();
-    }
-
-    fn park(&mut self) {
-        self.stream.park();
-    }
-
-    fn is_whole(&self) -> bool {
-        self.stream.is_whole()
-    }
-
-    fn source_indices(&self) -> Option<Vec<String>> {
-        self.stream.source_indices()
-    }
-
-    fn documents_skipped(&self) -> u64 {
-        self.stream.documents_skipped()
-    }
-
-    fn reduced_page_size(&self) -> Option<usize> {
-        self.stream.reduced_page_size()
-    }
-
-    fn take_notice(&mut self) -> Option<String> {
-        self.stream.take_notice()
     }
 }
 
@@ -177,7 +130,15 @@ struct CountingWriter {
     counts: Arc<Counts>,
 }
 
-impl RollupWriter for CountingWriter {
+impl RollupWriterAdapter for CountingWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.writer
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.writer
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let report = self.counts.busy(|| self.writer.write(documents, stop))?;
         self.counts.writes.fetch_add(1, Ordering::SeqCst);

@@ -2,8 +2,9 @@ use std::sync::Arc;
 
 use super::fault_plan::{Due, FaultPlan};
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RejectedItem,
-    RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
+    PageStreamAdapter, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest,
+    Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::{Checkpoint, IndexPattern};
@@ -90,7 +91,11 @@ impl Plan {
     }
 }
 
-impl Engine for FaultyEngine {
+impl SourceAdapter for FaultyEngine {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
+    }
+
     fn field_capabilities(
         &self,
         job: &JobContext,
@@ -99,16 +104,6 @@ impl Engine for FaultyEngine {
     ) -> Result<FieldCapabilities, EngineError> {
         self.plan.check()?;
         self.engine.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.plan.check()?;
-        self.engine.prepare(job)
-    }
-
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        self.plan.check()?;
-        self.engine.adopt(job, checkpoint)
     }
 
     fn scan(
@@ -120,6 +115,22 @@ impl Engine for FaultyEngine {
         self.plan.check()?;
         let stream = self.engine.scan(job, request, stop)?;
         Ok(Box::new(FaultyStream { stream, plan: Arc::clone(&self.plan) }))
+    }
+}
+
+impl RollupIndexAdapter for FaultyEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
+    }
+
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.prepare(job)
+    }
+
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.adopt(job, checkpoint)
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -153,42 +164,18 @@ struct FaultyStream {
     plan: Arc<Plan>,
 }
 
-impl PageStream for FaultyStream {
+impl PageStreamAdapter for FaultyStream {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.stream
+    }
+
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         self.plan.check()?;
         self.stream.next_page(stop)
-    }
-
-    fn lend_threads(&mut self, threads: usize) {
-        self.stream.lend_threads(threads);
-    }
-
-    fn fetch_ahead(&mut self) {
-        self.stream.fetch_ahead();
-    }
-
-    fn park(&mut self) {
-        self.stream.park();
-    }
-
-    fn is_whole(&self) -> bool {
-        self.stream.is_whole()
-    }
-
-    fn source_indices(&self) -> Option<Vec<String>> {
-        self.stream.source_indices()
-    }
-
-    fn documents_skipped(&self) -> u64 {
-        self.stream.documents_skipped()
-    }
-
-    fn reduced_page_size(&self) -> Option<usize> {
-        self.stream.reduced_page_size()
-    }
-
-    fn take_notice(&mut self) -> Option<String> {
-        self.stream.take_notice()
     }
 }
 
@@ -197,7 +184,15 @@ struct FaultyWriter {
     plan: Arc<Plan>,
 }
 
-impl RollupWriter for FaultyWriter {
+impl RollupWriterAdapter for FaultyWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.writer
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.writer
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let Some(due) = self.plan.calls.due() else {
             return self.writer.write(documents, stop);

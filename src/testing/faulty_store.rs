@@ -1,9 +1,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use super::fault_plan::FaultPlan;
 use crate::JobRecord;
-use crate::store::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure};
+use crate::store::{Acquired, JobStore, JobStoreAdapter, Ownership, StoreError, Tenure};
 
 /// A kind of store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -112,9 +111,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl JobStore for FaultyStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.store.load()
+impl JobStoreAdapter for FaultyStore {
+    fn store(&self) -> &dyn JobStore {
+        &*self.store
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
@@ -130,19 +129,11 @@ impl JobStore for FaultyStore {
         self.call(StoreCall::Remove, || self.store.remove(id))
     }
 
-    fn lease(&self) -> Option<Duration> {
-        self.store.lease()
-    }
-
     fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
         self.call(StoreCall::Acquire, || self.store.acquire(lapsed))
     }
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
         self.call(StoreCall::Renew, || self.store.renew(ownership))
-    }
-
-    fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.store.release(ownership)
     }
 }

@@ -2,10 +2,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::Checkpoint;
-use crate::IndexPattern;
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
-    ScanRequest, StopSignal, WriteReport,
+    CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
+    RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 
@@ -144,22 +143,9 @@ impl GatedEngine {
     }
 }
 
-impl Engine for GatedEngine {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.engine.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.prepare(job)
-    }
-
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        self.engine.adopt(job, checkpoint)
+impl SourceAdapter for GatedEngine {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
     }
 
     fn scan(
@@ -171,25 +157,15 @@ impl Engine for GatedEngine {
         let stream = self.engine.scan(job, request, stop)?;
         Ok(Box::new(GatedStream { stream, gate: self.gates.search.clone() }))
     }
+}
+
+impl RollupIndexAdapter for GatedEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
+    }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         Ok(Box::new(GatedWriter { writer: self.engine.begin(job)?, gates: self.gates.clone() }))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.engine.committed_checkpoint(job)
-    }
-
-    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.engine.merge(job, stop)
-    }
-
-    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
-        self.engine.rollup_indices_of(job_id)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.remove(job)
     }
 }
 
@@ -198,41 +174,17 @@ struct GatedStream {
     gate: Gate,
 }
 
-impl PageStream for GatedStream {
+impl PageStreamAdapter for GatedStream {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.stream
+    }
+
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if self.gate.pass(Some(stop)) { self.stream.next_page(stop) } else { Err(EngineError::cancelled()) }
-    }
-
-    fn lend_threads(&mut self, threads: usize) {
-        self.stream.lend_threads(threads);
-    }
-
-    fn fetch_ahead(&mut self) {
-        self.stream.fetch_ahead();
-    }
-
-    fn park(&mut self) {
-        self.stream.park();
-    }
-
-    fn is_whole(&self) -> bool {
-        self.stream.is_whole()
-    }
-
-    fn source_indices(&self) -> Option<Vec<String>> {
-        self.stream.source_indices()
-    }
-
-    fn documents_skipped(&self) -> u64 {
-        self.stream.documents_skipped()
-    }
-
-    fn reduced_page_size(&self) -> Option<usize> {
-        self.stream.reduced_page_size()
-    }
-
-    fn take_notice(&mut self) -> Option<String> {
-        self.stream.take_notice()
     }
 }
 
@@ -241,7 +193,15 @@ struct GatedWriter {
     gates: Gates,
 }
 
-impl RollupWriter for GatedWriter {
+impl RollupWriterAdapter for GatedWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.writer
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.writer
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         self.gates.write.pass(None);
         self.writer.write(documents, stop)

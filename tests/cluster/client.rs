@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rollup_jobs::cluster::{Cluster, ClusterOptions, ClusterOptionsError, Credentials};
 use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
-use rollup_jobs::engine::{Engine, EngineError, EngineErrorKind, FieldCapabilities, JobContext};
+use rollup_jobs::engine::{EngineError, EngineErrorKind, FieldCapabilities, JobContext, Source};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{DateHistogram, IndexPattern, RollupJobConfig, RollupJobManager, RunAs, StopOptions};
 
@@ -40,7 +40,7 @@ fn config() -> RollupJobConfig {
 
 fn ask(options: ClusterOptions) -> Result<FieldCapabilities, EngineError> {
     let engine = ElasticsearchEngine::new(Cluster::new(options).unwrap());
-    let job = JobContext::new(Arc::new(config()), &[]).run_as(Some(RunAs::new("jane")));
+    let job = JobContext::new(Arc::new(config()), &[]).with_run_as(Some(RunAs::new("jane")));
     engine.field_capabilities(&job, &IndexPattern::new("sensor"), &["timestamp"])
 }
 
@@ -143,7 +143,7 @@ fn who_asks_is_said_to_the_cluster_and_to_nobody_else() {
         let server =
             Scripted::new(|request| if request.line == "GET /" { well(request) } else { Reply::json(500, "") });
         let options = ClusterOptions::new([server.url.clone()]).credentials(credentials.clone());
-        let options = options.identity_header("es-security-runas-user");
+        let options = options.run_as_header("es-security-runas-user");
         let shown = format!("{options:?} {credentials:?} {:?}", Cluster::new(options.clone()).unwrap());
         let error = ask(options).unwrap_err();
         let seen = server.requests.recv().unwrap();
@@ -180,7 +180,7 @@ fn options_that_cannot_be_used() {
         assert!(matches!(error, ClusterOptionsError::Certificate { .. }), "{error}");
     }
     for error in
-        [problem(options().identity_header("no name")), problem(options().credentials(Credentials::bearer("a\nb")))]
+        [problem(options().run_as_header("no name")), problem(options().credentials(Credentials::bearer("a\nb")))]
     {
         assert!(matches!(error, ClusterOptionsError::Header { .. }), "{error}");
     }

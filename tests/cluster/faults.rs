@@ -345,7 +345,7 @@ fn a_stop_does_not_wait_for_another_jobs_put() {
         None
     });
     let options = ElasticsearchOptions::new().bulk_timeout(TIMEOUT);
-    let cluster = Cluster::new(ClusterOptions::new([proxy.url]).identity_header("x-user")).unwrap();
+    let cluster = Cluster::new(ClusterOptions::new([proxy.url]).run_as_header("x-user")).unwrap();
     let world = World::new(Arc::new(ElasticsearchEngine::with_options(cluster, options)));
     world.put(&config());
     world.manager.trigger("sensor").unwrap();

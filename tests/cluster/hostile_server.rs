@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
-use rollup_jobs::engine::{Engine, EngineError, FieldCapabilities, JobContext, ScanRequest, StopSignal};
+use rollup_jobs::engine::{EngineError, FieldCapabilities, JobContext, ScanRequest, Source, StopSignal};
 use rollup_jobs::{DateHistogram, IndexPattern, RollupJobConfig};
 
 use crate::scripted::{Reply, Scripted, Seen};

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rollup_jobs::Checkpoint;
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
-    ScanRequest, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
+    RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
-use rollup_jobs::{Checkpoint, IndexPattern};
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,22 +54,9 @@ impl std::fmt::Debug for Meddling {
     }
 }
 
-impl Engine for Meddling {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.inner.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.inner.prepare(job)
-    }
-
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        self.inner.adopt(job, checkpoint)
+impl SourceAdapter for Meddling {
+    fn source(&self) -> &dyn Source {
+        &*self.inner
     }
 
     fn scan(
@@ -81,6 +68,12 @@ impl Engine for Meddling {
         self.before.call(Call::Open);
         Ok(Box::new(Stream { inner: self.inner.scan(job, request, stop)?, before: Arc::clone(&self.before) }))
     }
+}
+
+impl RollupIndexAdapter for Meddling {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.inner
+    }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         Ok(Box::new(Writer { inner: self.inner.begin(job)?, before: Arc::clone(&self.before) }))
@@ -90,18 +83,6 @@ impl Engine for Meddling {
         self.before.call(Call::Ask);
         self.inner.committed_checkpoint(job)
     }
-
-    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.inner.merge(job, stop)
-    }
-
-    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
-        self.inner.rollup_indices_of(job_id)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.inner.remove(job)
-    }
 }
 
 struct Stream {
@@ -109,42 +90,18 @@ struct Stream {
     before: Arc<Before>,
 }
 
-impl PageStream for Stream {
+impl PageStreamAdapter for Stream {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.inner
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.inner
+    }
+
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         self.before.call(Call::Page);
         self.inner.next_page(stop)
-    }
-
-    fn lend_threads(&mut self, threads: usize) {
-        self.inner.lend_threads(threads);
-    }
-
-    fn fetch_ahead(&mut self) {
-        self.inner.fetch_ahead();
-    }
-
-    fn park(&mut self) {
-        self.inner.park();
-    }
-
-    fn is_whole(&self) -> bool {
-        self.inner.is_whole()
-    }
-
-    fn source_indices(&self) -> Option<Vec<String>> {
-        self.inner.source_indices()
-    }
-
-    fn documents_skipped(&self) -> u64 {
-        self.inner.documents_skipped()
-    }
-
-    fn reduced_page_size(&self) -> Option<usize> {
-        self.inner.reduced_page_size()
-    }
-
-    fn take_notice(&mut self) -> Option<String> {
-        self.inner.take_notice()
     }
 }
 
@@ -153,7 +110,15 @@ struct Writer {
     before: Arc<Before>,
 }
 
-impl RollupWriter for Writer {
+impl RollupWriterAdapter for Writer {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.inner
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.inner
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         self.before.call(Call::Write);
         self.inner.write(documents, stop)

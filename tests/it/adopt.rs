@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rollup_jobs::engine::{CommittedCheckpoint, Engine, FieldType, JobContext, SourceDocument};
+use rollup_jobs::engine::{CommittedCheckpoint, Engine, FieldType, JobContext, RollupIndex, SourceDocument};
 use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::testing::{EngineHarness, documents_of};
 use rollup_jobs::{

@@ -14,7 +14,7 @@ const LEVELS: [&[&str]; 9] = [
     &["cluster", "rollup"],
     &["job", "observer", "clock", "stop_signal"],
     &["measure"],
-    &["sync", "durable", "foreign"],
+    &["sync", "durable", "foreign", "adapter"],
 ];
 
 /// Imports on one level that the map allows.
@@ -127,5 +127,40 @@ fn files_stay_small() {
     for (path, text) in sources() {
         let lines = code(&text).lines().count();
         assert!(lines <= 500, "{} has {lines} lines of code", path.display());
+    }
+}
+
+/// The methods of a trait, in order.
+fn methods(text: &str, name: &str) -> Vec<String> {
+    let body = text.split(&format!("\npub trait {name}:")).nth(1).unwrap_or_else(|| panic!("no trait {name}"));
+    let body = body.split("\n}\n").next().unwrap();
+    body.lines().filter_map(|line| Some(line.strip_prefix("    fn ")?.split('(').next()?.to_owned())).collect()
+}
+
+/// What an adapter passes on.
+fn passed_on(text: &str, name: &str) -> Vec<String> {
+    let body = text.split(&format!("\n    {name}:")).nth(1).unwrap_or_else(|| panic!("no adapter {name}"));
+    let body = body.split("\n    }\n").next().unwrap();
+    body.lines()
+        .filter_map(|line| Some(line.split("pass on to ").nth(1)?.split("fn ").nth(1)?.split('(').next()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn adapters_pass_every_method_on() {
+    let source = |path: &str| sources().into_iter().find(|(found, _)| found == Path::new(path)).unwrap().1;
+    for (role, home, adapters) in [
+        ("Source", "engine/source.rs", "engine/adapter.rs"),
+        ("PageStream", "engine/source.rs", "engine/adapter.rs"),
+        ("RollupIndex", "engine/rollup_index.rs", "engine/adapter.rs"),
+        ("RollupWriter", "engine/rollup_index.rs", "engine/adapter.rs"),
+        ("JobStore", "store/mod.rs", "store/adapter.rs"),
+    ] {
+        let (mut wanted, mut found) =
+            (methods(&source(home), role), passed_on(&source(adapters), &format!("{role}Adapter")));
+        wanted.sort_unstable();
+        found.sort_unstable();
+        assert!(!wanted.is_empty(), "{role}");
+        assert_eq!(found, wanted, "{role}Adapter");
     }
 }

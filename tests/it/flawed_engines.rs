@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use rollup_jobs::Checkpoint;
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, FieldType, JobContext, MemoryEngine,
-    PageStream, RollupWriter, ScanRequest, SourceDocument, SourceValue, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
+    PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
+    SourceAdapter, SourceDocument, SourceValue, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::testing::{EngineHarness, MemoryHarness, check_engine};
-use rollup_jobs::{Checkpoint, IndexPattern};
 use serde_json::Value;
 
 use crate::disk::Left;
@@ -45,22 +46,9 @@ struct Flawed {
     flaw: Flaw,
 }
 
-impl Engine for Flawed {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.engine.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.prepare(job)
-    }
-
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        self.engine.adopt(job, checkpoint)
+impl SourceAdapter for Flawed {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
     }
 
     fn scan(
@@ -72,6 +60,12 @@ impl Engine for Flawed {
         let stream = self.engine.scan(job, request, stop)?;
         Ok(Box::new(Pages { stream, flaw: self.flaw, parked: false, lent: false, last: None }))
     }
+}
+
+impl RollupIndexAdapter for Flawed {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
+    }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         let writer = match self.engine.begin(job) {
@@ -82,10 +76,6 @@ impl Engine for Flawed {
             other => other?,
         };
         Ok(Box::new(Turn { writer, engine: Arc::clone(&self.engine), job: job.clone(), flaw: self.flaw }))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.engine.committed_checkpoint(job)
     }
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
@@ -127,7 +117,15 @@ impl Pages {
     }
 }
 
-impl PageStream for Pages {
+impl PageStreamAdapter for Pages {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.stream
+    }
+
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if self.flaw == Flaw::ParkedIsGoneWithoutAWord && self.parked {
             return Ok(Page::default());
@@ -177,10 +175,6 @@ impl PageStream for Pages {
         self.stream.source_indices()
     }
 
-    fn documents_skipped(&self) -> u64 {
-        self.stream.documents_skipped()
-    }
-
     fn reduced_page_size(&self) -> Option<usize> {
         match self.flaw {
             Flaw::ReducedPageSizeIsZero => Some(0),
@@ -204,7 +198,15 @@ struct Turn {
     flaw: Flaw,
 }
 
-impl RollupWriter for Turn {
+impl RollupWriterAdapter for Turn {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.writer
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.writer
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let report = self.writer.write(documents, stop)?;
         if self.flaw == Flaw::StoppedWriteCountsAll { Ok(WriteReport::accepted(documents.len())) } else { Ok(report) }

@@ -7,8 +7,11 @@ use std::panic::panic_any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rollup_jobs::engine::EngineError;
-use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+use rollup_jobs::engine::{
+    Engine, EngineError, JobContext, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source, SourceAdapter,
+    StopSignal,
+};
+use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
 use rollup_jobs::{HealthColor, JobRecord, JobState, Observer, RollupJobManager, StateChange, StopError, StoredState};
 
 use crate::support::{Watcher, World, config, loaded, waiting};
@@ -68,13 +71,9 @@ struct NastyStore {
     error: fn() -> StoreError,
 }
 
-impl JobStore for NastyStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
+impl JobStoreAdapter for NastyStore {
+    fn store(&self) -> &dyn JobStore {
+        &self.inner
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
@@ -83,10 +82,6 @@ impl JobStore for NastyStore {
             return records.iter().map(|_| Err((self.error)())).collect();
         }
         self.inner.update(records)
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.inner.remove(id)
     }
 }
 
@@ -172,52 +167,26 @@ fn an_engine_that_panics_twice_ends_its_run() {
 
 #[derive(Debug)]
 struct Throwing {
-    engine: Arc<dyn rollup_jobs::engine::Engine>,
+    engine: Arc<dyn Engine>,
     fault: usize,
 }
 
-impl rollup_jobs::engine::Engine for Throwing {
-    fn field_capabilities(
-        &self,
-        job: &rollup_jobs::engine::JobContext,
-        pattern: &rollup_jobs::IndexPattern,
-        fields: &[&str],
-    ) -> Result<rollup_jobs::engine::FieldCapabilities, EngineError> {
-        self.engine.field_capabilities(job, pattern, fields)
+impl SourceAdapter for Throwing {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
     }
 
-    fn prepare(&self, job: &rollup_jobs::engine::JobContext) -> Result<(), EngineError> {
-        self.engine.prepare(job)
-    }
-
-    fn scan(
-        &self,
-        _: &rollup_jobs::engine::JobContext,
-        _: rollup_jobs::engine::ScanRequest,
-        _: &rollup_jobs::engine::StopSignal,
-    ) -> Result<Box<dyn rollup_jobs::engine::PageStream>, EngineError> {
+    fn scan(&self, _: &JobContext, _: ScanRequest, _: &StopSignal) -> Result<Box<dyn PageStream>, EngineError> {
         if self.fault == 0 {
             panic_any(Payload);
         }
         Err(EngineError::rejected(ALL[2].clone()))
     }
+}
 
-    fn begin(
-        &self,
-        job: &rollup_jobs::engine::JobContext,
-    ) -> Result<Box<dyn rollup_jobs::engine::RollupWriter>, EngineError> {
-        self.engine.begin(job)
-    }
-
-    fn committed_checkpoint(
-        &self,
-        job: &rollup_jobs::engine::JobContext,
-    ) -> Result<rollup_jobs::engine::CommittedCheckpoint, EngineError> {
-        self.engine.committed_checkpoint(job)
-    }
-
-    fn remove(&self, job: &rollup_jobs::engine::JobContext) -> Result<(), EngineError> {
-        self.engine.remove(job)
+impl RollupIndexAdapter for Throwing {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
     }
 }
 

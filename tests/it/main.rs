@@ -47,5 +47,6 @@ mod tantivy_engine;
 mod tantivy_harness;
 mod tantivy_scan;
 mod terse_store;
+mod two_systems;
 mod values;
 mod weaknesses;

@@ -3,11 +3,11 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RejectedItem,
-    RollupWriter, ScanRequest, StopSignal, WriteReport,
+    CommitReport, Engine, EngineError, JobContext, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter,
+    RollupWriterAdapter, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::RolledUpDocuments;
-use rollup_jobs::{Checkpoint, IndexPattern, RollupJobManager};
+use rollup_jobs::{Checkpoint, RollupJobManager};
 
 use crate::support::waiting;
 
@@ -26,40 +26,20 @@ pub enum Act {
     RejectFirst,
 }
 
-impl Engine for Meddling {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.engine.field_capabilities(job, pattern, fields)
+impl SourceAdapter for Meddling {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
     }
+}
 
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.prepare(job)
-    }
-
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        self.engine.scan(job, request, stop)
+impl RollupIndexAdapter for Meddling {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         let (writer, manager, act) = (self.engine.begin(job)?, self.manager.clone(), self.act);
         Ok(Box::new(MeddlingWriter { writer, manager, act, job: job.id().to_owned() }))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.engine.committed_checkpoint(job)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.engine.remove(job)
     }
 }
 
@@ -77,7 +57,15 @@ impl MeddlingWriter {
     }
 }
 
-impl RollupWriter for MeddlingWriter {
+impl RollupWriterAdapter for MeddlingWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.writer
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.writer
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         match self.act {
             Act::StopInWrite => {}

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
-use rollup_jobs::{JobRecord, OpenError, RollupJobManager};
+use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, StoreError};
+use rollup_jobs::{OpenError, RollupJobManager};
 
 use crate::support::{config, loaded, waiting};
 
@@ -15,32 +15,16 @@ struct Shut {
     is_shut: AtomicBool,
 }
 
-impl JobStore for Shut {
+impl JobStoreAdapter for Shut {
+    fn store(&self) -> &dyn JobStore {
+        &self.inner
+    }
+
     fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
         if self.is_shut.load(Ordering::SeqCst) {
             return Err(StoreError::damaged("planned fault"));
         }
         self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
-    }
-
-    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        self.inner.update(records)
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.inner.remove(id)
-    }
-
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
-        self.inner.acquire(lapsed)
-    }
-
-    fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
-        self.inner.release(ownership)
     }
 }
 

@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollup_jobs::engine::{Engine, MemoryEngine};
-use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
+use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, MemoryStore, Ownership, StoreError, Tenure};
 use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, StoreFault, documents_of};
 use rollup_jobs::{
-    DeleteError, HealthColor, JobRecord, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome,
-    StartError, StopError, StopOptions, TriggerError,
+    DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome, StartError,
+    StopError, StopOptions, TriggerError,
 };
 
 use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, config, in_thread, loaded, undisturbed};
@@ -42,25 +42,9 @@ impl Told {
     }
 }
 
-impl JobStore for Told {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.store.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.store.insert(record)
-    }
-
-    fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        self.store.update(records)
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.store.remove(id)
-    }
-
-    fn lease(&self) -> Option<Duration> {
-        self.store.lease()
+impl JobStoreAdapter for Told {
+    fn store(&self) -> &dyn JobStore {
+        &*self.store
     }
 
     fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {

@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use rollup_jobs::engine::{
-    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupWriter,
-    ScanRequest, StopSignal,
+    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
+    RollupWriter, ScanRequest, Source, StopSignal,
 };
 use rollup_jobs::testing::{EngineFault, FaultyEngine, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
@@ -338,7 +338,7 @@ impl PerJob {
     }
 }
 
-impl Engine for PerJob {
+impl Source for PerJob {
     fn field_capabilities(
         &self,
         job: &JobContext,
@@ -348,10 +348,6 @@ impl Engine for PerJob {
         self.of(job).field_capabilities(job, pattern, fields)
     }
 
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.of(job).prepare(job)
-    }
-
     fn scan(
         &self,
         job: &JobContext,
@@ -359,6 +355,12 @@ impl Engine for PerJob {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         self.of(job).scan(job, request, stop)
+    }
+}
+
+impl RollupIndex for PerJob {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.of(job).prepare(job)
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::{Engine, JobContext};
+use rollup_jobs::engine::{JobContext, RollupIndex};
 use rollup_jobs::{JobRecord, JobState, StoredState, TermsType};
 use serde_json::json;
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
-use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, StoreError};
 use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
     DateHistogram, JobError, JobRecord, JobState, JobStatus, Metric, Observer, Phase, RollupJobConfig,
@@ -137,13 +137,9 @@ impl fmt::Debug for SpyStore {
     }
 }
 
-impl JobStore for SpyStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
+impl JobStoreAdapter for SpyStore {
+    fn store(&self) -> &dyn JobStore {
+        &self.inner
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {

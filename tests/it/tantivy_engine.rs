@@ -9,7 +9,9 @@ use rollup_jobs::engine::tantivy::tantivy::query::{AllQuery, TermQuery};
 use rollup_jobs::engine::tantivy::tantivy::schema::IndexRecordOption;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOptions};
-use rollup_jobs::engine::{Engine, EngineErrorKind, FieldType, JobContext, ScanRequest, SourceDocument, StopSignal};
+use rollup_jobs::engine::{
+    EngineErrorKind, FieldType, JobContext, RollupIndex, ScanRequest, Source, SourceDocument, StopSignal,
+};
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::{MemoryStore, RedbStore};
 use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};

@@ -6,7 +6,7 @@ use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{
-    Engine, FieldType, JobContext, MemoryEngine, ScanRequest, SourceDocument, SourceValue, StopSignal,
+    Engine, FieldType, JobContext, MemoryEngine, ScanRequest, Source, SourceDocument, SourceValue, StopSignal,
 };
 use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, TermsType};
 

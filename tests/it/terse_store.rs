@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollup_jobs::JobRecord;
-use rollup_jobs::store::{JobStore, LoadedRecord, MemoryStore, StoreError};
+use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
 
 /// A store that forgets to answer.
 #[derive(Debug)]
@@ -23,22 +23,14 @@ impl TerseStore {
     }
 }
 
-impl JobStore for TerseStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
+impl JobStoreAdapter for TerseStore {
+    fn store(&self) -> &dyn JobStore {
+        &self.inner
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
         let mut answers = self.inner.update(records);
         answers.truncate(self.answers.load(Ordering::SeqCst));
         answers
-    }
-
-    fn remove(&self, id: &str) -> Result<(), StoreError> {
-        self.inner.remove(id)
     }
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use rollup_jobs::engine::{
-    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupWriter,
-    ScanRequest, SourceDocument, StopSignal,
+    Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, RollupIndex, RollupIndexAdapter, Source,
+    SourceAdapter, SourceDocument,
 };
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{
@@ -361,7 +361,11 @@ fn w09_on_purpose_a_start_while_stopping_is_refused_and_nothing_is_queued() {
 #[derive(Debug)]
 struct Aliased(Arc<dyn Engine>);
 
-impl Engine for Aliased {
+impl SourceAdapter for Aliased {
+    fn source(&self) -> &dyn Source {
+        &*self.0
+    }
+
     fn field_capabilities(
         &self,
         job: &JobContext,
@@ -372,24 +376,10 @@ impl Engine for Aliased {
         capabilities.indices.push("rolled".to_owned());
         Ok(capabilities)
     }
+}
 
-    fn prepare(&self, _: &JobContext) -> Result<(), EngineError> {
-        unreachable!()
-    }
-
-    fn scan(&self, _: &JobContext, _: ScanRequest, _: &StopSignal) -> Result<Box<dyn PageStream>, EngineError> {
-        unreachable!()
-    }
-
-    fn begin(&self, _: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        unreachable!()
-    }
-
-    fn committed_checkpoint(&self, _: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        unreachable!()
-    }
-
-    fn remove(&self, _: &JobContext) -> Result<(), EngineError> {
-        unreachable!()
+impl RollupIndexAdapter for Aliased {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.0
     }
 }

@@ -12,14 +12,14 @@ use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, doc};
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter,
-    ScanRequest, StopSignal, WriteReport,
+    CommitReport, EngineError, JobContext, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, Source,
+    SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::RolledUpDocuments;
-use rollup_jobs::store::{Acquired, JobStore, LoadedRecord, RedbStore, StoreError, Tenure};
+use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, RedbStore, StoreError};
 use rollup_jobs::{
-    Checkpoint, DateHistogram, DeleteOptions, IndexPattern, JobRecord, JobState, Metric, Observer, Phase,
-    RollupJobConfig, RollupJobManager, StopOptions, TurnEnded,
+    Checkpoint, DateHistogram, DeleteOptions, JobRecord, JobState, Metric, Observer, Phase, RollupJobConfig,
+    RollupJobManager, StopOptions, TurnEnded,
 };
 
 use crate::child_process::{report, start, task};
@@ -125,9 +125,9 @@ impl fmt::Debug for Halt {
 #[derive(Debug)]
 struct HaltingStore(RedbStore, Arc<Halt>);
 
-impl JobStore for HaltingStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.0.load()
+impl JobStoreAdapter for HaltingStore {
+    fn store(&self) -> &dyn JobStore {
+        &self.0
     }
 
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
@@ -147,23 +147,20 @@ impl JobStore for HaltingStore {
         self.1.reach(Point::RecordRemoved);
         removed
     }
-
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
-        self.0.acquire(lapsed)
-    }
 }
 
 #[derive(Debug)]
 struct HaltingEngine(TantivyEngine, Arc<Halt>);
 
-impl Engine for HaltingEngine {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.0.field_capabilities(job, pattern, fields)
+impl SourceAdapter for HaltingEngine {
+    fn source(&self) -> &dyn Source {
+        &self.0
+    }
+}
+
+impl RollupIndexAdapter for HaltingEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.0
     }
 
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -172,25 +169,8 @@ impl Engine for HaltingEngine {
         prepared
     }
 
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        self.0.scan(job, request, stop)
-    }
-
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         Ok(Box::new(HaltingWriter(self.0.begin(job)?, Arc::clone(&self.1))))
-    }
-
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.0.committed_checkpoint(job)
-    }
-
-    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.0.merge(job, stop)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -202,7 +182,15 @@ impl Engine for HaltingEngine {
 
 struct HaltingWriter(Box<dyn RollupWriter>, Arc<Halt>);
 
-impl RollupWriter for HaltingWriter {
+impl RollupWriterAdapter for HaltingWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.0
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.0
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let written = self.0.write(documents, stop);
         if self.1.writes.fetch_add(1, Ordering::SeqCst) == 1

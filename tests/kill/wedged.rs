@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{
-    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupWriter,
-    ScanRequest, SourceDocument, StopSignal,
+    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
+    RollupWriter, ScanRequest, Source, SourceDocument, StopSignal,
 };
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::MemoryStore;
@@ -31,7 +31,7 @@ impl PageStream for Never {
     }
 }
 
-impl Engine for Wedged {
+impl Source for Wedged {
     fn field_capabilities(
         &self,
         job: &JobContext,
@@ -41,10 +41,6 @@ impl Engine for Wedged {
         self.0.field_capabilities(job, pattern, fields)
     }
 
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.0.prepare(job)
-    }
-
     fn scan(
         &self,
         job: &JobContext,
@@ -52,6 +48,12 @@ impl Engine for Wedged {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         if job.id() == "stuck" { Ok(Box::new(Never)) } else { self.0.scan(job, request, stop) }
+    }
+}
+
+impl RollupIndex for Wedged {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.0.prepare(job)
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

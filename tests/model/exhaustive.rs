@@ -11,19 +11,18 @@ use loom::thread;
 use crate::SystemClock;
 use crate::clock::Deadline;
 use crate::job::{Checkpoint, JobState};
-use crate::lifecycle::{EndOfTurn, Lifecycle, Published, StopDecision, Ticket, WaitOutcome, WakerKey};
+use crate::lifecycle::{EndOfTurn, Lifecycle, Published, Revisions, StopDecision, Ticket, WaitOutcome, WakerKey};
 use crate::observer::RunOutcome;
-use crate::sync::AtomicU64;
 
 struct Job {
     lifecycle: Lifecycle<()>,
-    revisions: AtomicU64,
+    revisions: Revisions,
 }
 
 /// A job whose run an indexer thread has taken.
 fn indexing() -> Arc<Job> {
     let lifecycle = Lifecycle::new(JobState::Stopped, Checkpoint::default(), 0, Duration::ZERO, false);
-    let job = Job { lifecycle, revisions: AtomicU64::new(0) };
+    let job = Job { lifecycle, revisions: Revisions::default() };
     start_and_trigger(&job);
     job.lifecycle.take_turn(Duration::ZERO).unwrap();
     Arc::new(job)

@@ -12,8 +12,8 @@ use shuttle::thread::{JoinHandle, yield_now};
 use shuttle::{Config, Runner};
 
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
-    RollupWriter, ScanRequest, SourceDocument, StopSignal, WriteReport,
+    CommitReport, CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
+    RollupIndex, RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
@@ -288,7 +288,7 @@ impl fmt::Debug for ModelEngine {
     }
 }
 
-impl Engine for ModelEngine {
+impl Source for ModelEngine {
     fn field_capabilities(
         &self,
         job: &JobContext,
@@ -296,10 +296,6 @@ impl Engine for ModelEngine {
         fields: &[&str],
     ) -> Result<FieldCapabilities, EngineError> {
         self.inner.field_capabilities(job, pattern, fields)
-    }
-
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.inner.prepare(job)
     }
 
     fn scan(
@@ -311,6 +307,12 @@ impl Engine for ModelEngine {
         let _at_work = self.plan.enter(job);
         let stream = self.inner.scan(job, request, stop)?;
         Ok(Box::new(ModelStream { stream, plan: Arc::clone(&self.plan), job: job.clone() }))
+    }
+}
+
+impl RollupIndex for ModelEngine {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.inner.prepare(job)
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

@@ -39,8 +39,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter, ScanRequest,
-    StopSignal,
+    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
+    ScanRequest, Source, StopSignal,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::job::{Checkpoint, IndexPattern};
@@ -191,7 +191,7 @@ impl fmt::Debug for ElasticsearchEngine {
     }
 }
 
-impl Engine for ElasticsearchEngine {
+impl Source for ElasticsearchEngine {
     fn field_capabilities(
         &self,
         job: &JobContext,
@@ -205,15 +205,6 @@ impl Engine for ElasticsearchEngine {
             .map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))
     }
 
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.shared.rollups.prepare(job, false)
-    }
-
-    /// Elasticsearch itself may have run the job, in this very index.
-    fn adopt(&self, job: &JobContext, _checkpoint: &Checkpoint) -> Result<(), EngineError> {
-        self.shared.rollups.prepare(job, true)
-    }
-
     fn scan(
         &self,
         job: &JobContext,
@@ -223,6 +214,17 @@ impl Engine for ElasticsearchEngine {
         let pattern = job.config().index_pattern();
         let scan = Scan::open(&self.shared, job, request, stop);
         Ok(Box::new(scan.map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))?))
+    }
+}
+
+impl RollupIndex for ElasticsearchEngine {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.shared.rollups.prepare(job, false)
+    }
+
+    /// Elasticsearch itself may have run the job, in this very index.
+    fn adopt(&self, job: &JobContext, _checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        self.shared.rollups.prepare(job, true)
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -268,10 +270,10 @@ fn failed(what: &str, failure: Failure) -> EngineError {
 /// by itself, so that what a former owner still writes is refused.
 fn version(job: &JobContext) -> u64 {
     const ABOVE_INTERNAL: u64 = 1 << 32;
-    ABOVE_INTERNAL + job.ownership_epoch()
+    ABOVE_INTERNAL + job.epoch()
 }
 
 /// A request for a job, in the name of whom it was put.
 fn of_job(job: &JobContext, request: Request) -> Request {
-    request.identity(job.identity())
+    request.run_as(job.run_as())
 }

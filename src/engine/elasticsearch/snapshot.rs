@@ -34,7 +34,7 @@ struct PointInTime {
     id: String,
     cluster: Cluster,
     product: Product,
-    identity: Option<RunAs>,
+    run_as: Option<RunAs>,
 }
 
 /// What a scan reads from.
@@ -71,12 +71,12 @@ impl Snapshots {
         };
         // Done twice there would be two, of which nobody knew the first.
         let request = of_job(job, request.once().query("keep_alive", keep_alive));
-        let identity = job.identity().cloned();
-        let undo_identity = identity.clone();
+        let run_as = job.run_as().cloned();
+        let undo_run_as = run_as.clone();
         let undo = move |answer: Answer| {
             let answer = answer.json().ok()?;
             let id = point_id(product, &answer)?;
-            Some(closing(product, &id, undo_identity.as_ref()))
+            Some(closing(product, &id, undo_run_as.as_ref()))
         };
         let answer = match self.cluster.send(request).answer_or_undo(stop, undo) {
             Ok(answer) => answer.json()?,
@@ -87,7 +87,7 @@ impl Snapshots {
         let Some(id) = point_id(product, &answer) else {
             return Err(Failure::new(Cause::Unavailable, "the answer to the opening of a point in time has no id"));
         };
-        opened.lock().point = Some(PointInTime { id, cluster: self.cluster.clone(), product, identity });
+        opened.lock().point = Some(PointInTime { id, cluster: self.cluster.clone(), product, run_as });
         if let Ok(Shards { total, successful, .. }) = serde_json::from_value(answer["_shards"].clone())
             && successful < total
         {
@@ -185,7 +185,7 @@ impl Snapshot {
 impl Drop for PointInTime {
     /// Nobody waits for it: one that is not closed ends by itself a little later.
     fn drop(&mut self) {
-        self.cluster.send(closing(self.product, &self.id, self.identity.as_ref())).leave();
+        self.cluster.send(closing(self.product, &self.id, self.run_as.as_ref())).leave();
     }
 }
 
@@ -198,10 +198,10 @@ fn point_id(product: Product, answer: &Value) -> Option<String> {
     answer[name].as_str().map(str::to_owned)
 }
 
-fn closing(product: Product, id: &str, identity: Option<&RunAs>) -> Request {
+fn closing(product: Product, id: &str, run_as: Option<&RunAs>) -> Request {
     let request = match product.kind {
         Kind::Elasticsearch => Request::delete(["_pit"]).json(&json!({ "id": id })),
         Kind::OpenSearch => Request::delete(["_search", "point_in_time"]).json(&json!({ "pit_id": [id] })),
     };
-    request.identity(identity)
+    request.run_as(run_as)
 }

@@ -26,8 +26,8 @@ pub use ::tantivy;
 use ::tantivy::Index;
 
 use super::{
-    CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream, RollupWriter, ScanRequest,
-    StopSignal,
+    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
+    ScanRequest, Source, StopSignal,
 };
 use crate::job::IndexPattern;
 use crate::sync::{Arc, Mutex, RwLock};
@@ -286,7 +286,7 @@ impl Shared {
     }
 }
 
-impl Engine for TantivyEngine {
+impl Source for TantivyEngine {
     fn field_capabilities(
         &self,
         _job: &JobContext,
@@ -305,23 +305,6 @@ impl Engine for TantivyEngine {
         Ok(capabilities)
     }
 
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        let place = place(job);
-        let rollup_index = job.config().rollup_index();
-        // Held until the index is there, so that nobody registers the name meanwhile.
-        let sources = self.shared.sources.read();
-        if sources.contains_key(rollup_index) {
-            return Err(EngineError::not_rollup(format!(
-                "Rollup data cannot be added to existing indices that contain non-rollup data \
-                 (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
-            )));
-        }
-        let known = self.shared.job_index(&place)?;
-        let created = JobIndex::prepare(&*self.shared.storage, &place, known, job)?;
-        self.shared.rollups.lock().insert(place, created);
-        Ok(())
-    }
-
     fn scan(
         &self,
         job: &JobContext,
@@ -337,6 +320,25 @@ impl Engine for TantivyEngine {
             self.shared.options.scan_threads,
             stop,
         )?))
+    }
+}
+
+impl RollupIndex for TantivyEngine {
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
+        let place = place(job);
+        let rollup_index = job.config().rollup_index();
+        // Held until the index is there, so that nobody registers the name meanwhile.
+        let sources = self.shared.sources.read();
+        if sources.contains_key(rollup_index) {
+            return Err(EngineError::not_rollup(format!(
+                "Rollup data cannot be added to existing indices that contain non-rollup data \
+                 (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
+            )));
+        }
+        let known = self.shared.job_index(&place)?;
+        let created = JobIndex::prepare(&*self.shared.storage, &place, known, job)?;
+        self.shared.rollups.lock().insert(place, created);
+        Ok(())
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

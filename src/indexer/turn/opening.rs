@@ -15,7 +15,7 @@ impl Turn<'_> {
     pub(super) fn open(&mut self, anew: bool) -> Result<(), Failure> {
         self.enter(Phase::Searching);
         let job = self.job;
-        let kept = job.indexer.engine.committed_checkpoint(&job.context);
+        let kept = job.indexer.rollup_index.committed_checkpoint(&job.context);
         match kept.map_err(|error| self.failure(&error))? {
             CommittedCheckpoint::Kept(Some(kept)) => {
                 if kept.position != self.progress.position {
@@ -47,7 +47,7 @@ impl Turn<'_> {
             self.give_up_position()?;
         }
         self.enter(Phase::Searching);
-        self.job.indexer.engine.prepare(&self.job.context).map_err(|error| self.failure(&error))
+        self.job.indexer.rollup_index.prepare(&self.job.context).map_err(|error| self.failure(&error))
     }
 
     fn give_up_position(&mut self) -> Result<(), Failure> {

@@ -73,7 +73,7 @@ impl Turn<'_> {
             empty => {
                 let after = self.progress.position.as_ref().map(Position::key);
                 let request = ScanRequest { after, before: self.run.boundary };
-                let stream = self.job.indexer.engine.scan(&self.job.context, request, &self.run.signal)?;
+                let stream = self.job.indexer.source.scan(&self.job.context, request, &self.run.signal)?;
                 found = stream.source_indices();
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
@@ -176,7 +176,7 @@ impl Turn<'_> {
     fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(self.job.indexer.engine.begin(&self.job.context)?),
+            empty => empty.insert(self.job.indexer.rollup_index.begin(&self.job.context)?),
         };
         writer.write(page.documents(), &self.run.signal)
     }

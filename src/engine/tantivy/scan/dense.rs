@@ -5,7 +5,7 @@ use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::codes::Codes;
 use super::columns::{BLOCK, NumberColumn, Segment, Values};
-use super::keys::{KeyShape, NULL};
+use super::keys::{KeyShape, NULL, bytes_of};
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::EngineError;
@@ -416,7 +416,7 @@ impl DensePages {
             at += part.words();
         }
         for (code, key) in missing.into_iter().zip(keys) {
-            known.bytes += key.iter().map(KeyPart::bytes).sum::<usize>();
+            known.bytes += key.iter().map(bytes_of).sum::<usize>();
             known.keys[code] = Some(key.into_boxed_slice());
         }
         Ok(())

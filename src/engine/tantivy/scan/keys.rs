@@ -127,3 +127,17 @@ impl KeyShape {
         }
     }
 }
+
+/// How much memory a part takes.
+pub(super) fn bytes_of(part: &KeyPart) -> usize {
+    let text = match part {
+        KeyPart::Text(text) => text.len(),
+        KeyPart::Null
+        | KeyPart::Date(_)
+        | KeyPart::Histogram { .. }
+        | KeyPart::Integer(_)
+        | KeyPart::Unsigned(_)
+        | KeyPart::Double(_) => 0,
+    };
+    size_of::<KeyPart>() + text
+}

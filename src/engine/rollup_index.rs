@@ -1,0 +1,192 @@
+//! The role of what is written: rollup indices.
+
+use std::fmt;
+
+use super::context::JobContext;
+use super::error::{EngineError, EngineErrorKind};
+use crate::job::Checkpoint;
+use crate::rollup::RolledUpDocuments;
+use crate::stop_signal::StopSignal;
+
+/// A search engine that keeps rolled-up documents in rollup indices.
+///
+/// Every call may block and is made from an indexer thread or from the thread that called the manager, never under a
+/// lock. Every call gets the [`JobContext`] it is made for.
+pub trait RollupIndex: Send + Sync + fmt::Debug {
+    /// Creates or checks the rollup index of `job` and records the job's definition in it. Idempotent: the same
+    /// definition may be prepared again as long as there is no data.
+    ///
+    /// # Errors
+    /// [`EngineError::already_exists`] if the index knows the job with another definition or with data;
+    /// [`EngineError::rejected`] if the index cannot be a rollup index.
+    fn prepare(&self, job: &JobContext) -> Result<(), EngineError>;
+
+    /// Begins a batch of rolled-up documents.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
+    /// job rolled up from the start.
+    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
+
+    /// How far the job has come, as far as the engine knows.
+    ///
+    /// # Errors
+    /// Any [`EngineError`].
+    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError>;
+
+    /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes no
+    /// document, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; it is reported and does not end the run.
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        let _ = (job, stop);
+        Ok(())
+    }
+
+    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `checkpoint`, which has a position.
+    /// Where the engine keeps checkpoints it keeps this one from now on. Idempotent too.
+    ///
+    /// Default: it prepares, and commits no document with the checkpoint. An engine that the other system may share overrides it:
+    /// the documents up to the position are there already.
+    ///
+    /// # Errors
+    /// Any [`EngineError`], as there.
+    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+        match self.prepare(job) {
+            Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
+                let kept = self.committed_checkpoint(job)?;
+                let is_adopted =
+                    matches!(&kept, CommittedCheckpoint::Kept(Some(kept)) if kept.position == checkpoint.position);
+                return if is_adopted { Ok(()) } else { Err(error) };
+            }
+            other => other?,
+        }
+        self.begin(job)?.commit(checkpoint).map(drop)
+    }
+
+    /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a
+    /// job: what a deleted one has left. Default: the engine cannot tell, and answers with none.
+    ///
+    /// # Errors
+    /// Any [`EngineError`].
+    fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
+        let _ = job_id;
+        Ok(Vec::new())
+    }
+
+    /// Removes the job's rolled-up documents and its definition from the rollup index. Nothing there is no error.
+    ///
+    /// It may be called for what a deleted job has left: of its configuration id and rollup index are its own then,
+    /// and nothing else.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.
+    fn remove(&self, job: &JobContext) -> Result<(), EngineError>;
+}
+
+/// Takes the rolled-up documents of one turn.
+///
+/// One that is dropped without [`commit`](Self::commit) discards what it was given, if the engine can; what it cannot
+/// discard is overwritten by id when the turn is redone.
+pub trait RollupWriter: Send {
+    /// Takes documents in the given order. An engine that commits documents and checkpoint in one step adds them; any
+    /// other replaces those with the same id.
+    ///
+    /// An engine that adds must stop at the first item it rejects: what it accepted behind one would be there twice after
+    /// the redo.
+    ///
+    /// # Errors
+    /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
+    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError>;
+
+    /// Makes everything that was written durable, with `checkpoint` in the same step if the engine keeps checkpoints.
+    /// It is always awaited.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; whether the commit took place is unknown then, and the next try asks for the checkpoint.
+    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError>;
+}
+
+/// What became of the documents of one [`RollupWriter::write`].
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct WriteReport {
+    /// How many documents, from the first on, were dealt with: all of them, or fewer if the call ended early because of
+    /// a stop.
+    pub taken: usize,
+    /// Those among them that were rejected.
+    pub rejected: Vec<RejectedItem>,
+    /// Those among them that count as accepted, and are not kept.
+    pub left_out: Option<LeftOut>,
+}
+
+/// Rolled-up documents that the rollup index has no place for, whatever is done: so that the job does not stop there
+/// for good they are left out, and the job's status says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LeftOut {
+    /// How many they are.
+    pub rolled_up: u64,
+    /// How many source documents they stand for.
+    pub documents: u64,
+    /// Why, for people: where their date buckets begin, such as `before the first date that the index has`.
+    pub reason: String,
+}
+
+impl WriteReport {
+    /// The first `count` documents were accepted.
+    #[must_use]
+    pub fn accepted(count: usize) -> Self {
+        Self { taken: count, ..Self::default() }
+    }
+
+    /// The first `taken` documents were dealt with, and `rejected` are those that were not accepted.
+    #[must_use]
+    pub fn with_rejected(taken: usize, rejected: Vec<RejectedItem>) -> Self {
+        Self { taken, rejected, left_out: None }
+    }
+
+    /// Of those that were taken these are not kept: so many rolled-up documents, which stand for so many source
+    /// documents.
+    #[must_use]
+    pub fn leaving_out(mut self, rolled_up: u64, documents: u64, reason: impl Into<String>) -> Self {
+        self.left_out = (rolled_up > 0).then(|| LeftOut { rolled_up, documents, reason: reason.into() });
+        self
+    }
+}
+
+/// A document that the engine did not accept.
+#[derive(Debug)]
+pub struct RejectedItem {
+    /// Its place among the documents that were written.
+    pub index: usize,
+    /// Why. A transient one is tried again, any other ends the run.
+    pub error: EngineError,
+}
+
+/// What a commit has to say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CommitReport {
+    /// Whether [`RollupIndex::merge`] should be given a turn.
+    pub wants_merge: bool,
+}
+
+impl CommitReport {
+    /// Durable, and `wants_merge` as said.
+    #[must_use]
+    pub fn new(wants_merge: bool) -> Self {
+        Self { wants_merge }
+    }
+}
+
+/// An engine's answer to [`RollupIndex::committed_checkpoint`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum CommittedCheckpoint {
+    /// This engine keeps none: the job store's counts.
+    NotKept,
+    /// This is what was committed with the documents, and it always wins over the job store's. `None` means that there are
+    /// no documents: the job was never run, or its rollup index was deleted, and it is rolled up from the start.
+    Kept(Option<Checkpoint>),
+}

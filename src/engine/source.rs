@@ -1,0 +1,112 @@
+//! The role of what is read: source indices.
+
+use std::fmt;
+
+use super::capabilities::FieldCapabilities;
+use super::context::JobContext;
+use super::error::EngineError;
+use crate::job::{GroupKey, IndexPattern};
+use crate::rollup::Page;
+use crate::stop_signal::StopSignal;
+
+/// A search engine that holds source indices.
+///
+/// Every call may block and is made from an indexer thread or from the thread that called the manager, never under a
+/// lock. Every call gets the [`JobContext`] it is made for.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// The types of `fields` over all indices that `pattern` means, and which indices these are. An index that is known
+    /// by several names (aliases) is listed under each. A field that no index has is left out.
+    ///
+    /// The layout of `job` is not settled yet: what this call answers settles it.
+    ///
+    /// # Errors
+    /// [`EngineError::not_found`] for a plain name that does not exist; a wildcard may match nothing.
+    fn field_capabilities(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        fields: &[&str],
+    ) -> Result<FieldCapabilities, EngineError>;
+
+    /// Opens a stream of pages over what the job's source indices hold at this moment.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. Opening should be quick: the work belongs into [`PageStream::next_page`].
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError>;
+}
+
+/// What a scan is to deliver, besides what the job's configuration says.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    /// Only buckets strictly after this key.
+    pub after: Option<GroupKey>,
+    /// Only date buckets that start before this instant (milliseconds since 1970); it is itself the start of a bucket.
+    pub before: i64,
+}
+
+/// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one
+/// consistent snapshot of the source.
+pub trait PageStream: Send {
+    /// The next buckets, at most `page_size` of the job's configuration; an empty page means the end.
+    ///
+    /// # Errors
+    /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is dropped,
+    /// and a run that goes on opens a new one.
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError>;
+
+    /// Lends the stream threads for its next page: the caller's own, and as many as are idle in the manager's pool. A stream that
+    /// uses more than one begins them itself, and ends them before the page is there. Default: they are not used.
+    fn lend_threads(&mut self, threads: usize) {
+        let _ = threads;
+    }
+
+    /// The run will soon ask for one more page, after it has written the one that it has: a stream that waits for somebody else's work may
+    /// have it begun now. Default: nothing.
+    fn fetch_ahead(&mut self) {}
+
+    /// The run has to wait, for other runs or for a pause: the stream gives up what it has fetched ahead. Default: nothing.
+    fn park(&mut self) {}
+
+    /// Whether the stream still has what it reads from. One that was parked and has not is dropped, and the run opens another.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    /// The indices that the job's pattern means, by their own names, those among them that are left out (and told of
+    /// in a notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none
+    /// any more is yellow. Default: the engine does not say.
+    fn source_indices(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// How many source documents were left out, as far as the stream has seen: they had no date, or one whose bucket
+    /// cannot be kept.
+    fn documents_skipped(&self) -> u64 {
+        0
+    }
+
+    /// The most buckets that its pages have at present, if that is fewer than configured: more were too much at once. For the job's
+    /// status.
+    fn reduced_page_size(&self) -> Option<usize> {
+        None
+    }
+
+    /// Something out of the ordinary that is no error, once: such as a part of the source that is left out. For the job's status.
+    fn take_notice(&mut self) -> Option<String> {
+        None
+    }
+}
+
+/// For people: documents that a scan has left out.
+pub(crate) fn left_out(documents: u64, because: &str) -> String {
+    if documents == 1 {
+        format!("one document is left out: its date bucket begins {because}")
+    } else {
+        format!("{documents} documents are left out: their date buckets begin {because}")
+    }
+}
