@@ -18,6 +18,7 @@ mod errors;
 mod faults;
 mod flawed_engines;
 mod foreign_code;
+mod former_formats;
 mod full_disk;
 mod half_way;
 mod hostile_documents;
