@@ -29,8 +29,8 @@ use rollup_jobs::engine::{JobContext, RollupIndex, ScanRequest, Source, StopSign
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
-    Checkpoint, DateHistogram, DeleteOptions, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded,
-    StopOptions, TermsType,
+    DateHistogram, DeleteOptions, Metric, Observer, Progress, RollupJobConfig, RollupJobManager, RunEnded, StopOptions,
+    TermsType,
 };
 use serde_json::{Value, json};
 
@@ -214,7 +214,7 @@ impl Bench {
             let report = writer.write(page.documents(), &never).unwrap();
             assert_eq!((report.taken, report.rejected.len()), (page.documents().len(), 0));
         }
-        writer.commit(&Checkpoint::default()).unwrap();
+        writer.commit(&Progress::default()).unwrap();
         let spent = began.elapsed();
         self.ask(Method::DELETE, "rolled", String::new());
         (spent, pages)

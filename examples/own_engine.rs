@@ -10,13 +10,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
+    CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
     RollupWriter, ScanRequest, Source, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
-    Checkpoint, DateHistogram, GroupKey, IndexPattern, KeyPart, Metric, Observer, RollupJobConfig, RollupJobManager,
+    DateHistogram, GroupKey, IndexPattern, KeyPart, Metric, Observer, Progress, RollupJobConfig, RollupJobManager,
     RunEnded,
 };
 
@@ -84,8 +84,8 @@ impl RollupIndex for House {
         Ok(Box::new(Batch { house: self.clone(), documents: Vec::new() }))
     }
 
-    fn committed_checkpoint(&self, _job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        Ok(CommittedCheckpoint::NotKept)
+    fn committed_progress(&self, _job: &JobContext) -> Result<CommittedProgress, EngineError> {
+        Ok(CommittedProgress::NotKept)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -124,7 +124,7 @@ impl RollupWriter for Batch {
         Ok(WriteReport::accepted(documents.len()))
     }
 
-    fn commit(self: Box<Self>, _checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, _checkpoint: &Progress) -> Result<CommitReport, EngineError> {
         let mut rolled_up = self.house.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
         rolled_up.extend(self.documents.into_iter().map(|document| (document.id().to_owned(), document)));
         Ok(CommitReport::default())

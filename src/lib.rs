@@ -112,11 +112,11 @@ pub mod testing;
 pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use job::{
-    BucketCursor, CalendarUnit, Checkpoint, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule,
-    DateBucket, DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
-    IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, MetricField, Notice,
-    Phase, Position, RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
-    TermsType, TimeUnit, TimeValue, TimeValueError,
+    BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, DateBucket,
+    DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError,
+    JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress,
+    RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit,
+    TimeValue, TimeValueError,
 };
 pub use manager::{
     AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RemoveDataError,

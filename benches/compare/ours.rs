@@ -21,7 +21,7 @@ use rollup_jobs::rollup::roll_up;
 use rollup_jobs::rollup::{FieldValue, Page, RolledUpDocument, RolledUpPage};
 use rollup_jobs::store::RedbStore;
 use rollup_jobs::{
-    Checkpoint, DateHistogram, Histogram, KeyPart, Metric, Observer, RollupJobConfig, RollupJobConfigBuilder,
+    DateHistogram, Histogram, KeyPart, Metric, Observer, Progress, RollupJobConfig, RollupJobConfigBuilder,
     RollupJobManager, RunEnded, TermsType,
 };
 
@@ -148,7 +148,7 @@ impl Contestant {
             let mut writer = engine.begin(job).unwrap();
             let written = pages.iter().map(|page| writer.write(page.documents(), &StopSignal::never()).unwrap().taken);
             let written = written.sum();
-            writer.commit(&Checkpoint::default()).unwrap();
+            writer.commit(&Progress::default()).unwrap();
             written
         })
     }

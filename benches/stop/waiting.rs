@@ -14,7 +14,7 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
-use rollup_jobs::{Checkpoint, DateHistogram, JobRecord, RollupJobConfig, RollupJobManager, StopOptions};
+use rollup_jobs::{DateHistogram, JobRecord, Progress, RollupJobConfig, RollupJobManager, StopOptions};
 
 use crate::common::{hourly, sensor_index};
 use crate::latencies::{Latencies, spin};
@@ -263,9 +263,9 @@ impl RollupWriterAdapter for TimedWriter {
         self.inner.write(documents, stop)
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let began = Instant::now();
-        let report = self.inner.commit(checkpoint);
+        let report = self.inner.commit(progress);
         *self.commits.lock().unwrap() = began.elapsed();
         report
     }

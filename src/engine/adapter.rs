@@ -8,10 +8,10 @@ use std::fmt;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
-use super::rollup_index::{CommitReport, CommittedCheckpoint, RollupIndex, RollupWriter, WriteReport};
+use super::rollup_index::{CommitReport, CommittedProgress, RollupIndex, RollupWriter, WriteReport};
 use super::source::{PageStream, ScanRequest, Source};
 use crate::adapter::adapter;
-use crate::job::{Checkpoint, IndexPattern};
+use crate::job::{IndexPattern, Progress};
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::stop_signal::StopSignal;
 
@@ -75,12 +75,12 @@ adapter! {
 
         pass on to rollup_index: fn prepare(self: &Self, job: &JobContext) -> Result<(), EngineError>;
         pass on to rollup_index: fn adopt(
-            self: &Self, job: &JobContext, checkpoint: &Checkpoint
+            self: &Self, job: &JobContext, progress: &Progress
         ) -> Result<(), EngineError>;
         pass on to rollup_index: fn begin(self: &Self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
-        pass on to rollup_index: fn committed_checkpoint(
+        pass on to rollup_index: fn committed_progress(
             self: &Self, job: &JobContext
-        ) -> Result<CommittedCheckpoint, EngineError>;
+        ) -> Result<CommittedProgress, EngineError>;
         pass on to rollup_index: fn merge(self: &Self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError>;
         pass on to rollup_index: fn rollup_indices_of(self: &Self, job_id: &str) -> Result<Vec<String>, EngineError>;
         pass on to rollup_index: fn remove(self: &Self, job: &JobContext) -> Result<(), EngineError>;
@@ -118,6 +118,6 @@ adapter! {
         pass on to writer: fn write(
             self: &mut Self, documents: RolledUpDocuments<'_>, stop: &StopSignal
         ) -> Result<WriteReport, EngineError>;
-        pass on to into_writer: fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError>;
+        pass on to into_writer: fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError>;
     }
 }

@@ -2,10 +2,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CommitReport, CommittedCheckpoint, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
+    CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
     RollupWriter, ScanRequest, Source, StopSignal, WriteReport, left_out,
 };
-use crate::job::{Checkpoint, GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, RollupJobConfig};
+use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress, RollupJobConfig};
 use crate::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
 use crate::sync::{Arc, Mutex};
 
@@ -22,7 +22,7 @@ const BLOCK: usize = 1_024;
 /// ```
 #[derive(Debug, Clone)]
 pub struct MemoryEngine {
-    keeps_checkpoints: bool,
+    keeps_progress: bool,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -37,14 +37,14 @@ struct Shared {
 #[derive(Debug, Clone)]
 struct Rollup {
     config: Arc<RollupJobConfig>,
-    checkpoint: Option<Checkpoint>,
+    progress: Option<Progress>,
     documents: BTreeMap<GroupKey, RolledUpDocument>,
 }
 
 impl Rollup {
     /// Whether a job that is put may have it.
     fn is_new(&self) -> bool {
-        let position = self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.position.as_ref());
+        let position = self.progress.as_ref().and_then(|progress| progress.position.as_ref());
         self.documents.is_empty() && position.is_none()
     }
 }
@@ -168,16 +168,16 @@ impl Default for MemoryEngine {
 }
 
 impl MemoryEngine {
-    /// An empty engine that commits documents and checkpoint in one step.
+    /// An empty engine that commits documents and progress in one step.
     #[must_use]
     pub fn new() -> Self {
-        Self { keeps_checkpoints: true, shared: Arc::default() }
+        Self { keeps_progress: true, shared: Arc::default() }
     }
 
-    /// An empty engine that keeps no checkpoints and replaces documents by id, as a remote search engine does.
+    /// An empty engine that keeps no progress and replaces documents by id, as a remote search engine does.
     #[must_use]
-    pub fn without_checkpoints() -> Self {
-        Self { keeps_checkpoints: false, ..Self::new() }
+    pub fn without_progress() -> Self {
+        Self { keeps_progress: false, ..Self::new() }
     }
 
     /// Adds a document to a source index, which is created if need be.
@@ -211,7 +211,7 @@ impl MemoryEngine {
     #[must_use]
     pub fn snapshot(&self) -> Self {
         let copy = self.shared.lock().clone();
-        Self { keeps_checkpoints: self.keeps_checkpoints, shared: Arc::new(Mutex::new(copy)) }
+        Self { keeps_progress: self.keeps_progress, shared: Arc::new(Mutex::new(copy)) }
     }
 
     /// Removes a source index or a rollup index with everything in it. Says whether there was one.
@@ -302,7 +302,7 @@ impl RollupIndex for MemoryEngine {
         match shared.rollups.entry(place(job)) {
             Entry::Vacant(vacant) => {
                 let config = Arc::clone(job.config());
-                vacant.insert(Rollup { config, checkpoint: None, documents: BTreeMap::new() });
+                vacant.insert(Rollup { config, progress: None, documents: BTreeMap::new() });
                 Ok(())
             }
             Entry::Occupied(known) if known.get().config == *job.config() && known.get().is_new() => Ok(()),
@@ -320,12 +320,12 @@ impl RollupIndex for MemoryEngine {
         Ok(Box::new(MemoryWriter { engine: self.clone(), job: job.clone(), pending: Vec::new() }))
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        if !self.keeps_checkpoints {
-            return Ok(CommittedCheckpoint::NotKept);
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
+        if !self.keeps_progress {
+            return Ok(CommittedProgress::NotKept);
         }
         let mut shared = self.shared.lock();
-        Ok(CommittedCheckpoint::Kept(shared.rollup(job).and_then(|rollup| rollup.checkpoint.clone())))
+        Ok(CommittedProgress::Kept(shared.rollup(job).and_then(|rollup| rollup.progress.clone())))
     }
 
     fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
@@ -471,14 +471,14 @@ impl RollupWriter for MemoryWriter {
         Ok(WriteReport::accepted(taken))
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let mut shared = self.engine.shared.lock();
         let index = self.job.config().rollup_index();
         let rollup =
             shared.rollup(&self.job).ok_or_else(|| EngineError::not_found(format!("no such index [{index}]")))?;
         rollup.documents.extend(self.pending.into_iter().map(|document| (document.key().clone(), document)));
-        if self.engine.keeps_checkpoints {
-            rollup.checkpoint = Some(checkpoint.clone());
+        if self.engine.keeps_progress {
+            rollup.progress = Some(progress.clone());
         }
         Ok(CommitReport::default())
     }

@@ -29,7 +29,7 @@ pub use context::JobContext;
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::{MemoryEngine, SourceDocument, SourceValue};
 pub use rollup_index::{
-    CommitReport, CommittedCheckpoint, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
+    CommitReport, CommittedProgress, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
 };
 pub(crate) use source::left_out;
 pub use source::{PageStream, ScanRequest, Source};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::context::JobContext;
 use super::error::{EngineError, EngineErrorKind};
-use crate::job::Checkpoint;
+use crate::job::Progress;
 use crate::rollup::RolledUpDocuments;
 use crate::stop_signal::StopSignal;
 
@@ -32,7 +32,7 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Any [`EngineError`].
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError>;
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError>;
 
     /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes no
     /// document, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
@@ -44,25 +44,25 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `checkpoint`, which has a position.
-    /// Where the engine keeps checkpoints it keeps this one from now on. Idempotent too.
+    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `progress`, which has a position.
+    /// Where the engine keeps progress it keeps this from now on. Idempotent too.
     ///
-    /// Default: it prepares, and commits no document with the checkpoint. An engine that the other system may share overrides it:
+    /// Default: it prepares, and commits no document with the progress. An engine that the other system may share overrides it:
     /// the documents up to the position are there already.
     ///
     /// # Errors
     /// Any [`EngineError`], as there.
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+    fn adopt(&self, job: &JobContext, progress: &Progress) -> Result<(), EngineError> {
         match self.prepare(job) {
             Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
-                let kept = self.committed_checkpoint(job)?;
+                let kept = self.committed_progress(job)?;
                 let is_adopted =
-                    matches!(&kept, CommittedCheckpoint::Kept(Some(kept)) if kept.position == checkpoint.position);
+                    matches!(&kept, CommittedProgress::Kept(Some(kept)) if kept.position == progress.position);
                 return if is_adopted { Ok(()) } else { Err(error) };
             }
             other => other?,
         }
-        self.begin(job)?.commit(checkpoint).map(drop)
+        self.begin(job)?.commit(progress).map(drop)
     }
 
     /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a
@@ -90,7 +90,7 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
 /// One that is dropped without [`commit`](Self::commit) discards what it was given, if the engine can; what it cannot
 /// discard is overwritten by id when the turn is redone.
 pub trait RollupWriter: Send {
-    /// Takes documents in the given order. An engine that commits documents and checkpoint in one step adds them; any
+    /// Takes documents in the given order. An engine that commits documents and progress in one step adds them; any
     /// other replaces those with the same id.
     ///
     /// An engine that adds must stop at the first item it rejects: what it accepted behind one would be there twice after
@@ -100,12 +100,12 @@ pub trait RollupWriter: Send {
     /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError>;
 
-    /// Makes everything that was written durable, with `checkpoint` in the same step if the engine keeps checkpoints.
+    /// Makes everything that was written durable, with `progress` in the same step if the engine keeps progress.
     /// It is always awaited.
     ///
     /// # Errors
-    /// Any [`EngineError`]; whether the commit took place is unknown then, and the next try asks for the checkpoint.
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError>;
+    /// Any [`EngineError`]; whether the commit took place is unknown then, and the next try asks for the progress.
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError>;
 }
 
 /// What became of the documents of one [`RollupWriter::write`].
@@ -181,12 +181,13 @@ impl CommitReport {
     }
 }
 
-/// An engine's answer to [`RollupIndex::committed_checkpoint`].
+/// An engine's answer to [`RollupIndex::committed_progress`].
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Debug, Clone, PartialEq)]
-pub enum CommittedCheckpoint {
+pub enum CommittedProgress {
     /// This engine keeps none: the job store's counts.
     NotKept,
     /// This is what was committed with the documents, and it always wins over the job store's. `None` means that there are
     /// no documents: the job was never run, or its rollup index was deleted, and it is rolled up from the start.
-    Kept(Option<Checkpoint>),
+    Kept(Option<Progress>),
 }

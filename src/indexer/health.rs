@@ -38,8 +38,7 @@ impl Job {
             next_run,
             never_fires,
             health: self.health(&view, &claim, now, never_fires),
-            position: view.checkpoint.position,
-            stats: view.checkpoint.stats,
+            progress: view.progress,
             last_errors: view.errors,
             notice: view.notice,
             reduced_page_size: view.reduced_page_size,
@@ -89,7 +88,7 @@ impl Job {
         if never_fires {
             return Health::yellow(self.never_fires());
         }
-        let (config, position) = (self.context.config(), view.checkpoint.position.as_ref());
+        let (config, position) = (self.context.config(), view.progress.position.as_ref());
         if let Some(end) = position.and_then(|position| config.early_until(position, self.indexer.clock.now())) {
             return Health::yellow(early(end));
         }

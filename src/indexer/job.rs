@@ -37,7 +37,7 @@ impl Job {
             terms_types: self.context.terms_types().to_vec(),
             run_as: self.context.run_as().cloned(),
             state: snapshot.state,
-            checkpoint: snapshot.checkpoint,
+            progress: snapshot.progress,
             run: snapshot.run,
             revision: snapshot.revision,
             epoch: self.indexer.claim.epoch(),

@@ -17,7 +17,7 @@ pub(crate) use run::Run;
 use crate::clock::{Clock, Deadline};
 use crate::engine::{EngineError, JobContext, RollupIndex, Source};
 use crate::foreign::guarded;
-use crate::job::{Checkpoint, JobRecord, RollupJobConfig, RunAs, StoredState, TermsType};
+use crate::job::{JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType};
 use crate::lifecycle::{Lifecycle, Revisions};
 use crate::observer::Observer;
 use crate::ownership::Claim;
@@ -171,7 +171,7 @@ impl Indexer {
     pub(crate) fn job(self: &Arc<Self>, record: &JobRecord) -> Arc<Job> {
         let context = self.context(&record.config, &record.terms_types, record.run_as.as_ref());
         let (state, now) = (record.state.restored(), self.clock.monotonic());
-        let lifecycle = Lifecycle::new(state, record.checkpoint.clone(), record.run, now, !self.observers.is_empty());
+        let lifecycle = Lifecycle::new(state, record.progress.clone(), record.run, now, !self.observers.is_empty());
         Arc::new_cyclic(|this| Job {
             context,
             lifecycle: Arc::new(lifecycle),
@@ -227,7 +227,7 @@ pub(crate) fn new_record(
     config: Arc<RollupJobConfig>,
     terms_types: Vec<TermsType>,
     run_as: Option<RunAs>,
-    checkpoint: Checkpoint,
+    progress: Progress,
     indexer: &Indexer,
 ) -> JobRecord {
     JobRecord {
@@ -235,7 +235,7 @@ pub(crate) fn new_record(
         terms_types,
         run_as,
         state: StoredState::Preparing,
-        checkpoint,
+        progress,
         run: 0,
         revision: indexer.revisions.next(),
         epoch: indexer.claim.epoch(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Settings;
 use crate::engine::PageStream;
-use crate::job::Checkpoint;
+use crate::job::Progress;
 use crate::lifecycle::EndOfTurn;
 use crate::observer::RunOutcome;
 use crate::stop_signal::StopSignal;
@@ -20,7 +20,7 @@ pub(crate) struct Run {
     /// The run's one snapshot of the source.
     pub(super) stream: Option<Box<dyn PageStream>>,
     /// What the engine has made durable.
-    pub(super) committed: Checkpoint,
+    pub(super) committed: Progress,
     pub(super) turns: u64,
     /// Source documents that the rollup index has no place for.
     pub(super) left_out: u64,
@@ -30,6 +30,8 @@ pub(crate) struct Run {
     pub(super) unsaved: u32,
     /// How long the engine has asked to be left alone after the last of them.
     pub(super) retry_after: Duration,
+    /// There is no source index at all, so that nobody can say what was rolled up.
+    pub(super) has_no_source: bool,
     /// Whether a stream was opened before, so that opening another one is worth a notice.
     pub(super) has_streamed: bool,
 }
@@ -53,12 +55,13 @@ impl Run {
             signal,
             stage: Stage::Opening { anew: false },
             stream: None,
-            committed: Checkpoint::default(),
+            committed: Progress::default(),
             turns: 0,
             left_out: 0,
             failures: 0,
             unsaved: 0,
             retry_after: Duration::ZERO,
+            has_no_source: false,
             has_streamed: false,
         }
     }

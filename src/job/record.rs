@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::builder::RollupJobConfigBuilder;
 use super::config::RollupJobConfig;
-use super::position::Position;
 use super::problem::ConfigError;
+use super::progress::Progress;
 use super::state::JobState;
-use super::stats::JobStats;
 use crate::sync::Arc;
 
 /// The version of the stored form. A record with a higher one was written by a newer crate and is left alone.
-const FORMAT: u32 = 1;
+/// 1 had a `checkpoint` instead of the `progress`, which knew of no coverage.
+const FORMAT: u32 = 2;
 
 /// Whom a job acts for: opaque to this crate, stored with the job, handed to the engine in each call, never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,28 +92,6 @@ impl StoredState {
     }
 }
 
-/// How far a job has come and what it did until then. An engine that commits documents and checkpoint in one step keeps
-/// it with the documents.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The key of the last bucket that was written; none before the first.
-    pub position: Option<Position>,
-    /// The statistics that belong to the position.
-    pub stats: JobStats,
-    /// The source indices that the last run has read, as far as the engine says which; if that was none, those of the
-    /// run before.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sources: Vec<String>,
-}
-
-impl Checkpoint {
-    /// The same for a job that has to begin from the start.
-    pub(crate) fn without_position(&self) -> Self {
-        let stats = self.stats.rolled_back_to(&JobStats::default());
-        Self { position: None, stats, sources: self.sources.clone() }
-    }
-}
-
 /// Everything that is stored of a job: one snapshot, taken under the job's lock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRecord {
@@ -121,7 +99,7 @@ pub struct JobRecord {
     pub(crate) terms_types: Vec<TermsType>,
     pub(crate) run_as: Option<RunAs>,
     pub(crate) state: StoredState,
-    pub(crate) checkpoint: Checkpoint,
+    pub(crate) progress: Progress,
     pub(crate) run: u64,
     pub(crate) revision: u64,
     pub(crate) epoch: u64,
@@ -153,13 +131,14 @@ struct Stored {
 }
 
 #[derive(Serialize, Deserialize)]
-struct StoredV1 {
+struct StoredJob {
     config: Value,
     terms_types: Vec<TermsType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run_as: Option<RunAs>,
     state: StoredState,
-    checkpoint: Checkpoint,
+    #[serde(alias = "checkpoint")]
+    progress: Progress,
     run: u64,
     revision: u64,
     epoch: u64,
@@ -196,21 +175,21 @@ impl JobRecord {
         &self.config
     }
 
-    /// The stored position and statistics.
+    /// The stored progress.
     #[must_use]
-    pub fn checkpoint(&self) -> &Checkpoint {
-        &self.checkpoint
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// The form to store.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let stored = StoredV1 {
+        let stored = StoredJob {
             config: self.config.to_json(),
             terms_types: self.terms_types.clone(),
             run_as: self.run_as.clone(),
             state: self.state,
-            checkpoint: self.checkpoint.clone(),
+            progress: self.progress.clone(),
             run: self.run,
             revision: self.revision,
             epoch: self.epoch,
@@ -231,7 +210,7 @@ impl JobRecord {
         if stored.format > FORMAT {
             return Err(RecordError::Format { found: stored.format });
         }
-        let stored: StoredV1 = serde_json::from_value(stored.rest).map_err(damaged)?;
+        let stored: StoredJob = serde_json::from_value(stored.rest).map_err(damaged)?;
         let config = RollupJobConfigBuilder::from_json(&stored.config.to_string());
         let config = config.and_then(RollupJobConfigBuilder::build_stored).map_err(RecordError::Config)?;
         Ok(Self {
@@ -239,7 +218,7 @@ impl JobRecord {
             terms_types: stored.terms_types,
             run_as: stored.run_as,
             state: stored.state,
-            checkpoint: stored.checkpoint,
+            progress: stored.progress,
             run: stored.run,
             revision: stored.revision,
             epoch: stored.epoch,

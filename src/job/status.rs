@@ -5,6 +5,7 @@ use jiff::Timestamp;
 
 use super::config::RollupJobConfig;
 use super::position::Position;
+use super::progress::Progress;
 use super::state::JobState;
 use super::stats::JobStats;
 use crate::sync::Arc;
@@ -17,7 +18,7 @@ pub enum Phase {
     Idle,
     /// A run waits for an indexer thread.
     Queued,
-    /// The engine is asked for a page (or, at the beginning of a run, for its checkpoint).
+    /// The engine is asked for a page (or, at the beginning of a run, for its progress).
     Searching,
     /// The engine takes rolled-up documents.
     Writing,
@@ -206,8 +207,7 @@ pub(crate) struct StatusParts {
     pub(crate) phase: Phase,
     pub(crate) in_phase_for: Duration,
     pub(crate) run: u64,
-    pub(crate) position: Option<Position>,
-    pub(crate) stats: JobStats,
+    pub(crate) progress: Progress,
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) never_fires: bool,
     pub(crate) last_errors: Vec<JobError>,
@@ -260,13 +260,20 @@ impl JobStatus {
     /// The last bucket written, as far as it is durable.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
-        self.parts.position.as_ref()
+        self.parts.progress.position.as_ref()
+    }
+
+    /// The instant before which every date bucket is rolled up, empty ones too. None before the first; until the job
+    /// has come to the end of its data once, or again, it is that of its position.
+    #[must_use]
+    pub fn rolled_up_until(&self) -> Option<Timestamp> {
+        self.parts.progress.rolled_up_until()
     }
 
     /// The statistics that belong to the position.
     #[must_use]
     pub fn stats(&self) -> &JobStats {
-        &self.parts.stats
+        &self.parts.progress.stats
     }
 
     /// When the schedule triggers it next: the time for which the timer is set. None while the job is not started,

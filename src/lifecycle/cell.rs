@@ -6,7 +6,7 @@ use super::outbox::Outbox;
 use super::revisions::Revisions;
 use super::transition::{Event as Transition, next};
 use super::wakers::Wakers;
-use crate::job::{Checkpoint, JobError, JobState, JobStatus, Notice, Phase, StoredState};
+use crate::job::{JobError, JobState, JobStatus, Notice, Phase, Progress, StoredState};
 use crate::observer::{Event, StateChange};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
@@ -19,7 +19,7 @@ pub(super) struct Cell<R> {
     pub(super) phase_since: Duration,
     /// The number of the current run, or of the last one.
     pub(super) run: u64,
-    pub(super) checkpoint: Checkpoint,
+    pub(super) progress: Progress,
     pub(super) token: Token<R>,
     /// An entry for this job sits in the pool's queue. There is never a second one.
     pub(super) in_queue: bool,
@@ -95,20 +95,20 @@ impl<R> Token<R> {
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) state: StoredState,
-    pub(crate) checkpoint: Checkpoint,
+    pub(crate) progress: Progress,
     pub(crate) run: u64,
     pub(crate) revision: u64,
 }
 
 impl<R> Cell<R> {
     /// A job in `state`, at rest.
-    pub(super) fn new(state: JobState, checkpoint: Checkpoint, run: u64, now: Duration, observed: bool) -> Self {
+    pub(super) fn new(state: JobState, progress: Progress, run: u64, now: Duration, observed: bool) -> Self {
         Self {
             state,
             phase: Phase::Idle,
             phase_since: now,
             run,
-            checkpoint,
+            progress,
             token: Token::None,
             in_queue: false,
             signal: StopSignal::never(),
@@ -167,7 +167,7 @@ impl<R> Cell<R> {
     /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
     pub(super) fn snapshot(&self, state: StoredState, revisions: &Revisions) -> Snapshot {
         let revision = revisions.next();
-        Snapshot { state, checkpoint: self.checkpoint.clone(), run: self.run, revision }
+        Snapshot { state, progress: self.progress.clone(), run: self.run, revision }
     }
 
     /// What a record says of a job in this state.

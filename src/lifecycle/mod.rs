@@ -23,7 +23,7 @@ pub(crate) use turn::{EndOfTurn, Published};
 pub(crate) use wakers::WakerKey;
 
 use crate::foreign::discard;
-use crate::job::{Checkpoint, JobError, JobState, Notice, Phase, StoredState};
+use crate::job::{JobError, JobState, Notice, Phase, Progress, StoredState};
 use crate::observer::{Event, RunOutcome};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
@@ -68,7 +68,7 @@ pub(crate) struct View {
     pub(crate) phase: Phase,
     pub(crate) phase_since: Duration,
     pub(crate) run: u64,
-    pub(crate) checkpoint: Checkpoint,
+    pub(crate) progress: Progress,
     pub(crate) errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
     pub(crate) reduced_page_size: Option<usize>,
@@ -82,14 +82,14 @@ pub(crate) struct View {
 pub(crate) struct ShutDown<R> {
     pub(crate) parked: Option<R>,
     pub(crate) signal: StopSignal,
-    /// A run that no thread will checkpoint any more.
+    /// A run whose progress no thread will save any more.
     pub(crate) save: Option<Snapshot>,
 }
 
 impl<R: Send + 'static> Lifecycle<R> {
     /// A job in `state`, stopped or started. Events are kept only if it is `observed`.
-    pub(crate) fn new(state: JobState, checkpoint: Checkpoint, run: u64, now: Duration, observed: bool) -> Self {
-        let cell = Cell::new(state, checkpoint, run, now, observed);
+    pub(crate) fn new(state: JobState, progress: Progress, run: u64, now: Duration, observed: bool) -> Self {
+        let cell = Cell::new(state, progress, run, now, observed);
         Self { cell: Arc::new(Monitor::new(cell)) }
     }
 
@@ -145,7 +145,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             };
         }
         cell.run += 1;
-        cell.checkpoint.stats.trigger_count += 1;
+        cell.progress.stats.trigger_count += 1;
         cell.signal = StopSignal::new();
         let run = make(cell.run, cell.signal.clone());
         let push = cell.queue(run, now);
@@ -186,13 +186,13 @@ impl<R: Send + 'static> Lifecycle<R> {
     /// saved, and [`forget_position`](Self::forget_position) says so.
     pub(crate) fn without_position(&self, revisions: &Revisions) -> Snapshot {
         let snapshot = self.as_it_is(revisions);
-        Snapshot { checkpoint: snapshot.checkpoint.without_position(), ..snapshot }
+        Snapshot { progress: snapshot.progress.without_position(), ..snapshot }
     }
 
     /// What [`without_position`](Self::without_position) has said is saved.
     pub(crate) fn forget_position(&self) {
         let mut cell = self.cell.lock();
-        cell.checkpoint = cell.checkpoint.without_position();
+        cell.progress = cell.progress.without_position();
     }
 
     /// The record is removed.
@@ -250,7 +250,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             phase: cell.phase,
             phase_since: cell.phase_since,
             run: cell.run,
-            checkpoint: cell.checkpoint.clone(),
+            progress: cell.progress.clone(),
             errors: cell.errors.clone(),
             notice: cell.notice.as_deref().cloned(),
             reduced_page_size: cell.reduced_page_size,

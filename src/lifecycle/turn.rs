@@ -6,7 +6,7 @@ use super::Lifecycle;
 use super::cell::{Snapshot, Token};
 use super::revisions::Revisions;
 use super::transition::Event as Transition;
-use crate::job::{Checkpoint, JobState, Phase, StoredState};
+use crate::job::{JobState, Phase, Progress, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome, TurnEnded};
 use crate::store::StoreError;
 
@@ -71,15 +71,15 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn end_of_turn(
         &self,
         end: EndOfTurn,
-        checkpoint: &Checkpoint,
+        progress: &Progress,
         now: Duration,
         revisions: &Revisions,
     ) -> (Snapshot, bool) {
         let mut cell = self.cell.lock();
         // Triggers are counted in the cell.
-        let trigger_count = cell.checkpoint.stats.trigger_count;
-        cell.checkpoint.clone_from(checkpoint);
-        cell.checkpoint.stats.trigger_count = trigger_count;
+        let trigger_count = cell.progress.stats.trigger_count;
+        cell.progress.clone_from(progress);
+        cell.progress.stats.trigger_count = trigger_count;
         cell.enter(Phase::Saving, now);
         let is_stop = cell.state == JobState::Stopping;
         let state = match end {

@@ -2,7 +2,7 @@
 
 use super::put::{Put, PutError, PutOptions};
 use super::{Entry, RollupJobManager};
-use crate::job::{Checkpoint, ConfigError, ForeignJob};
+use crate::job::{ConfigError, ForeignJob, Progress};
 use crate::sync::Arc;
 
 /// A job could not be adopted. There is no job of it here then, and it is there as it was.
@@ -105,7 +105,8 @@ impl RollupJobManager {
         let terms_types = put.check()?;
         let position = job.position(&config, &terms_types);
         let position = position.map_err(|reason| AdoptError::Position { job_id: job_id(), reason })?;
-        let record = put.store(terms_types, Checkpoint { position, stats: job.stats(), ..Checkpoint::default() })?;
+        let record =
+            put.store(terms_types, Progress { stats: job.stats(), ..position.map(Progress::at).unwrap_or_default() })?;
         let job = self.indexer.job(&record);
         job.note_if_it_never_fires();
         job.note_other_times_elsewhere();

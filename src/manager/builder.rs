@@ -185,7 +185,7 @@ impl RollupJobManagerBuilder {
     ///
     /// A job comes back as it was: stopped, or started and waiting for its time; one that was indexing goes on at
     /// once, with the source indices that the engine has *then*: register them before, or open
-    /// [paused](Self::paused). (A run is stored as such with its first checkpoint: after a crash before that the job
+    /// [paused](Self::paused). (A run is stored as such with its first turn: after a crash before that the job
     /// is started, and waits.) A job whose record cannot be read is listed with red health and the reason, and does
     /// not hide the others. A put that a crash interrupted is finished, or undone if the rollup index has data of an
     /// earlier job of that id.
@@ -310,7 +310,7 @@ impl RollupJobManager {
     fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
         let context = self.indexer.context(&record.config, &record.terms_types, record.run_as.as_ref());
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
-        match self.indexer.engine_call(|indexer| prepare(indexer, &context, &record.checkpoint)) {
+        match self.indexer.engine_call(|indexer| prepare(indexer, &context, &record.progress)) {
             Ok(()) => {
                 record.state = StoredState::Stopped;
                 record.revision = self.indexer.revisions.next();

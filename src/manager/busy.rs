@@ -25,7 +25,7 @@ impl BusyJob {
             phase: view.phase,
             in_phase_for: view.in_phase_for(now),
             run: view.run,
-            position: view.checkpoint.position,
+            position: view.progress.position,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::stop::{StopError, StopOptions};
 use super::{Entry, Missing, RollupJobManager};
-use crate::engine::{CommittedCheckpoint, EngineError};
+use crate::engine::{CommittedProgress, EngineError};
 use crate::indexer::Job;
 use crate::job::JobState;
 use crate::lifecycle::DeleteRefused;
@@ -241,9 +241,9 @@ impl RollupJobManager {
 
     /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
     fn tidy_up_if_empty(&self, job: &Job) {
-        let kept = || self.indexer.engine_call(|indexer| indexer.rollup_index.committed_checkpoint(&job.context));
-        let is_empty = job.lifecycle.view().checkpoint.position.is_none()
-            && matches!(kept(), Ok(CommittedCheckpoint::Kept(None) | CommittedCheckpoint::NotKept));
+        let kept = || self.indexer.engine_call(|indexer| indexer.rollup_index.committed_progress(&job.context));
+        let is_empty = job.lifecycle.view().progress.position.is_none()
+            && matches!(kept(), Ok(CommittedProgress::Kept(None) | CommittedProgress::NotKept));
         if is_empty {
             // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
             let _ = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context));

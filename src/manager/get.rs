@@ -1,7 +1,7 @@
 //! Get: one job's status.
 
 use super::{Broken, Entry, RollupJobManager};
-use crate::job::{Health, JobState, JobStats, JobStatus, Phase, StatusParts};
+use crate::job::{Health, JobState, JobStatus, Phase, Progress, StatusParts};
 
 impl RollupJobManager {
     /// The status of a job: an owned snapshot, taken without waiting for engine or store. `None` if there is no such job.
@@ -42,8 +42,7 @@ impl Broken {
             phase: Phase::Idle,
             in_phase_for: std::time::Duration::ZERO,
             run: 0,
-            position: None,
-            stats: JobStats::default(),
+            progress: Progress::default(),
             next_run: None,
             never_fires: false,
             last_errors: Vec::new(),

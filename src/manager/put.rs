@@ -7,8 +7,7 @@ use crate::engine::{EngineError, EngineErrorKind, JobContext};
 use crate::foreign::texts_of;
 use crate::indexer::{Indexer, new_record};
 use crate::job::{
-    Checkpoint, ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, RollupJobConfig, RunAs, StoredState,
-    TermsType,
+    ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType,
 };
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
@@ -134,7 +133,7 @@ impl RollupJobManager {
         let put = Put::new(self, Arc::new(config), options)?;
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
-        let record = put.store(terms_types, Checkpoint::default())?;
+        let record = put.store(terms_types, Progress::default())?;
         let job = self.indexer.job(&record);
         job.note_if_it_never_fires();
         reservation.fill(Entry::Job(job));
@@ -208,11 +207,11 @@ impl<'a> Put<'a> {
     }
 
     /// Preparing on disk, prepared in the engine, stopped on disk: a crash in between is seen by the next open.
-    pub(super) fn store(&self, terms_types: Vec<TermsType>, checkpoint: Checkpoint) -> Result<JobRecord, PutError> {
+    pub(super) fn store(&self, terms_types: Vec<TermsType>, progress: Progress) -> Result<JobRecord, PutError> {
         let indexer = &self.manager.indexer;
         let context = self.context(&terms_types);
-        let is_new = checkpoint.position.is_none();
-        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), checkpoint, indexer);
+        let is_new = progress.position.is_none();
+        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), progress, indexer);
         if let Err(source) = indexer.store_call(|store| store.insert(&record)) {
             if source.is_transient() {
                 // It may be there all the same, and the id is nobody else's now.
@@ -220,7 +219,7 @@ impl<'a> Put<'a> {
             }
             return Err(self.store_error(source));
         }
-        if let Err(error) = self.engine(|indexer| prepare(indexer, &context, &record.checkpoint)) {
+        if let Err(error) = self.engine(|indexer| prepare(indexer, &context, &record.progress)) {
             self.remove_record()?;
             return Err(error);
         }
@@ -254,9 +253,9 @@ fn invalid_name(config: &RollupJobConfig, error: &EngineError) -> ConfigError {
 }
 
 /// What the engine does for a job that is put, or goes on from elsewhere.
-pub(super) fn prepare(indexer: &Indexer, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+pub(super) fn prepare(indexer: &Indexer, job: &JobContext, progress: &Progress) -> Result<(), EngineError> {
     let index = &indexer.rollup_index;
-    if checkpoint.position.is_none() { index.prepare(job) } else { index.adopt(job, checkpoint) }
+    if progress.position.is_none() { index.prepare(job) } else { index.adopt(job, progress) }
 }
 
 /// Keeps an id from being put, or put twice, at once. Given back unless it was filled, also when a put panics.

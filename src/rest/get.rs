@@ -21,13 +21,14 @@ fn job(status: &JobStatus) -> Value {
     if let Some(position) = status.position() {
         state["current_position"] = position.to_json();
     }
-    // The last three are not Elasticsearch's.
+    // The last four are not Elasticsearch's.
     json!({
         "config": config,
         "status": state,
         "stats": status.stats().to_json(),
         "health": health(status),
         "last_errors": status.last_errors().iter().map(error).collect::<Vec<_>>(),
+        "rolled_up_until": status.rolled_up_until().map(|time| time.to_string()),
         "next_run": status.next_run().map(|time| time.to_string()),
     })
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Checkpoint;
+use crate::Progress;
 use crate::engine::{
     CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
     RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
@@ -146,8 +146,8 @@ impl RollupWriterAdapter for CountingWriter {
         Ok(report)
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
-        let report = self.writer.commit(checkpoint)?;
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
+        let report = self.writer.commit(progress)?;
         self.counts.commits.fetch_add(1, Ordering::SeqCst);
         Ok(report)
     }

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use super::fault_plan::{Due, FaultPlan};
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
-    PageStreamAdapter, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest,
-    Source, SourceAdapter, StopSignal, WriteReport,
+    CommitReport, CommittedProgress, Engine, EngineError, FieldCapabilities, JobContext, PageStream, PageStreamAdapter,
+    RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
+    SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
-use crate::{Checkpoint, IndexPattern};
+use crate::{IndexPattern, Progress};
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -128,9 +128,9 @@ impl RollupIndexAdapter for FaultyEngine {
         self.engine.prepare(job)
     }
 
-    fn adopt(&self, job: &JobContext, checkpoint: &Checkpoint) -> Result<(), EngineError> {
+    fn adopt(&self, job: &JobContext, progress: &Progress) -> Result<(), EngineError> {
         self.plan.check()?;
-        self.engine.adopt(job, checkpoint)
+        self.engine.adopt(job, progress)
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
@@ -138,9 +138,9 @@ impl RollupIndexAdapter for FaultyEngine {
         Ok(Box::new(FaultyWriter { writer: self.engine.begin(job)?, plan: Arc::clone(&self.plan) }))
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
         self.plan.check()?;
-        self.engine.committed_checkpoint(job)
+        self.engine.committed_progress(job)
     }
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
@@ -209,17 +209,17 @@ impl RollupWriterAdapter for FaultyWriter {
         Ok(WriteReport::with_rejected(documents.len(), vec![rejected]))
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         if let Some(due) = self.plan.calls.due() {
             match self.plan.fault {
                 EngineFault::UnavailableAfterwards => {
-                    self.writer.commit(checkpoint)?;
+                    self.writer.commit(progress)?;
                     return Err(EngineError::unavailable("planned fault"));
                 }
                 EngineFault::ItemUnavailable => return Err(EngineError::unavailable("planned fault")),
                 _ => self.plan.strike(due)?,
             }
         }
-        self.writer.commit(checkpoint)
+        self.writer.commit(progress)
     }
 }

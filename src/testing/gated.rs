@@ -1,7 +1,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::Checkpoint;
+use crate::Progress;
 use crate::engine::{
     CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
     RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
@@ -207,8 +207,8 @@ impl RollupWriterAdapter for GatedWriter {
         self.writer.write(documents, stop)
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         self.gates.commit.pass(None);
-        self.writer.commit(checkpoint)
+        self.writer.commit(progress)
     }
 }

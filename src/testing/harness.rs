@@ -28,7 +28,7 @@ pub trait EngineHarness {
 
     /// The `change`-th change of what the engine stores, counted from now, and all after it do not take place, as if
     /// the process had ended there: the engine gets an error. Says whether the harness can do that, as it should if
-    /// the engine keeps checkpoints: so the suite finds out whether they are stored with their documents in one step.
+    /// the engine keeps progress: so the suite finds out whether it is stored with its documents in one step.
     /// Default: it cannot.
     fn end_at(&self, change: u64) -> bool {
         let _ = change;

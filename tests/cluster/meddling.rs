@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rollup_jobs::Checkpoint;
+use rollup_jobs::Progress;
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
+    CommitReport, CommittedProgress, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
     RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
@@ -79,9 +79,9 @@ impl RollupIndexAdapter for Meddling {
         Ok(Box::new(Writer { inner: self.inner.begin(job)?, before: Arc::clone(&self.before) }))
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
         self.before.call(Call::Ask);
-        self.inner.committed_checkpoint(job)
+        self.inner.committed_progress(job)
     }
 }
 
@@ -124,8 +124,8 @@ impl RollupWriterAdapter for Writer {
         self.inner.write(documents, stop)
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         self.before.call(Call::Commit);
-        self.inner.commit(checkpoint)
+        self.inner.commit(progress)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use rollup_jobs::engine::{CommittedCheckpoint, Engine, FieldType, JobContext, RollupIndex, SourceDocument};
+use rollup_jobs::engine::{CommittedProgress, Engine, FieldType, JobContext, RollupIndex, SourceDocument};
 use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::testing::{EngineHarness, documents_of};
 use rollup_jobs::{
-    AdoptError, Checkpoint, DeleteOptions, ForeignJob, Histogram, JobRecord, JobState, PutError, RollupJobConfig,
+    AdoptError, DeleteOptions, ForeignJob, Histogram, JobRecord, JobState, Progress, PutError, RollupJobConfig,
     RollupJobManager, StoredState,
 };
 use serde_json::{Value, json};
@@ -245,8 +245,8 @@ fn an_adoption_that_a_crash_interrupts_is_finished() {
     store.insert(&preparing).unwrap();
     let manager = RollupJobManager::builder(Arc::new(engine.clone()), store).open().unwrap();
     let status = manager.get("sensor").unwrap();
-    assert_eq!((status.state(), status.position()), (JobState::Stopped, adopted.checkpoint().position.as_ref()));
-    let kept = engine.committed_checkpoint(&JobContext::new(adopted.config().clone(), &[])).unwrap();
-    let expected: &Checkpoint = adopted.checkpoint();
-    assert!(matches!(kept, CommittedCheckpoint::Kept(Some(kept)) if kept == *expected));
+    assert_eq!((status.state(), status.position()), (JobState::Stopped, adopted.progress().position.as_ref()));
+    let kept = engine.committed_progress(&JobContext::new(adopted.config().clone(), &[])).unwrap();
+    let expected: &Progress = adopted.progress();
+    assert!(matches!(kept, CommittedProgress::Kept(Some(kept)) if kept == *expected));
 }

@@ -95,7 +95,7 @@ fn expected() -> BTreeMap<String, Value> {
 }
 
 fn engines() -> [MemoryEngine; 2] {
-    let forgetful = MemoryEngine::without_checkpoints();
+    let forgetful = MemoryEngine::without_progress();
     forgetful.extend("sensor-1", readings());
     [loaded(), forgetful]
 }

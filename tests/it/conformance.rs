@@ -18,8 +18,8 @@ fn memory_engine() {
 }
 
 #[test]
-fn memory_engine_without_checkpoints() {
-    check_engine(|| Box::new(MemoryHarness::new(MemoryEngine::without_checkpoints())));
+fn memory_engine_without_progress() {
+    check_engine(|| Box::new(MemoryHarness::new(MemoryEngine::without_progress())));
 }
 
 #[test]

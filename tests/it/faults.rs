@@ -58,30 +58,30 @@ fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
 #[test]
 fn transient_faults() {
     fail_every_call(MemoryEngine::new, EngineFault::Unavailable);
-    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::Unavailable);
+    fail_every_call(MemoryEngine::without_progress, EngineFault::Unavailable);
 }
 
 #[test]
 fn permanent_faults() {
     fail_every_call(MemoryEngine::new, EngineFault::Rejected);
-    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::Rejected);
+    fail_every_call(MemoryEngine::without_progress, EngineFault::Rejected);
 }
 
 #[test]
 fn panics() {
     fail_every_call(MemoryEngine::new, EngineFault::Panic);
-    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::Panic);
+    fail_every_call(MemoryEngine::without_progress, EngineFault::Panic);
 }
 
 #[test]
 fn commits_that_take_place_and_fail() {
     fail_every_call(MemoryEngine::new, EngineFault::UnavailableAfterwards);
-    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::UnavailableAfterwards);
+    fail_every_call(MemoryEngine::without_progress, EngineFault::UnavailableAfterwards);
 }
 
 #[test]
 fn rejected_items() {
-    fail_every_call(MemoryEngine::without_checkpoints, EngineFault::ItemUnavailable);
+    fail_every_call(MemoryEngine::without_progress, EngineFault::ItemUnavailable);
 }
 
 /// The same on tantivy, which adds and never replaces: a document that was there twice would stay.
@@ -132,7 +132,7 @@ fn a_run_goes_on_after_a_save_that_failed_for_a_moment() {
         let status = world.status("sensor");
         assert!(status.last_errors()[0].is_transient(), "it is noted: {status:?}");
         assert_eq!((status.health().color(), status.run()), (HealthColor::Green, run), "{call}");
-        assert_eq!(world.store.record("sensor").checkpoint().position, status.position().cloned(), "{call}");
+        assert_eq!(world.store.record("sensor").progress().position, status.position().cloned(), "{call}");
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rollup_jobs::Checkpoint;
+use rollup_jobs::Progress;
 use rollup_jobs::engine::{
-    CommitReport, CommittedCheckpoint, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
+    CommitReport, CommittedProgress, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
     PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
     SourceAdapter, SourceDocument, SourceValue, StopSignal, WriteReport,
 };
@@ -80,7 +80,7 @@ impl RollupIndexAdapter for Flawed {
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
         if self.flaw == Flaw::MergeLosesThePosition {
-            self.engine.begin(job)?.commit(&Checkpoint::default())?;
+            self.engine.begin(job)?.commit(&Progress::default())?;
         }
         self.engine.merge(job, stop)
     }
@@ -212,15 +212,15 @@ impl RollupWriterAdapter for Turn {
         if self.flaw == Flaw::StoppedWriteCountsAll { Ok(WriteReport::accepted(documents.len())) } else { Ok(report) }
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         if self.flaw == Flaw::CheckpointInAStepOfItsOwn {
-            let CommittedCheckpoint::Kept(before) = self.engine.committed_checkpoint(&self.job)? else {
+            let CommittedProgress::Kept(before) = self.engine.committed_progress(&self.job)? else {
                 panic!("an engine that keeps checkpoints")
             };
             self.writer.commit(&before.unwrap_or_default())?;
-            return self.engine.begin(&self.job)?.commit(checkpoint);
+            return self.engine.begin(&self.job)?.commit(progress);
         }
-        self.writer.commit(checkpoint)
+        self.writer.commit(progress)
     }
 }
 

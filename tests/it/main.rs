@@ -10,6 +10,7 @@ mod begun_anew;
 mod clock_jumps;
 mod completion;
 mod conformance;
+mod coverage;
 mod cron;
 mod delete;
 mod disk;

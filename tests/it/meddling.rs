@@ -7,7 +7,7 @@ use rollup_jobs::engine::{
     RollupWriterAdapter, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::RolledUpDocuments;
-use rollup_jobs::{Checkpoint, RollupJobManager};
+use rollup_jobs::{Progress, RollupJobManager};
 
 use crate::support::waiting;
 
@@ -82,10 +82,10 @@ impl RollupWriterAdapter for MeddlingWriter {
         Ok(WriteReport::accepted(half))
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         if self.act == Act::StopInCommit {
             self.stop();
         }
-        self.writer.commit(checkpoint)
+        self.writer.commit(progress)
     }
 }

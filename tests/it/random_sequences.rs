@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use rollup_jobs::engine::{
-    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
-    RollupWriter, ScanRequest, Source, StopSignal,
+    CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex, RollupWriter,
+    ScanRequest, Source, StopSignal,
 };
 use rollup_jobs::testing::{EngineFault, FaultyEngine, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
@@ -367,8 +367,8 @@ impl RollupIndex for PerJob {
         self.of(job).begin(job)
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.of(job).committed_checkpoint(job)
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
+        self.of(job).committed_progress(job)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {

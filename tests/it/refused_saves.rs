@@ -128,7 +128,7 @@ fn the_end_of_a_stopped_run_that_was_refused_is_saved_again() {
     });
     let record = world.store.record("sensor");
     assert_eq!(record.state(), StoredState::Stopped);
-    assert_eq!(record.checkpoint().position.as_ref(), world.status("sensor").position());
+    assert_eq!(record.progress().position.as_ref(), world.status("sensor").position());
 }
 
 #[test]

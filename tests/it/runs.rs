@@ -167,7 +167,7 @@ fn only_the_last_errors_are_kept() {
 
 #[test]
 fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
-    for data in [MemoryEngine::new(), MemoryEngine::without_checkpoints()] {
+    for data in [MemoryEngine::new(), MemoryEngine::without_progress()] {
         data.extend("sensor-1", crate::support::readings());
         let world = World::on(data, |engine| engine, |builder| builder);
         world.put_started("sensor");
@@ -189,7 +189,7 @@ fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
 /// ended, and its pauses never grew.
 #[test]
 fn an_item_that_is_rejected_again_and_again_ends_the_run() {
-    let data = MemoryEngine::without_checkpoints();
+    let data = MemoryEngine::without_progress();
     data.extend("sensor-1", crate::support::readings());
     let world = World::on(
         data,

@@ -28,7 +28,7 @@ fn check_status(world: &World, answer: &Result<Stopped, StopError>, hangs: bool)
             assert!(stopped.is_at_rest());
             assert_eq!((status.state(), status.phase()), (JobState::Stopped, Phase::Idle));
             assert_eq!(record.state(), StoredState::Stopped);
-            assert_eq!(record.checkpoint().position.as_ref(), status.position());
+            assert_eq!(record.progress().position.as_ref(), status.position());
         }
         Err(StopError::Timeout { job, .. }) => {
             assert!(hangs, "nothing but a call that hangs is worth a timeout");

@@ -42,7 +42,7 @@ fn promise_01_stopped_means_at_rest_and_durable() {
     assert_eq!(world.state("sensor"), JobState::Stopped);
     let record = world.store.record("sensor");
     assert_eq!(record.state(), StoredState::Stopped);
-    assert_eq!(record.checkpoint().position.as_ref(), world.status("sensor").position());
+    assert_eq!(record.progress().position.as_ref(), world.status("sensor").position());
     assert_eq!(world.gates.search().arrived(), 4, "the engine is not called any more");
 }
 

@@ -95,7 +95,7 @@ fn a_record_that_cannot_be_read_does_not_hide_the_others() {
     assert!(status.config().is_none());
     assert_eq!(status.state(), JobState::Stopped);
     assert!(
-        status.health().reason().unwrap().contains("has format 9, this version reads up to 1"),
+        status.health().reason().unwrap().contains("has format 9, this version reads up to 2"),
         "{:?}",
         status.health()
     );

@@ -212,8 +212,8 @@ fn many_small_segments_are_merged_and_the_checkpoint_stays() {
     assert!(segments < 12, "30 commits have left {segments} segments");
     assert_eq!(read_rollup(&index), undisturbed("sensor"));
     let position = manager.get("sensor").unwrap().position().cloned();
-    let kept = engine.committed_checkpoint(&context_of(&manager)).unwrap();
-    let rollup_jobs::engine::CommittedCheckpoint::Kept(Some(kept)) = kept else { panic!("kept") };
+    let kept = engine.committed_progress(&context_of(&manager)).unwrap();
+    let rollup_jobs::engine::CommittedProgress::Kept(Some(kept)) = kept else { panic!("kept") };
     assert_eq!(kept.position, position);
     assert!(manager.get("sensor").unwrap().last_errors().is_empty());
     let _ = manager.stop("sensor", waiting()).unwrap();

@@ -72,7 +72,7 @@ fn w05_completion_means_that_the_last_checkpoint_is_stored() {
     world.gates.commit().open();
     assert!(waiter.join_in_time().unwrap().is_at_rest());
     let record = world.store.record("sensor");
-    assert_eq!((record.state(), record.checkpoint().stats.rollups_indexed()), (StoredState::Stopped, 4));
+    assert_eq!((record.state(), record.progress().stats.rollups_indexed()), (StoredState::Stopped, 4));
     world.manager.delete("sensor").unwrap();
     assert!(world.store.records().is_empty(), "no late save comes after the delete");
 }
@@ -160,7 +160,7 @@ fn w16_a_run_that_fails_before_its_first_search_is_reported() {
     assert_eq!((status.state(), status.health().color()), (JobState::Started, HealthColor::Yellow));
     assert_eq!(status.last_errors()[0].causes(), ["planned fault"]);
     assert_eq!(status.stats().search_failures(), 1, "it is counted");
-    assert_eq!(world.store.record("sensor").checkpoint().stats.search_failures(), 1, "and saved");
+    assert_eq!(world.store.record("sensor").progress().stats.search_failures(), 1, "and saved");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn w27_a_fixed_day_is_24_hours_at_the_boundary_too() {
 fn w29_a_rejected_item_is_never_skipped() {
     let (world, faulty) = World::faulty(
         {
-            let data = MemoryEngine::without_checkpoints();
+            let data = MemoryEngine::without_progress();
             data.extend("sensor-1", crate::support::readings());
             data
         },
@@ -308,7 +308,7 @@ fn w32_statistics_survive_a_restart_and_redone_pages_count_once() {
 #[test]
 fn w32_a_page_that_a_crash_makes_redo_counts_once() {
     // The crash comes when the third page is committed, and not saved: an engine without checkpoints does it again.
-    let data = MemoryEngine::without_checkpoints();
+    let data = MemoryEngine::without_progress();
     data.extend("sensor-1", crate::support::readings());
     let world = World::on(data, |engine| engine, |builder| builder);
     let (crashed, saves) = (Arc::new(OnceLock::new()), std::sync::atomic::AtomicUsize::new(0));
@@ -322,7 +322,7 @@ fn w32_a_page_that_a_crash_makes_redo_counts_once() {
     world.put_started("sensor");
     world.run("sensor");
     let record = crashed.get().unwrap();
-    assert_eq!(record.checkpoint().stats.rollups_indexed(), 8, "two pages are saved");
+    assert_eq!(record.progress().stats.rollups_indexed(), 8, "two pages are saved");
     let store = Arc::new(crate::support::SpyStore::default());
     rollup_jobs::store::JobStore::insert(&store.inner, record).unwrap();
     let next = World::on_store(world.data.clone(), store);

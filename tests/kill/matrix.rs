@@ -18,7 +18,7 @@ use rollup_jobs::engine::{
 use rollup_jobs::rollup::RolledUpDocuments;
 use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, RedbStore, StoreError};
 use rollup_jobs::{
-    Checkpoint, DateHistogram, DeleteOptions, JobRecord, JobState, Metric, Observer, Phase, RollupJobConfig,
+    DateHistogram, DeleteOptions, JobRecord, JobState, Metric, Observer, Phase, Progress, RollupJobConfig,
     RollupJobManager, StopOptions, TurnEnded,
 };
 
@@ -202,9 +202,9 @@ impl RollupWriterAdapter for HaltingWriter {
         written
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let Self(writer, halt) = *self;
-        let committed = writer.commit(checkpoint);
+        let committed = writer.commit(progress);
         halt.reach(Point::Committed);
         committed
     }

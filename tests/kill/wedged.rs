@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{
-    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
-    RollupWriter, ScanRequest, Source, SourceDocument, StopSignal,
+    CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex, RollupWriter,
+    ScanRequest, Source, SourceDocument, StopSignal,
 };
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::MemoryStore;
@@ -60,8 +60,8 @@ impl RollupIndex for Wedged {
         self.0.begin(job)
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.0.committed_checkpoint(job)
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
+        self.0.committed_progress(job)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {

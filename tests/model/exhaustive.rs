@@ -10,7 +10,7 @@ use loom::thread;
 
 use crate::SystemClock;
 use crate::clock::Deadline;
-use crate::job::{Checkpoint, JobState};
+use crate::job::{JobState, Progress};
 use crate::lifecycle::{EndOfTurn, Lifecycle, Published, Revisions, StopDecision, Ticket, WaitOutcome, WakerKey};
 use crate::observer::RunOutcome;
 
@@ -21,7 +21,7 @@ struct Job {
 
 /// A job whose run an indexer thread has taken.
 fn indexing() -> Arc<Job> {
-    let lifecycle = Lifecycle::new(JobState::Stopped, Checkpoint::default(), 0, Duration::ZERO, false);
+    let lifecycle = Lifecycle::new(JobState::Stopped, Progress::default(), 0, Duration::ZERO, false);
     let job = Job { lifecycle, revisions: Revisions::default() };
     start_and_trigger(&job);
     job.lifecycle.take_turn(Duration::ZERO).unwrap();
@@ -37,7 +37,7 @@ fn start_and_trigger(job: &Job) {
 fn end_turn(job: &Job) {
     let end = EndOfTurn::Over(RunOutcome::Finished);
     loop {
-        let (_, is_stop) = job.lifecycle.end_of_turn(end, &Checkpoint::default(), Duration::ZERO, &job.revisions);
+        let (_, is_stop) = job.lifecycle.end_of_turn(end, &Progress::default(), Duration::ZERO, &job.revisions);
         if !matches!(job.lifecycle.publish((), end, is_stop, &Ok(()), Duration::ZERO), Published::Again(())) {
             return;
         }

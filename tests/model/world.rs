@@ -12,15 +12,15 @@ use shuttle::thread::{JoinHandle, yield_now};
 use shuttle::{Config, Runner};
 
 use crate::engine::{
-    CommitReport, CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
-    RollupIndex, RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
+    CommitReport, CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
+    RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
 use crate::testing::ManualClock;
 use crate::{
-    Checkpoint, DateHistogram, IndexPattern, JobRecord, JobState, Observer, RollupJobConfig, RollupJobManager,
-    StopError, StopOptions, Stopped, StoredState,
+    DateHistogram, IndexPattern, JobRecord, JobState, Observer, Progress, RollupJobConfig, RollupJobManager, StopError,
+    StopOptions, Stopped, StoredState,
 };
 
 pub(super) const ID: &str = "sensor";
@@ -94,7 +94,7 @@ fn record(id: &str) -> JobRecord {
             terms_types: Vec::new(),
             run_as: None,
             state: StoredState::Stopped,
-            checkpoint: Checkpoint::default(),
+            progress: Progress::default(),
             run: 0,
             revision: 1,
             epoch: 0,
@@ -176,9 +176,9 @@ impl World {
             assert_eq!(status.state(), JobState::Stopped);
             let record = self.store.record_of(id).unwrap();
             assert_eq!(record.state(), StoredState::Stopped, "durably");
-            assert_eq!(record.checkpoint().position.as_ref(), status.position(), "with the position");
+            assert_eq!(record.progress().position.as_ref(), status.position(), "with the position");
             let rolled_up = self.data.rolled_up(record.config.rollup_index()).len() as u64;
-            assert_eq!(record.checkpoint().stats.rollups_indexed(), rolled_up, "and everything that is committed");
+            assert_eq!(record.progress().stats.rollups_indexed(), rolled_up, "and everything that is committed");
         }
     }
 
@@ -321,8 +321,8 @@ impl RollupIndex for ModelEngine {
         Ok(Box::new(ModelWriter { writer, plan: Arc::clone(&self.plan), job: job.clone() }))
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
-        self.inner.committed_checkpoint(job)
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
+        self.inner.committed_progress(job)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -359,13 +359,13 @@ impl RollupWriter for ModelWriter {
         self.writer.write(documents, stop)
     }
 
-    fn commit(self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let _at_work = self.plan.enter(&self.job);
         if self.plan.panic_in_commit.load(Ordering::SeqCst) {
             // Without the hook, which would print ten thousand of them.
             resume_unwind(Box::new("planned"));
         }
-        let report = self.writer.commit(checkpoint);
+        let report = self.writer.commit(progress);
         yield_now();
         report
     }

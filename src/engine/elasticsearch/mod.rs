@@ -39,11 +39,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
-    ScanRequest, Source, StopSignal,
+    CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter, ScanRequest,
+    Source, StopSignal,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
-use crate::job::{Checkpoint, IndexPattern};
+use crate::job::{IndexPattern, Progress};
 use crate::sync::Arc;
 use rollup_index::{RollupIndices, Standing};
 use scan::{PageSizes, Scan};
@@ -223,7 +223,7 @@ impl RollupIndex for ElasticsearchEngine {
     }
 
     /// Elasticsearch itself may have run the job, in this very index.
-    fn adopt(&self, job: &JobContext, _checkpoint: &Checkpoint) -> Result<(), EngineError> {
+    fn adopt(&self, job: &JobContext, _progress: &Progress) -> Result<(), EngineError> {
         self.shared.rollups.prepare(job, true)
     }
 
@@ -232,10 +232,10 @@ impl RollupIndex for ElasticsearchEngine {
     }
 
     /// It keeps none. But if the rollup index is not the one that was prepared, there is nothing of the job.
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
         Ok(match self.shared.rollups.check(job)? {
-            Standing::Prepared => CommittedCheckpoint::NotKept,
-            Standing::Gone => CommittedCheckpoint::Kept(None),
+            Standing::Prepared => CommittedProgress::NotKept,
+            Standing::Gone => CommittedProgress::Kept(None),
         })
     }
 

@@ -12,8 +12,14 @@ use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::RollupJobConfig;
 use crate::sync::{Arc, Monitor, Mutex};
 
-/// The member of `_meta` that is ours: by job, the UUID of the index that was prepared for it.
+/// The member of `_meta` that is ours.
 const OURS: &str = "rollup-jobs";
+
+/// In it, by job, the UUID of the index that was prepared for it. In the first format there was nothing else.
+const PREPARED: &str = "prepared";
+
+/// The format of what is ours. An index with a higher one was written by a newer crate and is left alone.
+const FORMAT: u64 = 2;
 
 /// The longest name of an index or an alias, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -263,11 +269,18 @@ impl Visit<'_> {
         };
         let uuid = index["settings"]["index"]["uuid"].as_str();
         let uuid = uuid.ok_or_else(|| Failure::new(Cause::Unavailable, "the cluster does not say its UUID"))?;
-        Ok(Some(Found {
+        let found = Found {
             uuid: uuid.to_owned(),
             meta: index["mappings"]["_meta"].as_object().cloned(),
             has_alias: !index["aliases"][alias(self.job)].is_null(),
-        }))
+        };
+        match found.format().filter(|format| *format > FORMAT) {
+            None => Ok(Some(found)),
+            Some(format) => Err(Failure::new(
+                Cause::Refused,
+                format!("it has format {format}, this version reads up to {FORMAT}: upgrade rollup-jobs"),
+            )),
+        }
     }
 
     /// Creates the index without any job. Somebody else may have done it meanwhile.
@@ -367,7 +380,7 @@ impl Visit<'_> {
         change(&mut entries, &mut prepared);
         let mut meta = found.meta.clone().unwrap_or_default();
         meta.insert("_rollup".to_owned(), Value::Object(entries));
-        meta.insert(OURS.to_owned(), Value::Object(prepared));
+        meta.insert(OURS.to_owned(), json!({ "format": FORMAT, PREPARED: prepared }));
         let request = Request::put([self.job.config().rollup_index(), "_mapping"]).json(&json!({ "_meta": meta }));
         self.ask(request).map_err(|failure| of_index(self.job, failure))?;
         Ok(())
@@ -396,7 +409,13 @@ impl Drop for Alone {
 impl Found {
     /// By job, the UUID of the index that was prepared for it: another one's, in an index that was copied or restored.
     fn prepared(&self) -> Option<&Map<String, Value>> {
-        self.meta.as_ref()?.get(OURS)?.as_object()
+        let ours = self.meta.as_ref()?.get(OURS)?.as_object()?;
+        if self.format().is_none() { Some(ours) } else { ours.get(PREPARED)?.as_object() }
+    }
+
+    /// Of what is ours; the first format did not say so. (A job may be called `format`, but no UUID is a number.)
+    fn format(&self) -> Option<u64> {
+        self.meta.as_ref()?.get(OURS)?.get("format")?.as_u64()
     }
 
     fn prepared_for(&self, job: &JobContext) -> Option<&str> {

@@ -10,7 +10,7 @@ use super::{Shared, bulk, of_job};
 use crate::clock::{Deadline, SystemClock};
 use crate::cluster::{Cause, Failure, Pending, item_status};
 use crate::engine::{CommitReport, EngineError, JobContext, RejectedItem, RollupWriter, StopSignal, WriteReport};
-use crate::job::Checkpoint;
+use crate::job::Progress;
 use crate::rollup::{FieldValue, RolledUpDocuments};
 use crate::sync::Arc;
 
@@ -170,7 +170,7 @@ impl RollupWriter for BulkWriter {
     }
 
     /// What was taken is durable already. But an index that was deleted, and made anew by somebody else, has only a part of it.
-    fn commit(self: Box<Self>, _checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(self: Box<Self>, _progress: &Progress) -> Result<CommitReport, EngineError> {
         let timeout = self.shared.options.bulk_timeout;
         // A stop that has waited for the bulks waits for this too.
         let left = self.deadline.remaining(&self.clock).unwrap_or(timeout).max(timeout / 4);

@@ -26,8 +26,8 @@ pub use ::tantivy;
 use ::tantivy::Index;
 
 use super::{
-    CommittedCheckpoint, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
-    ScanRequest, Source, StopSignal,
+    CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter, ScanRequest,
+    Source, StopSignal,
 };
 use crate::job::IndexPattern;
 use crate::sync::{Arc, Mutex, RwLock};
@@ -348,9 +348,9 @@ impl RollupIndex for TantivyEngine {
         Ok(Box::new(TantivyWriter::begin(index, job, options)?))
     }
 
-    fn committed_checkpoint(&self, job: &JobContext) -> Result<CommittedCheckpoint, EngineError> {
+    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
         let index = self.shared.job_index(&place(job))?;
-        Ok(CommittedCheckpoint::Kept(index.map(|index| index.checkpoint()).transpose()?.flatten()))
+        Ok(CommittedProgress::Kept(index.map(|index| index.progress()).transpose()?.flatten()))
     }
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {

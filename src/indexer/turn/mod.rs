@@ -1,4 +1,4 @@
-//! A turn: pages until stop, time up or no data; then commit, checkpoint, publish. Every way out publishes.
+//! A turn: pages until stop, time up or no data; then commit, save, publish. Every way out publishes.
 
 mod opening;
 mod paging;
@@ -14,7 +14,7 @@ use super::pool::Pulse;
 use super::run::{Run, Stage};
 use crate::engine::{EngineError, EngineErrorKind, PageStream, RollupWriter};
 use crate::foreign::{discard, guarded, texts_of};
-use crate::job::{Checkpoint, Phase};
+use crate::job::{Phase, Progress};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
 use crate::rollup::RolledUpPage;
@@ -68,8 +68,8 @@ struct Turn<'a> {
     job: &'a Arc<Job>,
     pulse: &'a Pulse<'a>,
     run: Box<Run>,
-    /// Position and statistics as of the last document that was accepted.
-    progress: Checkpoint,
+    /// As of the last document that was accepted.
+    progress: Progress,
     writer: Option<Box<dyn RollupWriter>>,
     phase: Phase,
     unneeded: Unneeded,
@@ -107,9 +107,10 @@ impl<'a> Turn<'a> {
     fn new(job: &'a Arc<Job>, mut run: Box<Run>, pulse: &'a Pulse<'a>, is_published: &'a Cell<bool>) -> Self {
         run.turns += 1;
         if run.turns == 1 {
-            run.committed = job.lifecycle.view().checkpoint;
+            run.committed = job.lifecycle.view().progress;
         }
-        let progress = run.committed.clone();
+        let mut progress = run.committed.clone();
+        progress.sequence += 1;
         let (phase, unneeded) = (Phase::Searching, Unneeded::default());
         Self { job, pulse, run, progress, writer: None, phase, unneeded, is_published }
     }
@@ -145,8 +146,11 @@ impl<'a> Turn<'a> {
                 return Err(failure);
             }
         };
-        let wants_merge = self.commit()?;
         let exhausted = pages == Pages::Exhausted;
+        if exhausted && !self.run.has_no_source {
+            self.progress.cover(self.run.boundary);
+        }
+        let wants_merge = self.commit()?;
         if wants_merge {
             self.run.stage = Stage::Merging { exhausted };
             return Ok(EndOfTurn::Continue);
@@ -201,6 +205,7 @@ impl<'a> Turn<'a> {
         let written = self.writer.take().is_some() || self.progress.position != self.run.committed.position;
         self.progress.stats = self.progress.stats.rolled_back_to(&self.run.committed.stats);
         self.progress.position.clone_from(&self.run.committed.position);
+        self.progress.rolled_up_until = self.run.committed.rolled_up_until;
         if written {
             self.run.stream = None;
         }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Failure, Turn};
-use crate::engine::CommittedCheckpoint;
+use crate::engine::CommittedProgress;
 use crate::foreign::texts_of;
 use crate::job::{Phase, Position};
 
@@ -11,13 +11,15 @@ use crate::job::{Phase, Position};
 const MOST_NAMES: usize = 10;
 
 impl Turn<'_> {
-    /// Settles where to go on: the engine's own checkpoint wins over the store's.
+    /// Settles where to go on: the engine's own progress wins over the store's.
     pub(super) fn open(&mut self, anew: bool) -> Result<(), Failure> {
         self.enter(Phase::Searching);
         let job = self.job;
-        let kept = job.indexer.rollup_index.committed_checkpoint(&job.context);
+        let kept = job.indexer.rollup_index.committed_progress(&job.context);
         match kept.map_err(|error| self.failure(&error))? {
-            CommittedCheckpoint::Kept(Some(kept)) => {
+            CommittedProgress::Kept(Some(kept)) => {
+                let is_newer = kept.sequence > self.run.committed.sequence;
+                self.progress.sequence = self.progress.sequence.max(kept.sequence + 1);
                 if kept.position != self.progress.position {
                     self.note(format!(
                         "the engine has committed up to {}, the job store up to {}: going on from the engine's",
@@ -26,12 +28,18 @@ impl Turn<'_> {
                     ));
                     self.progress.stats = self.progress.stats.rolled_back_to(&kept.stats);
                     self.progress.position = kept.position;
-                    self.progress.sources = kept.sources;
+                    self.progress.rolled_up_from = kept.rolled_up_from;
+                    self.progress.rolled_up_until = kept.rolled_up_until;
+                    self.progress.source_indices = kept.source_indices;
+                } else if is_newer {
+                    // With one position the store may know of empty buckets that no commit has seen, or the other way.
+                    self.progress.rolled_up_from = kept.rolled_up_from;
+                    self.progress.rolled_up_until = kept.rolled_up_until;
                 }
             }
-            CommittedCheckpoint::Kept(None) => self.begin_anew()?,
-            CommittedCheckpoint::NotKept if anew => self.begin_anew()?,
-            CommittedCheckpoint::NotKept => {}
+            CommittedProgress::Kept(None) => self.begin_anew()?,
+            CommittedProgress::NotKept if anew => self.begin_anew()?,
+            CommittedProgress::NotKept => {}
         }
         self.run.committed = self.progress.clone();
         self.look_at_the_clock();
@@ -80,12 +88,13 @@ impl Turn<'_> {
     /// Notes which indices the run reads, and says which are gone. That there are fewer than before is ordinary where
     /// indices are dropped by and by; but it is also how one looks that was forgotten.
     pub(super) fn see_sources(&mut self, found: Vec<String>) -> Option<String> {
-        let before = &self.progress.sources;
+        let before = &self.progress.source_indices;
         let gone: Vec<_> = before.iter().filter(|name| !found.contains(name)).cloned().collect();
         let has_none = found.is_empty() && !before.is_empty();
+        self.run.has_no_source = found.is_empty();
         self.job.lifecycle.note_no_source(has_none);
         if !has_none {
-            self.progress.sources = found;
+            self.progress.source_indices = found;
         }
         let (names, more) = (&gone[..gone.len().min(MOST_NAMES)], gone.len().saturating_sub(MOST_NAMES));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

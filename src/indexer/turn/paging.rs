@@ -160,7 +160,10 @@ impl Turn<'_> {
             self.note(left_out(out.documents, &out.reason));
         }
         if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {
-            self.progress.position = Some(Position::of(self.job.context.config(), last.key));
+            let position = Position::of(self.job.context.config(), last.key);
+            // Its own date bucket may have more groups.
+            position.date().into_iter().for_each(|start| self.progress.cover(start));
+            self.progress.position = Some(position);
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.

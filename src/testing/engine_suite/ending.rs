@@ -3,10 +3,10 @@
 use super::data::{END, loaded, wide};
 use super::reading::scan;
 use super::writing::{bare, expected, try_to_write, write};
-use crate::engine::CommittedCheckpoint;
+use crate::engine::CommittedProgress;
 use crate::testing::EngineHarness;
 
-/// An engine that keeps checkpoints commits them with their documents in one step: wherever the process ends, both are
+/// An engine that keeps progress commits it with its documents in one step: wherever the process ends, both are
 /// there or neither is. Any other has the documents replaced when they are written again.
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 pub(super) fn in_the_middle_of_a_commit(new: &dyn Fn() -> Box<dyn EngineHarness>) {
@@ -24,18 +24,18 @@ pub(super) fn in_the_middle_of_a_commit(new: &dyn Fn() -> Box<dyn EngineHarness>
         }
         let written = try_to_write(&*harness, &job, &second);
         harness.restart();
-        match harness.engine().committed_checkpoint(&job).expect("a checkpoint") {
-            CommittedCheckpoint::NotKept => {
+        match harness.engine().committed_progress(&job).expect("a progress") {
+            CommittedProgress::NotKept => {
                 write(&*harness, &job, &second);
                 assert_eq!(bare(harness.rolled_up(&job)), expected(&job, &buckets), "ended at change {change}");
             }
-            CommittedCheckpoint::Kept(kept) => {
+            CommittedProgress::Kept(kept) => {
                 let found = bare(harness.rolled_up(&job));
                 if kept.as_ref() == Some(&before) {
                     assert!(written.is_err(), "a commit that has succeeded is there after the end");
                     assert_eq!(found, expected(&job, &first), "ended at change {change}: only the first half counts");
                 } else {
-                    assert_eq!(found, expected(&job, &buckets), "ended at change {change}: the checkpoint counts all");
+                    assert_eq!(found, expected(&job, &buckets), "ended at change {change}: the progress counts all");
                 }
             }
         }

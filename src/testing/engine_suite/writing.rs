@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use super::data::{END, config, context, loaded, wide};
 use super::reading::scan;
-use crate::engine::{CommittedCheckpoint, EngineError, EngineErrorKind, JobContext, ScanRequest, StopSignal};
+use crate::engine::{CommittedProgress, EngineError, EngineErrorKind, JobContext, ScanRequest, StopSignal};
 use crate::rollup::{Page, RolledUpPage, roll_up};
 use crate::testing::EngineHarness;
-use crate::{Checkpoint, DateHistogram, Position, RollupJobConfig, TermsType};
+use crate::{DateHistogram, Position, Progress, RollupJobConfig, TermsType};
 
 #[expect(clippy::expect_used, clippy::unwrap_used, reason = "a suite fails by panicking")]
 pub(super) fn prepare_is_idempotent(harness: &dyn EngineHarness) {
@@ -37,25 +37,25 @@ pub(super) fn adopt_is_idempotent(harness: &dyn EngineHarness) {
     let never = StopSignal::never();
     let page = engine.scan(&job, request, &never).and_then(|mut stream| stream.next_page(&never)).expect("a page");
     let last = page.iter().last().map(|bucket| Position::of(job.config(), bucket.key));
-    let checkpoint = Checkpoint { position: last, ..Checkpoint::default() };
-    engine.adopt(&job, &checkpoint).expect("the first time");
-    engine.adopt(&job, &checkpoint).expect("once more");
-    match engine.committed_checkpoint(&job).expect("it was adopted") {
-        CommittedCheckpoint::NotKept => {}
-        CommittedCheckpoint::Kept(kept) => assert_eq!(kept, Some(checkpoint)),
+    let progress = Progress { position: last, ..Progress::default() };
+    engine.adopt(&job, &progress).expect("the first time");
+    engine.adopt(&job, &progress).expect("once more");
+    match engine.committed_progress(&job).expect("it was adopted") {
+        CommittedProgress::NotKept => {}
+        CommittedProgress::Kept(kept) => assert_eq!(kept, Some(progress)),
     }
     assert!(harness.rolled_up(&job).is_empty());
     let other = context(config("a").page_size(7), &[]);
-    let elsewhere = Checkpoint { position: Some(Position::of(other.config(), &[])), ..Checkpoint::default() };
+    let elsewhere = Progress { position: Some(Position::of(other.config(), &[])), ..Progress::default() };
     let refused = engine.adopt(&other, &elsewhere).map_err(|error| error.kind());
     assert_eq!(refused, Err(EngineErrorKind::AlreadyExists), "another definition");
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
-pub(super) fn rolled(job: &JobContext, buckets: &Page) -> (RolledUpPage, Checkpoint) {
+pub(super) fn rolled(job: &JobContext, buckets: &Page) -> (RolledUpPage, Progress) {
     let position = buckets.last().map(|last| Position::of(job.config(), last.key));
     let page = roll_up(buckets.clone(), job.layout()).expect("it fits");
-    (page, Checkpoint { position, ..Checkpoint::default() })
+    (page, Progress { position, ..Progress::default() })
 }
 
 /// Writes the buckets in one turn.
@@ -63,8 +63,8 @@ pub(super) fn try_to_write(
     harness: &dyn EngineHarness,
     job: &JobContext,
     buckets: &Page,
-) -> Result<Checkpoint, EngineError> {
-    let (page, checkpoint) = rolled(job, buckets);
+) -> Result<Progress, EngineError> {
+    let (page, progress) = rolled(job, buckets);
     let documents = page.documents();
     let mut writer = harness.engine().begin(job)?;
     for from in (0..documents.len()).step_by(100) {
@@ -72,12 +72,12 @@ pub(super) fn try_to_write(
         let report = writer.write(part, &StopSignal::never())?;
         assert_eq!((report.taken, report.rejected.len()), (part.len(), 0));
     }
-    writer.commit(&checkpoint)?;
-    Ok(checkpoint)
+    writer.commit(&progress)?;
+    Ok(progress)
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
-pub(super) fn write(harness: &dyn EngineHarness, job: &JobContext, buckets: &Page) -> Checkpoint {
+pub(super) fn write(harness: &dyn EngineHarness, job: &JobContext, buckets: &Page) -> Progress {
     try_to_write(harness, job, buckets).expect("a turn that is written")
 }
 
@@ -110,19 +110,19 @@ pub(super) fn commit(harness: &dyn EngineHarness) {
     let reference = loaded(harness);
     let (engine, job) = (harness.engine(), wide("a"));
     engine.prepare(&job).expect("prepared");
-    let before = engine.committed_checkpoint(&job).expect("a checkpoint");
-    assert!(matches!(before, CommittedCheckpoint::NotKept | CommittedCheckpoint::Kept(None)));
+    let before = engine.committed_progress(&job).expect("a progress");
+    assert!(matches!(before, CommittedProgress::NotKept | CommittedProgress::Kept(None)));
     let (buckets, _) = scan(&reference, &job, None, END);
     let middle = buckets.len() / 2;
     let (first, second) = (buckets.slice(0..middle), buckets.slice(middle..buckets.len()));
     for (part, sum) in [(&first, &first), (&second, &buckets)] {
-        let checkpoint = write(harness, &job, part);
-        match engine.committed_checkpoint(&job).expect("a checkpoint") {
-            CommittedCheckpoint::NotKept => {
+        let progress = write(harness, &job, part);
+        match engine.committed_progress(&job).expect("a progress") {
+            CommittedProgress::NotKept => {
                 // Replaced by id: writing it again changes nothing.
                 write(harness, &job, part);
             }
-            CommittedCheckpoint::Kept(kept) => assert_eq!(kept, Some(checkpoint)),
+            CommittedProgress::Kept(kept) => assert_eq!(kept, Some(progress)),
         }
         assert_eq!(bare(harness.rolled_up(&job)), expected(&job, sum));
     }
@@ -163,7 +163,7 @@ pub(super) fn a_write_that_is_stopped(harness: &dyn EngineHarness) {
     assert_eq!(bare(harness.rolled_up(&job)), expected(&job, &taken));
 }
 
-/// It changes no document and no checkpoint, whether or not it is stopped.
+/// It changes no document and no progress, whether or not it is stopped.
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 pub(super) fn merge(harness: &dyn EngineHarness) {
     let reference = loaded(harness);
@@ -173,13 +173,13 @@ pub(super) fn merge(harness: &dyn EngineHarness) {
     for from in (0..buckets.len()).step_by(100) {
         write(harness, &job, &buckets.slice(from..(from + 100).min(buckets.len())));
     }
-    let before = engine.committed_checkpoint(&job).expect("a checkpoint");
+    let before = engine.committed_progress(&job).expect("a progress");
     for stop in [StopSignal::raised(), StopSignal::raised_after(1), StopSignal::never()] {
         if let Err(error) = engine.merge(&job, &stop) {
             assert!(stop.is_stopped() && error.is_cancelled(), "{error}");
         }
         assert_eq!(bare(harness.rolled_up(&job)), expected(&job, &buckets));
-        assert_eq!(engine.committed_checkpoint(&job).expect("a checkpoint"), before);
+        assert_eq!(engine.committed_progress(&job).expect("a progress"), before);
     }
 }
 
@@ -227,6 +227,6 @@ pub(super) fn remove(harness: &dyn EngineHarness) {
     assert!(harness.rolled_up(&job).is_empty());
     assert!(engine.rollup_indices_of("a").expect("nothing").is_empty());
     assert_eq!(bare(harness.rolled_up(&other)), expected(&other, &of_other), "another job's documents stay");
-    assert!(!matches!(engine.committed_checkpoint(&job), Ok(CommittedCheckpoint::Kept(Some(_)))));
+    assert!(!matches!(engine.committed_progress(&job), Ok(CommittedProgress::Kept(Some(_)))));
     engine.prepare(&job).expect("the id can be used again");
 }

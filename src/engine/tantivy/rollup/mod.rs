@@ -1,4 +1,4 @@
-//! The rollup side: one tantivy index per job, whose commits carry the job's definition and checkpoint.
+//! The rollup side: one tantivy index per job, whose commits carry the job's definition and progress.
 
 mod columnar;
 mod directory;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::failed;
 use super::schema::rollup_schema;
 use crate::engine::{EngineError, JobContext, StopSignal};
-use crate::job::Checkpoint;
+use crate::job::Progress;
 use crate::sync::{Arc, Mutex};
 use directory::RollupDirectory;
 use segment::EmptyFiles;
@@ -28,8 +28,27 @@ const LEAST_WRITER_MEMORY: usize = 15_000_000;
 /// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
 #[derive(Serialize, Deserialize)]
 struct Payload {
+    /// The first format did not say so.
+    #[serde(default = "first_format")]
+    format: u32,
     rollup: Value,
-    checkpoint: Option<Checkpoint>,
+    /// `checkpoint` in the first format.
+    #[serde(alias = "checkpoint")]
+    progress: Option<Progress>,
+}
+
+/// What any format says first.
+#[derive(Deserialize)]
+struct Version {
+    #[serde(default = "first_format")]
+    format: u32,
+}
+
+/// The format of payloads. An index with a higher one was written by a newer crate and is left alone.
+const FORMAT: u32 = 2;
+
+fn first_format() -> u32 {
+    1
 }
 
 fn describe(storage: &dyn RollupStorage, place: &RollupPlace) -> String {
@@ -74,7 +93,7 @@ impl JobIndex {
         if let Some(known) = known {
             let payload = known.payload()?;
             let other = payload.as_ref().is_some_and(|payload| payload.rollup != job.config().to_json());
-            let has_data = payload.as_ref().is_some_and(|payload| payload.checkpoint.is_some());
+            let has_data = payload.as_ref().is_some_and(|payload| payload.progress.is_some());
             if other || has_data {
                 let what = if has_data { "data" } else { "another definition" };
                 return Err(EngineError::already_exists(format!("{} holds {what} of that job", known.described)));
@@ -113,12 +132,20 @@ impl JobIndex {
     fn payload(&self) -> Result<Option<Payload>, EngineError> {
         let payload = self.index.load_metas().map_err(|error| self.failed(error))?.payload;
         let damaged =
-            |error| EngineError::rejected(format!("{}: the checkpoint in it is damaged: {error}", self.described));
-        payload.map(|payload| serde_json::from_str(&payload).map_err(damaged)).transpose()
+            |error| EngineError::rejected(format!("{}: the progress in it is damaged: {error}", self.described));
+        let Some(payload) = payload else { return Ok(None) };
+        let Version { format } = serde_json::from_str(&payload).map_err(damaged)?;
+        if format > FORMAT {
+            return Err(EngineError::rejected(format!(
+                "{}: it has format {format}, this version reads up to {FORMAT}: upgrade rollup-jobs",
+                self.described
+            )));
+        }
+        serde_json::from_str(&payload).map(Some).map_err(damaged)
     }
 
-    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, EngineError> {
-        Ok(self.payload()?.and_then(|payload| payload.checkpoint))
+    pub(super) fn progress(&self) -> Result<Option<Progress>, EngineError> {
+        Ok(self.payload()?.and_then(|payload| payload.progress))
     }
 
     /// Commits the job's definition, and nothing else.
@@ -184,8 +211,8 @@ impl JobIndex {
 }
 
 /// Documents and payload in one step; the directory syncs itself.
-fn commit(writer: &mut IndexWriter, job: &JobContext, checkpoint: Option<&Checkpoint>) -> Result<(), TantivyError> {
-    let payload = Payload { rollup: job.config().to_json(), checkpoint: checkpoint.cloned() };
+fn commit(writer: &mut IndexWriter, job: &JobContext, progress: Option<&Progress>) -> Result<(), TantivyError> {
+    let payload = Payload { format: FORMAT, rollup: job.config().to_json(), progress: progress.cloned() };
     let payload = serde_json::to_string(&payload).map_err(|error| TantivyError::SystemError(error.to_string()))?;
     let mut prepared = writer.prepare_commit()?;
     prepared.set_payload(&payload);
@@ -305,16 +332,16 @@ mod tests {
             )?);
             writer.write(page.documents(), &StopSignal::never())?;
             let position = Some(crate::job::Position::of(job.config(), &[KeyPart::Date(0)]));
-            writer.commit(&Checkpoint { position, ..Checkpoint::default() })
+            writer.commit(&Progress { position, ..Progress::default() })
         };
         full.store(true, Ordering::SeqCst);
         let error = commit().unwrap_err();
         assert!(error.is_transient(), "{error:?}");
         let text = std::error::Error::source(&error).unwrap().to_string();
         assert!(text.contains("the rollup index: no storage space"), "{text}");
-        assert_eq!(index.checkpoint().unwrap(), None);
+        assert_eq!(index.progress().unwrap(), None);
         full.store(false, Ordering::SeqCst);
         commit().unwrap();
-        assert!(index.checkpoint().unwrap().is_some());
+        assert!(index.progress().unwrap().is_some());
     }
 }

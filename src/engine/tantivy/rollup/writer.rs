@@ -8,7 +8,7 @@ use ::tantivy::{IndexWriter, Segment, TantivyError};
 use super::segment::{Documents, EmptyFiles};
 use super::{JobIndex, commit};
 use crate::engine::{CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
-use crate::job::{Checkpoint, KeyPart};
+use crate::job::{KeyPart, Progress};
 use crate::rollup::{Bucket, RolledUpDocuments};
 use crate::sync::{Arc, Monitor};
 
@@ -29,7 +29,7 @@ pub(in crate::engine::tantivy) struct WriterOptions {
     pub(in crate::engine::tantivy) memory: usize,
 }
 
-/// It adds: documents and checkpoint are committed in one step, so nothing is ever there twice.
+/// It adds: documents and progress are committed in one step, so nothing is ever there twice.
 pub(in crate::engine::tantivy) struct TantivyWriter {
     index: Arc<JobIndex>,
     writer: IndexWriter,
@@ -143,7 +143,7 @@ impl RollupWriter for TantivyWriter {
         Ok(WriteReport::accepted(taken).leaving_out(left_out as u64, stands_for, TOO_EARLY))
     }
 
-    fn commit(mut self: Box<Self>, checkpoint: &Checkpoint) -> Result<CommitReport, EngineError> {
+    fn commit(mut self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let rest = (!self.gathered.is_empty()).then(|| self.gathered.write(self.writer.new_segment(), &self.empty));
         self.join();
         let mut written = std::mem::take(&mut self.segments.lock().written);
@@ -152,7 +152,7 @@ impl RollupWriter for TantivyWriter {
             let segment = segment?;
             self.writer.add_segment(segment.meta().clone())
         });
-        let committed = committed.and_then(|()| commit(&mut self.writer, &self.job, Some(checkpoint)));
+        let committed = committed.and_then(|()| commit(&mut self.writer, &self.job, Some(progress)));
         committed.map_err(|error| self.index.failed(error))?;
         // What is committed is committed, whether or not it can be seen now what could be merged.
         Ok(CommitReport::new(self.index.merge_candidates().is_ok_and(|candidates| !candidates.is_empty())))
