@@ -114,9 +114,9 @@ pub use error::Error;
 pub use job::{
     BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, DateBucket,
     DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError,
-    JobRecord, JobState, JobStats, JobStatus, KeyPart, MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress,
-    RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit,
-    TimeValue, TimeValueError,
+    JobRecord, JobState, JobStats, JobStatus, KeyPart, Ledger, LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, Phase,
+    Position, Progress, RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
+    TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
     AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RemoveDataError,

@@ -129,8 +129,7 @@ impl RollupJobConfig {
             timeout: self.timeout,
             page_size: self.page_size,
         };
-        // Maps with string keys and finite numbers only: this cannot fail.
-        serde_json::to_value(json).unwrap_or_default()
+        super::json(&json)
     }
 
     /// The job's id.

@@ -6,6 +6,7 @@ mod cron;
 mod foreign;
 mod groups;
 mod interval;
+mod ledger;
 mod metrics;
 mod names;
 mod object;
@@ -27,6 +28,7 @@ pub use cron::{CronError, CronSchedule};
 pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
 pub use interval::{CalendarUnit, DateInterval};
+pub use ledger::{Ledger, LedgerNote};
 pub use metrics::MetricField;
 pub use pattern::IndexPattern;
 pub use position::{GroupKey, KeyPart, Position};
@@ -43,3 +45,8 @@ pub use time_value::{TimeUnit, TimeValue, TimeValueError};
 pub(crate) use groups::number_json;
 pub(crate) use pattern::wildcard_match;
 pub(crate) use status::StatusParts;
+
+/// What cannot fail: maps with text as keys, finite numbers, and nothing else.
+fn json(value: &impl serde::Serialize) -> serde_json::Value {
+    serde_json::to_value(value).unwrap_or_else(|error| panic!("a job cannot be printed as JSON: {error}"))
+}

@@ -113,10 +113,12 @@ pub enum RecordError {
     #[error("the stored record is damaged")]
     Damaged(#[source] Arc<serde_json::Error>),
     /// A newer version of the crate wrote it.
-    #[error("the stored record has format {found}, this version reads up to {FORMAT}: upgrade rollup-jobs")]
+    #[error("the stored record has format {found}, this version reads up to {known}: upgrade rollup-jobs")]
     Format {
         /// The format number found.
         found: u32,
+        /// The highest that this version reads.
+        known: u32,
     },
     /// Its configuration is not valid (any more).
     #[error("the stored configuration is not valid")]
@@ -194,8 +196,7 @@ impl JobRecord {
             revision: self.revision,
             epoch: self.epoch,
         };
-        // Maps with string keys and finite numbers only: this cannot fail.
-        let mut json = serde_json::to_value(stored).unwrap_or_default();
+        let mut json = super::json(&stored);
         json["format"] = Value::from(FORMAT);
         json
     }
@@ -208,7 +209,7 @@ impl JobRecord {
         let damaged = |error| RecordError::Damaged(Arc::new(error));
         let stored: Stored = serde_json::from_slice(text).map_err(damaged)?;
         if stored.format > FORMAT {
-            return Err(RecordError::Format { found: stored.format });
+            return Err(RecordError::Format { found: stored.format, known: FORMAT });
         }
         let stored: StoredJob = serde_json::from_value(stored.rest).map_err(damaged)?;
         let config = RollupJobConfigBuilder::from_json(&stored.config.to_string());

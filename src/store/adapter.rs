@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure};
 use crate::adapter::adapter;
-use crate::job::JobRecord;
+use crate::job::{JobRecord, Ledger};
 
 adapter! {
     /// What stands before a [`JobStore`]: it says what it stands before, and has the methods that it changes. All others
@@ -35,6 +35,8 @@ adapter! {
         pass on to store: fn insert(self: &Self, record: &JobRecord) -> Result<(), StoreError>;
         pass on to store: fn update(self: &Self, records: &[JobRecord]) -> Vec<Result<(), StoreError>>;
         pass on to store: fn remove(self: &Self, id: &str) -> Result<(), StoreError>;
+        pass on to store: fn ledger(self: &Self, index: &str) -> Result<Ledger, StoreError>;
+        pass on to store: fn replace_ledger(self: &Self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
         pass on to store: fn lease(self: &Self) -> Option<Duration>;
         pass on to store: fn acquire(self: &Self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError>;
         pass on to store: fn renew(self: &Self, ownership: &Ownership) -> Result<(), StoreError>;

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
-use crate::job::JobRecord;
+use crate::job::{JobRecord, Ledger};
 use crate::sync::{Arc, Mutex};
 
 /// Keeps records as long as a clone of it lives. Clones share them, so that a test can close a manager and open another.
@@ -17,6 +17,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Shared {
     records: BTreeMap<String, JobRecord>,
+    ledgers: BTreeMap<String, Ledger>,
     epoch: u64,
     /// The present owner's, if it can run out.
     tenure: Option<Tenure>,
@@ -76,6 +77,20 @@ impl JobStore for MemoryStore {
     fn remove(&self, id: &str) -> Result<(), StoreError> {
         self.shared.lock().records.remove(id);
         Ok(())
+    }
+
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        Ok(self.shared.lock().ledgers.get(index).cloned().unwrap_or_default())
+    }
+
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
+        let mut shared = self.shared.lock();
+        let stored = shared.ledgers.get(index).map_or(0, |stored| stored.revision);
+        let is_next = stored + 1 == ledger.revision;
+        if is_next {
+            shared.ledgers.insert(index.to_owned(), ledger.clone());
+        }
+        Ok(is_next)
     }
 
     fn lease(&self) -> Option<Duration> {

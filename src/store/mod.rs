@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::foreign::guarded;
-use crate::job::JobRecord;
+use crate::job::{JobRecord, Ledger};
 
 mod adapter;
 #[cfg(feature = "elasticsearch")]
 mod elasticsearch;
 mod error;
+mod ledger;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
@@ -23,11 +24,12 @@ pub use adapter::JobStoreAdapter;
 #[cfg(feature = "elasticsearch")]
 pub use elasticsearch::{ElasticsearchStore, ElasticsearchStoreOptions};
 pub use error::{StoreError, StoreErrorKind};
+pub use ledger::change_ledger;
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use redb::{OpenRedbError, RedbStore};
 
-/// Keeps one [`JobRecord`] per job.
+/// Keeps one [`JobRecord`] per job, and one [`Ledger`] per source index.
 ///
 /// Every call ends in bounded time: a store that talks to something puts a time-out of its own on it, because a stop saves
 /// in its caller's thread. A call that returned success is durable.
@@ -60,6 +62,20 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// Any [`StoreError`]; the record is still there then.
     fn remove(&self, id: &str) -> Result<(), StoreError>;
+
+    /// The ledger of a source index; an empty one if nothing was ever said of it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]: one that is damaged, or that a newer version wrote, is no empty one.
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError>;
+
+    /// Puts a ledger in the place of the one whose revision is one less: `false`, and nothing changes, if that is not
+    /// the stored one's (any more). It is no matter of the ownership: whoever has the store may do it.
+    /// [`change_ledger`] is the way to use it.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]. After one that is transient it may have taken place.
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
 
     /// How long an ownership lasts that is not renewed. The manager renews it in time, on a thread of its own. Default: for ever.
     fn lease(&self) -> Option<Duration> {

@@ -1,7 +1,7 @@
 //! What every job store has to do.
 
-use crate::store::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind, Tenure};
-use crate::{DateHistogram, JobRecord, RollupJobConfig, StoredState};
+use crate::store::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind, Tenure, change_ledger};
+use crate::{DateHistogram, JobRecord, Ledger, RollupJobConfig, StoredState};
 
 /// Checks a job store for everything that [`JobStore`] promises. `new` makes an empty store; `reopen` closes one and opens it
 /// again, as a restart would.
@@ -25,6 +25,8 @@ pub fn check_store<S: JobStore>(new: impl Fn() -> S, reopen: impl Fn(S) -> S) {
     an_older_epoch_has_lost(&new);
     an_earlier_owner_has_lost(&new);
     records_from_another_store(&new);
+    ledgers(&new, &reopen);
+    a_ledger_is_nobodys(&new);
     remove(&new, &reopen);
     a_new_store_is_empty(&new);
 }
@@ -191,6 +193,47 @@ fn an_earlier_owner_has_lost<S: JobStore>(new: &impl Fn() -> S) {
     store.release(&second).unwrap();
     let Acquired::Owned(third) = store.acquire(None).unwrap() else { panic!("a store that was released has no owner") };
     assert!(third.epoch > second.epoch);
+}
+
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn ledgers<S: JobStore>(new: &impl Fn() -> S, reopen: &impl Fn(S) -> S) {
+    let store = new();
+    assert_eq!(store.ledger("sensor-1").unwrap(), Ledger::default(), "nothing was said of it");
+    let (first, number) = change_ledger(&store, "sensor-1", |ledger| ledger.note(0..10)).unwrap();
+    assert_eq!((first.revision, number), (1, 1));
+    assert_eq!(store.ledger("sensor-1").unwrap(), first);
+    assert_eq!(store.ledger("sensor-2").unwrap(), Ledger::default(), "another index has another");
+    let (second, number) = change_ledger(&store, "sensor-1", |ledger| ledger.note(-5..5)).unwrap();
+    assert_eq!((second.revision, second.notes.len(), number), (2, 2, 2));
+    // Whoever has read what is not there any more has to read again.
+    let mut late = first;
+    late.revision += 1;
+    late.note(20..30);
+    assert!(!store.replace_ledger("sensor-1", &late).unwrap());
+    let mut early = second.clone();
+    early.revision += 2;
+    assert!(!store.replace_ledger("sensor-1", &early).unwrap(), "nor is one left out");
+    assert_eq!(store.ledger("sensor-1").unwrap(), second);
+    let store = reopen(store);
+    assert_eq!(store.ledger("sensor-1").unwrap(), second, "a call that returned is durable");
+    assert!(load(&store).is_empty(), "it is no job");
+}
+
+/// Neither saves of jobs nor owners that come and go touch it, and a former owner can still write it.
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn a_ledger_is_nobodys<S: JobStore>(new: &impl Fn() -> S) {
+    let store = new();
+    change_ledger(&store, "in", |ledger| ledger.note(0..10)).unwrap();
+    let Acquired::Owned(first) = store.acquire(None).unwrap() else { panic!("a new store has no owner") };
+    store.insert(&record("a", 1, first.epoch, StoredState::Preparing)).unwrap();
+    change_ledger(&store, "in", |ledger| ledger.note(0..10)).unwrap();
+    store.update(&[record("a", 2, first.epoch, StoredState::Stopped)]).remove(0).unwrap();
+    store.release(&first).unwrap();
+    let Acquired::Owned(_) = store.acquire(None).unwrap() else { panic!("a store that was released has no owner") };
+    change_ledger(&store, "in", |ledger| ledger.note(0..10)).unwrap();
+    store.remove("a").unwrap();
+    let ledger = store.ledger("in").unwrap();
+    assert_eq!((ledger.revision, ledger.notes.len()), (3, 3));
 }
 
 /// Whoever becomes the owner can save them, whatever their epoch: the other store's clock may have been ahead.

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::world::{ID, World, at_rest, check, stop, waiting};
+use crate::store::{JobStore as _, change_ledger};
 use crate::{DeleteError, DeleteOptions, Observer, RollupJobManager, StopError, StopOptions, StoredState, TurnEnded};
 
 #[test]
@@ -436,5 +437,35 @@ fn the_last_owner_drops_the_manager_in_a_callback() {
         // If no turn came to its end the observer still owns it; its lock must not be held while threads are joined.
         let left = observer.0.lock().unwrap().take();
         drop(left);
+    });
+}
+
+/// Hosts note changes while turns end, the job is stopped, and its saves go to the same store: no note is lost, and no save.
+#[test]
+fn ledger_writers_against_the_ends_of_turns() {
+    check(|| {
+        let world = World::new(1);
+        let note = |writer: i64| {
+            let store = Arc::clone(&world.store);
+            world.spawn(move |_| {
+                [0, 1].map(|note| {
+                    let range = writer * 10 + note..writer * 10 + note + 1;
+                    (range.clone(), change_ledger(&*store, "source", |ledger| ledger.note(range.clone())).unwrap().1)
+                })
+            })
+        };
+        let writers = [note(0), note(1)];
+        world.start_and_trigger();
+        at_rest(stop(&world.manager));
+        let mut noted: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+        noted.sort_unstable_by_key(|(_, number)| *number);
+        let ledger = world.store.ledger("source").unwrap();
+        assert!(noted.iter().map(|(_, number)| *number).eq(1..=4), "each has a number of its own: {noted:?}");
+        assert!(
+            ledger.notes.iter().map(|note| (note.range.clone(), note.number)).eq(noted),
+            "and is there: {ledger:?}"
+        );
+        world.check_stopped();
+        world.end();
     });
 }

@@ -16,11 +16,11 @@ use crate::engine::{
     RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
-use crate::store::{Acquired, JobStore, LoadedRecord, MemoryStore, Ownership, StoreError, Tenure};
+use crate::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, Ownership, StoreError};
 use crate::testing::ManualClock;
 use crate::{
-    DateHistogram, IndexPattern, JobRecord, JobState, Observer, Progress, RollupJobConfig, RollupJobManager, StopError,
-    StopOptions, Stopped, StoredState,
+    DateHistogram, IndexPattern, JobRecord, JobState, Ledger, Observer, Progress, RollupJobConfig, RollupJobManager,
+    StopError, StopOptions, Stopped, StoredState,
 };
 
 pub(super) const ID: &str = "sensor";
@@ -234,13 +234,9 @@ impl fmt::Debug for ModelStore {
     }
 }
 
-impl JobStore for ModelStore {
-    fn load(&self) -> Result<Vec<LoadedRecord>, StoreError> {
-        self.inner.load()
-    }
-
-    fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
-        self.inner.insert(record)
+impl JobStoreAdapter for ModelStore {
+    fn store(&self) -> &dyn JobStore {
+        &self.inner
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
@@ -258,12 +254,16 @@ impl JobStore for ModelStore {
         self.inner.remove(id)
     }
 
-    fn lease(&self) -> Option<Duration> {
-        self.inner.lease()
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        let ledger = self.inner.ledger(index);
+        yield_now();
+        ledger
     }
 
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
-        self.inner.acquire(lapsed)
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
+        let replaced = self.inner.replace_ledger(index, ledger);
+        yield_now();
+        replaced
     }
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 mod call;
 mod index;
 mod lease;
+mod ledger;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure};
 use crate::cluster::{Cause, Cluster, Failure};
-use crate::job::JobRecord;
+use crate::job::{JobRecord, Ledger};
 use crate::sync::Mutex;
 use call::Call;
 use index::{Change, Index, Outcome, Stamp, Stored};
@@ -419,6 +420,18 @@ impl JobStore for ElasticsearchStore {
             return Err(error);
         }
         Ok(Acquired::Owned(ownership))
+    }
+
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        let mut call = self.call();
+        let read = self.ready(&call).and_then(|()| ledger::read(&self.index, index, &mut call));
+        read.map_err(|failure| self.failed(&failure))?
+    }
+
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
+        let mut call = self.call();
+        let replaced = self.ready(&call).and_then(|()| ledger::replace(&self.index, index, ledger, &mut call));
+        replaced.map_err(|failure| self.failed(&failure))
     }
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {

@@ -6,17 +6,19 @@ use std::{fs, io};
 use ::redb::backends::FileBackend;
 use ::redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
-    TableDefinition, WriteTransaction,
+    TableDefinition, TableError, WriteTransaction,
 };
 
 use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
 use crate::durable::sync_folder;
-use crate::job::JobRecord;
+use crate::job::{JobRecord, Ledger};
 use crate::sync::{AtomicBool, Ordering, RwLock};
 use kept::Kept;
 
 /// Job id to record, as JSON.
 const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_jobs");
+/// Ledgers by source index. Absent before the first.
+const LEDGERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_ledgers");
 /// Facts about the file.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("rollup_meta");
 const FORMAT_KEY: &str = "format";
@@ -308,6 +310,31 @@ impl JobStore for RedbStore {
 
     fn remove(&self, id: &str) -> Result<(), StoreError> {
         self.write(|transaction| Ok(transaction.open_table(JOBS)?.remove(id)?.is_some())).map(drop)
+    }
+
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        let stored = self.call(|database| match database.begin_read()?.open_table(LEDGERS) {
+            Ok(ledgers) => Ok(ledgers.get(index)?.map(|json| json.value().to_vec())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })?;
+        stored.map_or(Ok(Ledger::default()), |json| Ledger::from_json(&json).map_err(StoreError::damaged))
+    }
+
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
+        self.write(|transaction| {
+            let mut ledgers = transaction.open_table(LEDGERS)?;
+            let stored = ledgers.get(index)?.map(|json| Ledger::from_json(json.value()).map_err(StoreError::damaged));
+            let stored = match stored.transpose() {
+                Ok(stored) => stored.map_or(0, |stored| stored.revision),
+                Err(damaged) => return Ok(Err(damaged)),
+            };
+            let is_next = stored + 1 == ledger.revision;
+            if is_next {
+                ledgers.insert(index, ledger.to_json().to_string().as_bytes())?;
+            }
+            Ok(Ok(is_next))
+        })?
     }
 
     /// The file has one process, so nobody else can hold it.

@@ -1,0 +1,77 @@
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::record::RecordError;
+use crate::sync::Arc;
+
+/// The version of the stored form. A ledger with a higher one was written by a newer crate and is left alone.
+const FORMAT: u32 = 1;
+
+/// What was said of a source index: where its documents have changed, and where they are gone for good. Times are in
+/// milliseconds since 1970.
+///
+/// It is kept beside the jobs, not in them: hosts write it through any handle on the store, also one that does not own the
+/// jobs, and it outlives them. No end of a turn touches it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Ledger {
+    /// How often it was changed.
+    pub revision: u64,
+    /// The number that was given out last: to a note, or to a change as it begins.
+    pub last_number: u64,
+    /// Ranges whose documents have changed.
+    pub notes: Vec<LedgerNote>,
+    /// Ranges whose documents are being changed.
+    pub open_changes: Vec<LedgerNote>,
+    /// Ranges whose documents are gone, and never come again.
+    pub seals: Vec<Range<i64>>,
+}
+
+/// A numbered range of a [`Ledger`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LedgerNote {
+    /// Its number: later ones are higher.
+    pub number: u64,
+    /// The instants that it is about.
+    pub range: Range<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    format: u32,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+impl Ledger {
+    /// Notes that documents in this range have changed. Says the number of the note.
+    pub fn note(&mut self, range: Range<i64>) -> u64 {
+        self.last_number += 1;
+        self.notes.push(LedgerNote { number: self.last_number, range });
+        self.last_number
+    }
+
+    /// The form to store.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut json = super::json(self);
+        json["format"] = Value::from(FORMAT);
+        json
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    ///
+    /// # Errors
+    /// [`RecordError`], which says whether the ledger is damaged or too new.
+    pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
+        let damaged = |error| RecordError::Damaged(Arc::new(error));
+        let stored: Stored = serde_json::from_slice(text).map_err(damaged)?;
+        if stored.format > FORMAT {
+            return Err(RecordError::Format { found: stored.format, known: FORMAT });
+        }
+        serde_json::from_value(stored.rest).map_err(damaged)
+    }
+}
