@@ -113,15 +113,16 @@ pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use job::{
     BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, DateBucket,
-    DateHistogram, DateInterval, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram, IndexPattern, JobError,
-    JobRecord, JobState, JobStats, JobStatus, KeyPart, Ledger, LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, Phase,
-    Position, Progress, RecordError, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
-    TermsType, TimeUnit, TimeValue, TimeValueError,
+    DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
+    IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, Ledger, LedgerNote,
+    MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress, RecordError, RollupJobConfig,
+    RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
-    AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, RemoveDataError,
-    RetryOptions, RollupJobManager, RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError,
-    StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered,
+    AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, PutOrKeepError,
+    PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RollupJobManager, RollupJobManagerBuilder,
+    ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions, StopReport, Stopped,
+    TriggerError, Triggered, UpdateError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

@@ -82,10 +82,12 @@ impl Timer {
     /// Ticks `job` by its schedule from now on. Arming again begins again.
     pub(crate) fn arm(&self, key: u64, job: Weak<dyn Scheduled>) {
         let (now, monotonic) = (self.shared.clock.now(), self.shared.clock.monotonic());
-        let Some(next) = job.upgrade().and_then(|job| job.next_after(now)) else { return };
+        let next = job.upgrade().and_then(|job| job.next_after(now));
         let mut agenda = self.shared.agenda.lock();
         let was_set_back = agenda.see(now, monotonic);
         agenda.disarm(key);
+        // It may have had another schedule before.
+        let Some(next) = next else { return };
         agenda.arms += 1;
         let arm = agenda.arms;
         agenda.insert(key, arm, next.as_millisecond(), job);

@@ -15,8 +15,8 @@ use model as chosen;
 use production as chosen;
 
 pub(crate) use chosen::{
-    AtomicBool, AtomicU64, JoinHandle, Monitor, MonitorGuard, Mutex, Ordering, RwLock, ThreadId, current_thread, queue,
-    yield_now,
+    AtomicBool, AtomicU64, JoinHandle, Monitor, MonitorGuard, Mutex, MutexGuard, Ordering, RwLock, ThreadId,
+    current_thread, queue, yield_now,
 };
 pub(crate) use crew::Crew;
 pub(crate) use std::sync::{Arc, Weak};

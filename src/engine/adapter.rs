@@ -77,6 +77,7 @@ adapter! {
         pass on to rollup_index: fn adopt(
             self: &Self, job: &JobContext, progress: &Progress
         ) -> Result<(), EngineError>;
+        pass on to rollup_index: fn redefine(self: &Self, job: &JobContext) -> Result<(), EngineError>;
         pass on to rollup_index: fn begin(self: &Self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
         pass on to rollup_index: fn committed_progress(
             self: &Self, job: &JobContext

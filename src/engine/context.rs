@@ -1,7 +1,9 @@
 use std::fmt;
 use std::sync::OnceLock;
 
-use crate::job::{RollupJobConfig, RunAs, TermsType};
+use serde_json::Value;
+
+use crate::job::{Identity, RollupJobConfig, RunAs, TermsType};
 use crate::rollup::DocumentLayout;
 use crate::sync::Arc;
 
@@ -22,6 +24,12 @@ impl JobContext {
     #[must_use]
     pub fn new(config: Arc<RollupJobConfig>, terms_types: &[TermsType]) -> Self {
         Self { config, layout: OnceLock::new(), terms_types: terms_types.into(), run_as: None, epoch: 0 }
+    }
+
+    /// The same job with other settings.
+    #[must_use]
+    pub(crate) fn with_settings(&self, config: Arc<RollupJobConfig>) -> Self {
+        Self { config, ..self.clone() }
     }
 
     /// For the user that the job acts for. Default: nobody.
@@ -60,6 +68,14 @@ impl JobContext {
     #[must_use]
     pub fn terms_types(&self) -> &[TermsType] {
         &self.terms_types
+    }
+
+    /// Whether a definition, as [`RollupJobConfig::to_json`] or Elasticsearch prints it, is one of this job: whether its
+    /// documents depend on the same. Its settings may differ, and the order in which it names fields and metrics.
+    #[must_use]
+    pub fn is_same_job(&self, definition: &Value) -> bool {
+        *definition == self.config.to_json()
+            || Identity::of_json(definition).is_some_and(|identity| identity == self.config.identity())
     }
 
     /// Whom the job acts for: what was given at put.

@@ -305,12 +305,22 @@ impl RollupIndex for MemoryEngine {
                 vacant.insert(Rollup { config, progress: None, documents: BTreeMap::new() });
                 Ok(())
             }
-            Entry::Occupied(known) if known.get().config == *job.config() && known.get().is_new() => Ok(()),
+            Entry::Occupied(mut known) if known.get().config.has_identity_of(job.config()) && known.get().is_new() => {
+                known.get_mut().config = Arc::clone(job.config());
+                Ok(())
+            }
             Entry::Occupied(_) => Err(EngineError::already_exists(format!(
                 "rollup index [{rollup_index}] holds data or another definition of job [{}]",
                 job.id()
             ))),
         }
+    }
+
+    fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        let mut shared = self.shared.lock();
+        let gone = || EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()));
+        shared.rollup(job).ok_or_else(gone)?.config = Arc::clone(job.config());
+        Ok(())
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {

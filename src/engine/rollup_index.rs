@@ -14,12 +14,25 @@ use crate::stop_signal::StopSignal;
 /// lock. Every call gets the [`JobContext`] it is made for.
 pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// Creates or checks the rollup index of `job` and records the job's definition in it. Idempotent: the same
-    /// definition may be prepared again as long as there is no data.
+    /// job may be prepared again as long as there is no data. Whether it is the same does not depend on its settings (when
+    /// it runs, how large its pages are, how long it waits): [`JobContext::is_same_job`] says it.
     ///
     /// # Errors
     /// [`EngineError::already_exists`] if the index knows the job with another definition or with data;
     /// [`EngineError::rejected`] if the index cannot be a rollup index.
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError>;
+
+    /// Records the job's definition anew: its settings have changed, and nothing that documents depend on. Documents and
+    /// progress stay as they are. Default: nothing to do.
+    ///
+    /// It is called at the beginning of a run, when nothing else writes to the rollup index; again, until it succeeds.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; it is reported and does not end the run.
+    fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        let _ = job;
+        Ok(())
+    }
 
     /// Begins a batch of rolled-up documents.
     ///

@@ -30,7 +30,7 @@ impl Job {
         let never_fires = next_run.is_none() && self.next_after(self.indexer.clock.now()).is_none();
         JobStatus::new(StatusParts {
             id: self.id().to_owned(),
-            config: Some(Arc::clone(self.context.config())),
+            config: Some(Arc::clone(self.context().config())),
             state: view.state,
             phase,
             in_phase_for: now.saturating_sub(phase_since),
@@ -80,7 +80,8 @@ impl Job {
             return Health::yellow(format!("the last run failed{}", last()));
         }
         if view.has_no_source {
-            let pattern = self.context.config().index_pattern();
+            let context = self.context();
+            let pattern = context.config().index_pattern();
             return Health::yellow(format!(
                 "the index pattern [{pattern}] means no index any more: nothing can be rolled up"
             ));
@@ -88,8 +89,10 @@ impl Job {
         if never_fires {
             return Health::yellow(self.never_fires());
         }
-        let (config, position) = (self.context.config(), view.progress.position.as_ref());
-        if let Some(end) = position.and_then(|position| config.early_until(position, self.indexer.clock.now())) {
+        let (context, position) = (self.context(), view.progress.position.as_ref());
+        if let Some(end) =
+            position.and_then(|position| context.config().early_until(position, self.indexer.clock.now()))
+        {
             return Health::yellow(early(end));
         }
         Health::GREEN
@@ -97,12 +100,16 @@ impl Job {
 
     /// For people: the schedule has no time to come.
     pub(crate) fn never_fires(&self) -> String {
-        format!("the schedule [{}] has no time to come: only a trigger runs the job", self.context.config().schedule())
+        format!(
+            "the schedule [{}] has no time to come: only a trigger runs the job",
+            self.context().config().schedule()
+        )
     }
 
     /// Says so in a notice, if its cron expression has other times in Elasticsearch.
     pub(crate) fn note_other_times_elsewhere(&self) {
-        let schedule = self.context.config().schedule();
+        let context = self.context();
+        let schedule = context.config().schedule();
         if let Some(ignored) = schedule.ignored_by_elasticsearch() {
             self.note(
                 self.lifecycle.view().run,

@@ -1,10 +1,11 @@
-//! What a job is to the threads: what never changes about it, the lock around what does, and how the two get to work.
+//! What a job is to the threads: its definition, the lock around what changes all the time, and how the two get to work.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::back_off::back_off;
+use super::definition::{Change, Defined, Definition};
 use super::pool::{Pulse, Task};
 use super::{Indexer, Run};
 use crate::engine::JobContext;
@@ -15,9 +16,10 @@ use crate::schedule::Scheduled;
 use crate::store::StoreError;
 use crate::sync::{Arc, Weak};
 
-/// A job: what never changes about it, and the lock around what does.
+/// A job: its definition, and the lock around what changes all the time.
 pub(crate) struct Job {
-    pub(crate) context: JobContext,
+    pub(super) id: Arc<str>,
+    pub(super) definition: Definition,
     /// Shared with the handles on its stops, which keep nothing else of a manager alive.
     pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
     /// Tells this job from an earlier one of the same id.
@@ -28,14 +30,31 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn id(&self) -> &str {
-        self.context.id()
+        &self.id
+    }
+
+    /// Shared with what outlives it.
+    pub(crate) fn shared_id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// The job as engines get it. Its settings may be changed at any time; all else stays.
+    pub(crate) fn context(&self) -> Arc<JobContext> {
+        self.definition.now().context
+    }
+
+    /// Begins to change its settings.
+    pub(crate) fn change(&self) -> Change<'_> {
+        Change::of(self)
     }
 
     pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
+        let Defined { context, redefine } = self.definition.now();
         JobRecord {
-            config: Arc::clone(self.context.config()),
-            terms_types: self.context.terms_types().to_vec(),
-            run_as: self.context.run_as().cloned(),
+            config: Arc::clone(context.config()),
+            terms_types: context.terms_types().to_vec(),
+            run_as: context.run_as().cloned(),
+            redefine,
             state: snapshot.state,
             progress: snapshot.progress,
             run: snapshot.run,
@@ -62,10 +81,10 @@ impl Job {
         if self.indexer.claim.lost().is_some() {
             return TriggerDecision::LostOwnership;
         }
-        let boundary = self.context.config().boundary(instant);
-        let decision = self
-            .lifecycle
-            .trigger(self.indexer.clock.monotonic(), |number, signal| Box::new(Run::new(number, boundary, signal)));
+        let context = self.context();
+        let boundary = context.config().boundary(instant);
+        let run = |number, signal| Box::new(Run::new(number, context, boundary, signal));
+        let decision = self.lifecycle.trigger(self.indexer.clock.monotonic(), run);
         if let TriggerDecision::Queued { push, .. } = decision {
             self.enqueue_if(push);
             self.deliver_later();
@@ -178,7 +197,7 @@ impl Job {
 
 impl Scheduled for Job {
     fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        self.context.config().schedule().next_after(instant)
+        self.context().config().schedule().next_after(instant)
     }
 
     fn tick(&self, scheduled: Timestamp) -> bool {

@@ -1,6 +1,7 @@
 //! How is it rolled up? What all jobs and threads of a manager share.
 
 mod back_off;
+mod definition;
 mod health;
 mod job;
 mod pool;
@@ -24,6 +25,7 @@ use crate::ownership::Claim;
 use crate::schedule::Timer;
 use crate::store::{self, JobStore, StoreError, StoreErrorKind};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, Weak};
+use definition::Definition;
 use pool::Pool;
 
 /// What the host has set.
@@ -173,7 +175,8 @@ impl Indexer {
         let (state, now) = (record.state.restored(), self.clock.monotonic());
         let lifecycle = Lifecycle::new(state, record.progress.clone(), record.run, now, !self.observers.is_empty());
         Arc::new_cyclic(|this| Job {
-            context,
+            id: record.id().into(),
+            definition: Definition::new(context, record.redefine),
             lifecycle: Arc::new(lifecycle),
             key: self.next_key.fetch_add(1, Ordering::Relaxed),
             indexer: Arc::clone(self),
@@ -234,6 +237,7 @@ pub(crate) fn new_record(
         config,
         terms_types,
         run_as,
+        redefine: false,
         state: StoredState::Preparing,
         progress,
         run: 0,

@@ -3,16 +3,19 @@
 use std::time::Duration;
 
 use super::Settings;
-use crate::engine::PageStream;
+use crate::engine::{JobContext, PageStream};
 use crate::job::Progress;
 use crate::lifecycle::EndOfTurn;
 use crate::observer::RunOutcome;
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
+use crate::sync::Arc;
 
 /// Everything from a trigger until no complete bucket is left. It is parked in the job's lifecycle between turns.
 pub(crate) struct Run {
     pub(super) number: u64,
+    /// The job as it was at the trigger.
+    pub(super) context: Arc<JobContext>,
     /// Only buckets that end at or before it are rolled up: fixed by the trigger.
     pub(super) boundary: i64,
     pub(super) signal: StopSignal,
@@ -48,9 +51,10 @@ pub(super) enum Stage {
 }
 
 impl Run {
-    pub(super) fn new(number: u64, boundary: i64, signal: StopSignal) -> Self {
+    pub(super) fn new(number: u64, context: Arc<JobContext>, boundary: i64, signal: StopSignal) -> Self {
         Self {
             number,
+            context,
             boundary,
             signal,
             stage: Stage::Opening { anew: false },

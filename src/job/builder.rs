@@ -49,6 +49,12 @@ impl RollupJobConfigBuilder {
             })
     }
 
+    /// Reads what was stored, which nobody has written by hand.
+    pub(super) fn from_stored(json: Value) -> Result<Self, ConfigError> {
+        let read = serde_json::from_value(json).map(|Object(builder)| builder);
+        read.map_err(|error| ConfigError::new("", vec![ConfigProblem::new(Syntax, "", error.to_string())]))
+    }
+
     /// The source indices: names and `*` wildcards, separated by commas. Required.
     #[must_use]
     pub fn index_pattern(mut self, index_pattern: impl Into<String>) -> Self {

@@ -101,6 +101,11 @@ impl RollupJobConfig {
         builder.build()
     }
 
+    /// Reads what was stored by this crate, or by Elasticsearch, under whatever rules.
+    pub(crate) fn stored(json: Value) -> Result<Self, ConfigError> {
+        RollupJobConfigBuilder::from_stored(json)?.build_stored()
+    }
+
     /// Elasticsearch's JSON form, as its get API prints it.
     #[must_use]
     pub fn to_json(&self) -> Value {

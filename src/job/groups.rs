@@ -89,6 +89,11 @@ impl DateHistogram {
         &self.field
     }
 
+    /// The configured delay.
+    pub(super) fn delay_text(&self) -> Option<&str> {
+        self.delay.as_deref()
+    }
+
     /// The configured zone id.
     #[must_use]
     pub fn time_zone_id(&self) -> &str {
@@ -175,6 +180,10 @@ pub struct Groups {
 }
 
 impl Groups {
+    pub(super) fn set_delay(&mut self, delay: Option<String>) {
+        self.date_histogram.delay = delay;
+    }
+
     /// The date histogram.
     #[must_use]
     pub fn date_histogram(&self) -> &DateHistogram {

@@ -5,6 +5,7 @@ mod config;
 mod cron;
 mod foreign;
 mod groups;
+mod identity;
 mod interval;
 mod ledger;
 mod metrics;
@@ -20,6 +21,7 @@ mod state;
 mod stats;
 mod status;
 mod time_value;
+mod update;
 mod validation;
 
 pub use builder::RollupJobConfigBuilder;
@@ -27,6 +29,7 @@ pub use config::{MAX_PAGE_SIZE, RollupJobConfig};
 pub use cron::{CronError, CronSchedule};
 pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
+pub use identity::Difference;
 pub use interval::{CalendarUnit, DateInterval};
 pub use ledger::{Ledger, LedgerNote};
 pub use metrics::MetricField;
@@ -41,8 +44,10 @@ pub use state::JobState;
 pub use stats::JobStats;
 pub use status::{Health, HealthColor, JobError, JobStatus, Notice, Phase};
 pub use time_value::{TimeUnit, TimeValue, TimeValueError};
+pub use update::JobUpdate;
 
 pub(crate) use groups::number_json;
+pub(crate) use identity::Identity;
 pub(crate) use pattern::wildcard_match;
 pub(crate) use status::StatusParts;
 

@@ -53,6 +53,8 @@ pub enum ConfigProblemKind {
     TimeZone,
     /// There is no such metric.
     Metric,
+    /// What a job's documents depend on, and so cannot be changed.
+    Identity,
     /// The same thing twice, or two things that exclude each other.
     Conflict,
     /// No index of the pattern has the field.

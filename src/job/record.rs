@@ -3,7 +3,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::builder::RollupJobConfigBuilder;
 use super::config::RollupJobConfig;
 use super::problem::ConfigError;
 use super::progress::Progress;
@@ -98,6 +97,8 @@ pub struct JobRecord {
     pub(crate) config: Arc<RollupJobConfig>,
     pub(crate) terms_types: Vec<TermsType>,
     pub(crate) run_as: Option<RunAs>,
+    /// The rollup index has former settings.
+    pub(crate) redefine: bool,
     pub(crate) state: StoredState,
     pub(crate) progress: Progress,
     pub(crate) run: u64,
@@ -138,6 +139,8 @@ struct StoredJob {
     terms_types: Vec<TermsType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     run_as: Option<RunAs>,
+    #[serde(default)]
+    redefine: bool,
     state: StoredState,
     #[serde(alias = "checkpoint")]
     progress: Progress,
@@ -190,6 +193,7 @@ impl JobRecord {
             config: self.config.to_json(),
             terms_types: self.terms_types.clone(),
             run_as: self.run_as.clone(),
+            redefine: self.redefine,
             state: self.state,
             progress: self.progress.clone(),
             run: self.run,
@@ -212,12 +216,12 @@ impl JobRecord {
             return Err(RecordError::Format { found: stored.format, known: FORMAT });
         }
         let stored: StoredJob = serde_json::from_value(stored.rest).map_err(damaged)?;
-        let config = RollupJobConfigBuilder::from_json(&stored.config.to_string());
-        let config = config.and_then(RollupJobConfigBuilder::build_stored).map_err(RecordError::Config)?;
+        let config = RollupJobConfig::stored(stored.config).map_err(RecordError::Config)?;
         Ok(Self {
             config: Arc::new(config),
             terms_types: stored.terms_types,
             run_as: stored.run_as,
+            redefine: stored.redefine,
             state: stored.state,
             progress: stored.progress,
             run: stored.run,

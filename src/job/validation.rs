@@ -219,6 +219,19 @@ fn cron_hint(given: &str) -> Option<String> {
     (fields.len() < 6).then(|| "six or seven fields, seconds first: [0 0 * * * ?] is every hour".to_owned())
 }
 
+/// How long to wait for late documents. `field` is where it was given.
+pub(super) fn check_delay(text: &str, field: &str, problems: &mut Problems) -> Option<TimeValue> {
+    let delay = problems.keep(Time, field, TimeValue::parse(text, "delay"))?;
+    if delay.as_millis() < 0 {
+        // Elasticsearch takes -1, and then rolls buckets up that are not over.
+        let text = format!(
+            "failed to parse setting [delay] with value [{text}] as a time value: negative durations are not supported"
+        );
+        problems.add(Time, field, text);
+    }
+    Some(delay)
+}
+
 type CheckedDateHistogram = (DateHistogram, DateInterval, Rounding, Option<TimeValue>);
 
 /// Checks the texts and puts them into the form that Elasticsearch reports: a legacy interval by what it is, the zone
@@ -229,16 +242,7 @@ fn check_date_histogram(mut raw: DateHistogram, problems: &mut Problems) -> Opti
         problems.add(Missing, format!("{PATH}.field"), "Field must be a non-null, non-empty string");
     }
     let zone = problems.keep(TimeZone, &format!("{PATH}.time_zone"), time_zone(raw.time_zone_id()));
-    let delay = raw.delay.as_deref().map(|delay| TimeValue::parse(delay, "delay"));
-    let delay = delay.and_then(|delay| problems.keep(Time, &format!("{PATH}.delay"), delay));
-    if delay.is_some_and(|delay| delay.as_millis() < 0) {
-        let delay = raw.delay.as_deref().unwrap_or_default();
-        // Elasticsearch takes -1, and then rolls buckets up that are not over.
-        let text = format!(
-            "failed to parse setting [delay] with value [{delay}] as a time value: negative durations are not supported"
-        );
-        problems.add(Time, format!("{PATH}.delay"), text);
-    }
+    let delay = raw.delay.as_deref().and_then(|delay| check_delay(delay, &format!("{PATH}.delay"), problems));
     let given =
         [&raw.calendar_interval, &raw.fixed_interval, &raw.interval].into_iter().flatten().next().cloned().flatten();
     let (name, interval) = match (raw.calendar_interval.take(), raw.fixed_interval.take(), raw.interval.take()) {

@@ -182,6 +182,18 @@ impl<R: Send + 'static> Lifecycle<R> {
         cell.snapshot(cell.stored_state(), revisions)
     }
 
+    /// The same of a job whose settings have changed.
+    pub(crate) fn update(&self, revisions: &Revisions) -> Result<Snapshot, UpdateRefused> {
+        let cell = self.cell.lock();
+        if cell.gone {
+            return Err(UpdateRefused::Gone);
+        }
+        if cell.state == JobState::Aborting {
+            return Err(UpdateRefused::Aborting);
+        }
+        Ok(cell.snapshot(cell.stored_state(), revisions))
+    }
+
     /// The record without a position, of a job whose documents are gone or about to go. Nothing changes before it is
     /// saved, and [`forget_position`](Self::forget_position) says so.
     pub(crate) fn without_position(&self, revisions: &Revisions) -> Snapshot {
@@ -296,6 +308,13 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn next_events(&self, continuing: bool) -> Vec<Event> {
         self.cell.lock().outbox.as_mut().map(|outbox| outbox.take(continuing)).unwrap_or_default()
     }
+}
+
+/// Why an update was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UpdateRefused {
+    Gone,
+    Aborting,
 }
 
 /// Why a delete was not accepted.

@@ -10,7 +10,6 @@ use super::busy::BusyJob;
 use super::stop::{StopError, refused};
 use crate::clock::{Clock, Deadline};
 use crate::indexer::Run;
-use crate::job::RollupJobConfig;
 use crate::lifecycle::{Lifecycle, Ticket, WaitOutcome, WakerKey};
 use crate::sync::{Arc, Crew};
 
@@ -54,7 +53,7 @@ pub struct StopCompletion {
 /// Holds neither engine nor store: who keeps an old handle must not keep a store file open.
 #[derive(Clone)]
 pub(super) struct Pending {
-    pub(super) config: Arc<RollupJobConfig>,
+    pub(super) job_id: Arc<str>,
     pub(super) lifecycle: Arc<Lifecycle<Box<Run>>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) own_threads: Crew,
@@ -129,7 +128,7 @@ impl Pending {
     }
 
     fn result(&self, outcome: WaitOutcome, waited: Duration) -> Result<(), StopError> {
-        let job_id = self.config.id();
+        let job_id = &*self.job_id;
         match outcome {
             WaitOutcome::Completed => Ok(()),
             WaitOutcome::Refused(source) => Err(refused(job_id, source)),

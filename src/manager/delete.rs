@@ -1,7 +1,8 @@
 //! Delete: only a stopped job, in one step with the check.
 
+use super::operation::{OperationError, Refusal};
 use super::stop::{StopError, StopOptions};
-use super::{Entry, Missing, RollupJobManager};
+use super::{Entry, RollupJobManager};
 use crate::engine::{CommittedProgress, EngineError};
 use crate::indexer::Job;
 use crate::job::JobState;
@@ -139,13 +140,11 @@ impl RollupJobManager {
         let id = || job_id.to_owned();
         let job = match self.find(job_id) {
             Ok(job) => job,
-            Err(Missing::NotFound) if options.delete_data => return self.delete_leftovers(job_id),
-            Err(Missing::NotFound) => return Err(DeleteError::NotFound { job_id: id() }),
-            Err(Missing::Unreadable(_)) => return self.delete_unreadable(job_id),
+            Err(Refusal::NotFound) if options.delete_data => return self.delete_leftovers(job_id),
+            Err(Refusal::Unreadable(_)) => return self.delete_unreadable(job_id),
+            Err(refusal) => return Err(refusal.of(job_id)),
         };
-        if let Some(source) = self.indexer.claim.lost() {
-            return Err(DeleteError::LostOwnership { job_id: id(), source });
-        }
+        self.is_owner().map_err(|refusal| refusal.of(job_id))?;
         let now = || self.indexer.clock.monotonic();
         let _announced = match options.stop {
             Some(stop) => {
@@ -200,7 +199,7 @@ impl RollupJobManager {
         match job.save(snapshot) {
             // Then there is less to delete.
             Err(error) if error.kind() == StoreErrorKind::Gone => {}
-            saved => saved.map_err(|source| store_error(job.id(), source))?,
+            saved => saved.map_err(|source| Refusal::from(source).of(job.id()))?,
         }
         if delete_data {
             lifecycle.forget_position();
@@ -209,12 +208,12 @@ impl RollupJobManager {
     }
 
     fn remove_documents(&self, job: &Job) -> Result<(), DeleteError> {
-        let removed = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context));
+        let removed = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context()));
         removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }
 
     fn remove_record(&self, job_id: &str) -> Result<(), DeleteError> {
-        self.indexer.store_call(|store| store.remove(job_id)).map_err(|source| store_error(job_id, source))
+        self.indexer.store_call(|store| store.remove(job_id)).map_err(|source| Refusal::from(source).of(job_id))
     }
 
     /// The id stays reserved while the record goes: a put of it, or another delete, must not come in between.
@@ -241,12 +240,12 @@ impl RollupJobManager {
 
     /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
     fn tidy_up_if_empty(&self, job: &Job) {
-        let kept = || self.indexer.engine_call(|indexer| indexer.rollup_index.committed_progress(&job.context));
+        let kept = || self.indexer.engine_call(|indexer| indexer.rollup_index.committed_progress(&job.context()));
         let is_empty = job.lifecycle.view().progress.position.is_none()
             && matches!(kept(), Ok(CommittedProgress::Kept(None) | CommittedProgress::NotKept));
         if is_empty {
             // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
-            let _ = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context));
+            let _ = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context()));
         }
     }
 }
@@ -267,10 +266,15 @@ impl Drop for Announced<'_> {
     }
 }
 
-fn store_error(job_id: &str, source: StoreError) -> DeleteError {
-    let job_id = job_id.to_owned();
-    match source.kind() {
-        StoreErrorKind::LostOwnership => DeleteError::LostOwnership { job_id, source },
-        _ => DeleteError::Store { job_id, source },
+impl OperationError for DeleteError {
+    fn refused(job_id: String, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NotFound { job_id },
+            // It is deleted all the same; what is refused here is what else is asked of it.
+            Refusal::Unreadable(reason) => Self::Store { job_id, source: StoreError::damaged(reason) },
+            Refusal::Store(source) => Self::Store { job_id, source },
+            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
+            Refusal::ShutDown => Self::ShutDown { job_id },
+        }
     }
 }

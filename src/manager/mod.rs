@@ -10,7 +10,9 @@ mod field_validation;
 mod get;
 mod hints;
 mod list;
+mod operation;
 mod put;
+mod put_or_keep;
 mod remove_data;
 mod resume;
 mod selector;
@@ -19,6 +21,7 @@ mod start;
 mod stop;
 mod stop_many;
 mod trigger;
+mod update;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
@@ -30,6 +33,7 @@ pub use busy::BusyJob;
 pub use completion::StopCompletion;
 pub use delete::{DeleteError, DeleteOptions};
 pub use put::{PutError, PutOptions};
+pub use put_or_keep::{PutOrKeepError, PutOrKeepOptions, PutOutcome};
 pub use remove_data::RemoveDataError;
 pub use selector::JobSelector;
 pub use shutdown::ShutdownError;
@@ -37,6 +41,7 @@ pub use start::StartError;
 pub use stop::{StopError, StopOptions, Stopped};
 pub use stop_many::{StopManyError, StopReport};
 pub use trigger::{TriggerError, Triggered};
+pub use update::UpdateError;
 
 use calls::Calls;
 
@@ -111,12 +116,6 @@ struct Broken {
     reason: String,
 }
 
-/// What an operation on a job meets instead of it.
-enum Missing {
-    NotFound,
-    Unreadable(String),
-}
-
 impl RollupJobManager {
     /// Begins a manager of the jobs in `store`, whose data is in `engine`. The host keeps a handle of its own on the engine.
     pub fn builder(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>) -> RollupJobManagerBuilder {
@@ -143,14 +142,6 @@ impl RollupJobManager {
         store: Arc<dyn JobStore>,
     ) -> RollupJobManagerBuilder {
         RollupJobManagerBuilder::new(source, rollup_index, store)
-    }
-
-    fn find(&self, id: &str) -> Result<Arc<Job>, Missing> {
-        match self.registry.read().entries.get(id) {
-            Some(Entry::Job(job)) => Ok(Arc::clone(job)),
-            Some(Entry::Broken(broken)) => Err(Missing::Unreadable(broken.reason.clone())),
-            Some(Entry::Reserved) | None => Err(Missing::NotFound),
-        }
     }
 
     fn jobs(&self) -> Vec<Arc<Job>> {

@@ -122,7 +122,7 @@ impl RollupJobManager {
         let mut registry = self.registry.write();
         match registry.entries.get(job_id) {
             None => Ok(Some(Reservation::take(self, &mut registry, job_id))),
-            Some(Entry::Job(job)) if job.context.config().rollup_index() != rollup_index => Ok(None),
+            Some(Entry::Job(job)) if job.context().config().rollup_index() != rollup_index => Ok(None),
             Some(_) => Err(RemoveDataError::InUse { job_id: job_id.to_owned(), rollup_index: rollup_index.to_owned() }),
         }
     }

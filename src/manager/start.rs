@@ -1,9 +1,10 @@
 //! Start: a stopped job waits for its time from now on.
 
-use super::{Missing, RollupJobManager};
+use super::RollupJobManager;
+use super::operation::{Operation, OperationError, Refusal};
 use crate::job::JobState;
 use crate::lifecycle::StartDecision;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 
 /// A job could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -86,18 +87,12 @@ impl RollupJobManager {
     /// ```
     pub fn start(&self, job_id: &str) -> Result<(), StartError> {
         let id = || job_id.to_owned();
-        let job = self.find(job_id).map_err(|missing| match missing {
-            Missing::NotFound => StartError::NotFound { job_id: id() },
-            Missing::Unreadable(reason) => StartError::Unreadable { job_id: id(), reason },
-        })?;
+        let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
+        let not_saved = |source| Refusal::from(source).of(job_id);
         let indexer = &self.indexer;
-        let _call = self.calls.begin().ok_or_else(|| StartError::ShutDown { job_id: id() })?;
-        if let Some(source) = indexer.claim.lost() {
-            return Err(StartError::LostOwnership { job_id: id(), source });
-        }
         let (snapshot, start) = match job.lifecycle.start(&indexer.revisions) {
             StartDecision::Save { snapshot, start } => (snapshot, start),
-            StartDecision::AlreadyStarted => return job.confirm().map_err(|source| not_saved(job_id, source)),
+            StartDecision::AlreadyStarted => return job.confirm().map_err(not_saved),
             StartDecision::Refused(JobState::Aborting) => return Err(StartError::Aborting { job_id: id() }),
             StartDecision::Refused(_) => return Err(StartError::Stopping { job_id: id() }),
             StartDecision::Gone => return Err(StartError::NotFound { job_id: id() }),
@@ -114,19 +109,22 @@ impl RollupJobManager {
             Err(source) => {
                 let stop = job.lifecycle.start_refused(start, indexer.clock.monotonic(), &indexer.revisions);
                 // The job's state says how that went.
-                drop(stop.map(|decision| self.request_stop(&job, decision)));
+                drop(stop.map(|decision| self.request_stop(job, decision)));
                 job.deliver_later();
-                Err(not_saved(job_id, source))
+                Err(not_saved(source))
             }
         }
     }
 }
 
-fn not_saved(job_id: &str, source: StoreError) -> StartError {
-    let job_id = job_id.to_owned();
-    match source.kind() {
-        StoreErrorKind::Gone => StartError::NotFound { job_id },
-        StoreErrorKind::LostOwnership => StartError::LostOwnership { job_id, source },
-        _ => StartError::Store { job_id, source },
+impl OperationError for StartError {
+    fn refused(job_id: String, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NotFound { job_id },
+            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
+            Refusal::Store(source) => Self::Store { job_id, source },
+            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
+            Refusal::ShutDown => Self::ShutDown { job_id },
+        }
     }
 }

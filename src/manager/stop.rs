@@ -3,13 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::RollupJobManager;
 use super::busy::{BusyJob, people};
 use super::completion::{Pending, StopCompletion};
-use super::{Missing, RollupJobManager};
+use super::operation::{OperationError, Refusal};
 use crate::clock::Deadline;
 use crate::foreign::discard;
 use crate::indexer::{Job, Run};
-use crate::job::{JobRecord, RollupJobConfig};
+use crate::job::JobRecord;
 use crate::lifecycle::{StopDecision, Ticket};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
@@ -56,7 +57,7 @@ impl StopOptions {
 #[derive(Clone)]
 #[must_use = "a job that is not at rest yet cannot be deleted"]
 pub struct Stopped {
-    config: Arc<RollupJobConfig>,
+    job_id: Arc<str>,
     run: u64,
     completion: StopCompletion,
     at_rest: bool,
@@ -73,7 +74,7 @@ impl Stopped {
     /// The job.
     #[must_use]
     pub fn job_id(&self) -> &str {
-        self.config.id()
+        &self.job_id
     }
 
     /// The number of the run that was ended or is ending, or of the last one; 0 if there never was one.
@@ -88,8 +89,8 @@ impl Stopped {
     }
 
     fn at_rest(job: &Job, run: u64) -> Self {
-        let config = Arc::clone(job.context.config());
-        Self { config, run, completion: StopCompletion::completed(), at_rest: true }
+        let job_id = Arc::clone(job.shared_id());
+        Self { job_id, run, completion: StopCompletion::completed(), at_rest: true }
     }
 }
 
@@ -221,7 +222,7 @@ impl RollupJobManager {
     /// ```
     pub fn stop(&self, job_id: &str, options: StopOptions) -> Result<Stopped, StopError> {
         let wait = self.wait(&options);
-        let job = self.find(job_id).map_err(|missing| missing.refuses_stop(job_id))?;
+        let job = self.find(job_id).map_err(|refusal| refusal.of(job_id))?;
         self.stop_job(&job, wait)
     }
 
@@ -248,10 +249,10 @@ impl RollupJobManager {
     pub fn stop_at_hand(&self, job_id: &str) -> Option<Result<Stopped, StopError>> {
         let job = match self.find(job_id) {
             Ok(job) => job,
-            Err(missing) => return Some(Err(missing.refuses_stop(job_id))),
+            Err(refusal) => return Some(Err(refusal.of(job_id))),
         };
-        if let Some(source) = self.indexer.claim.lost() {
-            return Some(Err(refused(job_id, source)));
+        if let Err(refusal) = self.is_owner() {
+            return Some(Err(refusal.of(job_id)));
         }
         if self.indexer.claim.has_lapsed() {
             // Only the store knows whether what is known here still counts.
@@ -269,9 +270,7 @@ impl RollupJobManager {
 
     pub(super) fn stop_job(&self, job: &Arc<Job>, wait: Option<Wait>) -> Result<Stopped, StopError> {
         // Even of a job that was stopped here: nobody here knows what its owner has made of it since.
-        if let Some(source) = self.indexer.claim.lost() {
-            return Err(refused(job.id(), source));
-        }
+        self.is_owner().map_err(|refusal| refusal.of(job.id()))?;
         if let Some(run) = job.lifecycle.run_if_at_rest() {
             job.confirm().map_err(|source| refused(job.id(), source))?;
             return Ok(Stopped::at_rest(job, run));
@@ -337,7 +336,7 @@ impl RollupJobManager {
         };
         let unsaved = || unsaved.clone().map_or(Ok(()), |source| Err(refused(job.id(), source)));
         let pending = Pending {
-            config: Arc::clone(job.context.config()),
+            job_id: Arc::clone(job.shared_id()),
             lifecycle: Arc::clone(&job.lifecycle),
             clock: Arc::clone(&self.indexer.clock),
             own_threads: self.indexer.own_threads.clone(),
@@ -358,8 +357,8 @@ impl RollupJobManager {
         if !at_rest {
             unsaved()?;
         }
-        let config = Arc::clone(job.context.config());
-        Ok(Stopped { config, run: ticket.run, completion: StopCompletion::new(pending), at_rest })
+        let job_id = Arc::clone(job.shared_id());
+        Ok(Stopped { job_id, run: ticket.run, completion: StopCompletion::new(pending), at_rest })
     }
 }
 
@@ -421,19 +420,22 @@ impl Begun {
     }
 }
 
-impl Missing {
-    pub(super) fn refuses_stop(self, job_id: &str) -> StopError {
-        let job_id = job_id.to_owned();
-        match self {
-            Self::NotFound => StopError::NotFound { job_id },
-            Self::Unreadable(reason) => StopError::Unreadable { job_id, reason },
+impl OperationError for StopError {
+    fn refused(job_id: String, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NotFound { job_id },
+            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
+            Refusal::Store(source) => Self::Store { job_id, source },
+            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
+            Refusal::ShutDown => Self::ShutDown { job_id },
         }
     }
 }
 
+/// The store has refused to save a stop. A job without a record is still stopped, and has to be.
 pub(super) fn refused(job_id: &str, source: StoreError) -> StopError {
     match source.kind() {
-        StoreErrorKind::LostOwnership => StopError::LostOwnership { job_id: job_id.to_owned(), source },
-        _ => StopError::Store { job_id: job_id.to_owned(), source },
+        StoreErrorKind::Gone => Refusal::Store(source).of(job_id),
+        _ => Refusal::from(source).of(job_id),
     }
 }

@@ -1,8 +1,9 @@
 //! Stop many: all are asked first, then all are waited for.
 
+use super::operation::Refusal;
 use super::selector::{JobSelector, Selected};
 use super::stop::{StopError, StopOptions, Stopped};
-use super::{Entry, Missing, RollupJobManager};
+use super::{Entry, RollupJobManager};
 
 /// What became of the jobs that were to be stopped: one outcome each, sorted by id.
 #[derive(Debug, Clone, Default)]
@@ -110,10 +111,10 @@ impl RollupJobManager {
             let outcome = match entry {
                 Some(Entry::Job(_)) => match requested.next() {
                     Some((job, requested)) => self.answer(job, requested, wait),
-                    None => Err(Missing::NotFound.refuses_stop(&id)),
+                    None => Err(Refusal::NotFound.of(&id)),
                 },
-                Some(Entry::Broken(broken)) => Err(Missing::Unreadable(broken.reason.clone()).refuses_stop(&id)),
-                Some(Entry::Reserved) | None => Err(Missing::NotFound.refuses_stop(&id)),
+                Some(Entry::Broken(broken)) => Err(Refusal::Unreadable(broken.reason.clone()).of(&id)),
+                Some(Entry::Reserved) | None => Err(Refusal::NotFound.of(&id)),
             };
             (id, outcome)
         });

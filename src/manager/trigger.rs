@@ -1,6 +1,7 @@
 //! Trigger: run now instead of at the next scheduled time.
 
-use super::{Missing, RollupJobManager};
+use super::RollupJobManager;
+use super::operation::{OperationError, Refusal};
 use crate::job::JobState;
 use crate::lifecycle::TriggerDecision;
 use crate::store::{StoreError, StoreErrorKind};
@@ -96,10 +97,7 @@ impl RollupJobManager {
     /// ```
     pub fn trigger(&self, job_id: &str) -> Result<Triggered, TriggerError> {
         let id = || job_id.to_owned();
-        let job = self.find(job_id).map_err(|missing| match missing {
-            Missing::NotFound => TriggerError::NotFound { job_id: id() },
-            Missing::Unreadable(reason) => TriggerError::Unreadable { job_id: id(), reason },
-        })?;
+        let job = self.find(job_id).map_err(|refusal| refusal.of(job_id))?;
         // Of a loss the trigger itself says what is known.
         if let Err(source) = job.confirm()
             && source.kind() != StoreErrorKind::LostOwnership
@@ -113,6 +111,18 @@ impl RollupJobManager {
             TriggerDecision::LostOwnership => Err(TriggerError::LostOwnership { job_id: id() }),
             TriggerDecision::Gone => Err(TriggerError::NotFound { job_id: id() }),
             TriggerDecision::ShutDown => Err(TriggerError::ShutDown { job_id: id() }),
+        }
+    }
+}
+
+impl OperationError for TriggerError {
+    fn refused(job_id: String, refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotFound => Self::NotFound { job_id },
+            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
+            Refusal::Store(source) => Self::Store { job_id, source },
+            Refusal::LostOwnership(_) => Self::LostOwnership { job_id },
+            Refusal::ShutDown => Self::ShutDown { job_id },
         }
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 pub enum Action {
     /// `PUT _rollup/job/{id}`
     Put,
+    /// `POST _rollup/job/{id}/_update`, which Elasticsearch has not.
+    Update,
     /// `POST _rollup/job/{id}/_start`
     Start,
     /// `POST _rollup/job/{id}/_stop`
@@ -22,14 +24,15 @@ pub enum Action {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 7] =
-        [Self::Put, Self::Start, Self::Stop, Self::Trigger, Self::Delete, Self::Get, Self::Describe];
+    pub const ALL: [Self; 8] =
+        [Self::Put, Self::Update, Self::Start, Self::Stop, Self::Trigger, Self::Delete, Self::Get, Self::Describe];
 
     /// Elasticsearch's name, such as `cluster:admin/xpack/rollup/stop`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Put => "cluster:admin/xpack/rollup/put",
+            Self::Update => "cluster:admin/xpack/rollup/update",
             Self::Start => "cluster:admin/xpack/rollup/start",
             Self::Stop => "cluster:admin/xpack/rollup/stop",
             Self::Trigger => "cluster:admin/xpack/rollup/trigger",
@@ -50,7 +53,7 @@ impl Action {
                 Privilege::Manage,
                 Privilege::All,
             ],
-            Self::Put | Self::Start | Self::Stop | Self::Trigger | Self::Delete => {
+            Self::Put | Self::Update | Self::Start | Self::Stop | Self::Trigger | Self::Delete => {
                 &[Privilege::ManageRollup, Privilege::Manage, Privilege::All]
             }
         }

@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue};
 use serde_json::{Map, Value, json};
 
-use crate::JobState;
 use crate::store::StoreError;
+use crate::{ConfigError, JobState};
 
 const PARSE: &str = "x_content_parse_exception";
 
@@ -72,6 +72,30 @@ impl Cause {
     fn own_members(&self) -> Map<String, Value> {
         Map::from_iter([("type".to_owned(), self.kind.into()), ("reason".to_owned(), self.reason.as_str().into())])
     }
+}
+
+/// A body that has to be there, as text.
+pub(super) fn text(body: &[u8]) -> Result<&str, Failure> {
+    if body.is_empty() {
+        let cause = Cause::new("parse_exception", "request body is required");
+        return Err(Failure::new(StatusCode::BAD_REQUEST, cause));
+    }
+    std::str::from_utf8(body)
+        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, Cause::parse(format!("the body is not UTF-8: {error}"))))
+}
+
+/// All problems of a configuration, in the open.
+pub(super) fn problems(error: &ConfigError) -> Map<String, Value> {
+    let problems = error.problems().iter().map(|problem| {
+        let mut members = Map::from_iter([
+            ("field".to_owned(), problem.field().into()),
+            ("message".to_owned(), problem.message().into()),
+        ]);
+        members.extend(problem.detail().map(|detail| ("detail".to_owned(), detail.into())));
+        members.extend(problem.hint().map(|hint| ("hint".to_owned(), hint.into())));
+        Value::Object(members)
+    });
+    Map::from_iter([("problems".to_owned(), problems.collect())])
 }
 
 /// A state as Elasticsearch's messages spell it.

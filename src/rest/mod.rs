@@ -4,8 +4,9 @@
 //! are. Paths, methods, parameters, statuses and bodies are Elasticsearch's; what its answers lack is beside them:
 //!
 //! * stop says in what `state` the job is when it answers;
-//! * get has `health`, `last_errors` and `next_run`;
+//! * get has `health`, `last_errors`, `rolled_up_until` and `next_run`;
 //! * a configuration that is not valid is answered with all its `problems`, and a stop that timed out with a `detail`;
+//! * `POST _rollup/job/{id}/_update` changes `cron`, `page_size` and `delay`;
 //! * `POST _rollup/job/{id}/_trigger` begins a run; a job that is not started is a 409;
 //! * stop takes `allow_no_match`, and then ids, wildcards and `_all` separated by commas, as Elasticsearch's other stop APIs do;
 //!   it answers for each of the `jobs`. Without it an id is an id, as there;
@@ -46,6 +47,7 @@ mod route;
 mod start;
 mod stop;
 mod trigger;
+mod update;
 mod zones;
 
 use std::sync::Arc;
@@ -229,12 +231,13 @@ impl Face {
         };
         parameters.only(known, original.path())?;
         let body = self.read(request, body).await?;
-        if action != Action::Put && !body.is_empty() {
+        if !matches!(action, Action::Put | Action::Update) && !body.is_empty() {
             let (method, path) = (&request.method, original.path());
             return Err(Failure::bad_request(format!("request [{method} {path}] does not support having a body")));
         }
         let answer = match action {
             Action::Put => put::serve(self, &id, caller.run_as, &body).await,
+            Action::Update => update::serve(self, &id, &body).await,
             Action::Start => start::serve(self, &id).await,
             Action::Stop => stop::serve(self, &id, &parameters).await.map(Answer::from),
             Action::Trigger => trigger::serve(self, &id).map(Answer::from),

@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use axum::http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use super::failure::{Cause, Failure};
+use super::failure::{Cause, Failure, problems, text};
 use super::zones::modern_name;
 use super::{Answer, Face};
 use super::{percent, place};
@@ -13,13 +13,7 @@ use crate::engine::EngineErrorKind;
 use crate::{ConfigError, ConfigProblem, ConfigProblemKind, PutError, PutOptions, RollupJobConfig, RunAs};
 
 pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body: &[u8]) -> Result<Answer, Failure> {
-    if body.is_empty() {
-        let cause = Cause::new("parse_exception", "request body is required");
-        return Err(Failure::new(StatusCode::BAD_REQUEST, cause));
-    }
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Failure::new(StatusCode::BAD_REQUEST, Cause::parse(format!("the body is not UTF-8: {error}")))
-    })?;
+    let text = text(body)?;
     let config = RollupJobConfig::from_json_with_id(job_id, text).map_err(|error| invalid(&error, text))?;
     let options = run_as.into_iter().fold(PutOptions::new(), PutOptions::run_as);
     let put = config.clone();
@@ -36,16 +30,7 @@ fn invalid(error: &ConfigError, json: &str) -> Failure {
     let Some(first) = error.problems().iter().find(nested).or(error.problems().first()) else {
         return Failure::internal(Cause::of(error));
     };
-    let problems = error.problems().iter().map(|problem| {
-        let mut members = Map::from_iter([
-            ("field".to_owned(), problem.field().into()),
-            ("message".to_owned(), problem.message().into()),
-        ]);
-        members.extend(problem.detail().map(|detail| ("detail".to_owned(), detail.into())));
-        Value::Object(members)
-    });
-    let more = Map::from_iter([("problems".to_owned(), problems.collect())]);
-    Failure::with_more(StatusCode::BAD_REQUEST, wrapped(first, json), more)
+    Failure::with_more(StatusCode::BAD_REQUEST, wrapped(first, json), problems(error))
 }
 
 /// In Elasticsearch's words.

@@ -45,6 +45,7 @@ fn actions(path: &str, described: bool) -> Option<(&str, &'static [(Method, Acti
         ["", "_rollup", "job", id] => {
             (id, &[(Method::GET, Action::Get), (Method::PUT, Action::Put), (Method::DELETE, Action::Delete)])
         }
+        ["", "_rollup", "job", id, "_update"] => (id, &[(Method::POST, Action::Update)]),
         ["", "_rollup", "job", id, "_start"] => (id, &[(Method::POST, Action::Start)]),
         ["", "_rollup", "job", id, "_stop"] => (id, &[(Method::POST, Action::Stop)]),
         ["", "_rollup", "job", id, "_trigger"] => (id, &[(Method::POST, Action::Trigger)]),

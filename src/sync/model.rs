@@ -14,6 +14,8 @@ use shuttle as checker;
 pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) use checker::thread::{JoinHandle, ThreadId, yield_now};
 
+pub(crate) use model::MutexGuard;
+
 use checker::sync as model;
 
 /// A mutex that, like the one in production, does not poison.
@@ -35,7 +37,6 @@ impl<T> Mutex<T> {
 pub(crate) struct RwLock<T>(model::RwLock<T>);
 
 impl<T> RwLock<T> {
-    #[cfg(feature = "redb")]
     pub(crate) fn new(value: T) -> Self {
         Self(model::RwLock::new(value))
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-pub(crate) use parking_lot::{Mutex, RwLock};
+pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 

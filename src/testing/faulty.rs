@@ -133,6 +133,11 @@ impl RollupIndexAdapter for FaultyEngine {
         self.engine.adopt(job, progress)
     }
 
+    fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.plan.check()?;
+        self.engine.redefine(job)
+    }
+
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         self.plan.check()?;
         Ok(Box::new(FaultyWriter { writer: self.engine.begin(job)?, plan: Arc::clone(&self.plan) }))

@@ -196,9 +196,9 @@ fn records_that_cannot_be_read_do_not_hide_the_others() {
         let store = store_at(server.cluster(), "somebody");
         let ownership = owned(store.acquire(None));
         store.insert(&record("a", 1, ownership.epoch, StoredState::Stopped)).unwrap();
-        let newer =
-            record("c", 1, 1, StoredState::Stopped).to_json().to_string().replace("\"format\":1", "\"format\":9");
-        for (id, text) in [("b", "{ no JSON"), ("c", &newer)] {
+        let mut newer = record("c", 1, 1, StoredState::Stopped).to_json();
+        newer["format"] = json!(9);
+        for (id, text) in [("b", "{ no JSON"), ("c", &newer.to_string())] {
             let document = json!({ "id": id, "epoch": 1, "revision": 1, "record": text });
             server.put(&format!(".rollup-jobs/_doc/job:{id}"), document);
         }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::world::{ID, World, at_rest, check, stop, waiting};
 use crate::store::{JobStore as _, change_ledger};
-use crate::{DeleteError, DeleteOptions, Observer, RollupJobManager, StopError, StopOptions, StoredState, TurnEnded};
+use crate::{
+    DeleteError, DeleteOptions, JobUpdate, Observer, RollupJobManager, StopError, StopOptions, StoredState, TurnEnded,
+};
 
 #[test]
 fn start_stop_trigger_and_the_end_of_a_turn() {
@@ -465,6 +467,27 @@ fn ledger_writers_against_the_ends_of_turns() {
             ledger.notes.iter().map(|note| (note.range.clone(), note.number)).eq(noted),
             "and is there: {ledger:?}"
         );
+        world.check_stopped();
+        world.end();
+    });
+}
+
+/// Two updates while turns end and the job is stopped: no later save brings former settings back.
+#[test]
+fn updates_against_the_ends_of_turns() {
+    check(|| {
+        let world = World::new(1);
+        let update = |update: JobUpdate| world.spawn(move |manager| manager.update(ID, update).unwrap());
+        let updates = [update(JobUpdate::new().page_size(77)), update(JobUpdate::new().delay("1h"))];
+        world.start_and_trigger();
+        at_rest(stop(&world.manager));
+        for update in updates {
+            update.join().unwrap();
+        }
+        let status = world.manager.get(ID).unwrap();
+        let (known, stored) = (status.config().unwrap(), world.store.record().unwrap());
+        assert_eq!((known.page_size(), known.delay().map(|delay| delay.to_string())), (77, Some("1h".to_owned())));
+        assert_eq!(stored.config(), known, "durably");
         world.check_stopped();
         world.end();
     });

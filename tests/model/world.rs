@@ -93,6 +93,7 @@ fn record(id: &str) -> JobRecord {
             config: Arc::new(config.build().unwrap()),
             terms_types: Vec::new(),
             run_as: None,
+            redefine: false,
             state: StoredState::Stopped,
             progress: Progress::default(),
             run: 0,

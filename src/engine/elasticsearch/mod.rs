@@ -227,6 +227,10 @@ impl RollupIndex for ElasticsearchEngine {
         self.shared.rollups.prepare(job, true)
     }
 
+    fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.shared.rollups.redefine(job)
+    }
+
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         Ok(Box::new(BulkWriter::new(Arc::clone(&self.shared), job)))
     }

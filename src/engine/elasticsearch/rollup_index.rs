@@ -9,7 +9,6 @@ use super::{bulk, failed, of_job};
 use crate::clock::{Deadline, SystemClock, wait_until};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request, add_write_alias, item_status};
 use crate::engine::{EngineError, JobContext, StopSignal};
-use crate::job::RollupJobConfig;
 use crate::sync::{Arc, Monitor, Mutex};
 
 /// The member of `_meta` that is ours.
@@ -77,6 +76,11 @@ impl RollupIndices {
     /// The same, in less time.
     pub(super) fn check_within(&self, job: &JobContext, time: Duration) -> Result<Standing, EngineError> {
         self.visit(job, time).check()
+    }
+
+    /// Has the index know the job's new settings. It takes no longer than one request may.
+    pub(super) fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.visit(job, self.timeout).redefine()
     }
 
     /// Removes the job's documents, and then what the index knows of it.
@@ -185,14 +189,24 @@ impl Visit<'_> {
     /// Writes what is missing, if the index is still the same.
     fn repair(&self) -> Result<(), EngineError> {
         let _alone = self.alone()?;
-        let found = self.find().map_err(|failure| of_index(self.job, failure))?;
-        let Some(found) = found.filter(|found| self.known(found) == Some(Standing::Prepared)) else {
-            return Err(EngineError::unavailable("the rollup index was replaced while it was looked at"));
-        };
+        let found = self.find_prepared()?;
         if !found.knows(self.job)? {
             self.write_entry(&found)?;
         }
         self.ensure_alias(&found)
+    }
+
+    fn redefine(&self) -> Result<(), EngineError> {
+        let _alone = self.alone()?;
+        let found = self.find_prepared()?;
+        found.entry(self.job)?;
+        self.write_entry(&found)
+    }
+
+    fn find_prepared(&self) -> Result<Found, EngineError> {
+        let found = self.find().map_err(|failure| of_index(self.job, failure))?;
+        let found = found.filter(|found| self.known(found) == Some(Standing::Prepared));
+        found.ok_or_else(|| EngineError::unavailable("the rollup index was replaced while it was looked at"))
     }
 
     fn remove(&self) -> Result<(), EngineError> {
@@ -430,13 +444,7 @@ impl Found {
     /// The job's definition, if the index knows it.
     fn entry(&self, job: &JobContext) -> Result<Option<&Value>, EngineError> {
         let entry = self.entries(job)?.get(job.id());
-        // Elasticsearch may have written it, in words of its own.
-        let is_same = |entry: &Value| {
-            let ours = job.config().to_json();
-            *entry == ours
-                || RollupJobConfig::from_json(&entry.to_string()).is_ok_and(|theirs| theirs.to_json() == ours)
-        };
-        if entry.is_some_and(|entry| !is_same(entry)) {
+        if entry.is_some_and(|entry| !job.is_same_job(entry)) {
             let (index, id) = (job.config().rollup_index(), job.id());
             return Err(EngineError::already_exists(format!(
                 "rollup index [{index}] knows another definition of job [{id}]"

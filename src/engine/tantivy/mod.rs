@@ -341,6 +341,10 @@ impl RollupIndex for TantivyEngine {
         Ok(())
     }
 
+    fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.shared.existing(job)?.redefine(job)
+    }
+
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         let index = self.shared.existing(job)?;
         let TantivyOptions { writer_threads, writer_memory, .. } = self.shared.options;

@@ -160,7 +160,7 @@ impl<'a> Turn<'a> {
 
     fn merge(&mut self) {
         self.enter(Phase::Merging);
-        if let Err(error) = self.job.indexer.rollup_index.merge(&self.job.context, &self.run.signal)
+        if let Err(error) = self.job.indexer.rollup_index.merge(&self.run.context, &self.run.signal)
             && !error.is_cancelled()
         {
             // The documents are as they were, so the run goes on.

@@ -15,7 +15,7 @@ impl Turn<'_> {
     pub(super) fn open(&mut self, anew: bool) -> Result<(), Failure> {
         self.enter(Phase::Searching);
         let job = self.job;
-        let kept = job.indexer.rollup_index.committed_progress(&job.context);
+        let kept = job.indexer.rollup_index.committed_progress(&self.run.context);
         match kept.map_err(|error| self.failure(&error))? {
             CommittedProgress::Kept(Some(kept)) => {
                 let is_newer = kept.sequence > self.run.committed.sequence;
@@ -42,6 +42,7 @@ impl Turn<'_> {
             CommittedProgress::NotKept => {}
         }
         self.run.committed = self.progress.clone();
+        self.redefine();
         self.look_at_the_clock();
         Ok(())
     }
@@ -55,7 +56,7 @@ impl Turn<'_> {
             self.give_up_position()?;
         }
         self.enter(Phase::Searching);
-        self.job.indexer.rollup_index.prepare(&self.job.context).map_err(|error| self.failure(&error))
+        self.job.indexer.rollup_index.prepare(&self.run.context).map_err(|error| self.failure(&error))
     }
 
     fn give_up_position(&mut self) -> Result<(), Failure> {
@@ -75,10 +76,24 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Tells the rollup index of new settings. The run does not depend on it, and the next one tries again.
+    fn redefine(&self) {
+        let (job, context) = (self.job, &self.run.context);
+        if !job.definition.now().redefine {
+            return;
+        }
+        match job.indexer.rollup_index.redefine(context) {
+            Ok(()) => job.definition.is_known(context),
+            Err(error) => {
+                job.note_error(self.run.number, Phase::Searching, error.is_transient(), texts_of(&error));
+            }
+        }
+    }
+
     /// What was rolled up by a clock that was ahead was rolled up too early: what comes until this clock is there is
     /// not seen.
     fn look_at_the_clock(&self) {
-        let config = self.job.context.config();
+        let config = self.run.context.config();
         let now = self.job.indexer.clock.now();
         if let Some(end) = self.progress.position.as_ref().and_then(|position| config.early_until(position, now)) {
             self.note(early(end));

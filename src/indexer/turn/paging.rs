@@ -73,7 +73,7 @@ impl Turn<'_> {
             empty => {
                 let after = self.progress.position.as_ref().map(Position::key);
                 let request = ScanRequest { after, before: self.run.boundary };
-                let stream = self.job.indexer.source.scan(&self.job.context, request, &self.run.signal)?;
+                let stream = self.job.indexer.source.scan(&self.run.context, request, &self.run.signal)?;
                 found = stream.source_indices();
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
@@ -96,7 +96,7 @@ impl Turn<'_> {
     fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, Failure> {
         let began = self.job.indexer.clock.monotonic();
         let converted = self.check_order(&buckets).and_then(|()| {
-            let converted = roll_up_until(buckets, self.job.context.layout(), &self.run.signal);
+            let converted = roll_up_until(buckets, self.run.context.layout(), &self.run.signal);
             converted.map_err(|error| error.to_string())
         });
         let page = converted.map_err(|text| {
@@ -160,7 +160,7 @@ impl Turn<'_> {
             self.note(left_out(out.documents, &out.reason));
         }
         if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {
-            let position = Position::of(self.job.context.config(), last.key);
+            let position = Position::of(self.run.context.config(), last.key);
             // Its own date bucket may have more groups.
             position.date().into_iter().for_each(|start| self.progress.cover(start));
             self.progress.position = Some(position);
@@ -179,7 +179,7 @@ impl Turn<'_> {
     fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(self.job.indexer.rollup_index.begin(&self.job.context)?),
+            empty => empty.insert(self.job.indexer.rollup_index.begin(&self.run.context)?),
         };
         writer.write(page.documents(), &self.run.signal)
     }

@@ -38,6 +38,7 @@ pub fn check_engine(new: impl Fn() -> Box<dyn EngineHarness>) {
     suite("a scan looks at a stop within a page", streams::a_scan_looks_at_a_stop_within_a_page);
     suite("a stream that is parked", streams::a_stream_that_is_parked);
     suite("what a stream says", streams::what_a_stream_says);
+    suite("redefine", writing::redefine);
     suite("commit", writing::commit);
     suite("begin without a rollup index", writing::begin_without_a_rollup_index);
     suite("a write that is stopped", writing::a_write_that_is_stopped);

@@ -183,6 +183,31 @@ pub(super) fn merge(harness: &dyn EngineHarness) {
     }
 }
 
+/// New settings change no document and no progress, and the job is still the same one.
+#[expect(clippy::expect_used, reason = "a suite fails by panicking")]
+pub(super) fn redefine(harness: &dyn EngineHarness) {
+    let reference = loaded(harness);
+    let (job, engine) = (wide("a"), harness.engine());
+    engine.prepare(&job).expect("prepared");
+    let mut other = job.config().to_json();
+    (other["cron"], other["page_size"]) = (Value::from("0 30 2 * * ?"), Value::from(7));
+    other["groups"]["date_histogram"]["delay"] = Value::from("3h");
+    let other = RollupJobConfig::from_json(&other.to_string()).expect("a valid configuration");
+    let other = JobContext::new(std::sync::Arc::new(other), job.terms_types());
+    engine.redefine(&other).expect("redefined before there is anything");
+    engine.prepare(&job).expect("prepared again: no document depends on the settings");
+    let (buckets, _) = scan(&reference, &job, None, END);
+    write(harness, &job, &buckets);
+    let (documents, before) = (harness.rolled_up(&job), engine.committed_progress(&job).expect("a progress"));
+    for job in [&other, &other, &job] {
+        engine.redefine(job).expect("redefined");
+        assert_eq!(harness.rolled_up(job), documents);
+        assert_eq!(engine.committed_progress(job).expect("a progress"), before);
+    }
+    engine.remove(&other).expect("removed");
+    assert!(harness.rolled_up(&job).is_empty());
+}
+
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 pub(super) fn a_dropped_writer(harness: &dyn EngineHarness) {
     let reference = loaded(harness);

@@ -76,7 +76,7 @@ fn path() -> impl Strategy<Value = String> {
         "é",
     ];
     const VERBS: &[&str] =
-        &["/_stop", "/_start", "/_trigger", "", "", "/", "/_stop/", "//_stop", "/_stop/_stop", "/_pause"];
+        &["/_stop", "/_start", "/_trigger", "/_update", "", "", "/", "/_stop/", "//_stop", "/_stop/_stop", "/_pause"];
     let id = prop_oneof![9 => one_of(IDS, "\\PC{0,20}"), 1 => Just("x".repeat(20_000))];
     prop_oneof![
         19 => (id, one_of(VERBS, "/\\PC{0,10}")).prop_map(|(id, verb)| format!("/_rollup/job/{id}{verb}")),

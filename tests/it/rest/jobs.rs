@@ -257,3 +257,34 @@ fn a_failed_run_is_in_the_open() {
     assert_ne!(job["health"]["color"], "green");
     assert!(job["next_run"].is_string());
 }
+
+#[test]
+fn an_update_changes_settings_and_nothing_else() {
+    let (world, client) = world();
+    world.put("sensor");
+    let update =
+        |body: &str| client.request("POST /_rollup/job/sensor/_update", &[("content-type", "application/json")], body);
+    update(r#"{ "cron": "0 0 12 * * ?", "page_size": "7", "delay": "90m" }"#).is(200, &json!({ "acknowledged": true }));
+    let config = client.send("GET /_rollup/job/sensor").json()["jobs"][0]["config"].clone();
+    assert_eq!((&config["cron"], &config["page_size"]), (&json!("0 0 12 * * ?"), &json!(7)));
+    assert_eq!(config["groups"]["date_histogram"]["delay"], "90m");
+    update(r#"{ "delay": null }"#).is(200, &json!({ "acknowledged": true }));
+    let config = client.send("GET /_rollup/job/sensor").json()["jobs"][0]["config"].clone();
+    assert_eq!(config["groups"]["date_histogram"].get("delay"), None);
+
+    let answer = update(r#"{ "rollup_index": "elsewhere", "metrics": [] }"#);
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["type"]), (400, &json!("illegal_argument_exception")));
+    let problems = answer.json()["error"]["problems"].clone();
+    let text = "[rollup_index] determines the documents of a rollup job and cannot be changed";
+    assert_eq!((problems.as_array().unwrap().len(), &problems[0]["message"]), (2, &json!(text)));
+    assert!(problems[0]["hint"].as_str().unwrap().starts_with("put another job"), "{problems}");
+    let answer = update(r#"{ "page_size": 0 }"#);
+    assert_eq!((answer.status.as_u16(), &answer.json()["error"]["problems"][0]["field"]), (400, &json!("page_size")));
+    update("").is_error(400, "parse_exception", "request body is required");
+    assert_eq!(update("{").status.as_u16(), 400);
+    assert_eq!(update(r#"{ "timeuot": "1s" }"#).status.as_u16(), 400);
+    let nobody = client.request("POST /_rollup/job/nobody/_update", &[("content-type", "application/json")], "{}");
+    nobody.is_error(404, NOT_FOUND, "Task for Rollup Job [nobody] not found");
+    world.store.refuse_updates(true);
+    assert_eq!(update(r#"{ "page_size": 8 }"#).status.as_u16(), 500);
+}

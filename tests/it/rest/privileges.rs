@@ -12,8 +12,9 @@ use crate::support::{World, config};
 
 const CHALLENGE: &str = r#"Basic realm="security" charset="UTF-8""#;
 
-const LINES: [(Action, &str); 6] = [
+const LINES: [(Action, &str); 7] = [
     (Action::Put, "PUT /_rollup/job/sensor"),
+    (Action::Update, "POST /_rollup/job/sensor/_update"),
     (Action::Start, "POST /_rollup/job/sensor/_start"),
     (Action::Stop, "POST /_rollup/job/sensor/_stop"),
     (Action::Trigger, "POST /_rollup/job/sensor/_trigger"),

@@ -92,15 +92,15 @@ impl JobIndex {
         let schema = rollup_schema(job.layout())?;
         if let Some(known) = known {
             let payload = known.payload()?;
-            let other = payload.as_ref().is_some_and(|payload| payload.rollup != job.config().to_json());
+            let other = payload.as_ref().is_some_and(|payload| !job.is_same_job(&payload.rollup));
             let has_data = payload.as_ref().is_some_and(|payload| payload.progress.is_some());
             if other || has_data {
                 let what = if has_data { "data" } else { "another definition" };
                 return Err(EngineError::already_exists(format!("{} holds {what} of that job", known.described)));
             }
             if known.index.schema() == schema {
-                if payload.is_none() {
-                    known.record(job)?;
+                if payload.is_none_or(|payload| payload.rollup != job.config().to_json()) {
+                    known.record(job, None)?;
                 }
                 return Ok(known);
             }
@@ -114,7 +114,7 @@ impl JobIndex {
         };
         let (index, directory) = create().map_err(|error| failed(&described, error))?;
         let created = Arc::new(Self::new(index, directory, described));
-        created.record(job)?;
+        created.record(job, None)?;
         Ok(created)
     }
 
@@ -148,10 +148,14 @@ impl JobIndex {
         Ok(self.payload()?.and_then(|payload| payload.progress))
     }
 
-    /// Commits the job's definition, and nothing else.
-    fn record(&self, job: &JobContext) -> Result<(), EngineError> {
+    /// Commits the job's definition with the progress that is there, and no document.
+    pub(super) fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
+        self.record(job, self.progress()?.as_ref())
+    }
+
+    fn record(&self, job: &JobContext, progress: Option<&Progress>) -> Result<(), EngineError> {
         let mut writer = self.writer()?;
-        commit(&mut writer, job, None).map_err(|error| self.failed(error))
+        commit(&mut writer, job, progress).map_err(|error| self.failed(error))
     }
 
     fn writer(&self) -> Result<IndexWriter, EngineError> {
@@ -320,7 +324,7 @@ mod tests {
         let schema = rollup_schema(job.layout()).unwrap();
         let index = Index::create(directory.clone(), schema, IndexSettings::default()).unwrap();
         let index = Arc::new(JobIndex::new(index, directory, "the rollup index".to_owned()));
-        index.record(&job).unwrap();
+        index.record(&job, None).unwrap();
         let mut page = Page::new(job.layout());
         page.push([KeyPart::Date(0)], 1, [MetricValues::default()]);
         let page = RolledUpPage::new(Arc::clone(job.layout()), page, vec![0]);

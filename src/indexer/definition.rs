@@ -1,0 +1,80 @@
+//! What a job is for engines, which only an update of its settings changes.
+
+use super::Job;
+use crate::engine::JobContext;
+use crate::foreign::discard;
+use crate::job::RollupJobConfig;
+use crate::lifecycle::{Snapshot, UpdateRefused};
+use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
+
+/// A job's configuration, as engines get it. A run keeps the one that it was begun with.
+pub(super) struct Definition {
+    now: RwLock<Defined>,
+    changing: Mutex<()>,
+}
+
+/// A configuration, and whether the rollup index knows it.
+#[derive(Clone)]
+pub(crate) struct Defined {
+    pub(crate) context: Arc<JobContext>,
+    /// The rollup index has former settings, until the next run tells it.
+    pub(super) redefine: bool,
+}
+
+impl Definition {
+    pub(super) fn new(context: JobContext, redefine: bool) -> Self {
+        Self { now: RwLock::new(Defined { context: Arc::new(context), redefine }), changing: Mutex::new(()) }
+    }
+
+    pub(super) fn now(&self) -> Defined {
+        self.now.read().clone()
+    }
+
+    fn set(&self, defined: Defined) {
+        *self.now.write() = defined;
+    }
+
+    /// The rollup index knows `context` now. It may have been changed again meanwhile.
+    pub(super) fn is_known(&self, context: &Arc<JobContext>) {
+        let mut now = self.now.write();
+        if Arc::ptr_eq(&now.context, context) {
+            now.redefine = false;
+        }
+    }
+}
+
+/// A change of a job's settings, under way: nobody else makes one meanwhile.
+pub(crate) struct Change<'a> {
+    job: &'a Job,
+    before: Defined,
+    _alone: MutexGuard<'a, ()>,
+}
+
+impl<'a> Change<'a> {
+    pub(super) fn of(job: &'a Job) -> Self {
+        let alone = job.definition.changing.lock();
+        Self { job, before: job.definition.now(), _alone: alone }
+    }
+
+    /// The configuration before it.
+    pub(crate) fn before(&self) -> &Arc<RollupJobConfig> {
+        self.before.context.config()
+    }
+
+    /// Makes it, and says what has to be saved. Whatever is saved from now on has the new settings: the order of revisions
+    /// is that in which they were in force.
+    pub(crate) fn to(&self, config: RollupJobConfig) -> Result<Snapshot, UpdateRefused> {
+        let context = Arc::new(self.before.context.with_settings(Arc::new(config)));
+        self.job.definition.set(Defined { context, redefine: true });
+        self.job
+            .lifecycle
+            .update(&self.job.indexer.revisions)
+            .inspect_err(|_| self.job.definition.set(self.before.clone()))
+    }
+
+    /// It could not be saved. Whether the store has it all the same is not known, so what was before is saved again.
+    pub(crate) fn undo(&self) {
+        self.job.definition.set(self.before.clone());
+        discard(self.job.save(self.job.lifecycle.as_it_is(&self.job.indexer.revisions)));
+    }
+}

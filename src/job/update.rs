@@ -1,0 +1,150 @@
+//! `JobUpdate`: what may be changed about a job that is there.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use super::config::RollupJobConfig;
+use super::object::Object;
+use super::problem::ConfigProblemKind::{Identity, Syntax};
+use super::problem::{ConfigError, ConfigProblem, Problems};
+use super::validation::{check_cron, check_delay, check_page_size};
+
+/// New settings of a job: what is not given stays as it is. They can be changed at any time, since no document depends on
+/// them; all else is the job's identity.
+///
+/// ```
+/// use rollup_jobs::JobUpdate;
+///
+/// let nightly = JobUpdate::new().cron("0 30 2 * * ?").page_size(10_000);
+/// assert_eq!(JobUpdate::from_json(r#"{ "cron": "0 30 2 * * ?", "page_size": 10000 }"#)?, nightly);
+/// let error = JobUpdate::from_json(r#"{ "rollup_index": "elsewhere" }"#).unwrap_err();
+/// assert_eq!(error.problems()[0].field(), "rollup_index");
+/// # Ok::<(), rollup_jobs::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[must_use]
+pub struct JobUpdate {
+    cron: Option<String>,
+    page_size: Option<Value>,
+    #[serde(default, deserialize_with = "given")]
+    delay: Option<Delay>,
+    /// Nothing uses it; a job that is kept takes over what its host says.
+    #[serde(skip)]
+    timeout: Option<String>,
+}
+
+/// A delay that is given, or taken away.
+#[derive(Debug, Clone, PartialEq)]
+enum Delay {
+    None,
+    Of(String),
+}
+
+/// Tells a member that is `null` from one that is absent.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Delay>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.map_or(Delay::None, Delay::Of)))
+}
+
+/// The members of a configuration that are its identity.
+const OF_IDENTITY: [&str; 5] = ["id", "index_pattern", "rollup_index", "groups", "metrics"];
+
+impl JobUpdate {
+    /// Changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When the job runs, from now on.
+    pub fn cron(mut self, cron: impl Into<String>) -> Self {
+        self.cron = Some(cron.into());
+        self
+    }
+
+    /// The most buckets in a page, from the next run on.
+    pub fn page_size(mut self, page_size: u32) -> Self {
+        self.page_size = Some(page_size.into());
+        self
+    }
+
+    /// How long to wait for late documents, from the next run on. A longer one takes nothing back of what is rolled up.
+    pub fn delay(mut self, delay: impl Into<String>) -> Self {
+        self.delay = Some(Delay::Of(delay.into()));
+        self
+    }
+
+    /// Waits for late documents no longer.
+    pub fn no_delay(mut self) -> Self {
+        self.delay = Some(Delay::None);
+        self
+    }
+
+    /// Reads `cron`, `page_size` and `delay` (`null`: none) out of a JSON object.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the text is not JSON of this shape, or it would change what the documents depend on. What is
+    /// wrong with the values [`update`](crate::RollupJobManager::update) says.
+    pub fn from_json(json: &str) -> Result<Self, ConfigError> {
+        let members: Value = serde_json::from_str(json).map_err(|error| syntax(&error))?;
+        let of_identity: Vec<_> = OF_IDENTITY.iter().filter(|name| members.get(**name).is_some()).collect();
+        if !of_identity.is_empty() {
+            let problems = of_identity.into_iter().map(|name| {
+                let message = format!("[{name}] determines the documents of a rollup job and cannot be changed");
+                let hint = match *name {
+                    "id" => "it is in the path",
+                    "groups" => {
+                        "put another job, with an id and a rollup index of its own; a new delay is a member [delay] beside [cron]"
+                    }
+                    _ => "put another job, with an id and a rollup index of its own",
+                };
+                ConfigProblem::new(Identity, *name, message).hint_at(Some(hint.to_owned()))
+            });
+            return Err(ConfigError::new("", problems.collect()));
+        }
+        serde_json::from_value(members).map(|Object(update)| update).map_err(|error| syntax(&error))
+    }
+
+    /// Everything that `config` says of what can be changed.
+    pub(crate) fn to_settings_of(config: &RollupJobConfig) -> Self {
+        Self {
+            cron: Some(config.schedule().as_str().to_owned()),
+            page_size: Some(config.page_size().into()),
+            delay: Some(
+                config.groups().date_histogram().delay_text().map_or(Delay::None, |text| Delay::Of(text.into())),
+            ),
+            timeout: Some(config.timeout().to_string()),
+        }
+    }
+}
+
+fn syntax(error: &serde_json::Error) -> ConfigError {
+    let problem = ConfigProblem::new(Syntax, "", error.to_string()).at(error.line(), error.column().max(1));
+    ConfigError::new("", vec![problem])
+}
+
+impl RollupJobConfig {
+    /// The same job with other settings.
+    pub(crate) fn updated(&self, update: &JobUpdate) -> Result<Self, ConfigError> {
+        let (mut updated, mut problems) = (self.clone(), Problems::default());
+        if let Some(cron) = &update.cron {
+            updated.schedule = check_cron(cron, &mut problems).unwrap_or(updated.schedule);
+        }
+        if let Some(size) = &update.page_size {
+            updated.page_size = check_page_size(size, &mut problems).unwrap_or(updated.page_size);
+        }
+        if let Some(delay) = &update.delay {
+            let text = match delay {
+                Delay::None => None,
+                Delay::Of(text) => Some(text.clone()),
+            };
+            updated.delay = text.as_deref().and_then(|text| check_delay(text, "delay", &mut problems));
+            updated.groups.set_delay(text);
+        }
+        if let Some(timeout) = &update.timeout {
+            let timeout = super::time_value::TimeValue::parse(timeout, "timeout");
+            let timeout = problems.keep(super::problem::ConfigProblemKind::TimeValue, "timeout", timeout);
+            updated.timeout = timeout.unwrap_or(updated.timeout);
+        }
+        if problems.0.is_empty() { Ok(updated) } else { Err(ConfigError::new(self.id(), problems.0)) }
+    }
+}

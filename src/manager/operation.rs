@@ -1,0 +1,78 @@
+//! What comes before every operation on a job: the job is found, it is still this manager's, and a shutdown waits for
+//! those that change it.
+
+use super::calls::Call;
+use super::{Entry, RollupJobManager};
+use crate::indexer::Job;
+use crate::store::{StoreError, StoreErrorKind};
+use crate::sync::Arc;
+
+/// An operation that changes a job, until it is dropped.
+pub(super) struct Operation<'a> {
+    pub(super) job: Arc<Job>,
+    _call: Call<'a>,
+}
+
+/// Why an operation does not take place, whichever it is.
+pub(super) enum Refusal {
+    NotFound,
+    Unreadable(String),
+    /// The store has refused a save.
+    Store(StoreError),
+    LostOwnership(StoreError),
+    ShutDown,
+}
+
+/// The error of an operation.
+pub(super) trait OperationError {
+    fn refused(job_id: String, refusal: Refusal) -> Self;
+}
+
+impl Refusal {
+    pub(super) fn of<E: OperationError>(self, job_id: &str) -> E {
+        E::refused(job_id.to_owned(), self)
+    }
+}
+
+/// What the store says of a job's record.
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::Gone => Self::NotFound,
+            StoreErrorKind::LostOwnership => Self::LostOwnership(error),
+            _ => Self::Store(error),
+        }
+    }
+}
+
+impl RollupJobManager {
+    /// Begins an operation that changes a job.
+    pub(super) fn begin(&self, job_id: &str) -> Result<Operation<'_>, Refusal> {
+        let job = self.find(job_id)?;
+        let call = self.calls.begin().ok_or(Refusal::ShutDown)?;
+        self.is_owner()?;
+        Ok(Operation { job, _call: call })
+    }
+
+    pub(super) fn find(&self, job_id: &str) -> Result<Arc<Job>, Refusal> {
+        match self.registry.read().entries.get(job_id) {
+            Some(entry) => entry.job(),
+            None => Err(Refusal::NotFound),
+        }
+    }
+
+    /// Whether the jobs are still this manager's, as far as is known here. What is saved finds out for certain.
+    pub(super) fn is_owner(&self) -> Result<(), Refusal> {
+        self.indexer.claim.lost().map_or(Ok(()), |lost| Err(Refusal::LostOwnership(lost)))
+    }
+}
+
+impl Entry {
+    pub(super) fn job(&self) -> Result<Arc<Job>, Refusal> {
+        match self {
+            Self::Job(job) => Ok(Arc::clone(job)),
+            Self::Broken(broken) => Err(Refusal::Unreadable(broken.reason.clone())),
+            Self::Reserved => Err(Refusal::NotFound),
+        }
+    }
+}
