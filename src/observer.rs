@@ -1,6 +1,6 @@
 //! `Observer`: how a host hears of what its jobs do.
 
-use crate::foreign::guarded;
+use crate::guard::guarded;
 use crate::job::{JobError, JobState, JobStats, Position};
 
 #[cfg(feature = "tracing")]

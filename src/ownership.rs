@@ -7,8 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::clock::{Clock, Deadline, wait_until};
-use crate::foreign::{discard, guarded};
-use crate::store::{self, Acquired, JobStore, Ownership, StoreError, StoreErrorKind, Tenure};
+use crate::guard::{discard, guarded};
+use crate::store::{self, Acquired, JobStore, Lease, Ownership, StoreError, StoreErrorKind};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, JoinHandle, Monitor, Ordering, current_thread};
 
 /// How many times an owner renews in a lease, if all goes well: two may fail.
@@ -22,11 +22,11 @@ const LOOKS_PER_LEASE: u32 = 30;
 const NO_LEASE: Duration = Duration::from_secs(30);
 
 /// A manager's ownership of its store, which it may lose.
-pub(crate) struct Claim {
-    shared: Arc<Shared>,
+pub(crate) struct Owner {
+    shared: Arc<OwnedStore>,
 }
 
-struct Shared {
+struct OwnedStore {
     store: Arc<dyn JobStore>,
     clock: Arc<dyn Clock>,
     ownership: Ownership,
@@ -54,7 +54,7 @@ struct Standing {
 }
 
 /// How an ownership is.
-pub(crate) enum ClaimState {
+pub(crate) enum OwnerState {
     Held,
     /// It has run out, and may come back. Until then nothing runs.
     Lapsed {
@@ -70,11 +70,11 @@ pub(crate) enum ClaimState {
 
 /// Why somebody did not become the owner.
 pub(crate) enum NotAcquired {
-    Held(Tenure),
+    Held(Lease),
     Store(StoreError),
 }
 
-impl Claim {
+impl Owner {
     /// Becomes the owner of `store`: at once if it has none, or after a whole lease in which its owner gave no sign of life. One that
     /// does is waited for as long as there is `patience`.
     pub(crate) fn acquire(
@@ -84,25 +84,25 @@ impl Claim {
     ) -> Result<Self, NotAcquired> {
         let patience = Deadline::after(&*clock, patience);
         let nothing = Arc::new(Monitor::new(()));
-        let mut watched: Option<(Tenure, Duration)> = None;
+        let mut watched: Option<(Lease, Duration)> = None;
         loop {
             let asked = clock.monotonic();
-            let lapsed = watched.as_ref().filter(|(tenure, seen)| asked.saturating_sub(*seen) >= tenure.lease);
-            let acquired = store.acquire(lapsed.map(|(tenure, _)| tenure));
+            let lapsed = watched.as_ref().filter(|(lease, seen)| asked.saturating_sub(*seen) >= lease.duration);
+            let acquired = store.acquire(lapsed.map(|(lease, _)| lease));
             let is_over = patience.remaining(&*clock) == Some(Duration::ZERO);
             let held = match acquired {
                 Ok(Acquired::Owned(ownership)) => return Ok(Self::new(store, clock, ownership, asked)),
-                Ok(Acquired::Held(tenure)) => Some(tenure),
+                Ok(Acquired::Held(lease)) => Some(lease),
                 // Whoever waits, or watches, does so over a bad moment of the store.
                 Err(error) if error.is_transient() && (!is_over || watches(watched.as_ref(), asked)) => None,
                 Err(error) => return Err(NotAcquired::Store(error)),
             };
-            let lease = held.as_ref().map(|tenure| tenure.lease).or_else(|| store.lease());
+            let lease = held.as_ref().map(|lease| lease.duration).or_else(|| store.lease_duration());
             match (held, &watched) {
                 (None, _) => {}
-                (Some(tenure), Some((seen, _))) if *seen == tenure => {}
-                (Some(tenure), Some(_)) if is_over => return Err(NotAcquired::Held(tenure)),
-                (Some(tenure), _) => watched = Some((tenure, clock.monotonic())),
+                (Some(lease), Some((seen, _))) if *seen == lease => {}
+                (Some(lease), Some(_)) if is_over => return Err(NotAcquired::Held(lease)),
+                (Some(lease), _) => watched = Some((lease, clock.monotonic())),
             }
             let look = Deadline::since(asked, lease.unwrap_or(NO_LEASE) / LOOKS_PER_LEASE);
             wait_until(&*clock, &nothing, look, |()| None::<()>);
@@ -110,12 +110,12 @@ impl Claim {
     }
 
     fn new(store: Arc<dyn JobStore>, clock: Arc<dyn Clock>, ownership: Ownership, asked: Duration) -> Self {
-        let lease = store.lease();
+        let lease = store.lease_duration();
         let standing = Standing { until: asked.saturating_add(lease.unwrap_or_default()), ..Standing::default() };
         let standing = Arc::new(Monitor::new(standing));
         let (is_lost, is_released) = (AtomicBool::new(false), AtomicBool::new(false));
         let epoch = AtomicU64::new(ownership.epoch);
-        Self { shared: Arc::new(Shared { store, clock, ownership, epoch, lease, is_lost, is_released, standing }) }
+        Self { shared: Arc::new(OwnedStore { store, clock, ownership, epoch, lease, is_lost, is_released, standing }) }
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -139,8 +139,8 @@ impl Claim {
 
     /// Whether it has run out, and may come back.
     pub(crate) fn has_lapsed(&self) -> bool {
-        let Shared { lease, clock, .. } = &*self.shared;
-        lease.is_some() && matches!(self.state(clock.monotonic()), ClaimState::Lapsed { .. })
+        let OwnedStore { lease, clock, .. } = &*self.shared;
+        lease.is_some() && matches!(self.state(clock.monotonic()), OwnerState::Lapsed { .. })
     }
 
     /// What has become of it, if somebody else is the owner.
@@ -151,15 +151,15 @@ impl Claim {
         self.shared.standing.lock().lost.as_ref().map(|(_, error)| error.clone())
     }
 
-    pub(crate) fn state(&self, now: Duration) -> ClaimState {
+    pub(crate) fn state(&self, now: Duration) -> OwnerState {
         let standing = self.shared.standing.lock();
         match &standing.lost {
-            Some((since, error)) => ClaimState::Lost { since: *since, error: error.clone() },
-            None if self.shared.is_released.load(Ordering::Relaxed) => ClaimState::Held,
+            Some((since, error)) => OwnerState::Lost { since: *since, error: error.clone() },
+            None if self.shared.is_released.load(Ordering::Relaxed) => OwnerState::Held,
             None if self.shared.lease.is_some() && now >= standing.until => {
-                ClaimState::Lapsed { since: standing.until, failure: standing.failure.clone() }
+                OwnerState::Lapsed { since: standing.until, failure: standing.failure.clone() }
             }
-            None => ClaimState::Held,
+            None => OwnerState::Held,
         }
     }
 
@@ -170,7 +170,7 @@ impl Claim {
 
     /// Ends the thread, and waits for that until the deadline. Says whether it ended.
     pub(crate) fn join(&self, deadline: Deadline) -> bool {
-        let Shared { clock, standing, .. } = &*self.shared;
+        let OwnedStore { clock, standing, .. } = &*self.shared;
         let thread = {
             let mut standing = standing.lock();
             standing.closed = true;
@@ -184,7 +184,7 @@ impl Claim {
 
     /// Lets the next owner in at once.
     pub(crate) fn release(&self) {
-        let Shared { store, ownership, is_lost, is_released, .. } = &*self.shared;
+        let OwnedStore { store, ownership, is_lost, is_released, .. } = &*self.shared;
         if !is_lost.load(Ordering::Relaxed) && !is_released.swap(true, Ordering::Relaxed) {
             // Should it fail, whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
             let _ = guarded(|| store.release(ownership));
@@ -193,18 +193,18 @@ impl Claim {
 }
 
 /// Whoever had it last has gone: a manager that could not be opened, or a thread that a shutdown had to leave.
-impl Drop for Claim {
+impl Drop for Owner {
     fn drop(&mut self) {
         self.release();
     }
 }
 
-/// Whether a tenure is still being watched, that may run out any moment now.
-fn watches(watched: Option<&(Tenure, Duration)>, now: Duration) -> bool {
-    watched.is_some_and(|(tenure, seen)| now.saturating_sub(*seen) < tenure.lease.saturating_mul(2))
+/// Whether a lease is still being watched, that may run out any moment now.
+fn watches(watched: Option<&(Lease, Duration)>, now: Duration) -> bool {
+    watched.is_some_and(|(lease, seen)| now.saturating_sub(*seen) < lease.duration.saturating_mul(2))
 }
 
-impl Shared {
+impl OwnedStore {
     /// Renews until it is lost, or closed.
     fn run(&self, lease: Duration, changed: impl Fn()) {
         let _ended = Ended(self);
@@ -267,7 +267,7 @@ impl Standing {
 }
 
 /// Publishes that the thread has ended, also when it unwinds.
-struct Ended<'a>(&'a Shared);
+struct Ended<'a>(&'a OwnedStore);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {

@@ -11,7 +11,7 @@ use crate::sync::{Arc, Crew, JoinHandle, Monitor, Weak, current_thread};
 
 /// The wall clock may jump (NTP, suspend), so it is looked at no later than this, whatever is due when.
 const LOOK_AGAIN: Duration = Duration::from_mins(1);
-/// If the wall clock was set back by as much, schedules begin anew. It is corrected by less all the time.
+/// If the wall clock was set back by as much, schedules are armed again. It is corrected by less all the time.
 const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// Something that the timer wakes.
@@ -29,10 +29,10 @@ type Alarm = Box<dyn FnOnce() + Send>;
 /// A handle on the timer thread.
 #[derive(Clone)]
 pub(crate) struct Timer {
-    shared: Arc<Shared>,
+    shared: Arc<TimerState>,
 }
 
-struct Shared {
+struct TimerState {
     clock: Arc<dyn Clock>,
     agenda: Arc<Monitor<Agenda>>,
 }
@@ -72,7 +72,7 @@ impl Timer {
     pub(crate) fn start(clock: Arc<dyn Clock>, crew: &Crew) -> io::Result<Self> {
         let seen = (clock.now(), clock.monotonic());
         let agenda = Arc::new(Monitor::new(Agenda { seen, ..Agenda::default() }));
-        let shared = Arc::new(Shared { clock, agenda });
+        let shared = Arc::new(TimerState { clock, agenda });
         let body = Arc::clone(&shared);
         let thread = crew.spawn("rollup-timer".to_owned(), move || body.run())?;
         shared.agenda.lock().thread = Some(thread);
@@ -199,7 +199,7 @@ impl Agenda {
     }
 }
 
-impl Shared {
+impl TimerState {
     fn run(self: &Arc<Self>) {
         let _ended = Ended(self);
         let wake = wake_on_advance(&*self.clock, &self.agenda);
@@ -266,7 +266,7 @@ impl Shared {
 }
 
 /// Publishes that the thread has ended, also when it unwinds.
-struct Ended<'a>(&'a Shared);
+struct Ended<'a>(&'a TimerState);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::foreign::guarded;
+use crate::guard::guarded;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering};
 
 type Callback = Box<dyn FnOnce() + Send>;
@@ -21,11 +21,11 @@ type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct StopSignal {
     /// None if nobody can raise it.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SignalState>>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct SignalState {
     raised: AtomicBool,
     /// How often it is still looked at in vain, if that raises it.
     looks: Option<AtomicU64>,
@@ -62,13 +62,13 @@ impl StopSignal {
     /// middle of whatever the engine does, for tests of engines.
     #[must_use]
     pub fn raised_after(looks: u64) -> Self {
-        Self { shared: Some(Arc::new(Shared { looks: Some(AtomicU64::new(looks)), ..Shared::default() })) }
+        Self { shared: Some(Arc::new(SignalState { looks: Some(AtomicU64::new(looks)), ..SignalState::default() })) }
     }
 
     /// Whether the work should end. Costs one relaxed load.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let is_raised = |shared: &Arc<Shared>| shared.raised.load(Ordering::Relaxed) || shared.count_look();
+        let is_raised = |shared: &Arc<SignalState>| shared.raised.load(Ordering::Relaxed) || shared.count_look();
         self.shared.as_ref().is_some_and(is_raised)
     }
 
@@ -115,7 +115,7 @@ impl StopSignal {
     }
 }
 
-impl Shared {
+impl SignalState {
     /// Whether it is raised by being looked at, and this look comes after the last one in vain.
     fn count_look(&self) -> bool {
         let is_last = |looks: &AtomicU64| {
@@ -136,7 +136,7 @@ impl fmt::Debug for StopSignal {
 /// Keeps a callback of [`StopSignal::on_stop`] registered.
 #[must_use = "dropping the guard takes the callback back"]
 pub struct OnStopGuard {
-    registered: Option<(Arc<Shared>, u64)>,
+    registered: Option<(Arc<SignalState>, u64)>,
 }
 
 impl fmt::Debug for OnStopGuard {

@@ -12,7 +12,7 @@ use crate::indices::{ID, Indices, SOURCE, SourceIndex};
 
 /// Adds a document under a new id. A commit puts it on disk, where rollup jobs see it.
 pub(crate) fn add(index: &SourceIndex, source: &str) -> Answer {
-    let random = || RandomState::new().hash_one(()); // each is keyed anew
+    let random = || RandomState::new().hash_one(()); // each has a key of its own
     let id = format!("{:016x}{:016x}", random(), random());
     index.writer.lock().add_document(document(&index.index.schema(), &id, source)?)?;
     Ok(json!({ "_index": index.name, "_id": id, "result": "created", "status": 201 }))

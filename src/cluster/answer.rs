@@ -13,7 +13,7 @@ use super::failure::{Cause, Failure};
 /// What a value of JSON takes at most when it is parsed, with its name and with what its list keeps in reserve.
 const VALUE: usize = 160;
 /// The longest text that is looked at for what went wrong.
-const LONGEST_ERROR: usize = 1 << 20;
+const MAX_ERROR_LENGTH: usize = 1 << 20;
 
 /// What came from the cluster, as it came.
 pub(super) struct Received {
@@ -116,7 +116,7 @@ impl Answer {
 
 /// What went wrong, if the text says so. What is no JSON comes from a proxy, and says nothing that can be relied upon.
 pub(super) fn error_in(json: &[u8]) -> Value {
-    let is_short = json.len() <= LONGEST_ERROR;
+    let is_short = json.len() <= MAX_ERROR_LENGTH;
     is_short.then(|| serde_json::from_slice(json).ok()).flatten().unwrap_or(Value::Null)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::foreign::plain;
+use crate::guard::plain;
 
 /// What to do about a failure. In this order: of several errors in an answer the first of these is what counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,7 +113,7 @@ fn by_status(status: u16) -> Cause {
 }
 
 /// The longest text of a failure, in characters.
-const LONGEST_TEXT: usize = 4 << 10;
+const MAX_TEXT_LENGTH: usize = 4 << 10;
 
 /// A request that did not do what it was to do.
 #[derive(Debug, Clone)]
@@ -126,7 +126,7 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(cause: Cause, text: impl Into<String>) -> Self {
         // It may come from a server.
-        Self { cause, text: plain(&text.into(), LONGEST_TEXT, ' '), retry_after: None }
+        Self { cause, text: plain(&text.into(), MAX_TEXT_LENGTH, ' '), retry_after: None }
     }
 
     pub(crate) fn cancelled() -> Self {

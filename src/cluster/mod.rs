@@ -45,10 +45,10 @@ use transport::Transport;
 /// ```
 #[derive(Clone)]
 pub struct Cluster {
-    shared: Arc<Shared>,
+    shared: Arc<ClusterClient>,
 }
 
-struct Shared {
+struct ClusterClient {
     transport: Transport,
     /// What kind of cluster it is, once it has said so.
     product: Mutex<Option<Product>>,
@@ -61,7 +61,7 @@ impl Cluster {
     /// [`ClusterOptionsError`] for options that cannot be used, or a thread that cannot be had.
     pub fn new(options: ClusterOptions) -> Result<Self, ClusterOptionsError> {
         let transport = Transport::new(&options)?;
-        Ok(Self { shared: Arc::new(Shared { transport, product: Mutex::new(None) }) })
+        Ok(Self { shared: Arc::new(ClusterClient { transport, product: Mutex::new(None) }) })
     }
 
     /// Sends a request.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// How long a node is left out after it did not answer once, and at most.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 /// What is known of the nodes.
 pub(super) struct Nodes {
@@ -48,7 +48,7 @@ impl Nodes {
         if *silences > 0 && asked < *since {
             return;
         }
-        let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(*silences)).min(LONGEST_PAUSE);
+        let pause = MIN_PAUSE.saturating_mul(2_u32.saturating_pow(*silences)).min(MAX_PAUSE);
         *silences += 1;
         (*since, *again) = (now, now.saturating_add(pause));
     }

@@ -19,11 +19,11 @@ use super::pending::Pending;
 use super::request::Request;
 use super::tls;
 use crate::clock::{Clock, SystemClock};
-use crate::foreign::texts_of;
+use crate::guard::texts_of;
 use crate::sync::{Arc, JoinHandle, Mutex};
 
 /// The longest pause that a node may ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(10);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(10);
 /// How long the last requests may take when everybody else has gone.
 const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
@@ -173,7 +173,7 @@ impl Connections {
         let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let is_packed = text(CONTENT_ENCODING).is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
         let retry_after = text(RETRY_AFTER).and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-        let retry_after = retry_after.map(|pause| pause.min(LONGEST_RETRY_AFTER));
+        let retry_after = retry_after.map(|pause| pause.min(MAX_RETRY_AFTER));
         let (status, limit) = (response.status().as_u16(), self.response_limit);
         let (mut bytes, mut charge) = (Vec::new(), self.budget.nothing());
         while let Some(chunk) = response.chunk().await? {

@@ -23,11 +23,11 @@ const BLOCK: usize = 1_024;
 #[derive(Debug, Clone)]
 pub struct MemoryEngine {
     keeps_progress: bool,
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<MemoryData>>,
 }
 
 #[derive(Debug, Default, Clone)]
-struct Shared {
+struct MemoryData {
     sources: BTreeMap<String, Arc<Vec<SourceDocument>>>,
     /// By index, the types of fields that a host has told.
     mappings: BTreeMap<String, BTreeMap<String, FieldType>>,
@@ -233,7 +233,7 @@ impl MemoryEngine {
     }
 }
 
-impl Shared {
+impl MemoryData {
     fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<&str>, EngineError> {
         pattern
             .resolve(self.sources.keys().map(String::as_str))

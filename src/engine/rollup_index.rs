@@ -22,7 +22,7 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// [`EngineError::rejected`] if the index cannot be a rollup index.
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError>;
 
-    /// Records the job's definition anew: its settings have changed, and nothing that documents depend on. Documents and
+    /// Records the job's definition again: its settings have changed, and nothing that documents depend on. Documents and
     /// progress stay as they are. Default: nothing to do.
     ///
     /// It is called at the beginning of a run, when nothing else writes to the rollup index; again, until it succeeds.

@@ -2,7 +2,7 @@
 
 use super::Job;
 use crate::engine::JobContext;
-use crate::foreign::discard;
+use crate::guard::discard;
 use crate::job::RollupJobConfig;
 use crate::lifecycle::{Snapshot, UpdateRefused};
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock};

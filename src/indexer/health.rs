@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::job::Job;
 use super::turn::early;
-use crate::foreign::texts_of;
+use crate::guard::texts_of;
+use crate::human;
 use crate::job::{Health, JobState, JobStatus, Phase, StatusParts};
 use crate::lifecycle::View;
-use crate::ownership::ClaimState;
+use crate::ownership::OwnerState;
 use crate::schedule::Scheduled as _;
 use crate::sync::Arc;
 
@@ -19,9 +20,9 @@ impl Job {
         let view = self.lifecycle.view();
         let now = self.indexer.clock.monotonic();
         let runs = matches!(view.state, JobState::Started | JobState::Indexing);
-        let claim = self.indexer.claim.state(now);
-        let (phase, phase_since) = match &claim {
-            ClaimState::Lost { since, .. } => (Phase::LostOwnership, *since),
+        let owner = self.indexer.owner.state(now);
+        let (phase, phase_since) = match &owner {
+            OwnerState::Lost { since, .. } => (Phase::LostOwnership, *since),
             _ => (view.phase, view.phase_since),
         };
         let is_owned = phase != Phase::LostOwnership;
@@ -37,7 +38,7 @@ impl Job {
             run: view.run,
             next_run,
             never_fires,
-            health: self.health(&view, &claim, now, never_fires),
+            health: self.health(&view, &owner, now, never_fires),
             progress: view.progress,
             last_errors: view.errors,
             notice: view.notice,
@@ -45,27 +46,29 @@ impl Job {
         })
     }
 
-    fn health(&self, view: &View, claim: &ClaimState, now: Duration, never_fires: bool) -> Health {
-        let people =
-            |duration: Duration| humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string();
+    fn health(&self, view: &View, owner: &OwnerState, now: Duration, never_fires: bool) -> Health {
         let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
         let in_phase = view.in_phase_for(now);
-        if let ClaimState::Lost { error, .. } = claim {
+        if let OwnerState::Lost { error, .. } = owner {
             return Health::red(format!("somebody else owns the rollup jobs: {}", texts_of(error).join(": ")));
         }
         if let Some(error) = &view.unsaved {
             return Health::red(format!("the state could not be saved: {}", texts_of(error).join(": ")));
         }
         if view.phase.is_engine_call() && in_phase >= self.indexer.settings.wedged_after {
-            return Health::red(format!("an engine call has not returned: {} for {}", view.phase, people(in_phase)));
+            return Health::red(format!(
+                "an engine call has not returned: {} for {}",
+                view.phase,
+                human::duration(in_phase)
+            ));
         }
         if self.indexer.is_paused() && matches!(view.state, JobState::Started | JobState::Indexing) {
             return Health::yellow("the manager was opened paused: nothing runs until it is resumed");
         }
-        if let ClaimState::Lapsed { since, failure } = claim {
+        if let OwnerState::Lapsed { since, failure } = owner {
             let failure =
                 failure.as_ref().map_or_else(String::new, |error| format!(": {}", texts_of(error).join(": ")));
-            let paused = people(now.saturating_sub(*since));
+            let paused = human::duration(now.saturating_sub(*since));
             return Health::yellow(format!(
                 "paused for {paused}, since the ownership of the job store could not be renewed{failure}"
             ));

@@ -9,7 +9,8 @@ use super::definition::{Change, Defined, Definition};
 use super::pool::{Pulse, Task};
 use super::{Indexer, Run};
 use crate::engine::JobContext;
-use crate::foreign::discard;
+use crate::guard::discard;
+use crate::human;
 use crate::job::{JobError, JobRecord, Notice, Phase};
 use crate::lifecycle::{Lifecycle, Snapshot, StopDecision, TriggerDecision};
 use crate::schedule::Scheduled;
@@ -59,7 +60,7 @@ impl Job {
             progress: snapshot.progress,
             run: snapshot.run,
             revision: snapshot.revision,
-            epoch: self.indexer.claim.epoch(),
+            epoch: self.indexer.owner.epoch(),
         }
     }
 
@@ -70,7 +71,7 @@ impl Job {
     /// While the ownership of the jobs has run out, nobody here knows whether they have a new owner: the job is saved
     /// as it is, and the store says. Otherwise what is known here counts.
     pub(crate) fn confirm(&self) -> Result<(), StoreError> {
-        if !self.indexer.claim.has_lapsed() {
+        if !self.indexer.owner.has_lapsed() {
             return Ok(());
         }
         self.save(self.lifecycle.as_it_is(&self.indexer.revisions))
@@ -78,7 +79,7 @@ impl Job {
 
     /// Begins a run, as of `instant`, unless one is under way.
     pub(crate) fn trigger(&self, instant: Timestamp) -> TriggerDecision {
-        if self.indexer.claim.lost().is_some() {
+        if self.indexer.owner.lost().is_some() {
             return TriggerDecision::LostOwnership;
         }
         let context = self.context();
@@ -127,7 +128,7 @@ impl Job {
 
     /// If the store has refused to save a stop, it is saved again after a while, as long as it takes.
     pub(crate) fn save_stop_later(&self) {
-        if self.indexer.claim.lost().is_some() {
+        if self.indexer.owner.lost().is_some() {
             // It is for the new owner to say what becomes of the job.
             return;
         }
@@ -173,12 +174,12 @@ impl Job {
     /// A thread that was at this job has shown no sign of life for too long.
     pub(super) fn note_lost_thread(&self, silence: Duration, not_replaced: Option<std::io::Error>) {
         let view = self.lifecycle.view();
-        let people = humantime::format_duration(Duration::from_secs(silence.as_secs()));
+        let silent = human::duration(silence);
         let mut chain = vec![match &not_replaced {
             None => {
-                format!("a call has not returned for {people}: its indexer thread is lost, another one was started")
+                format!("a call has not returned for {silent}: its indexer thread is lost, another one was started")
             }
-            Some(_) => format!("a call has not returned for {people}, and no other indexer thread could be started"),
+            Some(_) => format!("a call has not returned for {silent}, and no other indexer thread could be started"),
         }];
         chain.extend(not_replaced.map(|error| error.to_string()));
         self.note_error(view.run, view.phase, true, chain);

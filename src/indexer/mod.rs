@@ -17,11 +17,11 @@ pub(crate) use run::Run;
 
 use crate::clock::{Clock, Deadline};
 use crate::engine::{EngineError, JobContext, RollupIndex, Source};
-use crate::foreign::guarded;
+use crate::guard::guarded;
 use crate::job::{JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType};
 use crate::lifecycle::{Lifecycle, Revisions};
 use crate::observer::Observer;
-use crate::ownership::Claim;
+use crate::ownership::Owner;
 use crate::schedule::Timer;
 use crate::store::{self, JobStore, StoreError, StoreErrorKind};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, Weak};
@@ -51,7 +51,7 @@ pub(crate) struct Indexer {
     pub(crate) settings: Settings,
     /// The newest revision of any record in the store.
     pub(crate) revisions: Revisions,
-    pub(crate) claim: Claim,
+    pub(crate) owner: Owner,
     /// Turns wait until somebody resumes.
     paused: AtomicBool,
     pub(crate) timer: Timer,
@@ -103,14 +103,14 @@ fn end(timer: &Timer, pool: &Pool) {
 }
 
 impl Indexer {
-    /// Takes the threads over. Should the one that keeps the claim not start, they are ended, and the claim is let go.
+    /// Takes the threads over. Should the one that renews the ownership not start, they are ended, and it is let go.
     pub(crate) fn start(
         threads: Threads,
         systems: Systems,
         clock: Arc<dyn Clock>,
         observers: Vec<Arc<dyn Observer>>,
         settings: Settings,
-        claim: Claim,
+        owner: Owner,
     ) -> io::Result<Arc<Self>> {
         let Threads { timer, pool, crew: own_threads } = threads;
         let Systems { source, rollup_index, store } = systems;
@@ -123,7 +123,7 @@ impl Indexer {
             observers,
             settings,
             revisions: Revisions::default(),
-            claim,
+            owner,
             paused,
             timer,
             pool,
@@ -132,7 +132,7 @@ impl Indexer {
         });
         let this = Arc::downgrade(&indexer);
         let changed = move || this.upgrade().into_iter().for_each(|indexer| indexer.ownership_changed());
-        indexer.claim.keep(&indexer.own_threads, changed).inspect_err(|_| {
+        indexer.owner.keep(&indexer.own_threads, changed).inspect_err(|_| {
             end(&indexer.timer, &indexer.pool);
         })?;
         Ok(indexer)
@@ -151,7 +151,7 @@ impl Indexer {
 
     /// It is back, and what had to wait goes on; or it is lost, and what is under way is given up.
     fn ownership_changed(&self) {
-        if self.claim.lost().is_some() {
+        if self.owner.lost().is_some() {
             for job in self.pool.jobs() {
                 job.lifecycle.signal().raise();
             }
@@ -166,7 +166,7 @@ impl Indexer {
         terms_types: &[TermsType],
         run_as: Option<&RunAs>,
     ) -> JobContext {
-        JobContext::new(Arc::clone(config), terms_types).with_run_as(run_as.cloned()).with_epoch(self.claim.epoch())
+        JobContext::new(Arc::clone(config), terms_types).with_run_as(run_as.cloned()).with_epoch(self.owner.epoch())
     }
 
     /// The job that a record describes, in the state that it comes back in.
@@ -189,14 +189,14 @@ impl Indexer {
         &self,
         call: impl FnOnce(&dyn JobStore) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        if let Some(lost) = self.claim.lost() {
+        if let Some(lost) = self.owner.lost() {
             return Err(lost);
         }
         store::call(&*self.store, call).inspect_err(|error| self.note_refusal(error))
     }
 
     fn note_refusal(&self, error: &StoreError) {
-        if error.kind() == StoreErrorKind::LostOwnership && self.claim.lose(error.clone()) {
+        if error.kind() == StoreErrorKind::LostOwnership && self.owner.lose(error.clone()) {
             self.ownership_changed();
         }
     }
@@ -242,6 +242,6 @@ pub(crate) fn new_record(
         progress,
         run: 0,
         revision: indexer.revisions.next(),
-        epoch: indexer.claim.epoch(),
+        epoch: indexer.owner.epoch(),
     }
 }

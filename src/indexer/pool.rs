@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::{Job, turn};
 use crate::clock::{Clock, Deadline, wait_until};
-use crate::foreign::{discard, guarded};
+use crate::guard::{discard, guarded};
 use crate::schedule::Timer;
 use crate::sync::queue::{self, Receiver, Sender};
 use crate::sync::{Arc, Crew, JoinHandle, Monitor, Mutex, ThreadId, Weak, current_thread};
 
 /// An engine that hangs in every call must not cost a thread for every job.
-const MOST_LOST: usize = 64;
+const MAX_LOST: usize = 64;
 
 /// Something for an indexer thread to do.
 pub(super) enum Task {
@@ -36,11 +36,11 @@ impl Task {
 pub(crate) struct Pool {
     /// Taken out when the pool closes, which ends the threads once the queue is empty.
     queue: Mutex<Option<Sender<Task>>>,
-    shared: Arc<Shared>,
+    shared: Arc<PoolState>,
 }
 
 /// What the threads share.
-struct Shared {
+struct PoolState {
     tasks: Receiver<Task>,
     /// Turns that wait for the ownership of the jobs to come back, or for a paused manager to be resumed.
     withheld: Mutex<Vec<Task>>,
@@ -49,7 +49,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     timer: Timer,
     lost_after: Duration,
-    this: Weak<Shared>,
+    this: Weak<PoolState>,
 }
 
 /// All threads that were ever started.
@@ -79,7 +79,7 @@ impl Pool {
     pub(super) fn new(lost_after: Duration, clock: Arc<dyn Clock>, timer: Timer, crew: Crew) -> Self {
         let (sender, tasks) = queue::unbounded();
         let roster = Arc::default();
-        let shared = Arc::new_cyclic(|this| Shared {
+        let shared = Arc::new_cyclic(|this| PoolState {
             tasks,
             withheld: Mutex::default(),
             roster,
@@ -127,7 +127,7 @@ impl Pool {
     /// that.
     pub(crate) fn drain(&self, deadline: Deadline) -> bool {
         let own = current_thread();
-        let Shared { clock, roster, tasks, .. } = &*self.shared;
+        let PoolState { clock, roster, tasks, .. } = &*self.shared;
         roster.lock().draining = true;
         let is_idle = |roster: &Roster| {
             let mut others = roster.workers.iter().filter(|worker| !worker.ended && worker.id != Some(own)).peekable();
@@ -178,7 +178,7 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolState {
     fn start_worker(&self) -> io::Result<()> {
         let worker =
             Worker { thread: None, id: None, job: None, last_sign: self.clock.monotonic(), lost: false, ended: false };
@@ -186,8 +186,8 @@ impl Shared {
         if roster.closed {
             return Err(io::Error::other("the pool is closed"));
         }
-        if roster.workers.iter().filter(|worker| worker.lost && !worker.ended).count() >= MOST_LOST {
-            return Err(io::Error::other(format!("{MOST_LOST} threads are lost already")));
+        if roster.workers.iter().filter(|worker| worker.lost && !worker.ended).count() >= MAX_LOST {
+            return Err(io::Error::other(format!("{MAX_LOST} threads are lost already")));
         }
         let number = roster.workers.len();
         roster.workers.push(worker);
@@ -238,7 +238,7 @@ impl Shared {
     /// Keeps a turn back whose job may have another owner by now, or whose manager is paused.
     fn admit(&self, task: Task) -> Option<Task> {
         let has_to_wait = |task: &Task| {
-            let waits = |job: &Arc<Job>| job.indexer.is_paused() || job.indexer.claim.has_lapsed();
+            let waits = |job: &Arc<Job>| job.indexer.is_paused() || job.indexer.owner.has_lapsed();
             matches!(task, Task::Turn(job) if waits(job))
         };
         if !has_to_wait(&task) {
@@ -337,7 +337,7 @@ impl Roster {
 
 /// How a thread shows that it lives.
 pub(super) struct Pulse<'a> {
-    shared: &'a Shared,
+    shared: &'a PoolState,
     number: usize,
 }
 
@@ -348,7 +348,7 @@ impl Pulse<'_> {
 }
 
 /// Publishes that a thread has ended, also when it unwinds.
-struct Ended<'a>(&'a Shared, usize);
+struct Ended<'a>(&'a PoolState, usize);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {

@@ -42,8 +42,8 @@ pub(crate) struct Run {
 /// What the next turn begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Ask the engine how far it is. `anew` if the rollup index was found to be gone.
-    Opening { anew: bool },
+    /// Ask the engine how far it is. `is_gone` if the rollup index was found to be so.
+    Opening { is_gone: bool },
     /// Roll pages up.
     Paging,
     /// Let the engine merge; afterwards there is nothing left if the run is `exhausted`.
@@ -57,7 +57,7 @@ impl Run {
             context,
             boundary,
             signal,
-            stage: Stage::Opening { anew: false },
+            stage: Stage::Opening { is_gone: false },
             stream: None,
             committed: Progress::default(),
             turns: 0,

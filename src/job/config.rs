@@ -13,6 +13,7 @@ use super::position::Position;
 use super::problem::ConfigError;
 use super::rounding::Rounding;
 use super::time_value::TimeValue;
+use crate::exact::exact;
 use crate::sync::Arc;
 
 /// The most buckets a page can have: the largest bucket limit of the search engines.
@@ -164,7 +165,7 @@ impl RollupJobConfig {
     /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`].
     #[must_use]
     pub fn page_size(&self) -> usize {
-        usize::try_from(self.page_size).unwrap_or(usize::MAX)
+        exact(self.page_size)
     }
 
     /// Kept for the round trip of Elasticsearch's JSON; nothing uses it (there it bounds the put call only).

@@ -2,12 +2,12 @@
 
 use super::problem::ConfigProblemKind::{Name, Pattern};
 use super::problem::Problems;
-use crate::foreign::plain;
+use crate::guard::plain;
 
 /// The longest name of an index, in bytes, as in Elasticsearch.
-const LONGEST_INDEX: usize = 255;
+const MAX_INDEX_LENGTH: usize = 255;
 /// The longest id of a job, in bytes: behind it ids of documents have 23 more, of 512.
-const LONGEST_ID: usize = 489;
+const MAX_ID_LENGTH: usize = 489;
 /// What no index can have in its name.
 const FORBIDDEN: &str = " \"*\\<|,>/?";
 
@@ -22,8 +22,8 @@ pub(super) fn check_index_name(name: &str, problems: &mut Problems) {
         Some(format!("must not contain '{found}'"))
     } else if name.starts_with(['_', '-', '+']) {
         Some("must not start with '_', '-', or '+'".to_owned())
-    } else if name.len() > LONGEST_INDEX {
-        Some(format!("index name is too long, ({} > {LONGEST_INDEX})", name.len()))
+    } else if name.len() > MAX_INDEX_LENGTH {
+        Some(format!("index name is too long, ({} > {MAX_INDEX_LENGTH})", name.len()))
     } else if matches!(name, "." | "..") {
         Some("must not be '.' or '..'".to_owned())
     } else if name.to_lowercase() != name {
@@ -53,8 +53,8 @@ pub(super) fn check_id(id: &str, problems: &mut Problems) {
         problems.add(Name, "id", format!("Id must not contain control characters, but was [{}]", shown(id)));
     } else if matches!(id, "." | "..") {
         problems.add(Name, "id", format!("Id must not be '.' or '..', but was [{id}]"));
-    } else if id.len() > LONGEST_ID {
-        problems.add(Name, "id", format!("Id is too long, ({} > {LONGEST_ID})", id.len()));
+    } else if id.len() > MAX_ID_LENGTH {
+        problems.add(Name, "id", format!("Id is too long, ({} > {MAX_ID_LENGTH})", id.len()));
     }
 }
 

@@ -165,7 +165,7 @@ impl fmt::Display for JobError {
     }
 }
 
-/// Something out of the ordinary that is not an error, such as a rollup index that was found empty and is rolled up anew.
+/// Something out of the ordinary that is not an error, such as a rollup index that was found empty and is rolled up from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub(crate) at: Timestamp,

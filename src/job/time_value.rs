@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::exact::exact;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The unit of a [`TimeValue`], with Elasticsearch's suffixes.
@@ -200,13 +202,12 @@ impl TimeValue {
         i64::try_from(millis).unwrap_or(if millis < 0 { i64::MIN } else { i64::MAX })
     }
 
-    /// The duration, or `None` for a negative value ("not set").
+    /// The duration, saturating, or `None` for a negative value ("not set").
     #[must_use]
     pub fn to_duration(self) -> Option<Duration> {
         let nanos = u128::try_from(i128::from(self.count) * self.unit.nanos()).ok()?;
-        let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
-        let subsecond = u32::try_from(nanos % 1_000_000_000).unwrap_or(0);
-        Some(Duration::new(seconds, subsecond))
+        let seconds = u64::try_from(nanos / 1_000_000_000);
+        Some(seconds.map_or(Duration::MAX, |seconds| Duration::new(seconds, exact(nanos % 1_000_000_000))))
     }
 }
 
@@ -309,7 +310,7 @@ mod tests {
     fn enormous_values_saturate() {
         let days = TimeValue::new(i64::MAX, TimeUnit::Days);
         assert_eq!(days.as_millis(), i64::MAX);
-        assert_eq!(days.to_duration(), Some(Duration::new(u64::MAX, 0)));
+        assert_eq!(days.to_duration(), Some(Duration::MAX));
         assert_eq!(TimeValue::MINUS_ONE.to_duration(), None);
     }
 }

@@ -22,7 +22,7 @@ pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
 pub(crate) use wakers::WakerKey;
 
-use crate::foreign::discard;
+use crate::guard::discard;
 use crate::job::{JobError, JobState, Notice, Phase, Progress, StoredState};
 use crate::observer::{Event, RunOutcome};
 use crate::stop_signal::StopSignal;

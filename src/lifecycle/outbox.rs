@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::observer::Event;
 
 /// So many events are kept of a job; of more the oldest go, and observers are told how many.
-const MOST_EVENTS: usize = 1_024;
+const MAX_EVENTS: usize = 1_024;
 
 /// The events of one job, in their order.
 #[derive(Default)]
@@ -21,7 +21,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     pub(super) fn push(&mut self, event: Event) {
-        if self.events.len() >= MOST_EVENTS {
+        if self.events.len() >= MAX_EVENTS {
             // Plain data, unlike what else is dropped of a job.
             self.events.pop_front();
             self.missed += 1;

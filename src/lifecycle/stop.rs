@@ -135,12 +135,12 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn poll_stop(&self, ticket: Ticket, key: &mut Option<WakerKey>, waker: Waker) -> Option<WaitOutcome> {
         let mut cell = self.cell.lock();
         let outcome = cell.outcome_of(ticket);
-        let unneeded = match outcome {
+        let discarded = match outcome {
             Some(_) => key.take().and_then(|key| cell.wakers.forget(&key)),
             None => cell.wakers.register(key, waker),
         };
         drop(cell);
-        drop(unneeded);
+        drop(discarded);
         outcome
     }
 

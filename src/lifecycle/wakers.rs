@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::task::Waker;
 
-use crate::foreign::guarded;
+use crate::guard::guarded;
 
 /// The tasks to wake at the next announcement, each under a number of its own.
 ///

@@ -10,11 +10,11 @@ use super::put::prepare;
 use super::{Broken, Entry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{EngineErrorKind, RollupIndex, Source};
-use crate::foreign::texts_of;
+use crate::guard::texts_of;
 use crate::indexer::{Indexer, Settings, Systems, Threads};
 use crate::job::{JobRecord, StoredState};
 use crate::observer::Observer;
-use crate::ownership::{Claim, NotAcquired};
+use crate::ownership::{NotAcquired, Owner};
 use crate::store::{self, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind};
 use crate::sync::{Arc, RwLock};
 
@@ -204,19 +204,19 @@ impl RollupJobManagerBuilder {
         let Self { systems, clock, observers, settings, patience } = self;
         let store = &systems.store;
         // What can fail comes first: taking a store over takes the jobs away from whoever has them.
-        if store.lease().is_none() {
+        if store.lease_duration().is_none() {
             readable(&**store)?;
         }
         let threads = Threads::start(&settings, &clock).map_err(OpenError::Threads)?;
-        let acquired = Claim::acquire(Arc::clone(store), Arc::clone(&clock), patience);
-        let claim = acquired.map_err(|error| {
+        let acquired = Owner::acquire(Arc::clone(store), Arc::clone(&clock), patience);
+        let owner = acquired.map_err(|error| {
             threads.end();
             match error {
-                NotAcquired::Held(tenure) => OpenError::Owned { owner: tenure.owner },
+                NotAcquired::Held(lease) => OpenError::Owned { owner: lease.owner },
                 NotAcquired::Store(source) => OpenError::Store(source),
             }
         })?;
-        let indexer = Indexer::start(threads, systems, clock, observers, settings, claim);
+        let indexer = Indexer::start(threads, systems, clock, observers, settings, owner);
         let indexer = indexer.map_err(OpenError::Threads)?;
         let (registry, calls, shut_down) = (RwLock::default(), Calls::default(), Arc::default());
         let manager = RollupJobManager { indexer, registry, calls, shut_down };
@@ -255,11 +255,11 @@ impl RollupJobManager {
     /// that the store does not take now gets it with its next save.
     fn fence_all(&self, records: &mut [&mut JobRecord]) -> Result<(), OpenError> {
         const AT_ONCE: usize = 1_000;
-        if self.indexer.claim.epoch() != Ownership::SOLE.epoch {
+        if self.indexer.owner.epoch() != Ownership::SOLE.epoch {
             return Ok(());
         }
         let epoch = Ownership::after(records.iter().map(|record| record.epoch).max().unwrap_or(0)).epoch;
-        self.indexer.claim.take_epoch(epoch);
+        self.indexer.owner.take_epoch(epoch);
         for records in records.chunks_mut(AT_ONCE) {
             let records = records.iter_mut().map(|record| {
                 record.epoch = epoch;
@@ -314,7 +314,7 @@ impl RollupJobManager {
             Ok(()) => {
                 record.state = StoredState::Stopped;
                 record.revision = self.indexer.revisions.next();
-                record.epoch = self.indexer.claim.epoch();
+                record.epoch = self.indexer.owner.epoch();
                 self.indexer.save_one(&record).map_err(|error| text(&error))?;
                 Ok(Some(Entry::Job(self.indexer.job(&record))))
             }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::human;
 use crate::job::{JobState, Phase, Position};
 use crate::lifecycle::View;
 
@@ -66,9 +67,16 @@ impl BusyJob {
     }
 
     /// All but the name, for a sentence about it.
-    pub(super) fn whereabouts(&self) -> impl fmt::Display {
+    pub(super) fn details(&self) -> impl fmt::Display {
         fmt::from_fn(|f| {
-            write!(f, "{}, {} for {}, in run {}", self.state, self.phase, people(self.in_phase_for), self.run)?;
+            write!(
+                f,
+                "{}, {} for {}, in run {}",
+                self.state,
+                self.phase,
+                human::duration(self.in_phase_for),
+                self.run
+            )?;
             self.position.as_ref().map_or(Ok(()), |position| write!(f, ", after {position}"))
         })
     }
@@ -76,11 +84,6 @@ impl BusyJob {
 
 impl fmt::Display for BusyJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rollup job [{}] is {}", self.job_id, self.whereabouts())
+        write!(f, "rollup job [{}] is {}", self.job_id, self.details())
     }
-}
-
-/// A duration for people, who do not want to read nanoseconds.
-pub(super) fn people(time: Duration) -> impl fmt::Display {
-    humantime::format_duration(Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }

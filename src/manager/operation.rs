@@ -63,7 +63,7 @@ impl RollupJobManager {
 
     /// Whether the jobs are still this manager's, as far as is known here. What is saved finds out for certain.
     pub(super) fn is_owner(&self) -> Result<(), Refusal> {
-        self.indexer.claim.lost().map_or(Ok(()), |lost| Err(Refusal::LostOwnership(lost)))
+        self.indexer.owner.lost().map_or(Ok(()), |lost| Err(Refusal::LostOwnership(lost)))
     }
 }
 

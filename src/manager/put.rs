@@ -4,7 +4,7 @@ use super::calls::Call;
 use super::field_validation::{fields_of, validate};
 use super::{Entry, Registry, RollupJobManager};
 use crate::engine::{EngineError, EngineErrorKind, JobContext};
-use crate::foreign::texts_of;
+use crate::guard::texts_of;
 use crate::indexer::{Indexer, new_record};
 use crate::job::{
     ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType,
@@ -165,7 +165,7 @@ impl<'a> Put<'a> {
     }
 
     pub(super) fn reserve(&self) -> Result<Reservation<'a>, PutError> {
-        if let Some(source) = self.manager.indexer.claim.lost() {
+        if let Some(source) = self.manager.indexer.owner.lost() {
             return Err(PutError::LostOwnership { job_id: self.job_id(), source });
         }
         let mut registry = self.manager.registry.write();

@@ -130,10 +130,10 @@ impl RollupJobManager {
     /// There is no record that the store could refuse: whoever may have lost the jobs must not remove what may be
     /// somebody else's.
     fn owned(&self) -> Result<(), StoreError> {
-        if let Some(lost) = self.indexer.claim.lost() {
+        if let Some(lost) = self.indexer.owner.lost() {
             return Err(lost);
         }
-        if self.indexer.claim.has_lapsed() {
+        if self.indexer.owner.has_lapsed() {
             return Err(StoreError::unavailable("the ownership of the job store has run out, and was not renewed yet"));
         }
         Ok(())

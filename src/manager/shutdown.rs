@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::RollupJobManager;
-use super::busy::{BusyJob, people};
+use super::busy::BusyJob;
 use crate::clock::{Deadline, wait_until};
-use crate::foreign::discard;
+use crate::guard::discard;
+use crate::human;
 use crate::indexer::{Indexer, Job};
 use crate::job::{JobState, Phase};
 use crate::lifecycle::View;
@@ -19,7 +20,7 @@ use crate::sync::Arc;
 #[non_exhaustive]
 pub enum ShutdownError {
     /// The time ran out.
-    #[error("timed out after {} while shutting down: {}", people(*waited), list(left))]
+    #[error("timed out after {} while shutting down: {}", human::duration(*waited), list(left))]
     Timeout {
         /// How long was waited: the `timeout` of the call, or less, if another shutdown was waited for and gave up earlier.
         waited: Duration,
@@ -118,14 +119,14 @@ impl RollupJobManager {
         }
         indexer.pool.close();
         // The ownership is renewed until nobody needs it any more.
-        let joined = indexer.pool.join(deadline) & indexer.timer.join(deadline) & indexer.claim.join(deadline);
+        let joined = indexer.pool.join(deadline) & indexer.timer.join(deadline) & indexer.owner.join(deadline);
         let ended = drained & called & joined;
         let left = if ended { self.unsaved_jobs() } else { Some(Left { jobs: self.left_jobs(), unsaved: None }) };
         for job in &jobs {
             job.lifecycle.close();
         }
         if ended {
-            indexer.claim.release();
+            indexer.owner.release();
         }
         *self.shut_down.lock() = Some(ended);
         self.shut_down.notify_all();
@@ -147,7 +148,7 @@ impl RollupJobManager {
 
     /// The jobs whose stop could not be saved, now that all has ended.
     fn unsaved_jobs(&self) -> Option<Left> {
-        if self.indexer.claim.lost().is_some() {
+        if self.indexer.owner.lost().is_some() {
             // It is for the new owner to say what becomes of them.
             return None;
         }

@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::RollupJobManager;
-use super::busy::{BusyJob, people};
+use super::busy::BusyJob;
 use super::completion::{Pending, StopCompletion};
 use super::operation::{OperationError, Refusal};
 use crate::clock::Deadline;
-use crate::foreign::discard;
+use crate::guard::discard;
+use crate::human;
 use crate::indexer::{Job, Run};
 use crate::job::JobRecord;
 use crate::lifecycle::{StopDecision, Ticket};
@@ -117,7 +118,7 @@ pub enum StopError {
     /// The time to wait ran out. The stop stays in force: the job still reaches `stopped`, and the call may be repeated.
     #[error(
         "timed out after {} while waiting for rollup job [{}] to stop: it is {}; the stop stays in force",
-        people(*waited), job.job_id(), job.whereabouts()
+        human::duration(*waited), job.job_id(), job.details()
     )]
     Timeout {
         /// How long was waited: the `timeout` of the call.
@@ -254,7 +255,7 @@ impl RollupJobManager {
         if let Err(refusal) = self.is_owner() {
             return Some(Err(refusal.of(job_id)));
         }
-        if self.indexer.claim.has_lapsed() {
+        if self.indexer.owner.has_lapsed() {
             // Only the store knows whether what is known here still counts.
             return None;
         }
@@ -298,10 +299,10 @@ impl RollupJobManager {
     /// What has to be saved is saved in one call.
     fn request_together(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
         let indexer = &self.indexer;
-        if let Some(lost) = indexer.claim.lost() {
+        if let Some(lost) = indexer.owner.lost() {
             return jobs.iter().map(|job| Requested::Answered(Err(refused(job.id(), lost.clone())))).collect();
         }
-        let (call, is_in_doubt) = (self.calls.begin(), indexer.claim.has_lapsed());
+        let (call, is_in_doubt) = (self.calls.begin(), indexer.owner.has_lapsed());
         let now = indexer.clock.monotonic();
         let mut records = Vec::with_capacity(jobs.len());
         let mut ask = |job: &Arc<Job>| {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::failure::{Cause, Failure};
-use crate::foreign::guarded;
+use super::error_answer::{Cause, ErrorAnswer};
+use crate::guard::guarded;
 
 /// How long a runner waits for one more call. The runtime's own end may have to wait for that.
 const LINGER: Duration = Duration::from_millis(100);
@@ -18,11 +18,11 @@ const LINGER: Duration = Duration::from_millis(100);
 /// each call would not do: tokio begins a new thread for whoever gets the permit before its last holder's thread counts as idle.
 pub(super) struct Gate {
     places: usize,
-    shared: Arc<Shared>,
+    shared: Arc<GateState>,
 }
 
 #[derive(Default)]
-struct Shared {
+struct GateState {
     queue: Mutex<Queue>,
     has_call: Condvar,
 }
@@ -44,7 +44,7 @@ impl Gate {
     pub(super) async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ErrorAnswer> {
         let (answer, answered) = oneshot::channel();
         self.queue_up(Box::new(move || {
             if !answer.is_closed() {
@@ -59,7 +59,7 @@ impl Gate {
     pub(super) async fn insist<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ErrorAnswer> {
         let (answer, answered) = oneshot::channel();
         self.queue_up(Box::new(move || drop(answer.send(call()))));
         settled(answered).await
@@ -79,14 +79,14 @@ impl Gate {
     }
 }
 
-async fn settled<T>(answered: oneshot::Receiver<T>) -> Result<T, Failure> {
-    let gone = || Failure::internal(Cause::new("exception", "the call panicked, or the host is going down"));
+async fn settled<T>(answered: oneshot::Receiver<T>) -> Result<T, ErrorAnswer> {
+    let gone = || ErrorAnswer::internal(Cause::new("exception", "the call panicked, or the host is going down"));
     answered.await.map_err(|_| gone())
 }
 
 /// One of the places, from the moment it is taken: a runtime that goes down drops a runner that has not begun.
 struct Runner {
-    shared: Arc<Shared>,
+    shared: Arc<GateState>,
     is_retired: bool,
 }
 
@@ -125,7 +125,7 @@ impl Drop for Runner {
     }
 }
 
-impl Shared {
+impl GateState {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }

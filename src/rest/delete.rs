@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Face;
-use super::failure::{Cause, Failure, upper_case};
+use super::error_answer::{Cause, ErrorAnswer, upper_case};
 use super::parameters::Parameters;
 use super::stop::{self, Patience};
 use crate::{DeleteError, DeleteOptions, StopError, StopOptions};
@@ -14,7 +14,7 @@ use crate::{DeleteError, DeleteOptions, StopError, StopOptions};
 /// Elasticsearch has none of these.
 pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "delete_data"];
 
-pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, Failure> {
+pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, ErrorAnswer> {
     let stop_first = parameters.switch("wait_for_completion")?;
     let patience = Patience::new(parameters)?;
     let mut options = DeleteOptions::new().delete_data(parameters.switch("delete_data")?);
@@ -35,9 +35,9 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
     }
 }
 
-fn failure(error: &DeleteError, job_id: &str, patience: Patience) -> Failure {
+fn failure(error: &DeleteError, job_id: &str, patience: Patience) -> ErrorAnswer {
     match error {
-        DeleteError::NotFound { .. } => Failure::not_found(format!("the task with id [{job_id}] doesn't exist")),
+        DeleteError::NotFound { .. } => ErrorAnswer::not_found(format!("the task with id [{job_id}] doesn't exist")),
         DeleteError::NotStopped { state, .. } => {
             let state = upper_case(*state);
             let reason = format!(
@@ -46,13 +46,13 @@ fn failure(error: &DeleteError, job_id: &str, patience: Patience) -> Failure {
             not_stopped(&reason)
         }
         DeleteError::Stop { source, .. } => stop::failure(source, job_id, patience.timeout),
-        DeleteError::Engine { .. } | DeleteError::Store { .. } => Failure::internal(Cause::of(error)),
-        DeleteError::LostOwnership { .. } | DeleteError::ShutDown { .. } => Failure::unavailable(error),
+        DeleteError::Engine { .. } | DeleteError::Store { .. } => ErrorAnswer::internal(Cause::of(error)),
+        DeleteError::LostOwnership { .. } | DeleteError::ShutDown { .. } => ErrorAnswer::unavailable(error),
     }
 }
 
 /// Elasticsearch has a body of its own for this one. There is no task and no node here: their members are there for clients.
-fn not_stopped(reason: &str) -> Failure {
+fn not_stopped(reason: &str) -> ErrorAnswer {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let task_failure = json!({
         "task_id": 0,
@@ -60,5 +60,5 @@ fn not_stopped(reason: &str) -> Failure {
         "status": "INTERNAL_SERVER_ERROR",
         "reason": { "type": "illegal_state_exception", "reason": reason },
     });
-    Failure::with_body(status, json!({ "task_failures": [task_failure], "acknowledged": false }))
+    ErrorAnswer::with_body(status, json!({ "task_failures": [task_failure], "acknowledged": false }))
 }

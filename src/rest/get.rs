@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::Face;
-use super::failure::Failure;
+use super::error_answer::ErrorAnswer;
 use crate::{JobError, JobStatus};
 
-pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Value, Failure> {
+pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Value, ErrorAnswer> {
     let jobs = match job_id {
         "" | "*" | "_all" => face.list(job).await?,
         id => face.manager.get(id).iter().map(job).collect(),

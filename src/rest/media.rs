@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use flate2::read::MultiGzDecoder;
 
-use super::failure::{Cause, Failure};
+use super::error_answer::{Cause, ErrorAnswer};
 
 /// Official clients refuse to talk to a server that does not say so.
 const PRODUCT: (HeaderName, HeaderValue) =
@@ -34,19 +34,19 @@ fn is_json(media_type: &str) -> bool {
 }
 
 /// A body has to be JSON.
-pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), Failure> {
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), ErrorAnswer> {
     match text(headers, CONTENT_TYPE) {
         Some(given) if is_json(given) => Ok(()),
         Some(given) => {
             let text = format!("Content-Type header [{given}] is not supported");
-            Err(Failure::short(StatusCode::NOT_ACCEPTABLE, text))
+            Err(ErrorAnswer::short(StatusCode::NOT_ACCEPTABLE, text))
         }
-        None => Err(Failure::short(StatusCode::NOT_ACCEPTABLE, "Content-Type header is missing")),
+        None => Err(ErrorAnswer::short(StatusCode::NOT_ACCEPTABLE, "Content-Type header is missing")),
     }
 }
 
 /// An answer is JSON, in the form that was asked for.
-pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), Failure> {
+pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), ErrorAnswer> {
     match text(headers, ACCEPT).map(str::trim) {
         // A list is what browsers send; Elasticsearch does not look into it.
         None | Some("" | "*/*" | "application/*") => Ok(()),
@@ -55,7 +55,7 @@ pub(super) fn check_accept(headers: &HeaderMap) -> Result<(), Failure> {
             let known = "application/json and application/vnd.elasticsearch+json;compatible-with=8";
             let reason = Cause::illegal_argument(format!("unsupported media type [{given}]: ask for {known}"));
             let cause = Cause::new("media_type_header_exception", "Invalid media-type value on headers [Accept]");
-            Err(Failure::new(StatusCode::BAD_REQUEST, cause.caused_by(reason)))
+            Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, cause.caused_by(reason)))
         }
     }
 }
@@ -73,10 +73,10 @@ pub(super) fn answer(request: &HeaderMap) -> HeaderMap {
 }
 
 /// What is answered is JSON, whoever asks for something else by a parameter.
-pub(super) fn check_format(format: Option<&str>) -> Result<(), Failure> {
+pub(super) fn check_format(format: Option<&str>) -> Result<(), ErrorAnswer> {
     match format {
         None | Some("" | "json") => Ok(()),
-        Some(other) => Err(Failure::short(
+        Some(other) => Err(ErrorAnswer::short(
             StatusCode::NOT_ACCEPTABLE,
             format!("format [{other}] is not supported: it has to be [json]"),
         )),
@@ -84,7 +84,7 @@ pub(super) fn check_format(format: Option<&str>) -> Result<(), Failure> {
 }
 
 /// A body as it was before it was packed, which may have at most `limit` bytes.
-pub(super) fn unpack(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Failure> {
+pub(super) fn unpack(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, ErrorAnswer> {
     match text(headers, CONTENT_ENCODING).map(str::trim) {
         None | Some("" | "identity") => Ok(body),
         _ if body.is_empty() => Ok(body),
@@ -94,22 +94,22 @@ pub(super) fn unpack(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<B
             let read = MultiGzDecoder::new(&*body).take(most).read_to_end(&mut unpacked);
             read.map_err(|error| {
                 let reason = format!("the body is not what [gzip] packs: {error}");
-                Failure::new(StatusCode::BAD_REQUEST, Cause::new("parse_exception", reason))
+                ErrorAnswer::new(StatusCode::BAD_REQUEST, Cause::new("parse_exception", reason))
             })?;
             if unpacked.len() > limit { Err(too_long(limit)) } else { Ok(unpacked.into()) }
         }
         Some(other) => {
             let text =
                 format!("Content-Encoding header [{other}] is not supported: send the body as it is, or by [gzip]");
-            Err(Failure::short(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+            Err(ErrorAnswer::short(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
         }
     }
 }
 
 /// A body is longer than the host allows.
-pub(super) fn too_long(limit: usize) -> Failure {
+pub(super) fn too_long(limit: usize) -> ErrorAnswer {
     let reason = format!("could not read the body, which may have at most [{limit}] bytes");
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Cause::new("content_too_long_exception", reason))
+    ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, Cause::new("content_too_long_exception", reason))
 }
 
 /// A header as Elasticsearch sends it with an answer that went well, where its caller should know something.

@@ -34,7 +34,7 @@ mod action;
 mod authorizer;
 mod blocking;
 mod delete;
-mod failure;
+mod error_answer;
 mod filter_path;
 mod get;
 mod media;
@@ -67,7 +67,7 @@ pub use authorizer::{AllowAll, AuthenticatedUser, Authorizer, Caller, PrivilegeA
 
 use authorizer::RefusalKind;
 use blocking::Gate;
-use failure::{Cause, Failure};
+use error_answer::{Cause, ErrorAnswer};
 use parameters::Parameters;
 use route::Route;
 
@@ -166,7 +166,7 @@ async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
             headers.extend(warnings.iter().filter_map(|text| media::warning(text)));
             (StatusCode::OK, body)
         }
-        Err(Failure { status, body, header }) => {
+        Err(ErrorAnswer { status, body, header }) => {
             headers.extend(header.map(|header| *header));
             (status, *body)
         }
@@ -188,7 +188,7 @@ impl Face {
     async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce(&RollupJobManager) -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ErrorAnswer> {
         let manager = Arc::clone(&self.manager);
         self.calls.call(move || call(&manager)).await
     }
@@ -197,13 +197,13 @@ impl Face {
     async fn stop<T: Send + 'static>(
         &self,
         call: impl FnOnce(&RollupJobManager) -> T + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, ErrorAnswer> {
         let manager = Arc::clone(&self.manager);
         self.stops.insist(move || call(&manager)).await
     }
 
     /// All jobs, in the form that `write` gives them.
-    async fn list<T: Send + 'static>(&self, write: fn(&JobStatus) -> T) -> Result<Vec<T>, Failure> {
+    async fn list<T: Send + 'static>(&self, write: fn(&JobStatus) -> T) -> Result<Vec<T>, ErrorAnswer> {
         let manager = Arc::clone(&self.manager);
         self.lists.call(move || manager.list().iter().map(write).collect()).await
     }
@@ -212,8 +212,8 @@ impl Face {
         &self,
         request: &Parts,
         body: Body,
-        parameters: Result<Parameters, Failure>,
-    ) -> Result<Answer, Failure> {
+        parameters: Result<Parameters, ErrorAnswer>,
+    ) -> Result<Answer, ErrorAnswer> {
         let original = request.extensions.get::<OriginalUri>().map_or(&request.uri, |uri| &uri.0);
         let shown = original.path_and_query().map_or(original.path(), |whole| whole.as_str());
         let Route { action, id } = Route::find(&request.method, request.uri.path(), shown, self.options.openapi)?;
@@ -233,7 +233,7 @@ impl Face {
         let body = self.read(request, body).await?;
         if !matches!(action, Action::Put | Action::Update) && !body.is_empty() {
             let (method, path) = (&request.method, original.path());
-            return Err(Failure::bad_request(format!("request [{method} {path}] does not support having a body")));
+            return Err(ErrorAnswer::bad_request(format!("request [{method} {path}] does not support having a body")));
         }
         let answer = match action {
             Action::Put => put::serve(self, &id, caller.run_as, &body).await,
@@ -251,11 +251,11 @@ impl Face {
         })
     }
 
-    async fn read(&self, request: &Parts, body: Body) -> Result<Bytes, Failure> {
+    async fn read(&self, request: &Parts, body: Body) -> Result<Bytes, ErrorAnswer> {
         let limit = self.options.body_limit;
         let read = to_bytes(body, limit).await.map_err(|error| {
             let reason = format!("could not read the body, which may have at most [{limit}] bytes: {error}");
-            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Cause::new("content_too_long_exception", reason))
+            ErrorAnswer::new(StatusCode::PAYLOAD_TOO_LARGE, Cause::new("content_too_long_exception", reason))
         })?;
         if !read.is_empty() {
             media::check_content_type(&request.headers)?;
@@ -276,13 +276,14 @@ impl From<Value> for Answer {
     }
 }
 
-fn refused(refusal: Refusal, action: Action, shown: &str) -> Failure {
+fn refused(refusal: Refusal, action: Action, shown: &str) -> ErrorAnswer {
     let security = |reason| Cause::new("security_exception", reason);
     match refusal.kind {
         RefusalKind::Unauthenticated { challenge } => {
             let reason = format!("missing authentication credentials for REST request [{shown}]");
             let header = Map::from_iter([("header".to_owned(), json!({ "WWW-Authenticate": [challenge] }))]);
-            Failure::with_more(StatusCode::UNAUTHORIZED, security(reason), header).header(WWW_AUTHENTICATE, &challenge)
+            ErrorAnswer::with_more(StatusCode::UNAUTHORIZED, security(reason), header)
+                .header(WWW_AUTHENTICATE, &challenge)
         }
         RefusalKind::Forbidden { user } => {
             let granting: Vec<_> = action.granted_by().iter().map(|privilege| privilege.as_str()).collect();
@@ -290,7 +291,7 @@ fn refused(refusal: Refusal, action: Action, shown: &str) -> Failure {
                 "action [{action}] is unauthorized for user [{user}], this action is granted by the cluster privileges [{}]",
                 granting.join(",")
             );
-            Failure::new(StatusCode::FORBIDDEN, security(reason))
+            ErrorAnswer::new(StatusCode::FORBIDDEN, security(reason))
         }
     }
 }

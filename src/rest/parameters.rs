@@ -1,6 +1,6 @@
 //! Query parameters, as Elasticsearch reads them.
 
-use super::failure::Failure;
+use super::error_answer::ErrorAnswer;
 use super::percent::{self, Plus};
 use crate::TimeValue;
 
@@ -13,13 +13,13 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
-    pub(super) fn parse(query: &str) -> Result<Self, Failure> {
+    pub(super) fn parse(query: &str) -> Result<Self, ErrorAnswer> {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let given = pairs.map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((percent::decode(name, Plus::IsSpace)?, percent::decode(value, Plus::IsSpace)?))
         });
-        Ok(Self { given: given.collect::<Result<_, Failure>>()? })
+        Ok(Self { given: given.collect::<Result<_, ErrorAnswer>>()? })
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
@@ -27,29 +27,29 @@ impl Parameters {
     }
 
     /// Given without a value, a switch is on.
-    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Failure> {
+    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, ErrorAnswer> {
         match self.text(name) {
             None => Ok(None),
             Some("" | "true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
             Some(other) => {
                 let reason = format!("Failed to parse value [{other}] as only [true] or [false] are allowed.");
-                Err(Failure::bad_request(reason))
+                Err(ErrorAnswer::bad_request(reason))
             }
         }
     }
 
-    pub(super) fn switch(&self, name: &str) -> Result<bool, Failure> {
+    pub(super) fn switch(&self, name: &str) -> Result<bool, ErrorAnswer> {
         Ok(self.boolean(name)?.unwrap_or(false))
     }
 
-    pub(super) fn time(&self, name: &str, default: TimeValue) -> Result<TimeValue, Failure> {
+    pub(super) fn time(&self, name: &str, default: TimeValue) -> Result<TimeValue, ErrorAnswer> {
         let given = self.text(name).map(|text| TimeValue::parse(text, name));
-        given.unwrap_or(Ok(default)).map_err(|error| Failure::bad_request(error.to_string()))
+        given.unwrap_or(Ok(default)).map_err(|error| ErrorAnswer::bad_request(error.to_string()))
     }
 
     /// Refuses what neither this route nor every route takes.
-    pub(super) fn only(&self, known: &[&str], path: &str) -> Result<(), Failure> {
+    pub(super) fn only(&self, known: &[&str], path: &str) -> Result<(), ErrorAnswer> {
         let is_known = |name: &str| known.contains(&name) || EVERYWHERE.contains(&name);
         let mut unknown: Vec<_> = self.given.iter().map(|(name, _)| name.as_str()).filter(|n| !is_known(n)).collect();
         unknown.sort_unstable();
@@ -59,7 +59,7 @@ impl Parameters {
         }
         let plural = if unknown.len() == 1 { "" } else { "s" };
         let described: Vec<_> = unknown.iter().map(|name| format!("[{name}]{}", suggestion(name, known))).collect();
-        Err(Failure::bad_request(format!(
+        Err(ErrorAnswer::bad_request(format!(
             "request [{path}] contains unrecognized parameter{plural}: {}",
             described.join(", ")
         )))

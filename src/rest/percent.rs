@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::failure::Failure;
+use super::error_answer::ErrorAnswer;
 
 /// What a `+` stands for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub(super) enum Plus {
     IsSpace,
 }
 
-pub(super) fn decode(text: &str, plus: Plus) -> Result<String, Failure> {
+pub(super) fn decode(text: &str, plus: Plus) -> Result<String, ErrorAnswer> {
     if !text.contains(['%', '+']) {
         return Ok(text.to_owned());
     }
@@ -22,12 +22,12 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<String, Failure> {
             b'+' if plus == Plus::IsSpace => decoded.push(b' '),
             b'%' => {
                 let (Some((_, high)), Some((_, low))) = (bytes.next(), bytes.next()) else {
-                    return Err(Failure::bad_request(format!("partial escape sequence at end of string: {text}")));
+                    return Err(ErrorAnswer::bad_request(format!("partial escape sequence at end of string: {text}")));
                 };
                 let Some(value) = hex(high).zip(hex(low)).map(|(high, low)| high << 4 | low) else {
                     let sequence = String::from_utf8_lossy(&[high, low]).into_owned();
                     let reason = format!("invalid escape sequence `%{sequence}' at index {at} of: {text}");
-                    return Err(Failure::bad_request(reason));
+                    return Err(ErrorAnswer::bad_request(reason));
                 };
                 decoded.push(value);
             }
@@ -35,7 +35,7 @@ pub(super) fn decode(text: &str, plus: Plus) -> Result<String, Failure> {
         }
     }
     String::from_utf8(decoded)
-        .map_err(|_| Failure::bad_request(format!("the escape sequences are not valid UTF-8: {text}")))
+        .map_err(|_| ErrorAnswer::bad_request(format!("the escape sequences are not valid UTF-8: {text}")))
 }
 
 /// As a part of a path.

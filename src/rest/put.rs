@@ -5,14 +5,19 @@ use std::error::Error;
 use axum::http::StatusCode;
 use serde_json::{Map, json};
 
-use super::failure::{Cause, Failure, problems, text};
+use super::error_answer::{Cause, ErrorAnswer, problems, text};
 use super::zones::modern_name;
 use super::{Answer, Face};
 use super::{percent, place};
 use crate::engine::EngineErrorKind;
 use crate::{ConfigError, ConfigProblem, ConfigProblemKind, PutError, PutOptions, RollupJobConfig, RunAs};
 
-pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body: &[u8]) -> Result<Answer, Failure> {
+pub(super) async fn serve(
+    face: &Face,
+    job_id: &str,
+    run_as: Option<RunAs>,
+    body: &[u8],
+) -> Result<Answer, ErrorAnswer> {
     let text = text(body)?;
     let config = RollupJobConfig::from_json_with_id(job_id, text).map_err(|error| invalid(&error, text))?;
     let options = run_as.into_iter().fold(PutOptions::new(), PutOptions::run_as);
@@ -24,13 +29,13 @@ pub(super) async fn serve(face: &Face, job_id: &str, run_as: Option<RunAs>, body
 }
 
 /// A configuration that cannot be right, wrapped as Elasticsearch's parsers wrap it. All problems are beside it, in the open.
-fn invalid(error: &ConfigError, json: &str) -> Failure {
+fn invalid(error: &ConfigError, json: &str) -> ErrorAnswer {
     let nested = |problem: &&ConfigProblem| !layers(problem).is_empty();
     // What is inside an object is met before the whole is looked at.
     let Some(first) = error.problems().iter().find(nested).or(error.problems().first()) else {
-        return Failure::internal(Cause::of(error));
+        return ErrorAnswer::internal(Cause::of(error));
     };
-    Failure::with_more(StatusCode::BAD_REQUEST, wrapped(first, json), problems(error))
+    ErrorAnswer::with_more(StatusCode::BAD_REQUEST, wrapped(first, json), problems(error))
 }
 
 /// In Elasticsearch's words.
@@ -95,9 +100,9 @@ fn illegal(problem: &ConfigProblem) -> Cause {
     }
 }
 
-fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
+fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> ErrorAnswer {
     let id = config.id();
-    let conflict = |reason| Failure::new(StatusCode::CONFLICT, Cause::new("status_exception", reason));
+    let conflict = |reason| ErrorAnswer::new(StatusCode::CONFLICT, Cause::new("status_exception", reason));
     let known_there =
         || format!("Cannot create rollup job [{id}] because job was previously created (existing metadata).");
     match error {
@@ -106,7 +111,7 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
             let listed = listed
                 .fold(String::new(), |listed, (at, problem)| format!("{listed}{}: {};", at + 1, problem.message()));
             let reason = format!("Validation Failed: {listed}");
-            Failure::new(StatusCode::BAD_REQUEST, Cause::new("rollup_action_request_validation_exception", reason))
+            ErrorAnswer::new(StatusCode::BAD_REQUEST, Cause::new("rollup_action_request_validation_exception", reason))
         }
         PutError::AlreadyExists { .. } => {
             let known = face.manager.get(id).and_then(|status| status.config().cloned());
@@ -120,21 +125,21 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> Failure {
             let detail =
                 format!("a job that was deleted has left data: DELETE _rollup/job/{path}?delete_data=true removes it");
             let detail = Map::from_iter([("detail".to_owned(), detail.into())]);
-            Failure::with_more(StatusCode::CONFLICT, Cause::new("status_exception", known_there()), detail)
+            ErrorAnswer::with_more(StatusCode::CONFLICT, Cause::new("status_exception", known_there()), detail)
         }
         PutError::Engine { source, .. } if source.kind() == EngineErrorKind::NotFound => {
             let reason = source.source().map_or_else(|| source.to_string(), ToString::to_string);
-            Failure::new(StatusCode::NOT_FOUND, Cause::new("index_not_found_exception", reason))
+            ErrorAnswer::new(StatusCode::NOT_FOUND, Cause::new("index_not_found_exception", reason))
         }
         PutError::Engine { source, .. } => {
             if source.is_not_rollup() {
                 let reason = source.source().map_or_else(|| source.to_string(), ToString::to_string);
-                return Failure::internal(Cause::new("runtime_exception", reason));
+                return ErrorAnswer::internal(Cause::new("runtime_exception", reason));
             }
             let reason = format!("Could not create index for rollup job [{id}]");
-            Failure::internal(Cause::new("runtime_exception", reason).caused_by(Cause::of(source)))
+            ErrorAnswer::internal(Cause::new("runtime_exception", reason).caused_by(Cause::of(source)))
         }
-        PutError::Store { .. } => Failure::internal(Cause::of(error)),
-        PutError::LostOwnership { .. } | PutError::ShutDown { .. } => Failure::unavailable(error),
+        PutError::Store { .. } => ErrorAnswer::internal(Cause::of(error)),
+        PutError::LostOwnership { .. } | PutError::ShutDown { .. } => ErrorAnswer::unavailable(error),
     }
 }

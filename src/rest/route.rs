@@ -4,7 +4,7 @@ use axum::http::header::ALLOW;
 use axum::http::{Method, StatusCode};
 
 use super::action::Action;
-use super::failure::Failure;
+use super::error_answer::ErrorAnswer;
 use super::percent::{self, Plus};
 
 /// An action on the job, or the jobs, that a path names.
@@ -17,15 +17,15 @@ pub(super) struct Route {
 impl Route {
     /// `path` is what the router sees, `shown` what the caller sent: a host may have mounted the router deeper.
     /// The description has a path of its own if the host wants it.
-    pub(super) fn find(method: &Method, path: &str, shown: &str, described: bool) -> Result<Self, Failure> {
+    pub(super) fn find(method: &Method, path: &str, shown: &str, described: bool) -> Result<Self, ErrorAnswer> {
         let Some((id, actions)) = actions(path, described) else {
             let text = format!("no handler found for uri [{shown}] and method [{method}]");
-            return Err(Failure::short(StatusCode::BAD_REQUEST, text));
+            return Err(ErrorAnswer::short(StatusCode::BAD_REQUEST, text));
         };
         let Some((_, action)) = actions.iter().find(|(allowed, _)| allowed == method) else {
             let allowed = listed(actions);
             let text = format!("Incorrect HTTP method for uri [{shown}] and method [{method}], allowed: [{allowed}]");
-            return Err(Failure::short(StatusCode::METHOD_NOT_ALLOWED, text).header(ALLOW, &allowed));
+            return Err(ErrorAnswer::short(StatusCode::METHOD_NOT_ALLOWED, text).header(ALLOW, &allowed));
         };
         Ok(Self { action: *action, id: percent::decode(id, Plus::IsPlus)? })
     }

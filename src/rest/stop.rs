@@ -7,14 +7,14 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::Face;
-use super::failure::{Cause, Failure, upper_case};
+use super::error_answer::{Cause, ErrorAnswer, upper_case};
 use super::parameters::Parameters;
 use crate::{JobSelector, JobState, StopError, StopManyError, StopOptions, Stopped, TimeUnit, TimeValue};
 
 pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "allow_no_match"];
 
 /// However short a caller's time is, a stop may take so long to be saved before it is answered with a timeout.
-const LEAST_FOR_REQUEST: Duration = Duration::from_secs(1);
+const MIN_FOR_REQUEST: Duration = Duration::from_secs(1);
 
 /// As long as a caller waits who does not say how long.
 const DEFAULT_TIMEOUT: TimeValue = TimeValue::new(30, TimeUnit::Seconds);
@@ -28,13 +28,13 @@ pub(super) struct Patience {
 
 impl Patience {
     /// It begins now.
-    pub(super) fn new(parameters: &Parameters) -> Result<Self, Failure> {
+    pub(super) fn new(parameters: &Parameters) -> Result<Self, ErrorAnswer> {
         Ok(Self { timeout: parameters.time("timeout", DEFAULT_TIMEOUT)?, since: Instant::now() })
     }
 
     /// How long the request itself may take: to save it takes a moment, whoever is in a hurry.
     fn for_request(&self) -> Duration {
-        self.left().max(LEAST_FOR_REQUEST)
+        self.left().max(MIN_FOR_REQUEST)
     }
 
     /// A negative time looks once, like none at all.
@@ -43,7 +43,7 @@ impl Patience {
     }
 }
 
-pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, Failure> {
+pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, ErrorAnswer> {
     let wait = parameters.switch("wait_for_completion")?;
     let patience = Patience::new(parameters)?;
     if let Some(allow_no_match) = parameters.boolean("allow_no_match")? {
@@ -55,7 +55,7 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
 }
 
 /// The state that the job is in, after waiting if that is wanted.
-async fn settle(stopped: &Stopped, wait: bool, patience: Patience) -> Result<&'static str, Failure> {
+async fn settle(stopped: &Stopped, wait: bool, patience: Patience) -> Result<&'static str, ErrorAnswer> {
     if wait {
         wait_for(stopped, patience).await?;
     }
@@ -71,14 +71,14 @@ async fn many(
     selector: JobSelector,
     wait: bool,
     patience: Patience,
-) -> Result<Value, Failure> {
+) -> Result<Value, ErrorAnswer> {
     let request = face.stop(move |manager| manager.stop_many(selector, StopOptions::new()));
     let report = tokio::time::timeout(patience.for_request(), request).await;
     let jobs = || format!("jobs [{named}] to stop.");
-    let report = report.map_err(|_| Failure::internal(timed_out(patience.timeout, &jobs())))??;
+    let report = report.map_err(|_| ErrorAnswer::internal(timed_out(patience.timeout, &jobs())))??;
     let report = report.map_err(|error| match error {
-        StopManyError::NoMatch { .. } => Failure::not_found(error.to_string()),
-        StopManyError::EmptySelector => Failure::bad_request(error.to_string()),
+        StopManyError::NoMatch { .. } => ErrorAnswer::not_found(error.to_string()),
+        StopManyError::EmptySelector => ErrorAnswer::bad_request(error.to_string()),
     })?;
     let (mut jobs, mut first_failure) = (Vec::with_capacity(report.len()), None);
     for (id, outcome) in report.outcomes() {
@@ -99,17 +99,17 @@ async fn many(
     let answer = json!({ "stopped": first_failure.is_none(), "jobs": jobs });
     match first_failure {
         None => Ok(answer),
-        Some(status) => Err(Failure::with_body(status, answer)),
+        Some(status) => Err(ErrorAnswer::with_body(status, answer)),
     }
 }
 
 /// The job is at rest, or the time is over.
-pub(super) async fn rest(face: &Face, job_id: &str, patience: Patience) -> Result<(), Failure> {
+pub(super) async fn rest(face: &Face, job_id: &str, patience: Patience) -> Result<(), ErrorAnswer> {
     wait_for(&request(face, job_id, patience).await?, patience).await
 }
 
 /// The stop is in force. Only one that has something to save takes a thread, for just that.
-async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stopped, Failure> {
+async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stopped, ErrorAnswer> {
     let answer = match face.manager.stop_at_hand(job_id) {
         Some(answer) => answer,
         None => {
@@ -125,9 +125,9 @@ async fn request(face: &Face, job_id: &str, patience: Patience) -> Result<Stoppe
 }
 
 /// The stop is on its way to the store, and stays so.
-fn not_in_time(face: &Face, job_id: &str, patience: Patience) -> Failure {
+fn not_in_time(face: &Face, job_id: &str, patience: Patience) -> ErrorAnswer {
     let state = face.manager.get(job_id).map_or(JobState::Stopped, |status| status.state());
-    Failure::internal(timed_out(patience.timeout, &one(job_id, state)))
+    ErrorAnswer::internal(timed_out(patience.timeout, &one(job_id, state)))
 }
 
 /// In Elasticsearch's words.
@@ -139,7 +139,7 @@ fn one(job_id: &str, state: JobState) -> String {
     format!("job [{job_id}] to stop. State was [{}]", upper_case(state))
 }
 
-async fn wait_for(stopped: &Stopped, patience: Patience) -> Result<(), Failure> {
+async fn wait_for(stopped: &Stopped, patience: Patience) -> Result<(), ErrorAnswer> {
     if stopped.is_at_rest() {
         return Ok(());
     }
@@ -149,20 +149,20 @@ async fn wait_for(stopped: &Stopped, patience: Patience) -> Result<(), Failure> 
     outcome.map_err(|error| failure(&error, stopped.job_id(), patience.timeout))
 }
 
-pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> Failure {
+pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> ErrorAnswer {
     match error {
-        StopError::NotFound { .. } => Failure::job_not_found(job_id),
+        StopError::NotFound { .. } => ErrorAnswer::job_not_found(job_id),
         StopError::Timeout { job, .. } => {
             let detail = Map::from_iter([("detail".to_owned(), job.to_string().into())]);
             let cause = timed_out(timeout, &one(job_id, job.state()));
-            Failure::with_more(StatusCode::INTERNAL_SERVER_ERROR, cause, detail)
+            ErrorAnswer::with_more(StatusCode::INTERNAL_SERVER_ERROR, cause, detail)
         }
-        StopError::Store { source, .. } => Failure::not_saved(job_id, JobState::Stopped, source),
+        StopError::Store { source, .. } => ErrorAnswer::not_saved(job_id, JobState::Stopped, source),
         StopError::Aborting { .. } => {
             let reason = format!("Cannot stop task for Rollup Job [{job_id}] because state was [ABORTING]");
-            Failure::internal(Cause::new("exception", reason))
+            ErrorAnswer::internal(Cause::new("exception", reason))
         }
-        StopError::Unreadable { .. } => Failure::internal(Cause::of(error)),
-        StopError::LostOwnership { .. } | StopError::ShutDown { .. } => Failure::unavailable(error),
+        StopError::Unreadable { .. } => ErrorAnswer::internal(Cause::of(error)),
+        StopError::LostOwnership { .. } | StopError::ShutDown { .. } => ErrorAnswer::unavailable(error),
     }
 }

@@ -4,25 +4,25 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::Face;
-use super::failure::{Cause, Failure, upper_case};
+use super::error_answer::{Cause, ErrorAnswer, upper_case};
 use crate::TriggerError;
 
-pub(super) fn serve(face: &Face, job_id: &str) -> Result<Value, Failure> {
+pub(super) fn serve(face: &Face, job_id: &str) -> Result<Value, ErrorAnswer> {
     let triggered = face.manager.trigger(job_id).map_err(|error| failure(&error, job_id))?;
     Ok(json!({ "triggered": true, "run": triggered.run(), "new": triggered.is_new() }))
 }
 
-fn failure(error: &TriggerError, job_id: &str) -> Failure {
+fn failure(error: &TriggerError, job_id: &str) -> ErrorAnswer {
     match error {
-        TriggerError::NotFound { .. } => Failure::job_not_found(job_id),
+        TriggerError::NotFound { .. } => ErrorAnswer::job_not_found(job_id),
         TriggerError::NotStarted { state, .. } => {
             let state = upper_case(*state);
             let reason = format!("Cannot trigger task for Rollup Job [{job_id}] because state was [{state}]");
-            Failure::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
+            ErrorAnswer::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
         }
-        TriggerError::Unreadable { .. } => Failure::internal(Cause::of(error)),
+        TriggerError::Unreadable { .. } => ErrorAnswer::internal(Cause::of(error)),
         TriggerError::Store { .. } | TriggerError::LostOwnership { .. } | TriggerError::ShutDown { .. } => {
-            Failure::unavailable(error)
+            ErrorAnswer::unavailable(error)
         }
     }
 }

@@ -3,35 +3,35 @@
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::failure::{Cause, Failure, problems, text};
+use super::error_answer::{Cause, ErrorAnswer, problems, text};
 use super::{Answer, Face};
 use crate::{ConfigError, ConfigProblemKind, JobUpdate, UpdateError};
 
-pub(super) async fn serve(face: &Face, job_id: &str, body: &[u8]) -> Result<Answer, Failure> {
+pub(super) async fn serve(face: &Face, job_id: &str, body: &[u8]) -> Result<Answer, ErrorAnswer> {
     let update = JobUpdate::from_json(text(body)?).map_err(|error| invalid(&error))?;
     let id = job_id.to_owned();
     face.call(move |manager| manager.update(&id, update)).await?.map_err(|error| failure(&error, job_id))?;
     Ok(Answer { body: json!({ "acknowledged": true }), warnings: face.never_fires(job_id).into_iter().collect() })
 }
 
-fn invalid(error: &ConfigError) -> Failure {
-    let Some(first) = error.problems().first() else { return Failure::internal(Cause::of(error)) };
+fn invalid(error: &ConfigError) -> ErrorAnswer {
+    let Some(first) = error.problems().first() else { return ErrorAnswer::internal(Cause::of(error)) };
     let cause = match first.kind() {
         ConfigProblemKind::Syntax => Cause::parse(first.message()),
         _ => Cause::illegal_argument(first.message()),
     };
-    Failure::with_more(StatusCode::BAD_REQUEST, cause, problems(error))
+    ErrorAnswer::with_more(StatusCode::BAD_REQUEST, cause, problems(error))
 }
 
-fn failure(error: &UpdateError, job_id: &str) -> Failure {
+fn failure(error: &UpdateError, job_id: &str) -> ErrorAnswer {
     match error {
-        UpdateError::NotFound { .. } => Failure::job_not_found(job_id),
+        UpdateError::NotFound { .. } => ErrorAnswer::job_not_found(job_id),
         UpdateError::Invalid(error) => invalid(error),
         UpdateError::Aborting { .. } => {
             let reason = format!("Cannot update Rollup Job [{job_id}] because state was [ABORTING]");
-            Failure::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
+            ErrorAnswer::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
         }
-        UpdateError::Unreadable { .. } | UpdateError::Store { .. } => Failure::internal(Cause::of(error)),
-        UpdateError::LostOwnership { .. } | UpdateError::ShutDown { .. } => Failure::unavailable(error),
+        UpdateError::Unreadable { .. } | UpdateError::Store { .. } => ErrorAnswer::internal(Cause::of(error)),
+        UpdateError::LostOwnership { .. } | UpdateError::ShutDown { .. } => ErrorAnswer::unavailable(error),
     }
 }

@@ -59,8 +59,8 @@ impl<'a> Ids<'a> {
             input.extend_from_slice(layout.job_id().as_bytes());
             input.push(END);
         }
-        // Reading from memory cannot fail.
-        let hash = murmur3::murmur3_x64_128(&mut Cursor::new(&input), SEED).unwrap_or_default();
+        let hash = murmur3::murmur3_x64_128(&mut Cursor::new(&input), SEED);
+        let hash = hash.unwrap_or_else(|error| panic!("memory could not be read: {error}"));
         // The crate has the first word in the low half.
         hash.rotate_left(64)
     }

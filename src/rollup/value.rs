@@ -1,5 +1,6 @@
 use serde_json::Value;
 
+use crate::exact::exact;
 use crate::job::KeyPart;
 use crate::sync::Arc;
 
@@ -22,9 +23,8 @@ pub enum FieldValue {
 }
 
 impl FieldValue {
-    /// A count of documents, as far as it fits.
     pub(super) fn count(documents: u64) -> Self {
-        i64::try_from(documents).map_or(Self::Unsigned(documents), Self::Integer)
+        Self::Integer(exact(documents))
     }
 
     pub(super) fn of_key(part: &KeyPart) -> Self {

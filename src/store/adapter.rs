@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure};
+use super::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError};
 use crate::adapter::adapter;
 use crate::job::{JobRecord, Ledger};
 
@@ -37,8 +37,8 @@ adapter! {
         pass on to store: fn remove(self: &Self, id: &str) -> Result<(), StoreError>;
         pass on to store: fn ledger(self: &Self, index: &str) -> Result<Ledger, StoreError>;
         pass on to store: fn replace_ledger(self: &Self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
-        pass on to store: fn lease(self: &Self) -> Option<Duration>;
-        pass on to store: fn acquire(self: &Self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError>;
+        pass on to store: fn lease_duration(self: &Self) -> Option<Duration>;
+        pass on to store: fn acquire(self: &Self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError>;
         pass on to store: fn renew(self: &Self, ownership: &Ownership) -> Result<(), StoreError>;
         pass on to store: fn release(self: &Self, ownership: &Ownership) -> Result<(), StoreError>;
     }

@@ -3,24 +3,24 @@ use std::collections::btree_map::{Entry, RangeMut};
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
+use super::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError, owned, supersedes};
 use crate::job::{JobRecord, Ledger};
 use crate::sync::{Arc, Mutex};
 
 /// Keeps records as long as a clone of it lives. Clones share them, so that a test can close a manager and open another.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
-    shared: Arc<Mutex<Shared>>,
+    shared: Arc<Mutex<MemoryRecords>>,
     lease: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct MemoryRecords {
     records: BTreeMap<String, JobRecord>,
     ledgers: BTreeMap<String, Ledger>,
     epoch: u64,
     /// The present owner's, if it can run out.
-    tenure: Option<Tenure>,
+    lease: Option<Lease>,
 }
 
 impl MemoryStore {
@@ -57,7 +57,7 @@ impl JobStore for MemoryStore {
     }
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
-        let Shared { records: stored, epoch, .. } = &mut *self.shared.lock();
+        let MemoryRecords { records: stored, epoch, .. } = &mut *self.shared.lock();
         // Records that come together mostly come in the order of their ids: the next one's place is the one after the last.
         let mut places: Option<RangeMut<'_, _, _>> = None;
         let mut answers = Vec::with_capacity(records.len());
@@ -93,21 +93,21 @@ impl JobStore for MemoryStore {
         Ok(is_next)
     }
 
-    fn lease(&self) -> Option<Duration> {
+    fn lease_duration(&self) -> Option<Duration> {
         self.lease
     }
 
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+    fn acquire(&self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
         let mut shared = self.shared.lock();
-        if let Some(tenure) = &shared.tenure
-            && lapsed != Some(tenure)
+        if let Some(lease) = &shared.lease
+            && lapsed != Some(lease)
         {
-            return Ok(Acquired::Held(tenure.clone()));
+            return Ok(Acquired::Held(lease.clone()));
         }
         let newest = shared.records.values().map(JobRecord::epoch).max();
         let ownership = Ownership::after(shared.epoch.max(newest.unwrap_or_default()));
         shared.epoch = ownership.epoch;
-        shared.tenure = self.lease.map(|lease| Tenure::new("a manager in this process", ownership.epoch, 0, lease));
+        shared.lease = self.lease.map(|lease| Lease::new("a manager in this process", ownership.epoch, 0, lease));
         Ok(Acquired::Owned(ownership))
     }
 
@@ -116,8 +116,8 @@ impl JobStore for MemoryStore {
         if shared.epoch != ownership.epoch {
             return Err(StoreError::lost_ownership(format!("the store's owner has epoch {}", shared.epoch)));
         }
-        if let Some(tenure) = &mut shared.tenure {
-            tenure.renewals += 1;
+        if let Some(lease) = &mut shared.lease {
+            lease.renewals += 1;
         }
         Ok(())
     }
@@ -125,7 +125,7 @@ impl JobStore for MemoryStore {
     fn release(&self, ownership: &Ownership) -> Result<(), StoreError> {
         let mut shared = self.shared.lock();
         if shared.epoch == ownership.epoch {
-            shared.tenure = None;
+            shared.lease = None;
         }
         Ok(())
     }

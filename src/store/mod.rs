@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::foreign::guarded;
+use crate::guard::guarded;
 use crate::job::{JobRecord, Ledger};
 
 mod adapter;
@@ -78,7 +78,7 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
 
     /// How long an ownership lasts that is not renewed. The manager renews it in time, on a thread of its own. Default: for ever.
-    fn lease(&self) -> Option<Duration> {
+    fn lease_duration(&self) -> Option<Duration> {
         None
     }
 
@@ -87,16 +87,16 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     ///
     /// Where somebody else's ownership has not run out, it says whose, and nothing changes. How much time has passed is not for the
     /// store to judge, whose clock may be another machine's: whoever wants to be the next owner calls again, and when it has watched
-    /// one and the same tenure for as long as its lease, hands it over as `lapsed`. It is then taken over, if it still is the same.
+    /// one and the same lease for as long as its lease, hands it over as `lapsed`. It is then taken over, if it still is the same.
     ///
     /// # Errors
     /// Any [`StoreError`]; whether the store is owned now is not known then, and the next call will tell.
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+    fn acquire(&self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
         let _ = lapsed;
         Ok(Acquired::Owned(Ownership::SOLE))
     }
 
-    /// Keeps an ownership for another [lease](Self::lease), which counts from before the call. Default: nothing to do.
+    /// Keeps an ownership for another [lease](Self::lease_duration), which counts from before the call. Default: nothing to do.
     ///
     /// # Errors
     /// [`StoreError::lost_ownership`] if somebody else is the owner now: it will not come back. After any other it may be renewed
@@ -149,13 +149,13 @@ pub enum Acquired {
     /// The caller owns it.
     Owned(Ownership),
     /// Somebody else does.
-    Held(Tenure),
+    Held(Lease),
 }
 
 /// Somebody's ownership, as it was when it was looked at. Two that are equal: it was not renewed in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tenure {
+pub struct Lease {
     /// Who it is, for people.
     pub owner: String,
     /// Its epoch.
@@ -163,14 +163,14 @@ pub struct Tenure {
     /// How often it was renewed.
     pub renewals: u64,
     /// How long it lasts from a renewal on.
-    pub lease: Duration,
+    pub duration: Duration,
 }
 
-impl Tenure {
-    /// A tenure of `owner`.
+impl Lease {
+    /// A lease of `owner`.
     #[must_use]
-    pub fn new(owner: impl Into<String>, epoch: u64, renewals: u64, lease: Duration) -> Self {
-        Self { owner: owner.into(), epoch, renewals, lease }
+    pub fn new(owner: impl Into<String>, epoch: u64, renewals: u64, duration: Duration) -> Self {
+        Self { owner: owner.into(), epoch, renewals, duration }
     }
 }
 

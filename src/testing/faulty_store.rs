@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault_plan::FaultPlan;
 use crate::JobRecord;
-use crate::store::{Acquired, JobStore, JobStoreAdapter, Ownership, StoreError, Tenure};
+use crate::store::{Acquired, JobStore, JobStoreAdapter, Lease, Ownership, StoreError};
 
 /// A kind of store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -129,7 +129,7 @@ impl JobStoreAdapter for FaultyStore {
         self.call(StoreCall::Remove, || self.store.remove(id))
     }
 
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+    fn acquire(&self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
         self.call(StoreCall::Acquire, || self.store.acquire(lapsed))
     }
 

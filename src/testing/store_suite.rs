@@ -1,6 +1,6 @@
 //! What every job store has to do.
 
-use crate::store::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind, Tenure, change_ledger};
+use crate::store::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError, StoreErrorKind, change_ledger};
 use crate::{DateHistogram, JobRecord, Ledger, RollupJobConfig, StoredState};
 
 /// Checks a job store for everything that [`JobStore`] promises. `new` makes an empty store; `reopen` closes one and opens it
@@ -170,7 +170,7 @@ fn an_earlier_owner_has_lost<S: JobStore>(new: &impl Fn() -> S) {
     store.renew(&first).unwrap();
     let second = match store.acquire(None).unwrap() {
         Acquired::Owned(second) => second,
-        Acquired::Held(tenure) => taken_over(&store, first, tenure),
+        Acquired::Held(lease) => taken_over(&store, first, lease),
     };
     if second == first {
         // A store that has one owner by construction.
@@ -182,7 +182,7 @@ fn an_earlier_owner_has_lost<S: JobStore>(new: &impl Fn() -> S) {
     };
     lost(store.update(&[record("a", 9, first.epoch, StoredState::Started)]).remove(0));
     lost(store.insert(&record("b", 9, first.epoch, StoredState::Preparing)));
-    if store.lease().is_some() {
+    if store.lease_duration().is_some() {
         lost(store.renew(&first));
     }
     assert_eq!(load(&store).len(), 1, "what was refused has left nothing");
@@ -250,8 +250,8 @@ fn records_from_another_store<S: JobStore>(new: &impl Fn() -> S) {
 
 /// An ownership is taken over only if it has not been renewed since it was seen.
 #[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
-fn taken_over(store: &dyn JobStore, first: Ownership, seen: Tenure) -> Ownership {
-    assert_eq!((seen.epoch, Some(seen.lease)), (first.epoch, store.lease()));
+fn taken_over(store: &dyn JobStore, first: Ownership, seen: Lease) -> Ownership {
+    assert_eq!((seen.epoch, Some(seen.duration)), (first.epoch, store.lease_duration()));
     assert_eq!(store.acquire(None).unwrap(), Acquired::Held(seen.clone()), "looking changes nothing");
     store.renew(&first).unwrap();
     let Acquired::Held(again) = store.acquire(Some(&seen)).unwrap() else {
@@ -259,7 +259,7 @@ fn taken_over(store: &dyn JobStore, first: Ownership, seen: Tenure) -> Ownership
     };
     assert_ne!(again, seen, "a renewal can be seen");
     let Acquired::Owned(second) = store.acquire(Some(&again)).unwrap() else { panic!("it has run out") };
-    assert!(matches!(store.acquire(Some(&again)).unwrap(), Acquired::Held(tenure) if tenure.epoch == second.epoch));
+    assert!(matches!(store.acquire(Some(&again)).unwrap(), Acquired::Held(lease) if lease.epoch == second.epoch));
     second
 }
 

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authority;
-mod begun_anew;
 mod bulks;
 #[path = "../kill/child_process.rs"]
 #[allow(
@@ -27,6 +26,7 @@ mod same_documents;
 mod scripted;
 mod server;
 mod sources;
+mod started_over;
 mod store;
 mod suite;
 #[path = "../it/tantivy_harness.rs"]

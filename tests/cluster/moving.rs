@@ -152,7 +152,7 @@ fn a_job_of_elasticsearch_goes_on_in_its_own_index() {
         world.manager.adopt(&foreign).unwrap();
         world.manager.start("sensor").unwrap();
         let status = world.run_well("sensor");
-        assert!(status.notice().is_none(), "it was not rolled up anew: {:?}", status.notice());
+        assert!(status.notice().is_none(), "it was not rolled up again: {:?}", status.notice());
         let whole = expected(&source, std::slice::from_ref(&config));
         assert_eq!(status.stats().rollups_indexed(), whole.len() as u64 - 1, "from the one after its position on");
         assert_same(&rolled_up(&server), &whole);

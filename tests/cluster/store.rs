@@ -39,7 +39,7 @@ fn update(store: &dyn JobStore, record: &JobRecord) -> Result<(), StoreError> {
 fn owned(acquired: Result<Acquired, StoreError>) -> Ownership {
     match acquired.unwrap() {
         Acquired::Owned(ownership) => ownership,
-        Acquired::Held(tenure) => panic!("{tenure:?}"),
+        Acquired::Held(lease) => panic!("{lease:?}"),
     }
 }
 
@@ -87,9 +87,9 @@ fn a_former_owner_can_do_nothing_and_is_told_whose_the_jobs_are() {
         for id in ["a", "b"] {
             first.insert(&record(id, 1, former.epoch, StoredState::Stopped)).unwrap();
         }
-        let Acquired::Held(tenure) = second.acquire(None).unwrap() else { panic!("it has an owner") };
-        assert_eq!(tenure.owner, "the old pod");
-        let owner = owned(second.acquire(Some(&tenure)));
+        let Acquired::Held(lease) = second.acquire(None).unwrap() else { panic!("it has an owner") };
+        assert_eq!(lease.owner, "the old pod");
+        let owner = owned(second.acquire(Some(&lease)));
 
         let late = record("a", 2, former.epoch, StoredState::Started);
         let new = record("c", 3, former.epoch, StoredState::Preparing);

@@ -14,7 +14,7 @@ const LEVELS: [&[&str]; 9] = [
     &["cluster", "rollup"],
     &["job", "observer", "clock", "stop_signal"],
     &["measure"],
-    &["sync", "durable", "foreign", "adapter"],
+    &["sync", "durable", "guard", "adapter", "human", "exact"],
 ];
 
 /// Imports on one level that the map allows.
@@ -85,7 +85,7 @@ fn imports_go_one_way() {
 }
 
 /// What the HTTP face uses that is not public: what runs the host's code, and Elasticsearch's wildcards.
-const HELPERS_OF_REST: [&str; 2] = ["crate::foreign::guarded", "crate::job::wildcard_match"];
+const HELPERS_OF_REST: [&str; 2] = ["crate::guard::guarded", "crate::job::wildcard_match"];
 
 #[test]
 fn rest_and_testing_use_the_public_face() {

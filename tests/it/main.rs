@@ -6,7 +6,6 @@
 mod adopt;
 mod architecture;
 mod bad_configurations;
-mod begun_anew;
 mod clock_jumps;
 mod completion;
 mod conformance;
@@ -40,6 +39,7 @@ mod restart_table;
 mod runs;
 mod shutdown;
 mod sources;
+mod started_over;
 mod state_table;
 mod stop_faults;
 mod stop_many;

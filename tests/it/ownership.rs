@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollup_jobs::engine::{Engine, MemoryEngine};
-use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, MemoryStore, Ownership, StoreError, Tenure};
+use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, MemoryStore, Ownership, StoreError};
 use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, StoreFault, documents_of};
 use rollup_jobs::{
     DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome, StartError,
@@ -47,7 +47,7 @@ impl JobStoreAdapter for Told {
         &*self.store
     }
 
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+    fn acquire(&self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
         let acquired = self.store.acquire(lapsed);
         if matches!(acquired, Ok(Acquired::Held(_))) {
             self.tell(Asked::InVain);
@@ -94,8 +94,8 @@ impl Shared {
 
     /// Takes the jobs over from a manager that does not renew.
     fn take_over(&self) -> Ownership {
-        let Ok(Acquired::Held(tenure)) = self.store.acquire(None) else { panic!("nobody owns the store") };
-        let Ok(Acquired::Owned(ownership)) = self.store.acquire(Some(&tenure)) else { panic!("it was renewed") };
+        let Ok(Acquired::Held(lease)) = self.store.acquire(None) else { panic!("nobody owns the store") };
+        let Ok(Acquired::Owned(ownership)) = self.store.acquire(Some(&lease)) else { panic!("it was renewed") };
         ownership
     }
 }

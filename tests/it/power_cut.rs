@@ -172,9 +172,9 @@ fn what_was_answered_survives_a_power_cut_at_every_second_change() {
     cut_at_every_change(1, 2);
 }
 
-/// The rollup index is gone, and the power goes at every change of the run that begins it anew.
+/// The rollup index is gone, and the power goes at every change of the run that starts over.
 #[test]
-fn a_run_that_begins_anew_survives_a_power_cut_at_every_change() {
+fn a_run_that_starts_over_survives_a_power_cut_at_every_change() {
     let source = source();
     let (expected, _) = undisturbed(&source);
     let place = RollupPlace { rollup_index: "rolled".to_owned(), job_id: "sensor".to_owned() };
@@ -216,7 +216,7 @@ fn short_writes_are_written_to_the_end() {
 }
 
 /// The disk is full from some change on: a run fails, and says why; a stop that cannot be saved says so. When there is room
-/// again and everything is opened anew (redb does not write any more after a failure), the job goes on.
+/// again and everything is opened again (redb does not write any more after a failure), the job goes on.
 #[test]
 fn a_full_disk_loses_nothing() {
     let source = source();

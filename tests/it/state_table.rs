@@ -1,5 +1,5 @@
-//! The state x API table of Elasticsearch (`elasticsearch-rollup.md` 1.3, the 8.x column), a test per row: what each operation
-//! does in each state. Where `design.md` changes something on purpose, the test says so.
+//! What each operation does in each state, as in Elasticsearch 8, a test per state. Where something differs on purpose, the
+//! test says so.
 
 use std::sync::{Arc, Mutex};
 

@@ -48,7 +48,7 @@ fn promise_01_stopped_means_at_rest_and_durable() {
 
 #[test]
 fn promise_02_a_stop_survives_a_crash_from_the_moment_the_call_returns() {
-    // Idle: Elasticsearch forgets this one (W1).
+    // Idle: Elasticsearch forgets this one.
     let world = World::new();
     world.put_started("idle");
     let _ = world.manager.stop("idle", StopOptions::new()).unwrap();
@@ -67,7 +67,7 @@ fn promise_02_no_checkpoint_on_its_way_overwrites_a_stop() {
 }
 
 pub fn a_stop_overtakes_a_checkpoint() {
-    // A checkpoint is held on its way to the store; the stop overtakes it (W2).
+    // A checkpoint is held on its way to the store; the stop overtakes it.
     let world = World::new();
     world.gates.search().close();
     world.put_started("sensor");

@@ -1,4 +1,4 @@
-//! Known weaknesses of Elasticsearch's rollup jobs (`elasticsearch-rollup.md` 11) that are not reproduced, a test each.
+//! Known weaknesses of Elasticsearch's rollup jobs that are not reproduced, a test each.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::support::{HOUR, JoinInTime, World, config, loaded, undisturbed, waiting};
 
 #[test]
-fn w01_a_stop_of_an_idle_job_is_not_forgotten() {
+fn a_stop_of_an_idle_job_is_not_forgotten() {
     let world = World::new();
     world.put_started("sensor");
     world.run("sensor");
@@ -26,12 +26,12 @@ fn w01_a_stop_of_an_idle_job_is_not_forgotten() {
 }
 
 #[test]
-fn w02_a_checkpoint_under_way_does_not_undo_a_stop() {
+fn a_checkpoint_under_way_does_not_undo_a_stop() {
     crate::stop_promises::a_stop_overtakes_a_checkpoint();
 }
 
 #[test]
-fn w03_waiting_does_not_poll() {
+fn waiting_does_not_poll() {
     let world = World::new();
     world.put_stopping("sensor");
     let waiters: Vec<_> = (0..8).map(|_| world.stop_in_thread("sensor", Duration::from_secs(1))).collect();
@@ -42,7 +42,7 @@ fn w03_waiting_does_not_poll() {
 }
 
 #[test]
-fn w04_a_short_stop_is_not_missed() {
+fn a_short_stop_is_not_missed() {
     let world = World::new();
     world.put_stopping("sensor");
     let waiter = world.stop_in_thread("sensor", Duration::MAX);
@@ -54,7 +54,7 @@ fn w04_a_short_stop_is_not_missed() {
 }
 
 #[test]
-fn w04_a_stop_followed_by_a_delete_is_a_success() {
+fn a_stop_followed_by_a_delete_is_a_success() {
     let world = World::new();
     world.put_stopping("sensor");
     let waiter = world.stop_in_thread("sensor", Duration::MAX);
@@ -65,7 +65,7 @@ fn w04_a_stop_followed_by_a_delete_is_a_success() {
 }
 
 #[test]
-fn w05_completion_means_that_the_last_checkpoint_is_stored() {
+fn completion_means_that_the_last_checkpoint_is_stored() {
     let world = World::new();
     world.put_stopping("sensor");
     let waiter = world.stop_in_thread("sensor", Duration::MAX);
@@ -78,7 +78,7 @@ fn w05_completion_means_that_the_last_checkpoint_is_stored() {
 }
 
 #[test]
-fn w06_a_timeout_is_checked_arithmetic_and_zero_looks_once() {
+fn a_timeout_is_checked_arithmetic_and_zero_looks_once() {
     let world = World::new();
     world.put_stopping("sensor");
     let zero = StopOptions::new().wait_for_completion(true).timeout(Duration::ZERO);
@@ -89,7 +89,7 @@ fn w06_a_timeout_is_checked_arithmetic_and_zero_looks_once() {
 }
 
 #[test]
-fn w07_the_answer_tells_whether_the_job_is_at_rest() {
+fn the_answer_tells_whether_the_job_is_at_rest() {
     let world = World::new();
     world.put_stopping("sensor");
     assert!(!world.manager.stop("sensor", StopOptions::new()).unwrap().is_at_rest());
@@ -99,14 +99,14 @@ fn w07_the_answer_tells_whether_the_job_is_at_rest() {
 }
 
 #[test]
-fn w08_a_search_in_flight_is_cancelled() {
+fn a_search_in_flight_is_cancelled() {
     let world = World::new();
     world.put_indexing("sensor");
     let _ = world.manager.stop("sensor", waiting()).unwrap();
 }
 
 #[test]
-fn w13_a_delete_is_done_when_it_returns() {
+fn a_delete_is_done_when_it_returns() {
     let world = World::new();
     world.put("sensor");
     world.manager.delete("sensor").unwrap();
@@ -115,7 +115,7 @@ fn w13_a_delete_is_done_when_it_returns() {
 }
 
 #[test]
-fn w14_an_id_can_be_used_again_when_its_data_is_deleted_too() {
+fn an_id_can_be_used_again_when_its_data_is_deleted_too() {
     let world = World::new();
     world.put_started("sensor");
     world.run("sensor");
@@ -136,7 +136,7 @@ fn w14_an_id_can_be_used_again_when_its_data_is_deleted_too() {
 }
 
 #[test]
-fn w15_a_failed_save_during_a_run_is_not_swallowed() {
+fn a_failed_save_during_a_run_is_not_swallowed() {
     let world = World::with(|builder| builder.retry(RetryOptions::new().attempts(1)));
     world.put_started("sensor");
     world.store.refuse_updates(true);
@@ -151,7 +151,7 @@ fn w15_a_failed_save_during_a_run_is_not_swallowed() {
 }
 
 #[test]
-fn w16_a_run_that_fails_before_its_first_search_is_reported() {
+fn a_run_that_fails_before_its_first_search_is_reported() {
     let (world, faulty) = World::faulty(loaded(), EngineFault::Rejected);
     world.put_started("sensor");
     faulty.fail_at(1);
@@ -164,13 +164,13 @@ fn w16_a_run_that_fails_before_its_first_search_is_reported() {
 }
 
 #[test]
-fn w18_a_bad_schedule_is_refused_when_the_job_is_configured() {
+fn a_bad_schedule_is_refused_when_the_job_is_configured() {
     let error = config("sensor").cron("0 * * *").build().unwrap_err();
     assert_eq!(error.problems()[0].message(), "invalid cron expression [0 * * *]");
 }
 
 #[test]
-fn w19_a_put_that_fails_late_leaves_nothing() {
+fn a_put_that_fails_late_leaves_nothing() {
     let world = World::new();
     world.store.refuse_updates(true);
     assert!(matches!(world.manager.put(config("sensor").build().unwrap()), Err(PutError::Store { .. })));
@@ -182,7 +182,7 @@ fn w19_a_put_that_fails_late_leaves_nothing() {
 }
 
 #[test]
-fn w19_a_put_is_finished_or_undone_after_a_crash() {
+fn a_put_is_finished_or_undone_after_a_crash() {
     // The crash comes when the rollup index is prepared and the record not yet saved as stopped.
     let world = World::new();
     let crashed = Arc::new(OnceLock::new());
@@ -209,13 +209,13 @@ fn w19_a_put_is_finished_or_undone_after_a_crash() {
 }
 
 #[test]
-fn w20_duplicates_are_refused() {
+fn duplicates_are_refused() {
     assert!(config("sensor").terms(["node", "node"]).build().is_err());
     assert!(config("sensor").metric("temperature", [rollup_jobs::Metric::Min]).build().is_err());
 }
 
 #[test]
-fn w21_missing_groups_are_a_clear_error() {
+fn missing_groups_are_a_clear_error() {
     let json = json!({ "id": "a", "index_pattern": "x", "rollup_index": "y", "cron": "0 0 * * * ?", "page_size": 1,
                        "metrics": [{ "field": "m", "metrics": ["min"] }] });
     let error = RollupJobConfig::from_json(&json.to_string()).unwrap_err();
@@ -223,7 +223,7 @@ fn w21_missing_groups_are_a_clear_error() {
 }
 
 #[test]
-fn w25_the_rollup_index_is_compared_with_what_the_pattern_means() {
+fn the_rollup_index_is_compared_with_what_the_pattern_means() {
     // By text `sensor-*` has nothing to do with `rolled`; but it resolves to an index that has this name too, as an alias.
     let world = World::on(loaded(), |engine| Arc::new(Aliased(engine)), |builder| builder);
     let Err(PutError::Invalid(error)) = world.manager.put(config("sensor").build().unwrap()) else { panic!("refused") };
@@ -231,7 +231,7 @@ fn w25_the_rollup_index_is_compared_with_what_the_pattern_means() {
 }
 
 #[test]
-fn w27_a_fixed_day_is_24_hours_at_the_boundary_too() {
+fn a_fixed_day_is_24_hours_at_the_boundary_too() {
     // In New York clocks were set forward on 2013-03-10; a fixed day goes on counting 24 hours from the local epoch.
     let data = MemoryEngine::new();
     let noon = |day: &str| format!("{day}T17:00:00Z").parse::<jiff::Timestamp>().unwrap().as_millisecond();
@@ -256,7 +256,7 @@ fn w27_a_fixed_day_is_24_hours_at_the_boundary_too() {
 }
 
 #[test]
-fn w29_a_rejected_item_is_never_skipped() {
+fn a_rejected_item_is_never_skipped() {
     let (world, faulty) = World::faulty(
         {
             let data = MemoryEngine::without_progress();
@@ -279,7 +279,7 @@ fn w29_a_rejected_item_is_never_skipped() {
 }
 
 #[test]
-fn w30_errors_are_visible_and_retried_with_pauses() {
+fn errors_are_visible_and_retried_with_pauses() {
     let (world, faulty) = World::faulty(loaded(), EngineFault::Unavailable);
     world.put_started("sensor");
     faulty.fail_from(1, u64::MAX / 2);
@@ -296,7 +296,7 @@ fn w30_errors_are_visible_and_retried_with_pauses() {
 }
 
 #[test]
-fn w32_statistics_survive_a_restart_and_redone_pages_count_once() {
+fn statistics_survive_a_restart_and_redone_pages_count_once() {
     let world = World::new();
     world.put_started("sensor");
     world.run("sensor");
@@ -306,7 +306,7 @@ fn w32_statistics_survive_a_restart_and_redone_pages_count_once() {
 }
 
 #[test]
-fn w32_a_page_that_a_crash_makes_redo_counts_once() {
+fn a_page_that_a_crash_makes_redo_counts_once() {
     // The crash comes when the third page is committed, and not saved: an engine without checkpoints does it again.
     let data = MemoryEngine::without_progress();
     data.extend("sensor-1", crate::support::readings());
@@ -334,7 +334,7 @@ fn w32_a_page_that_a_crash_makes_redo_counts_once() {
 }
 
 #[test]
-fn w36_documents_before_1970_are_rolled_up_and_those_without_a_date_are_counted() {
+fn documents_before_1970_are_rolled_up_and_those_without_a_date_are_counted() {
     let data = MemoryEngine::new();
     data.add(
         "sensor-1",
@@ -349,7 +349,7 @@ fn w36_documents_before_1970_are_rolled_up_and_those_without_a_date_are_counted(
 }
 
 #[test]
-fn w09_on_purpose_a_start_while_stopping_is_refused_and_nothing_is_queued() {
+fn on_purpose_a_start_while_stopping_is_refused_and_nothing_is_queued() {
     let world = World::new();
     world.put_stopping("sensor");
     assert!(matches!(world.manager.start("sensor"), Err(StartError::Stopping { .. })));

@@ -23,7 +23,7 @@
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
 //! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, its alias or its data
 //!   stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
-//! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made anew by the
+//! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made again by the
 //!   next write.
 
 mod buckets;
@@ -157,11 +157,11 @@ impl ElasticsearchOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ElasticsearchEngine {
-    shared: Arc<Shared>,
+    shared: Arc<ElasticsearchState>,
 }
 
 /// What the engine, its streams and its writers have in common.
-struct Shared {
+struct ElasticsearchState {
     cluster: Cluster,
     options: ElasticsearchOptions,
     snapshots: Snapshots,
@@ -181,7 +181,15 @@ impl ElasticsearchEngine {
     pub fn with_options(cluster: Cluster, options: ElasticsearchOptions) -> Self {
         let snapshots = Snapshots::new(cluster.clone(), options.points_in_time);
         let rollups = RollupIndices::new(cluster.clone(), options.bulk_timeout);
-        Self { shared: Arc::new(Shared { cluster, options, snapshots, rollups, page_sizes: PageSizes::default() }) }
+        Self {
+            shared: Arc::new(ElasticsearchState {
+                cluster,
+                options,
+                snapshots,
+                rollups,
+                page_sizes: PageSizes::default(),
+            }),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ const PREPARED: &str = "prepared";
 const FORMAT: u64 = 2;
 
 /// The longest name of an index or an alias, in bytes.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_LENGTH: usize = 255;
 
 /// Documents that are deleted at once.
 const DELETED_AT_ONCE: usize = 10_000;
@@ -115,9 +115,9 @@ impl Visit<'_> {
     fn prepare(&self, goes_on: bool) -> Result<(), EngineError> {
         let in_index = |failure| of_index(self.job, failure);
         let alias = alias(self.job);
-        if alias.len() > LONGEST_NAME {
+        if alias.len() > MAX_NAME_LENGTH {
             let index = self.job.config().rollup_index();
-            let most = LONGEST_NAME + index.len() - alias.len();
+            let most = MAX_NAME_LENGTH + index.len() - alias.len();
             let text = format!(
                 "[{index}] is too long for the name of a rollup index, which may have {most} bytes in a cluster"
             );
@@ -149,7 +149,7 @@ impl Visit<'_> {
     fn prepare_found(&self, found: &Found, is_new: bool, goes_on: bool) -> Result<(), EngineError> {
         let in_index = |failure| of_index(self.job, failure);
         found.entry(self.job)?;
-        // Over documents of its own a job is rolled up anew only if a run has found that they are not those that it has written.
+        // Over documents of its own a job starts over only if a run has found that they are not those that it has written.
         let was_replaced = self.known(found) == Some(Standing::Gone);
         if !is_new && !goes_on && !was_replaced && self.has_documents().map_err(in_index)? {
             let (index, id) = (self.job.config().rollup_index(), self.job.id());

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::buckets::{Buckets, SearchAnswer};
 use super::indices::{expression, resolve};
 use super::snapshot::Snapshot;
-use super::{Shared, failed, of_job, query};
+use super::{ElasticsearchState, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
 use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, StopSignal, left_out};
 use crate::job::{GroupKey, OUT_OF_RANGE};
@@ -18,7 +18,7 @@ use crate::sync::{Arc, Mutex};
 const GROWS_AFTER: u32 = 8;
 
 pub(super) struct Scan {
-    shared: Arc<Shared>,
+    shared: Arc<ElasticsearchState>,
     job: JobContext,
     /// The search for the next page, if it is on its way. It is given up before what it reads from is closed.
     ahead: Option<Pending>,
@@ -38,7 +38,7 @@ pub(super) struct Scan {
     is_done: bool,
 }
 
-/// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not begin anew.
+/// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not learn it again.
 #[derive(Default)]
 pub(super) struct PageSizes(Mutex<HashMap<String, Reduced>>);
 
@@ -72,7 +72,7 @@ impl PageSizes {
 
 impl Scan {
     pub(super) fn open(
-        shared: &Arc<Shared>,
+        shared: &Arc<ElasticsearchState>,
         job: &JobContext,
         request: ScanRequest,
         stop: &StopSignal,
@@ -109,7 +109,7 @@ impl Scan {
 
     /// Sends a search.
     fn send(&self, body: Value) -> Result<Pending, Failure> {
-        let Shared { cluster, snapshots, options, .. } = &*self.shared;
+        let ElasticsearchState { cluster, snapshots, options, .. } = &*self.shared;
         let request = self.snapshot.search(snapshots, &self.job, body, options.keep_alive);
         let taken = || Failure::new(Cause::LostSnapshot, "another run has taken the point in time");
         Ok(cluster.send(request.ok_or_else(taken)?))

@@ -19,10 +19,10 @@ pub(super) struct Snapshots {
     open: Mutex<VecDeque<Weak<Slot>>>,
 }
 
-type Slot = Mutex<Held>;
+type Slot = Mutex<HeldPoint>;
 
 /// The point in time of a scan.
-pub(super) struct Held {
+pub(super) struct HeldPoint {
     /// None if it was taken away.
     point: Option<PointInTime>,
     /// Whether a search of it is on its way.
@@ -100,10 +100,10 @@ impl Snapshots {
     /// A place for one more, which counts as open and being read from. If there is none, those that have not been read from for longest
     /// are taken away from scans that are parked.
     fn reserve(&self) -> Arc<Slot> {
-        let place = Arc::new(Mutex::new(Held { point: None, is_read: true }));
-        let mut unneeded = Vec::new();
+        let place = Arc::new(Mutex::new(HeldPoint { point: None, is_read: true }));
+        let mut discarded = Vec::new();
         let mut open = self.open.lock();
-        let is_open = |held: &Held| held.point.is_some() || held.is_read;
+        let is_open = |held: &HeldPoint| held.point.is_some() || held.is_read;
         open.retain(|one| one.upgrade().is_some_and(|one| is_open(&one.lock())));
         let mut at = 0;
         while open.len() >= self.most && at < open.len() {
@@ -113,7 +113,7 @@ impl Snapshots {
             });
             match taken {
                 Some(taken) => {
-                    unneeded.push(taken);
+                    discarded.push(taken);
                     open.remove(at);
                 }
                 None => at += 1,
@@ -121,7 +121,7 @@ impl Snapshots {
         }
         open.push_back(Arc::downgrade(&place));
         drop(open);
-        drop(unneeded);
+        drop(discarded);
         place
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::rollup_index::{Standing, alias, of_index};
-use super::{Shared, bulk, of_job};
+use super::{ElasticsearchState, bulk, of_job};
 use crate::clock::{Deadline, SystemClock};
 use crate::cluster::{Cause, Failure, Pending, item_status};
 use crate::engine::{CommitReport, EngineError, JobContext, RejectedItem, RollupWriter, StopSignal, WriteReport};
@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const WORTH_A_BULK: usize = 10;
 
 pub(super) struct BulkWriter {
-    shared: Arc<Shared>,
+    shared: Arc<ElasticsearchState>,
     job: JobContext,
     alias: String,
     /// How large a bulk may be: less than the options say once one was too large.
@@ -43,7 +43,7 @@ struct Bulk {
 struct Underway(VecDeque<Bulk>);
 
 impl BulkWriter {
-    pub(super) fn new(shared: Arc<Shared>, job: &JobContext) -> Self {
+    pub(super) fn new(shared: Arc<ElasticsearchState>, job: &JobContext) -> Self {
         let (bytes, clock) = (shared.options.bulk_bytes, SystemClock::new());
         let deadline = Deadline::after(&clock, shared.options.bulk_timeout);
         Self { shared, job: job.clone(), alias: alias(job), bytes, clock, deadline }
@@ -51,7 +51,7 @@ impl BulkWriter {
 
     /// Sends documents, from the first on, as many as one request may have.
     fn send(&self, documents: RolledUpDocuments<'_>) -> Bulk {
-        let Shared { cluster, options, .. } = &*self.shared;
+        let ElasticsearchState { cluster, options, .. } = &*self.shared;
         let (body, documents) = self.body(documents);
         let bytes = body.len();
         let request = bulk::request(&self.alias, options.bulk_timeout).timeout(options.bulk_timeout + GRACE).body(body);
@@ -169,7 +169,7 @@ impl RollupWriter for BulkWriter {
         }
     }
 
-    /// What was taken is durable already. But an index that was deleted, and made anew by somebody else, has only a part of it.
+    /// What was taken is durable already. But an index that was deleted, and made again by somebody else, has only a part of it.
     fn commit(self: Box<Self>, _progress: &Progress) -> Result<CommitReport, EngineError> {
         let timeout = self.shared.options.bulk_timeout;
         // A stop that has waited for the bulks waits for this too.
@@ -201,8 +201,8 @@ impl Drop for Underway {
 }
 
 fn write_json(body: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    // Writing into memory cannot fail, nor can text, numbers and their maps.
-    let _ = serde_json::to_writer(body, value);
+    let written = serde_json::to_writer(body, value);
+    written.unwrap_or_else(|error| panic!("a value cannot be printed as JSON: {error}"));
 }
 
 fn write_value(body: &mut Vec<u8>, value: &FieldValue) {

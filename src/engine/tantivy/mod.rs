@@ -55,10 +55,10 @@ use scan::{Budget, Scan};
 /// ```
 #[derive(Clone)]
 pub struct TantivyEngine {
-    shared: Arc<Shared>,
+    shared: Arc<TantivyState>,
 }
 
-struct Shared {
+struct TantivyState {
     storage: Arc<dyn RollupStorage>,
     options: TantivyOptions,
     sources: RwLock<BTreeMap<String, Index>>,
@@ -197,7 +197,7 @@ impl TantivyEngine {
     pub fn on(storage: Arc<dyn RollupStorage>, options: TantivyOptions) -> Self {
         let budget = Arc::new(Budget::new(options.memory_budget));
         let (sources, rollups) = (RwLock::default(), Mutex::default());
-        Self { shared: Arc::new(Shared { storage, options, sources, rollups, budget }) }
+        Self { shared: Arc::new(TantivyState { storage, options, sources, rollups, budget }) }
     }
 
     /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run sees
@@ -251,7 +251,7 @@ impl TantivyEngine {
     }
 }
 
-impl Shared {
+impl TantivyState {
     fn is_rollup_index(&self, name: &str) -> bool {
         self.storage.holds(name)
     }

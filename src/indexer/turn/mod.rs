@@ -13,7 +13,7 @@ use super::back_off::back_off;
 use super::pool::Pulse;
 use super::run::{Run, Stage};
 use crate::engine::{EngineError, EngineErrorKind, PageStream, RollupWriter};
-use crate::foreign::{discard, guarded, texts_of};
+use crate::guard::{discard, guarded, texts_of};
 use crate::job::{Phase, Progress};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
@@ -33,7 +33,7 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
     if matches!(end, EndOfTurn::BackOff) || job.indexer.pool.is_busy() {
         turn.park();
     }
-    let unneeded = std::mem::take(&mut turn.unneeded);
+    let discarded = std::mem::take(&mut turn.discarded);
     turn.finish(end);
     if job.lifecycle.is_shutting_down() {
         // There will be no later.
@@ -45,7 +45,7 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
     // is dropped. And after those whom the turn's end has woken: the kernel may have queued them behind this very
     // thread.
     yield_now();
-    discard(unneeded);
+    discard(discarded);
     job.deliver(pulse);
 }
 
@@ -72,20 +72,20 @@ struct Turn<'a> {
     progress: Progress,
     writer: Option<Box<dyn RollupWriter>>,
     phase: Phase,
-    unneeded: Unneeded,
+    discarded: Discarded,
     is_published: &'a Cell<bool>,
 }
 
 /// What a turn has no use for any more. Freeing it can take milliseconds, which nobody who waits for a stop should
 /// wait for: it is dropped after the turn's end was published.
 #[derive(Default)]
-struct Unneeded {
+struct Discarded {
     page: Option<RolledUpPage>,
     stream: Option<Box<dyn PageStream>>,
 }
 
 /// Why a turn cannot go on.
-struct Failure {
+struct TurnError {
     transient: bool,
     /// How long the engine has asked to be left alone.
     retry_after: Option<Duration>,
@@ -111,17 +111,17 @@ impl<'a> Turn<'a> {
         }
         let mut progress = run.committed.clone();
         progress.sequence += 1;
-        let (phase, unneeded) = (Phase::Searching, Unneeded::default());
-        Self { job, pulse, run, progress, writer: None, phase, unneeded, is_published }
+        let (phase, discarded) = (Phase::Searching, Discarded::default());
+        Self { job, pulse, run, progress, writer: None, phase, discarded, is_published }
     }
 
-    fn work(&mut self) -> Result<EndOfTurn, Failure> {
-        if self.job.indexer.claim.lost().is_some() {
+    fn work(&mut self) -> Result<EndOfTurn, TurnError> {
+        if self.job.indexer.owner.lost().is_some() {
             // Which its end finds out too, and publishes.
             return Ok(EndOfTurn::Continue);
         }
-        if let Stage::Opening { anew } = self.run.stage {
-            if let Err(failure) = self.open(anew) {
+        if let Stage::Opening { is_gone } = self.run.stage {
+            if let Err(failure) = self.open(is_gone) {
                 self.progress.stats.search_failures += 1;
                 return Err(failure);
             }
@@ -169,7 +169,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Makes durable what was written. Says whether the engine wants to merge.
-    fn commit(&mut self) -> Result<bool, Failure> {
+    fn commit(&mut self) -> Result<bool, TurnError> {
         let Some(writer) = self.writer.take() else { return Ok(false) };
         self.enter(Phase::Committing);
         match writer.commit(&self.progress) {
@@ -192,12 +192,12 @@ impl<'a> Turn<'a> {
     }
 
     /// The next try asks the engine how far it is: whether what failed took place is not known.
-    fn reopen(&mut self, error: &EngineError) -> Failure {
+    fn reopen(&mut self, error: &EngineError) -> TurnError {
         // If the rollup index is gone the next try prepares it again.
         let is_gone = error.kind() == EngineErrorKind::NotFound;
-        self.run.stage = Stage::Opening { anew: is_gone };
+        self.run.stage = Stage::Opening { is_gone };
         let failure = self.failure(error);
-        Failure { transient: failure.transient || is_gone, ..failure }
+        TurnError { transient: failure.transient || is_gone, ..failure }
     }
 
     /// Goes back to what is durable.
@@ -211,7 +211,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn fail(&mut self, failure: Failure) -> EndOfTurn {
+    fn fail(&mut self, failure: TurnError) -> EndOfTurn {
         let transient = failure.transient;
         self.run.retry_after = failure.retry_after.unwrap_or_default();
         self.note_error(failure);
@@ -229,7 +229,7 @@ impl<'a> Turn<'a> {
         discard((writer, stream));
         self.discard();
         let chain = vec![format!("the engine panicked: {panic}")];
-        self.fail(Failure { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
+        self.fail(TurnError { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
     }
 
     /// A run that has to wait, or is over, holds no page.
@@ -288,13 +288,19 @@ impl<'a> Turn<'a> {
         self.pulse.beat(now);
     }
 
-    fn failure(&self, error: &EngineError) -> Failure {
+    fn failure(&self, error: &EngineError) -> TurnError {
         // An engine that gives a call up though nobody asked it to may well do it the next time.
         let transient = error.is_transient() || error.is_cancelled();
-        Failure { transient, retry_after: error.retry_after(), keep: false, chain: texts_of(error), phase: self.phase }
+        TurnError {
+            transient,
+            retry_after: error.retry_after(),
+            keep: false,
+            chain: texts_of(error),
+            phase: self.phase,
+        }
     }
 
-    fn note_error(&self, failure: Failure) {
+    fn note_error(&self, failure: TurnError) {
         self.job.note_error(self.run.number, failure.phase, failure.transient, failure.chain);
     }
 

@@ -2,17 +2,17 @@
 
 use jiff::Timestamp;
 
-use super::{Failure, Turn};
+use super::{Turn, TurnError};
 use crate::engine::CommittedProgress;
-use crate::foreign::texts_of;
+use crate::guard::texts_of;
 use crate::job::{Phase, Position};
 
 /// So many names of indices are told of many.
-const MOST_NAMES: usize = 10;
+const MAX_NAMES: usize = 10;
 
 impl Turn<'_> {
     /// Settles where to go on: the engine's own progress wins over the store's.
-    pub(super) fn open(&mut self, anew: bool) -> Result<(), Failure> {
+    pub(super) fn open(&mut self, is_gone: bool) -> Result<(), TurnError> {
         self.enter(Phase::Searching);
         let job = self.job;
         let kept = job.indexer.rollup_index.committed_progress(&self.run.context);
@@ -37,8 +37,8 @@ impl Turn<'_> {
                     self.progress.rolled_up_until = kept.rolled_up_until;
                 }
             }
-            CommittedProgress::Kept(None) => self.begin_anew()?,
-            CommittedProgress::NotKept if anew => self.begin_anew()?,
+            CommittedProgress::Kept(None) => self.start_over()?,
+            CommittedProgress::NotKept if is_gone => self.start_over()?,
             CommittedProgress::NotKept => {}
         }
         self.run.committed = self.progress.clone();
@@ -51,7 +51,7 @@ impl Turn<'_> {
     ///
     /// The position goes first, durably. Once the index is prepared nobody can tell any more that the position
     /// belongs to documents that are gone; and whatever fails before that is begun again.
-    fn begin_anew(&mut self) -> Result<(), Failure> {
+    fn start_over(&mut self) -> Result<(), TurnError> {
         if self.progress.position.is_some() {
             self.give_up_position()?;
         }
@@ -59,10 +59,10 @@ impl Turn<'_> {
         self.job.indexer.rollup_index.prepare(&self.run.context).map_err(|error| self.failure(&error))
     }
 
-    fn give_up_position(&mut self) -> Result<(), Failure> {
+    fn give_up_position(&mut self) -> Result<(), TurnError> {
         let job = self.job;
         self.enter(Phase::Saving);
-        job.save(job.lifecycle.without_position(&job.indexer.revisions)).map_err(|error| Failure {
+        job.save(job.lifecycle.without_position(&job.indexer.revisions)).map_err(|error| TurnError {
             transient: error.is_transient(),
             retry_after: None,
             keep: false,
@@ -111,7 +111,7 @@ impl Turn<'_> {
         if !has_none {
             self.progress.source_indices = found;
         }
-        let (names, more) = (&gone[..gone.len().min(MOST_NAMES)], gone.len().saturating_sub(MOST_NAMES));
+        let (names, more) = (&gone[..gone.len().min(MAX_NAMES)], gone.len().saturating_sub(MAX_NAMES));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let text = format!("source indices that were there before are gone: {}{more}", names.join(", "));
         (!gone.is_empty()).then_some(text)

@@ -1,12 +1,12 @@
 //! Page after page: search, convert, write.
 
-use super::{Failure, Pages, Turn};
+use super::{Pages, Turn, TurnError};
 use crate::engine::{EngineError, ScanRequest, WriteReport, left_out};
 use crate::job::{KeyPart, Phase, Position};
 use crate::rollup::{BLOCK, Page, RolledUpPage, roll_up_until};
 
 impl Turn<'_> {
-    pub(super) fn pages(&mut self) -> Result<Pages, Failure> {
+    pub(super) fn pages(&mut self) -> Result<Pages, TurnError> {
         let clock = &self.job.indexer.clock;
         let time_up = clock.monotonic().saturating_add(self.job.indexer.settings.turn_time);
         loop {
@@ -27,14 +27,14 @@ impl Turn<'_> {
                 if self.run.signal.is_stopped() {
                     self.park();
                 }
-                self.unneeded.page = Some(page);
+                self.discarded.page = Some(page);
                 return Ok(Pages::Interrupted);
             }
         }
     }
 
     /// The next page, or `None` if a stop made it unwanted.
-    fn search(&mut self) -> Result<Option<Page>, Failure> {
+    fn search(&mut self) -> Result<Option<Page>, TurnError> {
         self.enter(Phase::Searching);
         let began = self.job.indexer.clock.monotonic();
         let page = self.next_page();
@@ -43,10 +43,10 @@ impl Turn<'_> {
             Err(error) => {
                 self.progress.stats.search_failures += 1;
                 self.run.stream = None;
-                Err(Failure { keep: true, ..self.failure(&error) })
+                Err(TurnError { keep: true, ..self.failure(&error) })
             }
             Ok(_) if self.run.signal.is_stopped() => Ok(None),
-            Ok(_) if self.job.indexer.claim.has_lapsed() => {
+            Ok(_) if self.job.indexer.owner.has_lapsed() => {
                 // Somebody else may write now. The stream is ahead of what is written.
                 self.run.stream = None;
                 Ok(None)
@@ -93,7 +93,7 @@ impl Turn<'_> {
     }
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.
-    fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, Failure> {
+    fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, TurnError> {
         let began = self.job.indexer.clock.monotonic();
         let converted = self.check_order(&buckets).and_then(|()| {
             let converted = roll_up_until(buckets, self.run.context.layout(), &self.run.signal);
@@ -102,7 +102,7 @@ impl Turn<'_> {
         let page = converted.map_err(|text| {
             self.progress.stats.search_failures += 1;
             self.run.stream = None;
-            Failure { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
+            TurnError { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
         })?;
         let stats = &mut self.progress.stats;
         stats.processing_time += self.job.indexer.clock.monotonic().saturating_sub(began);
@@ -135,7 +135,7 @@ impl Turn<'_> {
     }
 
     /// Writes a page. `false` if a stop made the engine end early.
-    fn write(&mut self, page: &RolledUpPage) -> Result<bool, Failure> {
+    fn write(&mut self, page: &RolledUpPage) -> Result<bool, TurnError> {
         self.enter(Phase::Writing);
         let (began, documents) = (self.job.indexer.clock.monotonic(), page.documents());
         let report = self.write_page(page).map_err(|error| {
@@ -167,11 +167,11 @@ impl Turn<'_> {
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.
-            self.unneeded.stream = self.run.stream.take();
+            self.discarded.stream = self.run.stream.take();
         }
         let worst = report.rejected.iter().max_by_key(|item| !item.error.is_transient());
         match worst {
-            Some(item) => Err(Failure { keep: true, ..self.failure(&item.error) }),
+            Some(item) => Err(TurnError { keep: true, ..self.failure(&item.error) }),
             None => Ok(accepted == documents.len()),
         }
     }

@@ -4,7 +4,7 @@
 
 use serde_json::{Error, Value};
 
-use super::failure::{Cause, Failure};
+use super::error_answer::{Cause, ErrorAnswer};
 
 /// What can be asked for.
 const OPERATIONS: &str = include_str!("operations.json");
@@ -13,8 +13,8 @@ const OPERATIONS: &str = include_str!("operations.json");
 const COMPONENTS: &str = include_str!("components.json");
 
 /// `path` is the one that the caller has asked for: what is in front of ours is where the host has mounted the router.
-pub(super) fn serve(path: &str) -> Result<Value, Failure> {
-    let mut description = description().map_err(|error| Failure::internal(Cause::of(&error)))?;
+pub(super) fn serve(path: &str) -> Result<Value, ErrorAnswer> {
+    let mut description = description().map_err(|error| ErrorAnswer::internal(Cause::of(&error)))?;
     let mounted_at = path.split_once("/_rollup/").map_or("", |(prefix, _)| prefix);
     description["servers"][0]["url"] = if mounted_at.is_empty() { "/" } else { mounted_at }.into();
     Ok(description)

@@ -6,7 +6,7 @@ use crate::clock::{Deadline, SystemClock, wait_until};
 use crate::cluster::{Cause, Failure};
 use crate::sync::{Arc, Monitor};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const MIN_PAUSE: Duration = Duration::from_millis(20);
 
 pub(super) struct Call {
     clock: SystemClock,
@@ -18,7 +18,7 @@ impl Call {
     pub(super) fn within(timeout: Duration) -> Self {
         let clock = SystemClock::new();
         let deadline = Deadline::after(&clock, timeout);
-        Self { clock, deadline, pause: FIRST_PAUSE }
+        Self { clock, deadline, pause: MIN_PAUSE }
     }
 
     /// What is left of it.

@@ -10,13 +10,13 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::index::{Change, Index, Stamp, Stored};
 use crate::cluster::{Cause, Failure};
-use crate::store::{Ownership, StoreError, Tenure};
+use crate::store::{Lease, Ownership, StoreError};
 
 const ID: &str = "lease";
 
 /// The document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Lease {
+struct StoredLease {
     owner: String,
     /// Tells its ownership from another one that came about in the same moment.
     nonce: u64,
@@ -29,26 +29,26 @@ struct Lease {
 
 /// An ownership as its owner last left it.
 #[derive(Debug, Clone)]
-pub(super) struct Held {
-    lease: Lease,
+pub(super) struct HeldLease {
+    lease: StoredLease,
     stamp: Stamp,
 }
 
 /// What came of trying to own the store.
 pub(super) enum Tried {
-    Owned(Held),
-    Taken(Tenure),
+    Owned(HeldLease),
+    Taken(Lease),
 }
 
-impl Held {
+impl HeldLease {
     pub(super) fn ownership(&self) -> Ownership {
         Ownership::new(self.lease.epoch)
     }
 }
 
-impl Lease {
-    fn tenure(&self) -> Tenure {
-        Tenure::new(self.owner.clone(), self.epoch, self.renewals, Duration::from_millis(self.millis))
+impl StoredLease {
+    fn as_seen(&self) -> Lease {
+        Lease::new(self.owner.clone(), self.epoch, self.renewals, Duration::from_millis(self.millis))
     }
 
     fn source(&self) -> Value {
@@ -61,7 +61,7 @@ pub(super) fn acquire(
     index: &Index,
     owner: &str,
     lease: Duration,
-    lapsed: Option<&Tenure>,
+    lapsed: Option<&Lease>,
     call: &mut Call,
 ) -> Result<Tried, Failure> {
     let nonce = RandomState::new().hash_one(owner);
@@ -69,30 +69,35 @@ pub(super) fn acquire(
     call.until_decided(|call| {
         let (stamp, epoch) = match find(index, call)? {
             // Written again, since a read is no proof that it stays.
-            Some(Held { lease, stamp }) if lease.nonce == nonce => {
-                let lease = Lease { renewals: lease.renewals + 1, ..lease };
+            Some(HeldLease { lease, stamp }) if lease.nonce == nonce => {
+                let lease = StoredLease { renewals: lease.renewals + 1, ..lease };
                 let written = write(index, Change::Replace(stamp, lease.source()), call)?;
-                return Ok(written.map(|stamp| Tried::Owned(Held { lease, stamp })));
+                return Ok(written.map(|stamp| Tried::Owned(HeldLease { lease, stamp })));
             }
-            Some(Held { lease, .. }) if !lease.released && lapsed != Some(&lease.tenure()) => {
-                return Ok(Some(Tried::Taken(lease.tenure())));
+            Some(HeldLease { lease, .. }) if !lease.released && lapsed != Some(&lease.as_seen()) => {
+                return Ok(Some(Tried::Taken(lease.as_seen())));
             }
             Some(held) => (Some(held.stamp), held.lease.epoch),
             None => (None, 0),
         };
         // Records may come from another store, whose owners count on their own.
         let Ownership { epoch } = Ownership::after(epoch.max(index.newest_epoch(call.left())?));
-        let mine = Lease { owner: owner.to_owned(), nonce, epoch, renewals: 0, millis, released: false };
+        let mine = StoredLease { owner: owner.to_owned(), nonce, epoch, renewals: 0, millis, released: false };
         let change = stamp.map_or(Change::Create(mine.source()), |stamp| Change::Replace(stamp, mine.source()));
-        Ok(write(index, change, call)?.map(|stamp| Tried::Owned(Held { lease: mine, stamp })))
+        Ok(write(index, change, call)?.map(|stamp| Tried::Owned(HeldLease { lease: mine, stamp })))
     })
 }
 
 /// Changes the lease of who has it: `None` if somebody else has it now.
-pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call) -> Result<Option<Held>, Failure> {
+pub(super) fn change(
+    index: &Index,
+    held: &HeldLease,
+    released: bool,
+    call: &mut Call,
+) -> Result<Option<HeldLease>, Failure> {
     let mut current = Some(held.clone());
     call.until_decided(|call| {
-        let Held { lease, stamp } = match current.take() {
+        let HeldLease { lease, stamp } = match current.take() {
             Some(held) => held,
             None => match find(index, call)? {
                 Some(found) if found.lease.nonce == held.lease.nonce => found,
@@ -101,9 +106,9 @@ pub(super) fn change(index: &Index, held: &Held, released: bool, call: &mut Call
                 _ => return Err(Failure::new(Cause::Refused, "the store does not know any more who owns it")),
             },
         };
-        let lease = Lease { renewals: lease.renewals + 1, released, ..lease };
+        let lease = StoredLease { renewals: lease.renewals + 1, released, ..lease };
         let written = write(index, Change::Replace(stamp, lease.source()), call)?;
-        Ok(written.map(|stamp| Some(Held { lease, stamp })))
+        Ok(written.map(|stamp| Some(HeldLease { lease, stamp })))
     })
 }
 
@@ -123,10 +128,10 @@ fn lost(owner: &str) -> StoreError {
     StoreError::lost_ownership(format!("the store belongs to {owner} now"))
 }
 
-fn find(index: &Index, call: &Call) -> Result<Option<Held>, Failure> {
+fn find(index: &Index, call: &Call) -> Result<Option<HeldLease>, Failure> {
     let found = index.read(&[ID.to_owned()], call.left())?.into_iter().flatten().next();
     let read = |Stored { source, stamp, .. }| match serde_json::from_value(source) {
-        Ok(lease) => Ok(Held { lease, stamp }),
+        Ok(lease) => Ok(HeldLease { lease, stamp }),
         Err(error) => Err(Failure::new(Cause::Refused, format!("what it says of its owner is damaged: {error}"))),
     };
     found.map(read).transpose()

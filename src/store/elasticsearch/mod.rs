@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure};
+use super::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError};
 use crate::cluster::{Cause, Cluster, Failure};
 use crate::job::{JobRecord, Ledger};
 use crate::sync::Mutex;
 use call::Call;
 use index::{Change, Index, Outcome, Stamp, Stored};
-use lease::{Held, Tried};
+use lease::{HeldLease, Tried};
 
 /// With a job's longest id it is within what the servers allow a document's id to have.
 const PREFIX: &str = "job:";
@@ -116,7 +116,7 @@ pub struct ElasticsearchStore {
     options: ElasticsearchStoreOptions,
     /// Whether the index is known to be there.
     is_ready: Mutex<bool>,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Option<HeldLease>>,
     /// What was last seen of each record.
     known: Mutex<HashMap<String, Known>>,
 }
@@ -395,20 +395,20 @@ impl JobStore for ElasticsearchStore {
         self.remove_at(id, &mut self.call()).map_err(|failure| self.failed(&failure))?
     }
 
-    fn lease(&self) -> Option<Duration> {
+    fn lease_duration(&self) -> Option<Duration> {
         Some(self.options.lease)
     }
 
-    fn acquire(&self, lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+    fn acquire(&self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
         let failed = |failure| self.failed(&failure);
         let mut call = self.call();
-        // Asked anew whether it is there: this may be a second manager on the same store.
+        // Asked again whether it is there: this may be a second manager on the same store.
         call.until_decided(|call| self.index.ensure(call).map(Some)).map_err(failed)?;
         *self.is_ready.lock() = true;
         let ElasticsearchStoreOptions { owner, lease, .. } = &self.options;
         let tried = lease::acquire(&self.index, owner, *lease, lapsed, &mut call).map_err(failed)?;
         let held = match tried {
-            Tried::Taken(tenure) => return Ok(Acquired::Held(tenure)),
+            Tried::Taken(lease) => return Ok(Acquired::Held(lease)),
             Tried::Owned(held) => held,
         };
         let ownership = held.ownership();

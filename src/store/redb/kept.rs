@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use ::redb::{BackendError, StorageBackend};
 
-use crate::foreign::discard;
+use crate::guard::discard;
 use crate::sync::{Arc, Mutex};
 
 type Range = (Bound<u64>, Bound<u64>);

@@ -9,7 +9,7 @@ use ::redb::{
     TableDefinition, TableError, WriteTransaction,
 };
 
-use super::{Acquired, JobStore, LoadedRecord, Ownership, StoreError, Tenure, owned, supersedes};
+use super::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError, owned, supersedes};
 use crate::durable::sync_folder;
 use crate::job::{JobRecord, Ledger};
 use crate::sync::{AtomicBool, Ordering, RwLock};
@@ -338,7 +338,7 @@ impl JobStore for RedbStore {
     }
 
     /// The file has one process, so nobody else can hold it.
-    fn acquire(&self, _lapsed: Option<&Tenure>) -> Result<Acquired, StoreError> {
+    fn acquire(&self, _lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
         let acquired = self.write(|transaction| {
             let next = Ownership::after(epoch(transaction)?.max(number(transaction, NEWEST_KEY)?));
             transaction.open_table(META)?.insert(EPOCH_KEY, next.epoch)?;

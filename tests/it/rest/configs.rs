@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: `elasticsearch-rollup.md`, section 4.
+//! What is wrong with a configuration, in the order and the words of Elasticsearch 8.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ const DATES: Fails = Build(&["groups", "date_histogram"]);
 const HISTOGRAM: Fails = Build(&["groups", "histogram"]);
 const TERMS: Fails = Build(&["groups", "terms"]);
 
-/// The whole answer to a body with one problem, as section 4 says that it is wrapped.
+/// The whole answer to a body with one problem, as Elasticsearch's parsers wrap it.
 fn refusal(body: &Value, fails: Fails, field: &str, message: &str, detail: Option<&str>) -> Value {
     let (layers, unbuilt) = match fails {
         Field(layers) => (layers, None),
@@ -126,7 +126,7 @@ fn without(pointer: &'static str) -> Changes {
     vec![(pointer, None)]
 }
 
-/// Section 4.1 and what is required.
+/// The job itself, and what is required.
 #[test]
 fn of_a_job() {
     let job = Build(&[]);
@@ -257,7 +257,7 @@ fn the_intervals_and_zones_that_are_right_are_reported_as_they_are_meant() {
     }
 }
 
-/// Section 4.4.
+/// Date histograms.
 #[test]
 fn of_histogram_terms_and_metrics() {
     let histogram = |interval: i64, fields: &[&str]| json!({ "interval": interval, "fields": fields });
@@ -291,7 +291,7 @@ fn of_histogram_terms_and_metrics() {
     ]);
 }
 
-/// Where Elasticsearch looks too late, or not at all, and the job is of no use (W18, W20).
+/// Where Elasticsearch looks too late, or not at all, and the job is of no use.
 #[test]
 fn of_what_elasticsearch_does_not_check() {
     refused(&[
@@ -331,7 +331,7 @@ fn of_what_elasticsearch_does_not_check() {
 
 type Message<'a> = &'a dyn Fn(&str, &str) -> String;
 
-/// Section 4.5.
+/// Histograms, terms and metrics.
 #[test]
 fn of_time_values() {
     let world = World::new();
@@ -399,7 +399,7 @@ fn of_time_values() {
     assert_eq!(client.send("GET /_rollup/job/default").json()["jobs"][0]["config"]["timeout"], "20s");
 }
 
-/// Section 4.7, at put: Elasticsearch takes anything, and the job is gone (W18).
+/// At put: Elasticsearch takes any schedule, and a job with a bad one is gone after a restart.
 #[test]
 fn of_a_schedule() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! Every state of a job by every API: `elasticsearch-rollup.md`, sections 1.3, 2.3 and 3.
+//! Every state of a job by every API, as Elasticsearch 8 answers.
 
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{DeleteOptions, JobState, StopOptions};

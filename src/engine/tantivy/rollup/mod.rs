@@ -23,7 +23,7 @@ pub use storage::{RollupPlace, RollupStorage};
 pub(super) use writer::{TantivyWriter, WriterOptions};
 
 /// The least that tantivy gives a writer.
-const LEAST_WRITER_MEMORY: usize = 15_000_000;
+const MIN_WRITER_MEMORY: usize = 15_000_000;
 
 /// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
 #[derive(Serialize, Deserialize)]
@@ -159,7 +159,7 @@ impl JobIndex {
     }
 
     fn writer(&self) -> Result<IndexWriter, EngineError> {
-        let writer = self.index.writer_with_num_threads(1, LEAST_WRITER_MEMORY);
+        let writer = self.index.writer_with_num_threads(1, MIN_WRITER_MEMORY);
         let writer = writer.map_err(|error| self.failed(error))?;
         // Merging is a turn of its own, never in a stop's way.
         writer.set_merge_policy(Box::new(NoMergePolicy));

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::schema::ID;
 use super::columnar::{ColumnarFile, Presence};
+use crate::exact::exact;
 use crate::job::KeyPart;
 use crate::rollup::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
 use crate::sync::Arc;
@@ -102,7 +103,7 @@ impl Column {
 
 /// Notes whether the document at a place has a value. There are no notes as long as all have.
 fn present(rows: &mut Option<Vec<u32>>, at: usize, has_value: bool) {
-    let row = u32::try_from(at).unwrap_or(u32::MAX);
+    let row: u32 = exact(at);
     match rows {
         Some(rows) => rows.extend(has_value.then_some(row)),
         None if !has_value => *rows = Some((0..row).collect()),
@@ -244,7 +245,7 @@ impl Documents {
 }
 
 fn integer(value: u64) -> u64 {
-    i64::try_from(value).unwrap_or(i64::MAX).to_u64()
+    exact::<i64, _>(value).to_u64()
 }
 
 /// The text of a part of the key in a column of texts.
@@ -275,7 +276,7 @@ fn number(part: &KeyPart, kind: ValueKind) -> Option<u64> {
 }
 
 fn index(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
+    exact(value)
 }
 
 /// The files of a segment that has no inverted index: the same for all segments of a schema, and made by tantivy.

@@ -13,7 +13,7 @@ use crate::durable::sync_folder;
 use crate::sync::Mutex;
 
 /// The longest name that common file systems take.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_LENGTH: usize = 255;
 
 /// Which of them: that of a job in a rollup index.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -223,9 +223,9 @@ fn folder_name(name: &str) -> io::Result<String> {
             }
         }
     }
-    if folder.len() > LONGEST_NAME {
+    if folder.len() > MAX_NAME_LENGTH {
         let text = format!(
-            "[{name}] is too long for the name of a folder, which may have {LONGEST_NAME} bytes: capital letters, \
+            "[{name}] is too long for the name of a folder, which may have {MAX_NAME_LENGTH} bytes: capital letters, \
              and all that is neither letter nor digit nor one of [_-.], take three each"
         );
         return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));

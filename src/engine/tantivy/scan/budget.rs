@@ -6,8 +6,8 @@ use crate::sync::{Arc, Mutex};
 
 /// The least that a scan gets, even if the budget is used up by scans that are working at this moment: this part of the
 /// whole, or these bytes if that is less.
-const LEAST_PART: usize = 256;
-const LEAST: usize = 64 << 10;
+const MIN_PART: usize = 256;
+const MIN: usize = 64 << 10;
 
 /// Bytes that the groups of all scans share.
 pub(in crate::engine::tantivy) struct Budget {
@@ -59,7 +59,7 @@ impl Budget {
 
     /// What all scans together may take for things that they cannot do in parts, so that there is always room for groups.
     pub(super) fn most_for_terms(&self) -> usize {
-        self.total.max(LEAST) / 2
+        self.total.max(MIN) / 2
     }
 
     /// One more scan shares the budget, as long as it lives.
@@ -74,7 +74,7 @@ impl Budget {
     pub(super) fn take_share(self: &Arc<Self>) -> Share {
         let mut state = self.state.lock();
         let others = state.scans();
-        let least = (self.total / LEAST_PART).max(LEAST);
+        let least = (self.total / MIN_PART).max(MIN);
         let share = (self.total.saturating_sub(state.charged) / (others.len() + 1)).max(least);
         self.make_room(&mut state, share, share, &others);
         let share = share.min(self.total.saturating_sub(state.used)).max(least);

@@ -1,5 +1,6 @@
 //! Codes: all that a key has besides its date as one small number, where there are few such keys.
 
+use crate::exact::exact;
 use std::ops::Range;
 
 use ::tantivy::DocId;
@@ -10,9 +11,9 @@ use super::keys::{KeyShape, NULL, PartKind};
 use super::terms::{self, KeywordTerms};
 
 /// The most codes that there may be.
-const MOST_CODES: usize = 1 << 16;
+const MAX_CODES: usize = 1 << 16;
 /// Beyond it the next whole double is not one more.
-const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 /// The numbering of all that keys have besides the date. Codes are in the order of the keys.
 pub(super) struct Codes {
     digits: Vec<Digit>,
@@ -54,7 +55,7 @@ impl Codes {
             };
             let count = values.checked_add(1)?;
             digits.push(Digit { part: *part, first, count, weight: len });
-            len = len.checked_mul(count).filter(|len| *len <= MOST_CODES)?;
+            len = len.checked_mul(count).filter(|len| *len <= MAX_CODES)?;
         }
         digits.reverse();
         Some(Self { digits, len })
@@ -63,7 +64,7 @@ impl Codes {
     /// The place of a code in a row of a table of rows of codes.
     #[inline]
     pub(super) fn place(&self, row: u32, code: u32) -> u32 {
-        row * u32::try_from(self.len).unwrap_or(0) + code
+        row * exact::<u32, _>(self.len) + code
     }
 
     pub(super) fn len(&self) -> usize {
@@ -73,7 +74,7 @@ impl Codes {
     /// What the values of a column contribute to codes.
     pub(super) fn share<'a>(&self, part: usize, column: &'a KeyColumn) -> Share<'a> {
         let Digit { first, weight, .. } = self.digits[part];
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        let weight = exact::<u32, _>(weight);
         match (first, column.coder()) {
             (First::Term, Coder::Keyword(Some(places))) => Share::Place { places, weight },
             (First::Number(first), Coder::Histogram { interval, number }) => {
@@ -197,7 +198,7 @@ fn raw_share(raw: u64, first: u64, weight: u32) -> u32 {
 
 #[inline]
 fn place_share(raw: u64, places: &[u32], weight: u32) -> u32 {
-    (places[usize::try_from(raw).unwrap_or(usize::MAX)] + 1) * weight
+    (places[exact::<usize, _>(raw)] + 1) * weight
 }
 
 #[inline]
@@ -222,7 +223,7 @@ fn numbers<'a>(columns: impl Iterator<Item = &'a KeyColumn>, interval: f64) -> O
     if first > last {
         return Some((First::Number(0.0), 0));
     }
-    if first.abs().max(last.abs()) >= MOST_EXACT {
+    if first.abs().max(last.abs()) >= MAX_EXACT {
         return None;
     }
     // Too many are too many, however they are cast.

@@ -11,6 +11,7 @@ use super::block_dates::BlockDates;
 use super::keys::{NULL, PartKind};
 use super::terms;
 use crate::engine::JobContext;
+use crate::exact::exact;
 use crate::job::{KeyPart, Rounding};
 use crate::sync::Arc;
 
@@ -131,7 +132,7 @@ impl KeyColumn {
         let first = match &self.coder {
             Coder::Integer | Coder::Unsigned => return [1, raw],
             Coder::Keyword(None) => terms::word(raw),
-            Coder::Keyword(Some(places)) => terms::word(u64::from(places[usize::try_from(raw).unwrap_or(usize::MAX)])),
+            Coder::Keyword(Some(places)) => terms::word(u64::from(places[exact::<usize, _>(raw)])),
             Coder::Histogram { interval, number } => match KeyPart::histogram(number.to_double(raw), *interval) {
                 KeyPart::Histogram { number, .. } => number.to_u64(),
                 _ => NULL,
@@ -235,7 +236,7 @@ impl Segment {
 
 /// The document at a place in a block.
 pub(super) fn document(block: &Range<DocId>, at: usize) -> DocId {
-    block.start + DocId::try_from(at).unwrap_or(0)
+    block.start + exact::<DocId, _>(at)
 }
 
 fn coder(kind: PartKind, column: ColumnType) -> Option<Coder> {

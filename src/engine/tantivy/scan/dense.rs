@@ -9,6 +9,7 @@ use super::keys::{KeyShape, NULL, bytes_of};
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::EngineError;
+use crate::exact::exact;
 use crate::job::KeyPart;
 use crate::rollup::{MetricValues, Page};
 use crate::sync::Arc;
@@ -16,7 +17,7 @@ use crate::sync::Arc;
 /// What a place for the key of a code takes.
 const BYTES_PER_CODE: usize = size_of::<Option<Box<[KeyPart]>>>();
 /// How many bytes the keys of codes may take before they are forgotten between two pages.
-const MOST_CODE_KEYS: usize = 1 << 18;
+const MAX_CODE_KEYS: usize = 1 << 18;
 
 /// What a group's cell holds: the count of documents, the values of each metric field, and counts of values.
 #[derive(Clone)]
@@ -183,8 +184,7 @@ impl DenseGroups {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.words.len() / self.shape.words;
             self.words.extend_from_slice(&self.empty);
-            // There are as many as fit into the memory of a pass.
-            u32::try_from(slot).unwrap_or(u32::MAX)
+            exact::<u32, _>(slot)
         });
         self.table[place] = slot + 1;
         slot
@@ -374,7 +374,9 @@ impl DensePages {
         page.reserve(places.len());
         for (row, code) in &places {
             let date = KeyPart::Date(self.timeline.start(*row));
-            let rest = self.keys.keys[*code].as_deref().unwrap_or_default();
+            let Some(rest) = self.keys.keys[*code].as_deref() else {
+                unreachable!("the parts of code {code} were looked up")
+            };
             let mut found = self.parts.iter().filter_map(|part| part.get(row * codes + code));
             let Some((doc_count, metrics)) = found.next() else { continue };
             page.push_parts(date, rest, doc_count, metrics);
@@ -391,7 +393,7 @@ impl DensePages {
     /// Gets the keys of these places' codes.
     fn look_up(&mut self, places: &[(usize, usize)], terms: &[Option<KeywordTerms>]) -> Result<(), EngineError> {
         let known = &mut self.keys;
-        if known.bytes > MOST_CODE_KEYS {
+        if known.bytes > MAX_CODE_KEYS {
             known.keys.fill(None);
             known.bytes = 0;
         }

@@ -8,13 +8,14 @@ use super::columns::BLOCK;
 use super::keys::{KeyShape, NULL};
 use super::terms::KeywordTerms;
 use crate::engine::EngineError;
+use crate::exact::exact;
 use crate::rollup::{MetricValues, Page};
 use crate::sync::Arc;
 
 /// Groups are kept in pieces of so many, so that growing copies nothing.
 const PIECE: usize = 256;
 /// At least one group in so many is kept: where keys come ever more slowly the estimate is far too high.
-const LEAST_KEPT: usize = 8;
+const MIN_KEPT: usize = 8;
 
 /// A part of the key range: a pass groups only what is in it.
 #[derive(Debug, Clone, Default)]
@@ -153,8 +154,7 @@ impl Groups {
         self.counts.get_mut(slot)[0] = 0;
         self.values.get_mut(slot).fill(MetricValues::default());
         self.len += 1;
-        // A scan has far fewer groups than that: they would not fit into its share of the budget.
-        let slot = u32::try_from(slot).unwrap_or(u32::MAX);
+        let slot = exact::<u32, _>(slot);
         let Self { keys, index, .. } = self;
         index.insert_unique(hash(key), slot, |slot| hash(keys.get(*slot as usize)));
         slot
@@ -172,7 +172,7 @@ impl Groups {
         }
         let keep = self.keep();
         self.blocks_at_half = None;
-        let mut slots: Vec<u32> = (0..u32::try_from(self.len).unwrap_or(u32::MAX)).collect();
+        let mut slots: Vec<u32> = (0..exact::<u32, _>(self.len)).collect();
         let keys = &self.keys;
         slots.select_nth_unstable_by(keep, |a, b| keys.get(*a as usize).cmp(keys.get(*b as usize)));
         self.range.to = Some(keys.get(slots[keep] as usize).to_vec());
@@ -185,7 +185,7 @@ impl Groups {
             self.counts.copy_down(from as usize, to);
             self.values.copy_down(from as usize, to);
             let keys = &self.keys;
-            let to = u32::try_from(to).unwrap_or(u32::MAX);
+            let to = exact::<u32, _>(to);
             self.index.insert_unique(hash(keys.get(to as usize)), to, |slot| hash(keys.get(*slot as usize)));
         }
         self.len = keep;
@@ -198,14 +198,14 @@ impl Groups {
         let in_blocks = self.blocks_at_half.unwrap_or(self.blocks).saturating_sub(self.blocks).max(1);
         let expected = self.len.saturating_add(added.saturating_mul(self.blocks) / in_blocks);
         let fits = self.most - self.most / 8;
-        (self.len.saturating_mul(fits) / expected).max(self.len / LEAST_KEPT).clamp(1, self.len / 2)
+        (self.len.saturating_mul(fits) / expected).max(self.len / MIN_KEPT).clamp(1, self.len / 2)
     }
 
     /// The groups in ascending key order.
     pub(super) fn finish(mut self) -> SortedGroups {
         self.index = HashTable::new();
         let keys = &self.keys;
-        let slots = 0..u32::try_from(self.len).unwrap_or(u32::MAX);
+        let slots = 0..exact::<u32, _>(self.len);
         // Two words beside the slot tell nearly always: the first that are not the same in all keys, as those of one date are.
         let word =
             (0..keys.width).find(|word| slots.clone().any(|slot| keys.get(slot as usize)[*word] != keys.get(0)[*word]));

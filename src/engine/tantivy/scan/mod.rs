@@ -46,7 +46,7 @@ use terms::KeywordTerms;
 /// fetched.
 const AT_ONCE: usize = 1 << 10;
 /// How much memory a pass has for each of the threads that it was lent.
-const LEAST_PER_LENT_THREAD: usize = 16 << 20;
+const MIN_PER_LENT_THREAD: usize = 16 << 20;
 
 pub(super) struct Scan {
     shape: KeyShape,
@@ -70,14 +70,14 @@ pub(super) struct Scan {
     survey: Option<Survey>,
     /// The groups or the page of what was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait
     /// for: they go with the scan.
-    unneeded: Option<Box<dyn Send>>,
+    discarded: Option<Box<dyn Send>>,
     /// What a pass has left to the next one, while one follows the other.
     left: Left,
     crowding: Crowding,
     done: bool,
     /// The source indices.
     names: Vec<String>,
-    held: Arc<Held>,
+    held: Arc<ParkedGroups>,
     budget: Arc<Budget>,
     /// The memory of the terms' numbering and of the blocks' dates, charged as long as the scan lives.
     charged: usize,
@@ -85,11 +85,11 @@ pub(super) struct Scan {
 
 /// The finished groups of a scan, which others may take away while it is parked.
 #[derive(Default)]
-struct Held {
+struct ParkedGroups {
     groups: Mutex<Option<Finished>>,
 }
 
-impl Holder for Held {
+impl Holder for ParkedGroups {
     fn held(&self) -> Option<usize> {
         Some(self.groups.try_lock()?.as_ref().map_or(0, Finished::bytes))
     }
@@ -135,8 +135,8 @@ impl Scan {
             let text = "the memory budget is used up by other scans: there will be room when they have ended";
             return Err(EngineError::unavailable(text));
         }
-        let held: Arc<Held> = Arc::default();
-        let holder: Weak<Held> = Arc::downgrade(&held);
+        let held: Arc<ParkedGroups> = Arc::default();
+        let holder: Weak<ParkedGroups> = Arc::downgrade(&held);
         budget.join(holder);
         let mut scan = Self {
             page_size: job.config().page_size(),
@@ -149,7 +149,7 @@ impl Scan {
             own_threads: threads.max(1),
             lent_threads: 1,
             survey: None,
-            unneeded: None,
+            discarded: None,
             left: Left::default(),
             crowding: Crowding::default(),
             done: false,
@@ -169,10 +169,10 @@ impl Scan {
 
     /// Groups the first part of the rest: a slice of time, or what of it fits.
     fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
-        self.unneeded = None;
+        self.discarded = None;
         let share = self.budget.take_share();
         // Threads that nobody asked for should not make the parts so small that there have to be more passes.
-        let threads = self.lent_threads.min(share.bytes() / LEAST_PER_LENT_THREAD).max(self.own_threads);
+        let threads = self.lent_threads.min(share.bytes() / MIN_PER_LENT_THREAD).max(self.own_threads);
         let from = self.rest.from.as_ref().map_or(0, |(words, _)| words[0]);
         let survey = match &self.survey {
             Some(survey) => survey,
@@ -194,7 +194,7 @@ impl Scan {
             }
             Err(error) => {
                 // What is still there is still paid for.
-                self.unneeded = self.unneeded.take().map(|groups| Box::new((groups, share)) as Box<dyn Send>);
+                self.discarded = self.discarded.take().map(|groups| Box::new((groups, share)) as Box<dyn Send>);
                 Err(error)
             }
         }
@@ -203,7 +203,7 @@ impl Scan {
     /// The groups of a pass, unless it was given up: then they are kept for later.
     fn unless_cancelled<T: Send + 'static>(&mut self, read: Option<()>, groups: T) -> Result<T, EngineError> {
         if read.is_none() {
-            self.unneeded = Some(Box::new(groups));
+            self.discarded = Some(Box::new(groups));
             return Err(EngineError::cancelled());
         }
         Ok(groups)
@@ -241,7 +241,7 @@ impl PageStream for Scan {
         let mut page = Page::of_width(self.shape.parts().len(), self.metrics);
         while !self.done && page.len() < self.page_size {
             if stop.is_stopped() {
-                self.unneeded = Some(Box::new(page));
+                self.discarded = Some(Box::new(page));
                 return Err(EngineError::cancelled());
             }
             let current = match &mut *groups {

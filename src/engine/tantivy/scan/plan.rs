@@ -18,9 +18,9 @@ const FEW_PLACES: u64 = 1 << 16;
 /// Which part of a pass's memory the table may have.
 const TABLE_PART: usize = 4;
 /// Places are numbered by 32 bits.
-const MOST_PLACES: usize = 1 << 31;
+const MAX_PLACES: usize = 1 << 31;
 /// A day that begins daylight saving time, in milliseconds.
-const LEAST_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
+const MIN_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
 impl Scan {
     /// How to group by place, if the keys are few enough: a stretch of time that ends with this date bucket at the latest.
@@ -36,7 +36,7 @@ impl Scan {
         if !self.has_rows(first, last) || !self.is_worth_a_table(codes, first, last) {
             return Ok(None);
         }
-        let rows = (bytes / TABLE_PART / bytes_per_row(codes.len())).min(MOST_PLACES / codes.len());
+        let rows = (bytes / TABLE_PART / bytes_per_row(codes.len())).min(MAX_PLACES / codes.len());
         let one_row = codes.len() * self.cells.bytes();
         if rows == 0 || one_row > bytes / 2 {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Scan {
     /// Where there are few groups for such a table, the hash is faster.
     fn is_worth_a_table(&self, codes: &Codes, first: i64, last: i64) -> bool {
         let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
-        let length = self.rounding.fixed_millis().unwrap_or(LEAST_CALENDAR_BUCKET).max(1);
+        let length = self.rounding.fixed_millis().unwrap_or(MIN_CALENDAR_BUCKET).max(1);
         let buckets = u64::try_from((last.saturating_sub(first)) / length).unwrap_or(u64::MAX);
         let places = buckets.saturating_add(1).saturating_mul(codes.len() as u64);
         places <= documents.saturating_mul(PLACES_PER_DOCUMENT).max(FEW_PLACES)

@@ -11,7 +11,7 @@ use super::pass::{Block, Work};
 use crate::engine::StopSignal;
 
 /// How many sections there may be: what remains of a byte.
-const MOST: u8 = 254;
+const MAX: u8 = 254;
 /// The section of a document that is in none.
 const NONE: u8 = 254;
 /// The section of a document that may be in several.
@@ -50,7 +50,7 @@ impl Bounds {
             sample.extend(found.map(<[u64]>::to_vec));
         }
         sample.sort_unstable();
-        let per_section = sample.len().div_ceil(usize::from(MOST)).max(1);
+        let per_section = sample.len().div_ceil(usize::from(MAX)).max(1);
         let mut begins: Vec<Vec<u64>> = sample.into_iter().step_by(per_section).collect();
         begins.dedup();
         // The first key of the sample is hardly the first one.
@@ -186,7 +186,7 @@ impl Sections {
         });
         let end = first + fit.count().max(1);
         let to = if end < self.bounds.len() { Some(self.bounds.begin(end).to_vec()) } else { self.bounds.end.clone() };
-        let byte = |number: usize| u8::try_from(number).unwrap_or(MOST);
+        let byte = |number: usize| u8::try_from(number).unwrap_or(MAX);
         Some((Stretch { sections: self, first: byte(first), count: byte(end - first) }, to))
     }
 }

@@ -9,7 +9,7 @@ use crate::engine::EngineError;
 use crate::engine::tantivy::failed;
 
 /// How often indices that change all the time are looked at again.
-const MOST_LOOKS: usize = 5;
+const MAX_LOOKS: usize = 5;
 
 /// The committed state of one index.
 pub(super) struct Snapshot<'a> {
@@ -27,7 +27,7 @@ pub(super) fn open(sources: &[(String, Index)]) -> Result<Vec<Snapshot<'_>>, Eng
     let in_index = |name: &str, error| failed(&format!("source index [{name}]"), error);
     let snapshot = |(name, index): &'_ (String, Index)| committed(index).map_err(|error| in_index(name, error));
     let mut searchers = sources.iter().map(snapshot).collect::<Result<Vec<_>, _>>()?;
-    for _ in 0..if sources.len() > 1 { MOST_LOOKS } else { 0 } {
+    for _ in 0..if sources.len() > 1 { MAX_LOOKS } else { 0 } {
         let mut has_changed = false;
         for ((name, index), searcher) in sources.iter().zip(&mut searchers) {
             let now = index.searchable_segment_ids().map_err(|error| in_index(name, error))?;

@@ -8,6 +8,7 @@ use ::tantivy::columnar::StrColumn;
 
 use super::super::failed;
 use crate::engine::{EngineError, StopSignal};
+use crate::exact::exact;
 use crate::sync::Arc;
 
 /// The terms of one field in ascending order, by their place.
@@ -104,7 +105,7 @@ pub(super) fn word(place: u64) -> u64 {
 }
 
 fn index(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
+    exact::<usize, _>(value)
 }
 
 fn read_failed(error: io::Error) -> EngineError {
@@ -130,14 +131,14 @@ fn merge(columns: &[StrColumn], stop: &StopSignal) -> io::Result<Option<Merged>>
     }
     let mut last: Option<Vec<u8>> = None;
     while let Some(Reverse((term, number))) = heap.pop() {
-        let ordinal = u32::try_from(places[number].len()).unwrap_or(u32::MAX);
+        let ordinal = exact::<u32, _>(places[number].len());
         if found_in.len().is_multiple_of(TERMS) && stop.is_stopped() {
             return Ok(None);
         }
         if last.as_ref() != Some(&term) {
-            found_in.push((u32::try_from(number).unwrap_or(u32::MAX), ordinal));
+            found_in.push((exact::<u32, _>(number), ordinal));
         }
-        places[number].push(u32::try_from(found_in.len() - 1).unwrap_or(u32::MAX));
+        places[number].push(exact::<u32, _>(found_in.len() - 1));
         last = Some(term);
         if streams[number].advance() {
             heap.push(Reverse((streams[number].key().to_vec(), number)));

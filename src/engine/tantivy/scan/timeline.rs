@@ -3,6 +3,7 @@
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use crate::engine::StopSignal;
+use crate::exact::exact;
 use crate::job::Rounding;
 
 /// How many buckets are looked up in the calendar between two looks at the stop signal.
@@ -63,7 +64,7 @@ impl Timeline {
             while self.starts[bucket + 1] <= begin {
                 bucket += 1;
             }
-            self.steps.push(u32::try_from(bucket).unwrap_or(u32::MAX));
+            self.steps.push(exact::<u32, _>(bucket));
             begin = begin.saturating_add(1 << self.shift);
         }
     }
@@ -87,13 +88,12 @@ impl Timeline {
     /// The bucket of an instant that is in one, and where that begins and ends.
     #[inline]
     fn find(&self, raw: u64) -> (u32, u64, u64) {
-        let step = usize::try_from((raw - self.starts[0]) >> self.shift).unwrap_or(usize::MAX);
+        let step = exact::<usize, _>((raw - self.starts[0]) >> self.shift);
         let mut bucket = self.steps[step] as usize;
         while raw >= self.starts[bucket + 1] {
             bucket += 1;
         }
-        // There are as many as fit into the memory of a pass.
-        (u32::try_from(bucket).unwrap_or(u32::MAX), self.starts[bucket], self.starts[bucket + 1])
+        (exact::<u32, _>(bucket), self.starts[bucket], self.starts[bucket + 1])
     }
 }
 

@@ -29,10 +29,10 @@ pub(crate) fn discard<T>(value: T) {
 /// `error` and its causes, one text each. One whose text panics says so.
 pub(crate) fn texts_of(error: &(dyn Error + 'static)) -> Vec<String> {
     /// A chain of causes that goes round in a circle ends here.
-    const MOST: usize = 32;
+    const MAX: usize = 32;
     let mut texts = Vec::new();
     let mut next = Some(error);
-    while let Some(error) = next.filter(|_| texts.len() < MOST) {
+    while let Some(error) = next.filter(|_| texts.len() < MAX) {
         let text = guarded(|| error.to_string());
         texts.push(text.unwrap_or_else(|panic| format!("an error whose text panicked: {panic}")));
         next = guarded(|| error.source()).unwrap_or_default();

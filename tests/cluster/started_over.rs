@@ -1,4 +1,4 @@
-//! A rollup index that was deleted is begun anew, whichever request of that is refused, has its answer lost, or is the
+//! A rollup index that was deleted is started over, whichever request of that is refused, has its answer lost, or is the
 //! last that the host sends: nothing is missing afterwards.
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A rollup index that is gone is begun anew, from the start, whatever interrupts that.
+//! A rollup index that is gone is started over, from the start, whatever interrupts that.
 //!
 //! The mark that the index is prepared was written before the position was given up. An interruption in between left
 //! an empty index and an old position: 50 documents instead of 350, green, for ever. The position is given up first

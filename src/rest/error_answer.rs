@@ -13,7 +13,7 @@ const PARSE: &str = "x_content_parse_exception";
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct ErrorAnswer {
     pub(super) status: StatusCode,
     pub(super) body: Box<Value>,
     pub(super) header: Option<Box<(HeaderName, HeaderValue)>>,
@@ -75,13 +75,14 @@ impl Cause {
 }
 
 /// A body that has to be there, as text.
-pub(super) fn text(body: &[u8]) -> Result<&str, Failure> {
+pub(super) fn text(body: &[u8]) -> Result<&str, ErrorAnswer> {
     if body.is_empty() {
         let cause = Cause::new("parse_exception", "request body is required");
-        return Err(Failure::new(StatusCode::BAD_REQUEST, cause));
+        return Err(ErrorAnswer::new(StatusCode::BAD_REQUEST, cause));
     }
-    std::str::from_utf8(body)
-        .map_err(|error| Failure::new(StatusCode::BAD_REQUEST, Cause::parse(format!("the body is not UTF-8: {error}"))))
+    std::str::from_utf8(body).map_err(|error| {
+        ErrorAnswer::new(StatusCode::BAD_REQUEST, Cause::parse(format!("the body is not UTF-8: {error}")))
+    })
 }
 
 /// All problems of a configuration, in the open.
@@ -103,7 +104,7 @@ pub(super) fn upper_case(state: JobState) -> String {
     state.as_str().to_uppercase()
 }
 
-impl Failure {
+impl ErrorAnswer {
     pub(super) fn new(status: StatusCode, cause: Cause) -> Self {
         Self::with_more(status, cause, Map::new())
     }
