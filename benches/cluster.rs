@@ -200,7 +200,7 @@ impl Bench {
         self.alone.prepare(&job).unwrap();
         let (never, mut pages) = (StopSignal::never(), Vec::new());
         let began = Instant::now();
-        let request = ScanRequest { after: None, before: i64::MAX / 2 };
+        let request = ScanRequest::new(i64::MAX / 2);
         let mut stream = self.alone.scan(&job, request, &never).unwrap();
         let mut writer = self.alone.begin(&job).unwrap();
         loop {

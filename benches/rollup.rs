@@ -39,7 +39,7 @@ fn decode(index: &Index) -> u64 {
 }
 
 fn scan(engine: &TantivyEngine, job: &JobContext) -> usize {
-    let request = ScanRequest { after: None, before: i64::MAX / 2 };
+    let request = ScanRequest::new(i64::MAX / 2);
     let mut stream = engine.scan(job, request, &StopSignal::never()).unwrap();
     let mut buckets = 0;
     loop {

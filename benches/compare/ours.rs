@@ -72,7 +72,7 @@ impl Contestant {
     pub(crate) fn scan(&self, mut see: impl FnMut(&Page)) -> usize {
         let engine = TantivyEngine::in_ram_with(self.options());
         engine.register("sensor", &self.index).unwrap();
-        let request = ScanRequest { after: None, before: i64::MAX / 2 };
+        let request = ScanRequest::new(i64::MAX / 2);
         let mut stream = engine.scan(&self.job, request, &StopSignal::never()).unwrap();
         let mut buckets = 0;
         loop {

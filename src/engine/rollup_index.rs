@@ -171,11 +171,20 @@ impl WriteReport {
 
 /// A document that the engine did not accept.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct RejectedItem {
     /// Its place among the documents that were written.
     pub index: usize,
     /// Why. A transient one is tried again, any other ends the run.
     pub error: EngineError,
+}
+
+impl RejectedItem {
+    /// The document at this place among those that were written.
+    #[must_use]
+    pub fn new(index: usize, error: EngineError) -> Self {
+        Self { index, error }
+    }
 }
 
 /// What a commit has to say.

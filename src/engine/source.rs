@@ -41,12 +41,36 @@ pub trait Source: Send + Sync + fmt::Debug {
 }
 
 /// What a scan is to deliver, besides what the job's configuration says.
+///
+/// ```
+/// use rollup_jobs::KeyPart;
+/// use rollup_jobs::engine::ScanRequest;
+///
+/// let request = ScanRequest::new(3_600_000).after([KeyPart::Date(0)]);
+/// assert_eq!(request.before, 3_600_000);
+/// ```
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ScanRequest {
     /// Only buckets strictly after this key.
     pub after: Option<GroupKey>,
     /// Only date buckets that start before this instant (milliseconds since 1970); it is itself the start of a bucket.
     pub before: i64,
+}
+
+impl ScanRequest {
+    /// All buckets whose dates start before this instant.
+    #[must_use]
+    pub fn new(before: i64) -> Self {
+        Self { after: None, before }
+    }
+
+    /// Only those strictly after this key.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<GroupKey>) -> Self {
+        self.after = Some(key.into());
+        self
+    }
 }
 
 /// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one

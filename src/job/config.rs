@@ -1,6 +1,7 @@
 //! `RollupJobConfig`: what a job reads, how it groups and measures it, where it writes and when it runs.
 
-use serde::Serialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use super::builder::RollupJobConfigBuilder;
@@ -8,6 +9,7 @@ use super::cron::CronSchedule;
 use super::groups::{DateHistogram, Groups};
 use super::interval::DateInterval;
 use super::metrics::MetricField;
+use super::object::Object;
 use super::pattern::IndexPattern;
 use super::position::Position;
 use super::problem::ConfigError;
@@ -220,6 +222,21 @@ impl RollupJobConfig {
     pub(crate) fn boundary(&self, now: jiff::Timestamp) -> i64 {
         let delay = self.delay.map_or(0, TimeValue::as_millis);
         self.rounding.round_down(now.as_millisecond().saturating_sub(delay))
+    }
+}
+
+/// [`to_json`](RollupJobConfig::to_json).
+impl Serialize for RollupJobConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
+}
+
+/// As [`from_json`](RollupJobConfig::from_json): what is not valid is an error that names all problems.
+impl<'de> Deserialize<'de> for RollupJobConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Object(builder) = Object::<RollupJobConfigBuilder>::deserialize(deserializer)?;
+        builder.build().map_err(D::Error::custom)
     }
 }
 

@@ -40,6 +40,7 @@ impl fmt::Debug for RunAs {
 /// The kind of values of a `terms` field: the same in all source indices, settled when the job is put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum TermsType {
     /// Text.
     Keyword,
@@ -65,6 +66,7 @@ impl fmt::Display for TermsType {
 /// What is stored about a job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StoredState {
     /// A put is under way: the rollup index may not be there yet.
     Preparing,

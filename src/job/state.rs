@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// The state of a job, with Elasticsearch's names. Every API reads and reports this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum JobState {
     /// At rest and durable: schedule ticks are ignored, nothing of the job is in flight.
     Stopped,

@@ -49,6 +49,7 @@ impl FieldSource {
 
 /// One field of a job's rolled-up documents.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct LayoutField {
     /// The flat name, such as `temperature.min.value`.
     pub name: String,

@@ -30,6 +30,7 @@ pub struct Page {
 
 /// One group with what was found in it.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Bucket<'a> {
     /// The date, the histogram parts and the terms parts, in configured order.
     pub key: &'a [KeyPart],

@@ -79,7 +79,7 @@ fn a_page_that_comes_again_is_an_error() {
     });
     let engine = ElasticsearchEngine::new(Cluster::new(ClusterOptions::new([server.url.clone()])).unwrap());
     let stop = StopSignal::never();
-    let mut stream = engine.scan(&job(), ScanRequest { after: None, before: i64::MAX }, &stop).unwrap();
+    let mut stream = engine.scan(&job(), ScanRequest::new(i64::MAX), &stop).unwrap();
     assert_eq!(stream.next_page(&stop).unwrap().len(), 1);
     let error = stream.next_page(&stop).unwrap_err();
     assert!(text(&error).contains("a page again"), "{}", text(&error));

@@ -72,7 +72,7 @@ impl RollupWriterAdapter for MeddlingWriter {
             Act::StopInCommit => return self.writer.write(documents, stop),
             Act::RejectFirst => {
                 let error = EngineError::unavailable("planned rejection");
-                return Ok(WriteReport::with_rejected(documents.len(), vec![RejectedItem { index: 0, error }]));
+                return Ok(WriteReport::with_rejected(documents.len(), vec![RejectedItem::new(0, error)]));
             }
         }
         let half = documents.len() / 2;

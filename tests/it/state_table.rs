@@ -33,6 +33,7 @@ fn in_every_state(check: impl Fn(&World, Option<JobState>) + Send + Sync + Clone
                 assert!(*checked.lock().unwrap());
                 continue;
             }
+            Some(state) => panic!("{state} is new"),
         }
         if let Some(state) = state {
             assert_eq!(world.state("sensor"), state);
@@ -56,6 +57,7 @@ fn start() {
             }
             Some(JobState::Stopping) => assert!(matches!(started, Err(StartError::Stopping { .. }))),
             Some(JobState::Aborting) => assert!(matches!(started, Err(StartError::Aborting { .. }))),
+            Some(state) => panic!("{state} is new"),
             None => assert!(matches!(started, Err(StartError::NotFound { .. }))),
         }
     });
@@ -80,6 +82,7 @@ fn stop() {
                 assert_eq!(world.state("sensor"), JobState::Stopping);
             }
             Some(JobState::Aborting) => assert!(matches!(stopped, Err(StopError::Aborting { .. }))),
+            Some(state) => panic!("{state} is new"),
             None => assert!(matches!(stopped, Err(StopError::NotFound { .. }))),
         }
     });

@@ -85,11 +85,11 @@ fn source_indices_come_and_go_while_jobs_run() {
         assert!(matches!(engine.register(bad, &first), Err(TantivyEngineError::Name { .. })), "{bad:?}");
     }
     let job = context("sensor");
-    let mut stream = engine.scan(&job, ScanRequest { after: None, before: 100 * HOUR }, &StopSignal::never()).unwrap();
+    let mut stream = engine.scan(&job, ScanRequest::new(100 * HOUR), &StopSignal::never()).unwrap();
     assert!(engine.unregister("sensor-1"));
     assert!(!engine.unregister("sensor-1"));
     assert_eq!(stream.next_page(&StopSignal::never()).unwrap().len(), 4, "a run under way goes on with it");
-    let nothing = engine.scan(&job, ScanRequest { after: None, before: 100 * HOUR }, &StopSignal::never());
+    let nothing = engine.scan(&job, ScanRequest::new(100 * HOUR), &StopSignal::never());
     assert!(nothing.unwrap().next_page(&StopSignal::never()).unwrap().is_empty());
 }
 
@@ -119,7 +119,7 @@ fn deleted_documents_are_not_rolled_up() {
     writer.commit().unwrap();
     harness.engine.register("sensor-1", &index).unwrap();
     let job = context("sensor");
-    let request = ScanRequest { after: None, before: 100 * HOUR };
+    let request = ScanRequest::new(100 * HOUR);
     let mut stream = harness.engine.scan(&job, request, &StopSignal::never()).unwrap();
     let mut buckets = Page::default();
     loop {
@@ -238,7 +238,7 @@ fn a_hundred_open_scans_share_one_memory_budget() {
     }
     engine.register("sensor-1", &index).unwrap();
     let job = JobContext::new(Arc::new(config("sensor").page_size(1_000).build().unwrap()), &[TermsType::Keyword]);
-    let request = ScanRequest { after: None, before: i64::MAX / 2 };
+    let request = ScanRequest::new(i64::MAX / 2);
     let mut scans: Vec<_> =
         (0..100).map(|_| engine.scan(&job, request.clone(), &StopSignal::never()).unwrap()).collect();
     let mut found = vec![Vec::new(); scans.len()];
@@ -273,9 +273,7 @@ fn an_index_counts_once_whatever_its_names() {
         let engine = TantivyEngine::in_ram();
         engine.register("sensor-1", first).unwrap();
         engine.register("sensor-2", second).unwrap();
-        let mut stream = engine
-            .scan(&context("sensor"), ScanRequest { after: None, before: 100 * HOUR }, &StopSignal::never())
-            .unwrap();
+        let mut stream = engine.scan(&context("sensor"), ScanRequest::new(100 * HOUR), &StopSignal::never()).unwrap();
         let counted: u64 = (0..8)
             .map(|_| stream.next_page(&StopSignal::never()).unwrap().iter().map(|bucket| bucket.doc_count).sum::<u64>())
             .sum();

@@ -18,7 +18,7 @@ type Exact = (GroupKey, u64, u64, u64, u64);
 
 /// What a scan delivers, and the sums of the metric.
 fn all_buckets(engine: &dyn Engine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) {
-    let request = ScanRequest { after: None, before: i64::MAX / 2 };
+    let request = ScanRequest::new(i64::MAX / 2);
     let mut stream = engine.scan(job, request, &StopSignal::never()).unwrap();
     let (mut buckets, mut sums) = (Vec::new(), Vec::new());
     loop {
@@ -186,7 +186,11 @@ fn a_position_inside_a_bucket() {
     let job = JobContext::new(Arc::new(config("sensor").terms(["node"]).build().unwrap()), &[TermsType::Keyword]);
     for (after, expected) in [(3 * HOUR + 1, 4), (3 * HOUR, 4), (3 * HOUR - 1, 3)] {
         let after = Some(vec![KeyPart::Date(after), KeyPart::Text("a".into())]);
-        let request = ScanRequest { after, before: 100 * HOUR };
+        let all = ScanRequest::new(100 * HOUR);
+        let request = match after {
+            Some(after) => all.after(after),
+            None => all,
+        };
         let page = engine.scan(&job, request, &StopSignal::never()).unwrap().next_page(&StopSignal::never()).unwrap();
         assert_eq!(page.get(0).unwrap().key[0], KeyPart::Date(expected * HOUR));
     }
@@ -216,9 +220,13 @@ fn a_day_that_goes_on_after_the_next_one_has_begun() {
         let date = DateHistogram::calendar_interval("timestamp", "1d").time_zone("America/St_Johns");
         let config = config("sensor").page_size(1).date_histogram(date).terms(["node"]).build().unwrap();
         let job = JobContext::new(Arc::new(config), &[TermsType::Keyword]);
-        let mut after = None;
+        let mut after: Option<GroupKey> = None;
         loop {
-            let request = ScanRequest { after: after.clone(), before: i64::MAX / 2 };
+            let all = ScanRequest::new(i64::MAX / 2);
+            let request = match &after {
+                Some(after) => all.after(after.clone()),
+                None => all,
+            };
             let first = |engine: &dyn Engine| {
                 let mut stream = engine.scan(&job, request.clone(), &StopSignal::never()).unwrap();
                 let page = stream.next_page(&StopSignal::never()).unwrap();

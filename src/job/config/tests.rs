@@ -311,3 +311,16 @@ fn the_boundary_is_the_end_of_the_last_complete_bucket() {
     let boundary = jiff::Timestamp::from_millisecond(config.boundary(now)).unwrap();
     assert_eq!(boundary.to_string(), "2026-11-16T14:00:00Z");
 }
+
+#[test]
+fn serde_has_elasticsearchs_shape_both_ways() {
+    let config = read(&valid()).unwrap();
+    let text = serde_json::to_string(&config).unwrap();
+    assert_eq!(text, config.to_json().to_string());
+    assert_eq!(serde_json::from_str::<RollupJobConfig>(&text).unwrap(), config);
+    let list: Vec<RollupJobConfig> = serde_json::from_str(&format!("[{text}]")).unwrap();
+    assert_eq!(list, [config]);
+    let error =
+        serde_json::from_str::<RollupJobConfig>(&text.replace("\"page_size\":", "\"page_size\":-")).unwrap_err();
+    assert!(error.to_string().contains("Page size"), "{error}");
+}

@@ -13,7 +13,11 @@ pub(super) fn open(
     after: Option<Bucket<'_>>,
     before: i64,
 ) -> Box<dyn PageStream> {
-    let request = ScanRequest { after: after.map(|bucket| bucket.key.to_vec()), before };
+    let all = ScanRequest::new(before);
+    let request = match after {
+        Some(bucket) => all.after(bucket.key),
+        None => all,
+    };
     harness.engine().scan(job, request, &StopSignal::never()).expect("the scan opens")
 }
 

@@ -33,7 +33,7 @@ pub(super) fn prepare_is_idempotent(harness: &dyn EngineHarness) {
 pub(super) fn adopt_is_idempotent(harness: &dyn EngineHarness) {
     loaded(harness);
     let (engine, job) = (harness.engine(), wide("a"));
-    let request = ScanRequest { after: None, before: END };
+    let request = ScanRequest::new(END);
     let never = StopSignal::never();
     let page = engine.scan(&job, request, &never).and_then(|mut stream| stream.next_page(&never)).expect("a page");
     let last = page.iter().last().map(|bucket| Position::of(job.config(), bucket.key));
