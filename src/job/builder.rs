@@ -1,6 +1,7 @@
 //! `RollupJobConfigBuilder`: the parts of a configuration before they are checked, from Rust or from JSON.
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::config::RollupJobConfig;
@@ -192,5 +193,53 @@ impl RollupJobConfigBuilder {
             rounding,
             delay,
         })
+    }
+}
+
+impl RollupJobConfig {
+    /// Begins a configuration for the job `id`.
+    #[must_use]
+    pub fn builder(id: impl Into<String>) -> RollupJobConfigBuilder {
+        RollupJobConfigBuilder { id: Some(id.into()), ..RollupJobConfigBuilder::default() }
+    }
+
+    /// Of a job that is gone: its id and its rollup index, and nothing else that counts.
+    pub(crate) fn of_leftovers(id: &str, rollup_index: &str) -> Result<Self, ConfigError> {
+        let nothing = DateHistogram::fixed_interval("timestamp", "1d");
+        let builder =
+            Self::builder(id).index_pattern("-").rollup_index(rollup_index).cron("0 0 0 1 1 ? 1970").page_size(1);
+        builder.date_histogram(nothing).build()
+    }
+
+    /// Reads Elasticsearch's JSON form, with the id in it. Unknown members are rejected.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the text is not JSON of this shape, or the configuration is not valid.
+    pub fn from_json(json: &str) -> Result<Self, ConfigError> {
+        RollupJobConfigBuilder::from_json(json)?.build()
+    }
+
+    /// Like [`from_json`](Self::from_json), where `id` counts if the JSON has none. As in Elasticsearch, an id in the
+    /// JSON wins.
+    ///
+    /// # Errors
+    /// [`ConfigError`], as above.
+    pub fn from_json_with_id(id: &str, json: &str) -> Result<Self, ConfigError> {
+        let mut builder = RollupJobConfigBuilder::from_json(json)?;
+        builder.id.get_or_insert_with(|| id.to_owned());
+        builder.build()
+    }
+
+    /// Reads what was stored by this crate, or by Elasticsearch, under whatever rules.
+    pub(crate) fn stored(json: Value) -> Result<Self, ConfigError> {
+        RollupJobConfigBuilder::from_stored(json)?.build_stored()
+    }
+}
+
+/// As [`from_json`](RollupJobConfig::from_json): what is not valid is an error that names all problems.
+impl<'de> Deserialize<'de> for RollupJobConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Object(builder) = Object::<RollupJobConfigBuilder>::deserialize(deserializer)?;
+        builder.build().map_err(D::Error::custom)
     }
 }

@@ -1,25 +1,18 @@
 //! `RollupJobConfig`: what a job reads, how it groups and measures it, where it writes and when it runs.
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::builder::RollupJobConfigBuilder;
 use super::cron::CronSchedule;
-use super::groups::{DateHistogram, Groups};
+use super::groups::Groups;
 use super::interval::DateInterval;
 use super::metrics::MetricField;
-use super::object::Object;
 use super::pattern::IndexPattern;
-use super::position::Position;
-use super::problem::ConfigError;
+use super::position::{KeyPart, Position};
 use super::rounding::Rounding;
 use super::time_value::TimeValue;
 use crate::exact::exact;
 use crate::sync::Arc;
-
-/// The most buckets a page can have: the largest bucket limit of the search engines.
-pub const MAX_PAGE_SIZE: u32 = 65_536;
 
 /// What a job reads, how it groups and measures it, where it writes and when it runs. Checked, and never changed.
 ///
@@ -71,44 +64,6 @@ pub struct RollupJobConfig {
     pub(super) key_names: Arc<[Arc<str>]>,
 }
 impl RollupJobConfig {
-    /// Begins a configuration for the job `id`.
-    #[must_use]
-    pub fn builder(id: impl Into<String>) -> RollupJobConfigBuilder {
-        RollupJobConfigBuilder { id: Some(id.into()), ..RollupJobConfigBuilder::default() }
-    }
-
-    /// Of a job that is gone: its id and its rollup index, and nothing else that counts.
-    pub(crate) fn of_leftovers(id: &str, rollup_index: &str) -> Result<Self, ConfigError> {
-        let nothing = DateHistogram::fixed_interval("timestamp", "1d");
-        let builder =
-            Self::builder(id).index_pattern("-").rollup_index(rollup_index).cron("0 0 0 1 1 ? 1970").page_size(1);
-        builder.date_histogram(nothing).build()
-    }
-
-    /// Reads Elasticsearch's JSON form, with the id in it. Unknown members are rejected.
-    ///
-    /// # Errors
-    /// [`ConfigError`]: the text is not JSON of this shape, or the configuration is not valid.
-    pub fn from_json(json: &str) -> Result<Self, ConfigError> {
-        RollupJobConfigBuilder::from_json(json)?.build()
-    }
-
-    /// Like [`from_json`](Self::from_json), where `id` counts if the JSON has none. As in Elasticsearch, an id in the
-    /// JSON wins.
-    ///
-    /// # Errors
-    /// [`ConfigError`], as above.
-    pub fn from_json_with_id(id: &str, json: &str) -> Result<Self, ConfigError> {
-        let mut builder = RollupJobConfigBuilder::from_json(json)?;
-        builder.id.get_or_insert_with(|| id.to_owned());
-        builder.build()
-    }
-
-    /// Reads what was stored by this crate, or by Elasticsearch, under whatever rules.
-    pub(crate) fn stored(json: Value) -> Result<Self, ConfigError> {
-        RollupJobConfigBuilder::from_stored(json)?.build_stored()
-    }
-
     /// Elasticsearch's JSON form, as its get API prints it.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -164,7 +119,7 @@ impl RollupJobConfig {
         &self.schedule
     }
 
-    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`].
+    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE).
     #[must_use]
     pub fn page_size(&self) -> usize {
         exact(self.page_size)
@@ -225,18 +180,18 @@ impl RollupJobConfig {
     }
 }
 
+impl Position {
+    /// The position of a job whose last bucket has this key.
+    #[must_use]
+    pub fn of(config: &RollupJobConfig, key: &[KeyPart]) -> Self {
+        Self::new(config.key_names().iter().cloned().zip(key.iter().cloned()).collect())
+    }
+}
+
 /// [`to_json`](RollupJobConfig::to_json).
 impl Serialize for RollupJobConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.to_json().serialize(serializer)
-    }
-}
-
-/// As [`from_json`](RollupJobConfig::from_json): what is not valid is an error that names all problems.
-impl<'de> Deserialize<'de> for RollupJobConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Object(builder) = Object::<RollupJobConfigBuilder>::deserialize(deserializer)?;
-        builder.build().map_err(D::Error::custom)
     }
 }
 

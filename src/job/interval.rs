@@ -1,8 +1,8 @@
 //! The interval and the time zone of a date histogram: from Elasticsearch's texts to what rounding needs.
 
-use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 
-use super::rounding::{Unit, Zone};
+use super::rounding::{Unit, Zone, millis_of};
 use super::time_value::{TimeValue, TimeValueError};
 
 /// A calendar unit that a date histogram can use as its interval.
@@ -24,6 +24,21 @@ pub enum CalendarUnit {
     Quarter,
     /// `year`, `1y`
     Year,
+}
+
+impl From<CalendarUnit> for Unit {
+    fn from(unit: CalendarUnit) -> Self {
+        match unit {
+            CalendarUnit::Second => Self::Fixed(1_000),
+            CalendarUnit::Minute => Self::Fixed(60_000),
+            CalendarUnit::Hour => Self::Fixed(3_600_000),
+            CalendarUnit::Day => Self::Day,
+            CalendarUnit::Week => Self::Week,
+            CalendarUnit::Month => Self::Month,
+            CalendarUnit::Quarter => Self::Quarter,
+            CalendarUnit::Year => Self::Year,
+        }
+    }
 }
 
 impl CalendarUnit {
@@ -74,7 +89,7 @@ impl DateInterval {
 
     pub(super) fn unit(&self) -> Unit {
         match self {
-            Self::Calendar { unit, .. } => Unit::of_calendar(*unit),
+            Self::Calendar { unit, .. } => Unit::from(*unit),
             Self::Fixed { millis, .. } => Unit::Fixed(*millis),
         }
     }
@@ -146,10 +161,6 @@ fn simplify(zone: TimeZone) -> Zone {
         (None, Ok(offset)) => Zone::Offset(millis_of(offset)),
         _ => Zone::Rules(zone),
     }
-}
-
-pub(super) fn millis_of(offset: Offset) -> i64 {
-    i64::from(offset.seconds()) * 1_000
 }
 
 /// `h`, `hh`, `hh:mm`, `hhmm`, `hh:mm:ss`, `hhmmss`, up to 18 hours.

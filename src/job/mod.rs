@@ -25,7 +25,7 @@ mod update;
 mod validation;
 
 pub use builder::RollupJobConfigBuilder;
-pub use config::{MAX_PAGE_SIZE, RollupJobConfig};
+pub use config::RollupJobConfig;
 pub use cron::{CronError, CronSchedule};
 pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
@@ -50,6 +50,7 @@ pub(crate) use groups::number_json;
 pub(crate) use identity::Identity;
 pub(crate) use pattern::wildcard_match;
 pub(crate) use status::StatusParts;
+pub use validation::MAX_PAGE_SIZE;
 
 /// What cannot fail: maps with text as keys, finite numbers, and nothing else.
 fn json(value: &impl serde::Serialize) -> serde_json::Value {

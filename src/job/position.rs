@@ -4,7 +4,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::config::RollupJobConfig;
 use crate::sync::Arc;
 
 /// One part of a bucket's key.
@@ -135,10 +134,8 @@ pub struct Position {
 }
 
 impl Position {
-    /// The position of a job whose last bucket has this key.
-    #[must_use]
-    pub fn of(config: &RollupJobConfig, key: &[KeyPart]) -> Self {
-        Self { parts: config.key_names().iter().cloned().zip(key.iter().cloned()).collect() }
+    pub(super) fn new(parts: Vec<(Arc<str>, KeyPart)>) -> Self {
+        Self { parts }
     }
 
     /// The key without names.
@@ -176,6 +173,7 @@ impl fmt::Display for Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::RollupJobConfig;
 
     #[test]
     fn keys_sort_nulls_first_and_negative_zero_is_zero() {

@@ -9,8 +9,6 @@ use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone, TimeZoneTransition};
 use jiff::{Timestamp, ToSpan};
 
-use super::interval::{CalendarUnit, millis_of};
-
 /// How far from the ends of the supported time range (years -9999 to 9999) instants are kept, so that no bucket's start
 /// or end falls out of it. What lies beyond counts as the end.
 const MARGIN_MILLIS: i64 = 800 * 86_400_000;
@@ -68,19 +66,6 @@ pub struct DateBucket {
 }
 
 impl Unit {
-    pub(super) fn of_calendar(unit: CalendarUnit) -> Self {
-        match unit {
-            CalendarUnit::Second => Self::Fixed(1_000),
-            CalendarUnit::Minute => Self::Fixed(60_000),
-            CalendarUnit::Hour => Self::Fixed(3_600_000),
-            CalendarUnit::Day => Self::Day,
-            CalendarUnit::Week => Self::Week,
-            CalendarUnit::Month => Self::Month,
-            CalendarUnit::Quarter => Self::Quarter,
-            CalendarUnit::Year => Self::Year,
-        }
-    }
-
     const fn is_time_like(self) -> bool {
         matches!(self, Self::Fixed(_))
     }
@@ -302,6 +287,10 @@ impl BucketCursor {
         }
         self.start
     }
+}
+
+pub(super) fn millis_of(offset: Offset) -> i64 {
+    i64::from(offset.seconds()) * 1_000
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::config::MAX_PAGE_SIZE;
 use super::cron::CronSchedule;
 use super::groups::{DateHistogram, Groups, RawGroups};
 use super::interval::{DateInterval, time_zone};
@@ -18,6 +17,9 @@ use super::rounding::Rounding;
 use super::time_value::TimeValue;
 use crate::measure::Metric;
 use crate::sync::Arc;
+
+/// The most buckets a page can have: the largest bucket limit of the search engines.
+pub const MAX_PAGE_SIZE: u32 = 65_536;
 
 pub(super) fn check_indices(pattern: Option<&str>, rollup_index: Option<&str>, problems: &mut Problems) {
     if let Some(pattern) = pattern {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::busy::BusyJob;
-use super::stop::{StopError, refused};
+use super::stop_error::{StopError, refused};
 use crate::clock::{Clock, Deadline};
 use crate::indexer::Run;
 use crate::lifecycle::{Lifecycle, Ticket, WaitOutcome, WakerKey};

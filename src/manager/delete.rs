@@ -1,7 +1,8 @@
 //! Delete: only a stopped job, in one step with the check.
 
 use super::operation::{OperationError, Refusal};
-use super::stop::{StopError, StopOptions};
+use super::stop::StopOptions;
+use super::stop_error::StopError;
 use super::{Entry, RollupJobManager};
 use crate::engine::{CommittedProgress, EngineError};
 use crate::indexer::Job;

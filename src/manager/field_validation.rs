@@ -33,7 +33,7 @@ pub(super) fn validate(
         let hint = if is_empty {
             format!("the pattern [{}] matches no index", config.index_pattern())
         } else {
-            hints::unknown_fields(config, capabilities)
+            hints::unknown_fields(&fields_of(config), capabilities)
         };
         let kind = if is_empty { ConfigProblemKind::Pattern } else { ConfigProblemKind::UnknownField };
         problems.push(ConfigProblem::new(kind, "index_pattern", message).hint_at(Some(hint)));

@@ -1,7 +1,6 @@
 //! What to do about fields that are not there.
 
 use crate::engine::FieldCapabilities;
-use crate::job::RollupJobConfig;
 
 /// How alike a name has to be to be taken for the one that is meant.
 const ALIKE: f64 = 0.5;
@@ -15,8 +14,7 @@ pub(super) fn alike(field: &str, capabilities: &FieldCapabilities) -> Option<Str
 }
 
 /// Of a configuration none of whose fields are there.
-pub(super) fn unknown_fields(config: &RollupJobConfig, capabilities: &FieldCapabilities) -> String {
-    let fields = super::field_validation::fields_of(config);
+pub(super) fn unknown_fields(fields: &[&str], capabilities: &FieldCapabilities) -> String {
     let hints: Vec<_> =
         fields.iter().filter_map(|field| Some(format!("[{field}]: {}", alike(field, capabilities)?))).collect();
     if hints.is_empty() { format!("none of the indices has [{}]", fields.join(", ")) } else { hints.join(", ") }

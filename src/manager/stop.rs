@@ -4,16 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use super::RollupJobManager;
-use super::busy::BusyJob;
 use super::completion::{Pending, StopCompletion};
-use super::operation::{OperationError, Refusal};
+use super::stop_error::{StopError, refused};
 use crate::clock::Deadline;
 use crate::guard::discard;
-use crate::human;
 use crate::indexer::{Job, Run};
 use crate::job::JobRecord;
 use crate::lifecycle::{StopDecision, Ticket};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::StoreError;
 use crate::sync::Arc;
 
 /// How many jobs are asked, and their records saved, at once.
@@ -103,67 +101,6 @@ impl fmt::Debug for Stopped {
             .field("at_rest", &self.at_rest)
             .finish_non_exhaustive()
     }
-}
-
-/// A stop was not answered with [`Stopped`].
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum StopError {
-    /// There is no such job (404 in Elasticsearch).
-    #[error("rollup job [{job_id}] not found")]
-    NotFound {
-        /// The job.
-        job_id: String,
-    },
-    /// The time to wait ran out. The stop stays in force: the job still reaches `stopped`, and the call may be repeated.
-    #[error(
-        "timed out after {} while waiting for rollup job [{}] to stop: it is {}; the stop stays in force",
-        human::duration(*waited), job.job_id(), job.details()
-    )]
-    Timeout {
-        /// How long was waited: the `timeout` of the call.
-        waited: Duration,
-        /// Where the job was then.
-        job: Box<BusyJob>,
-    },
-    /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is `stopping`,
-    /// with red health, and the manager saves it again, with growing pauses, until it gets through; so does the next
-    /// stop. Until then a crash may bring the job back as it was saved last.
-    #[error("could not save the stop of rollup job [{job_id}]")]
-    Store {
-        /// The job.
-        job_id: String,
-        /// Why.
-        source: StoreError,
-    },
-    /// Somebody else owns the jobs now: another process, or another manager. Ask there; here nothing of them runs any more.
-    #[error("could not stop rollup job [{job_id}]: somebody else owns the rollup jobs")]
-    LostOwnership {
-        /// The job.
-        job_id: String,
-        /// What the store says.
-        source: StoreError,
-    },
-    /// The job is being deleted at this moment.
-    #[error("cannot stop rollup job [{job_id}] because it is being deleted")]
-    Aborting {
-        /// The job.
-        job_id: String,
-    },
-    /// The job's stored record cannot be read. Nothing of it runs, but a stop could not be stored; it can only be deleted.
-    #[error("cannot stop rollup job [{job_id}] because its record cannot be read: {reason}")]
-    Unreadable {
-        /// The job.
-        job_id: String,
-        /// Why.
-        reason: String,
-    },
-    /// The manager is shut down. If the stop was asked for before that, it is durable.
-    #[error("could not stop rollup job [{job_id}]: the manager is shut down")]
-    ShutDown {
-        /// The job.
-        job_id: String,
-    },
 }
 
 /// A stop that was asked for, as far as that goes without waiting.
@@ -418,25 +355,5 @@ impl Begun {
         };
         job.deliver_later();
         requested
-    }
-}
-
-impl OperationError for StopError {
-    fn refused(job_id: String, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotFound => Self::NotFound { job_id },
-            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
-            Refusal::Store(source) => Self::Store { job_id, source },
-            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
-            Refusal::ShutDown => Self::ShutDown { job_id },
-        }
-    }
-}
-
-/// The store has refused to save a stop. A job without a record is still stopped, and has to be.
-pub(super) fn refused(job_id: &str, source: StoreError) -> StopError {
-    match source.kind() {
-        StoreErrorKind::Gone => Refusal::Store(source).of(job_id),
-        _ => Refusal::from(source).of(job_id),
     }
 }

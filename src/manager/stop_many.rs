@@ -2,7 +2,8 @@
 
 use super::operation::Refusal;
 use super::selector::{JobSelector, Selected};
-use super::stop::{StopError, StopOptions, Stopped};
+use super::stop::{StopOptions, Stopped};
+use super::stop_error::StopError;
 use super::{Entry, RollupJobManager};
 
 /// What became of the jobs that were to be stopped: one outcome each, sorted by id.

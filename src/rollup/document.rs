@@ -116,6 +116,20 @@ impl<'a> RolledUpDocuments<'a> {
     }
 }
 
+impl FieldSource {
+    /// The value that a bucket has for the field; `None` if it is left out.
+    pub(crate) fn value(&self, bucket: &Bucket<'_>) -> Option<FieldValue> {
+        match self {
+            Self::Constant(value) => Some(value.clone()),
+            Self::Key(at) => bucket.key.get(*at).map(FieldValue::of_key),
+            Self::DocCount => Some(FieldValue::count(bucket.doc_count)),
+            Self::Metric(at, part) => {
+                bucket.metrics.get(*at).and_then(|values| part.store(values)).map(FieldValue::Double)
+            }
+        }
+    }
+}
+
 /// A bucket in the form in which it is stored, with an id that is the same whenever the same bucket is rolled up.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RolledUpDocument {

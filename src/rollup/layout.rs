@@ -1,4 +1,3 @@
-use super::page::Bucket;
 use super::value::FieldValue;
 use crate::job::{RollupJobConfig, TermsType};
 use crate::measure::MetricPart;
@@ -31,20 +30,6 @@ pub enum FieldSource {
     DocCount,
     /// The metric field at this place.
     Metric(usize, MetricPart),
-}
-
-impl FieldSource {
-    /// The value that a bucket has for the field; `None` if it is left out.
-    pub(crate) fn value(&self, bucket: &Bucket<'_>) -> Option<FieldValue> {
-        match self {
-            Self::Constant(value) => Some(value.clone()),
-            Self::Key(at) => bucket.key.get(*at).map(FieldValue::of_key),
-            Self::DocCount => Some(FieldValue::count(bucket.doc_count)),
-            Self::Metric(at, part) => {
-                bucket.metrics.get(*at).and_then(|values| part.store(values)).map(FieldValue::Double)
-            }
-        }
-    }
 }
 
 /// One field of a job's rolled-up documents.
