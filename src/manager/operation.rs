@@ -28,6 +28,25 @@ pub(super) trait OperationError {
     fn refused(job_id: String, refusal: Refusal) -> Self;
 }
 
+/// An error that has a variant for each refusal, by its name.
+macro_rules! operation_error {
+    ($error:ident) => {
+        impl crate::manager::operation::OperationError for $error {
+            fn refused(job_id: String, refusal: Refusal) -> Self {
+                match refusal {
+                    Refusal::NotFound => Self::NotFound { job_id },
+                    Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
+                    Refusal::Store(source) => Self::Store { job_id, source },
+                    Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
+                    Refusal::ShutDown => Self::ShutDown { job_id },
+                }
+            }
+        }
+    };
+}
+
+pub(super) use operation_error;
+
 impl Refusal {
     pub(super) fn of<E: OperationError>(self, job_id: &str) -> E {
         E::refused(job_id.to_owned(), self)

@@ -1,7 +1,7 @@
 //! Start: a stopped job waits for its time from now on.
 
 use super::RollupJobManager;
-use super::operation::{Operation, OperationError, Refusal};
+use super::operation::{Operation, Refusal, operation_error};
 use crate::job::JobState;
 use crate::lifecycle::StartDecision;
 use crate::store::StoreError;
@@ -117,14 +117,4 @@ impl RollupJobManager {
     }
 }
 
-impl OperationError for StartError {
-    fn refused(job_id: String, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotFound => Self::NotFound { job_id },
-            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
-            Refusal::Store(source) => Self::Store { job_id, source },
-            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
-            Refusal::ShutDown => Self::ShutDown { job_id },
-        }
-    }
-}
+operation_error!(StartError);

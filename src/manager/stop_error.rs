@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::busy::BusyJob;
-use super::operation::{OperationError, Refusal};
+use super::operation::{Refusal, operation_error};
 use crate::human;
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -68,17 +68,7 @@ pub enum StopError {
     },
 }
 
-impl OperationError for StopError {
-    fn refused(job_id: String, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotFound => Self::NotFound { job_id },
-            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
-            Refusal::Store(source) => Self::Store { job_id, source },
-            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
-            Refusal::ShutDown => Self::ShutDown { job_id },
-        }
-    }
-}
+operation_error!(StopError);
 
 /// The store has refused to save a stop. A job without a record is still stopped, and has to be.
 pub(super) fn refused(job_id: &str, source: StoreError) -> StopError {

@@ -1,7 +1,7 @@
 //! Update: a job's settings.
 
 use super::RollupJobManager;
-use super::operation::{Operation, OperationError, Refusal};
+use super::operation::{Operation, Refusal, operation_error};
 use crate::job::{ConfigError, JobState, JobUpdate};
 use crate::lifecycle::UpdateRefused;
 use crate::store::StoreError;
@@ -111,14 +111,4 @@ impl RollupJobManager {
     }
 }
 
-impl OperationError for UpdateError {
-    fn refused(job_id: String, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotFound => Self::NotFound { job_id },
-            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
-            Refusal::Store(source) => Self::Store { job_id, source },
-            Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
-            Refusal::ShutDown => Self::ShutDown { job_id },
-        }
-    }
-}
+operation_error!(UpdateError);
