@@ -3,8 +3,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::record::RecordError;
-use crate::sync::Arc;
+use super::versioned::{self, RecordError};
 
 /// The version of the stored form. A ledger with a higher one was written by a newer crate and is left alone.
 const FORMAT: u32 = 1;
@@ -39,13 +38,6 @@ pub struct LedgerNote {
     pub range: Range<i64>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    #[serde(flatten)]
-    rest: Value,
-}
-
 impl Ledger {
     /// Notes that documents in this range have changed. Says the number of the note.
     pub fn note(&mut self, range: Range<i64>) -> u64 {
@@ -57,9 +49,7 @@ impl Ledger {
     /// The form to store.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let mut json = super::json(self);
-        json["format"] = Value::from(FORMAT);
-        json
+        versioned::write(self, FORMAT)
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
@@ -67,11 +57,6 @@ impl Ledger {
     /// # Errors
     /// [`RecordError`], which says whether the ledger is damaged or too new.
     pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
-        let damaged = |error| RecordError::Damaged(Arc::new(error));
-        let stored: Stored = serde_json::from_slice(text).map_err(damaged)?;
-        if stored.format > FORMAT {
-            return Err(RecordError::Format { found: stored.format, known: FORMAT });
-        }
-        serde_json::from_value(stored.rest).map_err(damaged)
+        versioned::read(text, FORMAT)
     }
 }

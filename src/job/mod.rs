@@ -23,6 +23,7 @@ mod status;
 mod time_value;
 mod update;
 mod validation;
+mod versioned;
 
 pub use builder::RollupJobConfigBuilder;
 pub use config::RollupJobConfig;
@@ -37,7 +38,7 @@ pub use pattern::IndexPattern;
 pub use position::{GroupKey, KeyPart, Position};
 pub use problem::{ConfigError, ConfigProblem, ConfigProblemKind};
 pub use progress::Progress;
-pub use record::{JobRecord, RecordError, RunAs, StoredState, TermsType};
+pub use record::{JobRecord, RunAs, StoredState, TermsType};
 pub(crate) use rounding::OUT_OF_RANGE;
 pub use rounding::{BucketCursor, DateBucket, Rounding};
 pub use state::JobState;
@@ -51,6 +52,7 @@ pub(crate) use identity::Identity;
 pub(crate) use pattern::wildcard_match;
 pub(crate) use status::StatusParts;
 pub use validation::MAX_PAGE_SIZE;
+pub use versioned::RecordError;
 
 /// What cannot fail: maps with text as keys, finite numbers, and nothing else.
 fn json(value: &impl serde::Serialize) -> serde_json::Value {

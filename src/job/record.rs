@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config::RollupJobConfig;
-use super::problem::ConfigError;
 use super::progress::Progress;
 use super::state::JobState;
+use super::versioned::{self, RecordError};
 use crate::sync::Arc;
 
 /// The version of the stored form. A record with a higher one was written by a newer crate and is left alone.
@@ -108,33 +108,6 @@ pub struct JobRecord {
     pub(crate) epoch: u64,
 }
 
-/// A stored record cannot be read.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// It is not JSON of the expected shape.
-    #[error("the stored record is damaged")]
-    Damaged(#[source] Arc<serde_json::Error>),
-    /// A newer version of the crate wrote it.
-    #[error("the stored record has format {found}, this version reads up to {known}: upgrade rollup-jobs")]
-    Format {
-        /// The format number found.
-        found: u32,
-        /// The highest that this version reads.
-        known: u32,
-    },
-    /// Its configuration is not valid (any more).
-    #[error("the stored configuration is not valid")]
-    Config(#[source] ConfigError),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    format: u32,
-    #[serde(flatten)]
-    rest: Value,
-}
-
 #[derive(Serialize, Deserialize)]
 struct StoredJob {
     config: Value,
@@ -202,9 +175,7 @@ impl JobRecord {
             revision: self.revision,
             epoch: self.epoch,
         };
-        let mut json = super::json(&stored);
-        json["format"] = Value::from(FORMAT);
-        json
+        versioned::write(&stored, FORMAT)
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
@@ -212,12 +183,7 @@ impl JobRecord {
     /// # Errors
     /// [`RecordError`], which says whether the record is damaged, too new, or holds a configuration that is not valid.
     pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
-        let damaged = |error| RecordError::Damaged(Arc::new(error));
-        let stored: Stored = serde_json::from_slice(text).map_err(damaged)?;
-        if stored.format > FORMAT {
-            return Err(RecordError::Format { found: stored.format, known: FORMAT });
-        }
-        let stored: StoredJob = serde_json::from_value(stored.rest).map_err(damaged)?;
+        let stored: StoredJob = versioned::read(text, FORMAT)?;
         let config = RollupJobConfig::stored(stored.config).map_err(RecordError::Config)?;
         Ok(Self {
             config: Arc::new(config),
