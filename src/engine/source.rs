@@ -46,7 +46,7 @@ pub trait Source: Send + Sync + fmt::Debug {
 /// use rollup_jobs::KeyPart;
 /// use rollup_jobs::engine::ScanRequest;
 ///
-/// let request = ScanRequest::new(3_600_000).after([KeyPart::Date(0)]);
+/// let request = ScanRequest::new(3_600_000).after(vec![KeyPart::Date(0)]);
 /// assert_eq!(request.before, 3_600_000);
 /// ```
 #[derive(Debug, Clone)]
@@ -65,10 +65,10 @@ impl ScanRequest {
         Self { after: None, before }
     }
 
-    /// Only those strictly after this key.
+    /// Only those strictly after this key, if there is one.
     #[must_use]
-    pub fn after(mut self, key: impl Into<GroupKey>) -> Self {
-        self.after = Some(key.into());
+    pub fn after(mut self, key: impl Into<Option<GroupKey>>) -> Self {
+        self.after = key.into();
         self
     }
 }

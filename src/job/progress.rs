@@ -51,6 +51,13 @@ impl Progress {
         self.rolled_up_until = self.rolled_up_until.max(Some(until));
     }
 
+    /// Goes where `other` is: position and coverage belong together.
+    pub(crate) fn go_to(&mut self, other: &Self) {
+        self.position.clone_from(&other.position);
+        self.rolled_up_from = other.rolled_up_from;
+        self.rolled_up_until = other.rolled_up_until;
+    }
+
     /// The same for a job that has to begin from the start.
     pub(crate) fn without_position(&self) -> Self {
         Self {

@@ -186,11 +186,7 @@ fn a_position_inside_a_bucket() {
     let job = JobContext::new(Arc::new(config("sensor").terms(["node"]).build().unwrap()), &[TermsType::Keyword]);
     for (after, expected) in [(3 * HOUR + 1, 4), (3 * HOUR, 4), (3 * HOUR - 1, 3)] {
         let after = Some(vec![KeyPart::Date(after), KeyPart::Text("a".into())]);
-        let all = ScanRequest::new(100 * HOUR);
-        let request = match after {
-            Some(after) => all.after(after),
-            None => all,
-        };
+        let request = ScanRequest::new(100 * HOUR).after(after);
         let page = engine.scan(&job, request, &StopSignal::never()).unwrap().next_page(&StopSignal::never()).unwrap();
         assert_eq!(page.get(0).unwrap().key[0], KeyPart::Date(expected * HOUR));
     }
@@ -222,11 +218,7 @@ fn a_day_that_goes_on_after_the_next_one_has_begun() {
         let job = JobContext::new(Arc::new(config), &[TermsType::Keyword]);
         let mut after: Option<GroupKey> = None;
         loop {
-            let all = ScanRequest::new(i64::MAX / 2);
-            let request = match &after {
-                Some(after) => all.after(after.clone()),
-                None => all,
-            };
+            let request = ScanRequest::new(i64::MAX / 2).after(after.clone());
             let first = |engine: &dyn Engine| {
                 let mut stream = engine.scan(&job, request.clone(), &StopSignal::never()).unwrap();
                 let page = stream.next_page(&StopSignal::never()).unwrap();

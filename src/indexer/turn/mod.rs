@@ -204,8 +204,7 @@ impl<'a> Turn<'a> {
     fn discard(&mut self) {
         let written = self.writer.take().is_some() || self.progress.position != self.run.committed.position;
         self.progress.stats = self.progress.stats.rolled_back_to(&self.run.committed.stats);
-        self.progress.position.clone_from(&self.run.committed.position);
-        self.progress.rolled_up_until = self.run.committed.rolled_up_until;
+        self.progress.go_to(&self.run.committed);
         if written {
             self.run.stream = None;
         }

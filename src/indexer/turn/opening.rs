@@ -18,23 +18,21 @@ impl Turn<'_> {
         let kept = job.indexer.rollup_index.committed_progress(&self.run.context);
         match kept.map_err(|error| self.failure(&error))? {
             CommittedProgress::Kept(Some(kept)) => {
-                let is_newer = kept.sequence > self.run.committed.sequence;
+                let is_elsewhere = kept.position != self.progress.position;
                 self.progress.sequence = self.progress.sequence.max(kept.sequence + 1);
-                if kept.position != self.progress.position {
+                // With one position the store may know of empty buckets that no commit has seen, or the other way.
+                let is_newer = kept.sequence > self.run.committed.sequence;
+                if is_elsewhere {
                     self.note(format!(
                         "the engine has committed up to {}, the job store up to {}: going on from the engine's",
                         position_text(kept.position.as_ref()),
                         position_text(self.progress.position.as_ref()),
                     ));
                     self.progress.stats = self.progress.stats.rolled_back_to(&kept.stats);
-                    self.progress.position = kept.position;
-                    self.progress.rolled_up_from = kept.rolled_up_from;
-                    self.progress.rolled_up_until = kept.rolled_up_until;
-                    self.progress.source_indices = kept.source_indices;
-                } else if is_newer {
-                    // With one position the store may know of empty buckets that no commit has seen, or the other way.
-                    self.progress.rolled_up_from = kept.rolled_up_from;
-                    self.progress.rolled_up_until = kept.rolled_up_until;
+                    self.progress.source_indices.clone_from(&kept.source_indices);
+                }
+                if is_elsewhere || is_newer {
+                    self.progress.go_to(&kept);
                 }
             }
             CommittedProgress::Kept(None) => self.start_over()?,

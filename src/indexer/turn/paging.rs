@@ -71,11 +71,8 @@ impl Turn<'_> {
         let stream = match &mut self.run.stream {
             Some(stream) => stream,
             empty => {
-                let all = ScanRequest::new(self.run.boundary);
-                let request = match &self.progress.position {
-                    Some(position) => all.after(position.key()),
-                    None => all,
-                };
+                let after = self.progress.position.as_ref().map(Position::key);
+                let request = ScanRequest::new(self.run.boundary).after(after);
                 let stream = self.job.indexer.source.scan(&self.run.context, request, &self.run.signal)?;
                 found = stream.source_indices();
                 if std::mem::replace(&mut self.run.has_streamed, true) {

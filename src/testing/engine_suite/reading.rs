@@ -13,11 +13,7 @@ pub(super) fn open(
     after: Option<Bucket<'_>>,
     before: i64,
 ) -> Box<dyn PageStream> {
-    let all = ScanRequest::new(before);
-    let request = match after {
-        Some(bucket) => all.after(bucket.key),
-        None => all,
-    };
+    let request = ScanRequest::new(before).after(after.map(|bucket| bucket.key.to_vec()));
     harness.engine().scan(job, request, &StopSignal::never()).expect("the scan opens")
 }
 
