@@ -23,7 +23,8 @@ adapter! {
     /// use std::sync::Arc;
     ///
     /// use rollup_jobs::engine::{
-    ///     EngineError, JobContext, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source, SourceAdapter, StopSignal,
+    ///     EngineError, JobContext, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source, SourceAdapter,
+    ///     StopSignal,
     /// };
     ///
     /// /// Refuses jobs that run as nobody in particular.

@@ -70,8 +70,8 @@ impl JobContext {
         &self.terms_types
     }
 
-    /// Whether a definition, as [`RollupJobConfig::to_json`] or Elasticsearch prints it, is one of this job: whether its
-    /// documents depend on the same. Its settings may differ, and the order in which it names fields and metrics.
+    /// Whether a definition, as [`RollupJobConfig::to_json`] or Elasticsearch prints it, is one of this job: whether
+    /// its documents depend on the same. Its settings may differ, and the order in which it names fields and metrics.
     #[must_use]
     pub fn is_same_job(&self, definition: &Value) -> bool {
         *definition == self.config.to_json()

@@ -4,11 +4,11 @@
 //! [`Engine`] is both, as most are; a job may as well read in one system and write in another
 //! ([`RollupJobManager::builder_of`](crate::RollupJobManager::builder_of)).
 //!
-//! [`MemoryEngine`] is the reference; `TantivyEngine` (feature `tantivy`) is the embedded engine for real use. All engines
-//! of this crate pass the suite in `testing` (feature `testing`), which an engine of your own should pass too.
+//! [`MemoryEngine`] is the reference; `TantivyEngine` (feature `tantivy`) is the embedded engine for real use. All
+//! engines of this crate pass the suite in `testing` (feature `testing`), which an engine of your own should pass too.
 //!
-//! What stands before an engine and changes a few of its calls (counts them, bounds them, refuses them) is written as an
-//! adapter: [`SourceAdapter`], [`RollupIndexAdapter`], [`PageStreamAdapter`], [`RollupWriterAdapter`].
+//! What stands before an engine and changes a few of its calls (counts them, bounds them, refuses them) is written as
+//! an adapter: [`SourceAdapter`], [`RollupIndexAdapter`], [`PageStreamAdapter`], [`RollupWriterAdapter`].
 
 mod adapter;
 mod capabilities;

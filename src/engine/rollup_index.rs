@@ -13,17 +13,17 @@ use crate::stop_signal::StopSignal;
 /// Every call may block and is made from an indexer thread or from the thread that called the manager, never under a
 /// lock. Every call gets the [`JobContext`] it is made for.
 pub trait RollupIndex: Send + Sync + fmt::Debug {
-    /// Creates or checks the rollup index of `job` and records the job's definition in it. Idempotent: the same
-    /// job may be prepared again as long as there is no data. Whether it is the same does not depend on its settings (when
-    /// it runs, how large its pages are, how long it waits): [`JobContext::is_same_job`] says it.
+    /// Creates or checks the rollup index of `job` and records the job's definition in it. Idempotent: the same job may
+    /// be prepared again as long as there is no data. Whether it is the same does not depend on its settings (when it
+    /// runs, how large its pages are, how long it waits): [`JobContext::is_same_job`] says it.
     ///
     /// # Errors
     /// [`EngineError::already_exists`] if the index knows the job with another definition or with data;
     /// [`EngineError::rejected`] if the index cannot be a rollup index.
     fn prepare(&self, job: &JobContext) -> Result<(), EngineError>;
 
-    /// Records the job's definition again: its settings have changed, and nothing that documents depend on. Documents and
-    /// progress stay as they are. Default: nothing to do.
+    /// Records the job's definition again: its settings have changed, and nothing that documents depend on. Documents
+    /// and progress stay as they are. Default: nothing to do.
     ///
     /// It is called at the beginning of a run, when nothing else writes to the rollup index; again, until it succeeds.
     ///
@@ -47,8 +47,8 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// Any [`EngineError`].
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError>;
 
-    /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes no
-    /// document, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
+    /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes
+    /// no document, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
     ///
     /// # Errors
     /// Any [`EngineError`]; it is reported and does not end the run.
@@ -57,11 +57,11 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
         Ok(())
     }
 
-    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `progress`, which has a position.
-    /// Where the engine keeps progress it keeps this from now on. Idempotent too.
+    /// Like [`prepare`](Self::prepare), for a job that goes on where another system has left it: at `progress`, which
+    /// has a position. Where the engine keeps progress it keeps this from now on. Idempotent too.
     ///
-    /// Default: it prepares, and commits no document with the progress. An engine that the other system may share overrides it:
-    /// the documents up to the position are there already.
+    /// Default: it prepares, and commits no document with the progress. An engine that the other system may share
+    /// overrides it: the documents up to the position are there already.
     ///
     /// # Errors
     /// Any [`EngineError`], as there.
@@ -106,8 +106,8 @@ pub trait RollupWriter: Send {
     /// Takes documents in the given order. An engine that commits documents and progress in one step adds them; any
     /// other replaces those with the same id.
     ///
-    /// An engine that adds must stop at the first item it rejects: what it accepted behind one would be there twice after
-    /// the redo.
+    /// An engine that adds must stop at the first item it rejects: what it accepted behind one would be there twice
+    /// after the redo.
     ///
     /// # Errors
     /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
@@ -209,7 +209,7 @@ impl CommitReport {
 pub enum CommittedProgress {
     /// This engine keeps none: the job store's counts.
     NotKept,
-    /// This is what was committed with the documents, and it always wins over the job store's. `None` means that there are
-    /// no documents: the job was never run, or its rollup index was deleted, and it is rolled up from the start.
+    /// This is what was committed with the documents, and it always wins over the job store's. `None` means that there
+    /// are no documents: the job was never run, or its rollup index was deleted, and it is rolled up from the start.
     Kept(Option<Progress>),
 }

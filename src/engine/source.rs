@@ -79,24 +79,27 @@ pub trait PageStream: Send {
     /// The next buckets, at most `page_size` of the job's configuration; an empty page means the end.
     ///
     /// # Errors
-    /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is dropped,
-    /// and a run that goes on opens a new one.
+    /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is
+    /// dropped, and a run that goes on opens a new one.
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError>;
 
-    /// Lends the stream threads for its next page: the caller's own, and as many as are idle in the manager's pool. A stream that
-    /// uses more than one begins them itself, and ends them before the page is there. Default: they are not used.
+    /// Lends the stream threads for its next page: the caller's own, and as many as are idle in the manager's pool. A
+    /// stream that uses more than one begins them itself, and ends them before the page is there. Default: they are not
+    /// used.
     fn lend_threads(&mut self, threads: usize) {
         let _ = threads;
     }
 
-    /// The run will soon ask for one more page, after it has written the one that it has: a stream that waits for somebody else's work may
-    /// have it begun now. Default: nothing.
+    /// The run will soon ask for one more page, after it has written the one that it has: a stream that waits for
+    /// somebody else's work may have it begun now. Default: nothing.
     fn fetch_ahead(&mut self) {}
 
-    /// The run has to wait, for other runs or for a pause: the stream gives up what it has fetched ahead. Default: nothing.
+    /// The run has to wait, for other runs or for a pause: the stream gives up what it has fetched ahead. Default:
+    /// nothing.
     fn park(&mut self) {}
 
-    /// Whether the stream still has what it reads from. One that was parked and has not is dropped, and the run opens another.
+    /// Whether the stream still has what it reads from. One that was parked and has not is dropped, and the run opens
+    /// another.
     fn is_whole(&self) -> bool {
         true
     }
@@ -114,13 +117,14 @@ pub trait PageStream: Send {
         0
     }
 
-    /// The most buckets that its pages have at present, if that is fewer than configured: more were too much at once. For the job's
-    /// status.
+    /// The most buckets that its pages have at present, if that is fewer than configured: more were too much at once.
+    /// For the job's status.
     fn reduced_page_size(&self) -> Option<usize> {
         None
     }
 
-    /// Something out of the ordinary that is no error, once: such as a part of the source that is left out. For the job's status.
+    /// Something out of the ordinary that is no error, once: such as a part of the source that is left out. For the
+    /// job's status.
     fn take_notice(&mut self) -> Option<String> {
         None
     }

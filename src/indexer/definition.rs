@@ -61,8 +61,8 @@ impl<'a> Change<'a> {
         self.before.context.config()
     }
 
-    /// Makes it, and says what has to be saved. Whatever is saved from now on has the new settings: the order of revisions
-    /// is that in which they were in force.
+    /// Makes it, and says what has to be saved. Whatever is saved from now on has the new settings: the order of
+    /// revisions is that in which they were in force.
     pub(crate) fn to(&self, config: RollupJobConfig) -> Result<Snapshot, UpdateRefused> {
         let context = Arc::new(self.before.context.with_settings(Arc::new(config)));
         self.job.definition.set(Defined { context, redefine: true });

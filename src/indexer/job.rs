@@ -1,4 +1,5 @@
-//! What a job is to the threads: its definition, the lock around what changes all the time, and how the two get to work.
+//! What a job is to the threads: its definition, the lock around what changes all the time, and how the two get to
+//! work.
 
 use std::time::Duration;
 

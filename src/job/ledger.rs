@@ -11,8 +11,8 @@ const FORMAT: u32 = 1;
 /// What was said of a source index: where its documents have changed, and where they are gone for good. Times are in
 /// milliseconds since 1970.
 ///
-/// It is kept beside the jobs, not in them: hosts write it through any handle on the store, also one that does not own the
-/// jobs, and it outlives them. No end of a turn touches it.
+/// It is kept beside the jobs, not in them: hosts write it through any handle on the store, also one that does not own
+/// the jobs, and it outlives them. No end of a turn touches it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ledger {

@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// What a job has done so far: Elasticsearch's counters, saved with the progress of every turn (Elasticsearch loses them in a
-/// restart), so that a page that has to be redone is counted once.
+/// What a job has done so far: Elasticsearch's counters, saved with the progress of every turn (Elasticsearch loses
+/// them in a restart), so that a page that has to be redone is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct JobStats {

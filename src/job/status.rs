@@ -188,7 +188,8 @@ impl fmt::Display for JobError {
     }
 }
 
-/// Something out of the ordinary that is not an error, such as a rollup index that was found empty and is rolled up from the start.
+/// Something out of the ordinary that is not an error, such as a rollup index that was found empty and is rolled up
+/// from the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     pub(crate) at: Timestamp,
@@ -337,8 +338,8 @@ impl JobStatus {
         &self.parts.health
     }
 
-    /// As Elasticsearch's get API prints a job, with what it lacks beside it: `health`, `last_errors`, `rolled_up_until`,
-    /// `next_run`.
+    /// As Elasticsearch's get API prints a job, with what it lacks beside it: `health`, `last_errors`,
+    /// `rolled_up_until`, `next_run`.
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -348,7 +349,8 @@ impl JobStatus {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// let json = manager.get("sensor").unwrap().to_json();
     /// assert_eq!((&json["status"]["job_state"], &json["health"]["color"]), (&"stopped".into(), &"green".into()));

@@ -9,8 +9,8 @@ use super::problem::ConfigProblemKind::{Identity, Syntax};
 use super::problem::{ConfigError, ConfigProblem, Problems};
 use super::validation::{check_cron, check_delay, check_page_size};
 
-/// New settings of a job: what is not given stays as it is. They can be changed at any time, since no document depends on
-/// them; all else is the job's identity.
+/// New settings of a job: what is not given stays as it is. They can be changed at any time, since no document depends
+/// on them; all else is the job's identity.
 ///
 /// ```
 /// use rollup_jobs::JobUpdate;
@@ -93,7 +93,8 @@ impl JobUpdate {
                 let hint = match *name {
                     "id" => "it is in the path",
                     "groups" => {
-                        "put another job, with an id and a rollup index of its own; a new delay is a member [delay] beside [cron]"
+                        "put another job, with an id and a rollup index of its own; \
+                         a new delay is a member [delay] beside [cron]"
                     }
                     _ => "put another job, with an id and a rollup index of its own",
                 };

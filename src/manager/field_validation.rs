@@ -196,8 +196,8 @@ impl<'a> Check<'a> {
                 ConfigProblemKind::FieldType,
                 member,
                 format!(
-                    "Only the metrics [{}] are supported for [{}] types, but unsupported metrics [{}] supplied for field \
-                     [{field}]",
+                    "Only the metrics [{}] are supported for [{}] types, but unsupported metrics [{}] supplied \
+                     for field [{field}]",
                     metrics_of_dates(),
                     date.field_type,
                     unsupported.join(", ")

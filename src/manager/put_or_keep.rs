@@ -56,8 +56,8 @@ pub enum PutOrKeepError {
     /// The job is there, and could not be updated.
     #[error(transparent)]
     Update(UpdateError),
-    /// A job of this id is there whose documents are others. It is as it was. Put the new one under another id, or delete
-    /// the old one with its data.
+    /// A job of this id is there whose documents are others. It is as it was. Put the new one under another id, or
+    /// delete the old one with its data.
     #[error("rollup job [{job_id}] is there, and its documents are others: {}", listed(differences))]
     OtherIdentity {
         /// The job.
@@ -88,8 +88,8 @@ impl RollupJobManager {
         self.put_or_keep_with(config, PutOrKeepOptions::new())
     }
 
-    /// Puts a job if there is none of its id, and otherwise sees to it that the one that is there is this one: for hosts
-    /// that say at every start which jobs they want. Elasticsearch has no such thing.
+    /// Puts a job if there is none of its id, and otherwise sees to it that the one that is there is this one: for
+    /// hosts that say at every start which jobs they want. Elasticsearch has no such thing.
     ///
     /// A job whose documents depend on the same is kept as it is, stopped or started, with its position; where its
     /// settings (`cron`, `page_size`, `delay`) are others it is [updated](Self::update). The order in which fields and
@@ -109,7 +109,8 @@ impl RollupJobManager {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # let builder = || config.clone().page_size(10);
     /// let hourly = builder().date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
     /// assert_eq!(manager.put_or_keep(hourly.clone().build()?)?, PutOutcome::Created);

@@ -17,7 +17,8 @@ pub enum StopError {
         /// The job.
         job_id: String,
     },
-    /// The time to wait ran out. The stop stays in force: the job still reaches `stopped`, and the call may be repeated.
+    /// The time to wait ran out. The stop stays in force: the job still reaches `stopped`, and the call may be
+    /// repeated.
     #[error(
         "timed out after {} while waiting for rollup job [{}] to stop: it is {}; the stop stays in force",
         human::duration(*waited), job.job_id(), job.details()
@@ -28,9 +29,9 @@ pub enum StopError {
         /// Where the job was then.
         job: Box<BusyJob>,
     },
-    /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is `stopping`,
-    /// with red health, and the manager saves it again, with growing pauses, until it gets through; so does the next
-    /// stop. Until then a crash may bring the job back as it was saved last.
+    /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is
+    /// `stopping`, with red health, and the manager saves it again, with growing pauses, until it gets through; so does
+    /// the next stop. Until then a crash may bring the job back as it was saved last.
     #[error("could not save the stop of rollup job [{job_id}]")]
     Store {
         /// The job.
@@ -38,7 +39,8 @@ pub enum StopError {
         /// Why.
         source: StoreError,
     },
-    /// Somebody else owns the jobs now: another process, or another manager. Ask there; here nothing of them runs any more.
+    /// Somebody else owns the jobs now: another process, or another manager. Ask there; here nothing of them runs any
+    /// more.
     #[error("could not stop rollup job [{job_id}]: somebody else owns the rollup jobs")]
     LostOwnership {
         /// The job.
@@ -52,7 +54,8 @@ pub enum StopError {
         /// The job.
         job_id: String,
     },
-    /// The job's stored record cannot be read. Nothing of it runs, but a stop could not be stored; it can only be deleted.
+    /// The job's stored record cannot be read. Nothing of it runs, but a stop could not be stored; it can only be
+    /// deleted.
     #[error("cannot stop rollup job [{job_id}] because its record cannot be read: {reason}")]
     Unreadable {
         /// The job.

@@ -33,8 +33,8 @@ pub enum UpdateError {
         /// Why.
         reason: String,
     },
-    /// The job store refused the save. Should it have kept the new settings all the same, a crash before the job is saved
-    /// again brings the job back with them.
+    /// The job store refused the save. Should it have kept the new settings all the same, a crash before the job is
+    /// saved again brings the job back with them.
     #[error("could not update rollup job [{job_id}]: save failed")]
     Store {
         /// The job.
@@ -62,9 +62,9 @@ impl RollupJobManager {
     /// Changes when a job runs, how large its pages are, or how long it waits for late documents: whether it is
     /// stopped or started, and while it runs. Elasticsearch has no such thing.
     ///
-    /// The new settings are durable when the call returns. The schedule follows them at once, a run from the next one on.
-    /// A longer delay takes nothing back of what is rolled up. What the documents depend on cannot be
-    /// changed: put another job.
+    /// The new settings are durable when the call returns. The schedule follows them at once, a run from the next one
+    /// on. A longer delay takes nothing back of what is rolled up. What the documents depend on cannot be changed: put
+    /// another job.
     ///
     /// # Errors
     /// [`UpdateError`]; the settings are as they were then, see each variant.
@@ -80,7 +80,8 @@ impl RollupJobManager {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// manager.update("sensor", JobUpdate::new().cron("0 */5 * * * ?").delay("10m"))?;
     /// assert_eq!(manager.get("sensor").unwrap().config().unwrap().schedule().as_str(), "0 */5 * * * ?");

@@ -1,6 +1,7 @@
 use super::{Definition, MetricValues, Part};
 
-/// Sum and count, since averages cannot be added up. Unlike the metrics `sum` and `value_count` there is none of nothing.
+/// Sum and count, since averages cannot be added up. Unlike the metrics `sum` and `value_count` there is none of
+/// nothing.
 pub(super) const DEFINITION: Definition = Definition {
     name: "avg",
     fits_dates: false,

@@ -1,8 +1,8 @@
 //! What is kept of a field's values? One file per metric: its name, the fields that it has in a rolled-up document, and
 //! how their values come out of a bucket's and go back into them.
 //!
-//! A new metric is a file here and a line in [`metrics!`]. What it keeps beyond [`MetricValues`] each engine has to find
-//! out too.
+//! A new metric is a file here and a line in [`metrics!`]. What it keeps beyond [`MetricValues`] each engine has to
+//! find out too.
 
 use std::fmt;
 
@@ -120,8 +120,8 @@ impl MetricPart {
         format!("{}.{}", self.metric, self.part.suffix)
     }
 
-    /// The value to store, as a double whatever it is, as in Elasticsearch. `None` if the field is left out: the smallest
-    /// and the largest of nothing, the average of nothing, a sum beyond the doubles.
+    /// The value to store, as a double whatever it is, as in Elasticsearch. `None` if the field is left out: the
+    /// smallest and the largest of nothing, the average of nothing, a sum beyond the doubles.
     #[inline]
     #[must_use]
     pub fn store(self, values: &MetricValues) -> Option<f64> {

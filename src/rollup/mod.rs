@@ -1,4 +1,5 @@
-//! What is a rolled-up document? From buckets to documents, the same for every engine: their fields, pages of them, ids.
+//! What is a rolled-up document? From buckets to documents, the same for every engine: their fields, pages of them,
+//! ids.
 
 mod document;
 mod id;

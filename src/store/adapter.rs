@@ -6,8 +6,8 @@ use crate::adapter::adapter;
 use crate::job::{JobRecord, Ledger};
 
 adapter! {
-    /// What stands before a [`JobStore`]: it says what it stands before, and has the methods that it changes. All others
-    /// are passed on, those with a default and those that come with later versions too.
+    /// What stands before a [`JobStore`]: it says what it stands before, and has the methods that it changes. All
+    /// others are passed on, those with a default and those that come with later versions too.
     ///
     /// ```
     /// use rollup_jobs::JobRecord;

@@ -85,9 +85,10 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Becomes the one owner of the store: what an earlier one saves from now on is refused as
     /// [`StoreError::lost_ownership`]. Default: there is no other, ever.
     ///
-    /// Where somebody else's ownership has not run out, it says whose, and nothing changes. How much time has passed is not for the
-    /// store to judge, whose clock may be another machine's: whoever wants to be the next owner calls again, and when it has watched
-    /// one and the same lease for as long as its lease, hands it over as `lapsed`. It is then taken over, if it still is the same.
+    /// Where somebody else's ownership has not run out, it says whose, and nothing changes. How much time has passed is
+    /// not for the store to judge, whose clock may be another machine's: whoever wants to be the next owner calls
+    /// again, and when it has watched one and the same lease for as long as it lasts, hands it over as `lapsed`. It is
+    /// then taken over, if it still is the same.
     ///
     /// # Errors
     /// Any [`StoreError`]; whether the store is owned now is not known then, and the next call will tell.
@@ -96,7 +97,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         Ok(Acquired::Owned(Ownership::SOLE))
     }
 
-    /// Keeps an ownership for another [lease](Self::lease_duration), which counts from before the call. Default: nothing to do.
+    /// Keeps an ownership for another [lease](Self::lease_duration), which counts from before the call. Default:
+    /// nothing to do.
     ///
     /// # Errors
     /// [`StoreError::lost_ownership`] if somebody else is the owner now: it will not come back. After any other it may be renewed

@@ -49,7 +49,8 @@ impl ManualClock {
         self.change(|time| time.now = now);
     }
 
-    /// Whether this thread sleeps on it, and looks again when it is moved: a stop that waits, or one of the manager's own.
+    /// Whether this thread sleeps on it, and looks again when it is moved: a stop that waits, or one of the manager's
+    /// own.
     ///
     /// A test that moves it for a stop in another thread waits until that thread sleeps.
     #[must_use]

@@ -1,5 +1,5 @@
-//! A rollup index that was deleted is started over, whichever request of that is refused, has its answer lost, or is the
-//! last that the host sends: nothing is missing afterwards.
+//! A rollup index that was deleted is started over, whichever request of that is refused, has its answer lost, or is
+//! the last that the host sends: nothing is missing afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

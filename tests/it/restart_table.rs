@@ -1,5 +1,6 @@
-//! What Elasticsearch makes of a stored state when it restarts, a test per row: in which state a job with a stored state
-//! comes back, and that it keeps its position. On purpose, `indexing` goes on at once, and a stop of an idle job is stored.
+//! What Elasticsearch makes of a stored state when it restarts, a test per row: in which state a job with a stored
+//! state comes back, and that it keeps its position. On purpose, `indexing` goes on at once, and a stop of an idle job
+//! is stored.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What each operation does in each state, as in Elasticsearch 8, a test per state. Where something differs on purpose, the
-//! test says so.
+//! What each operation does in each state, as in Elasticsearch 8, a test per state. Where something differs on purpose,
+//! the test says so.
 
 use std::sync::{Arc, Mutex};
 

@@ -160,8 +160,8 @@ fn copy(store: &MemoryStore) -> MemoryStore {
     copy
 }
 
-/// Rolls up, is killed at the `call`-th call of both systems or of the store, and goes on. Says whether there was such a
-/// call.
+/// Rolls up, is killed at the `call`-th call of both systems or of the store, and goes on. Says whether there was such
+/// a call.
 fn killed<P: Pair>(pair: P, plan: impl FnOnce(&Process), expected: &BTreeMap<String, Value>, what: &str) -> bool {
     let store = MemoryStore::new();
     let process = Process::open(&pair, &store);

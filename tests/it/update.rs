@@ -334,7 +334,8 @@ fn that_it_has_to_be_told_survives_a_crash() {
     assert!(!again.store.record("sensor").to_json()["redefine"].as_bool().unwrap());
 }
 
-/// Tantivy has definition and progress in one commit: the one changes, the other stays, at whatever call it is interrupted.
+/// Tantivy has definition and progress in one commit: the one changes, the other stays, at whatever call it is
+/// interrupted.
 #[test]
 fn tantivy_keeps_the_progress_when_it_is_told() {
     let harness = TantivyHarness::in_ram();

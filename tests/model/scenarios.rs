@@ -442,7 +442,8 @@ fn the_last_owner_drops_the_manager_in_a_callback() {
     });
 }
 
-/// Hosts note changes while turns end, the job is stopped, and its saves go to the same store: no note is lost, and no save.
+/// Hosts note changes while turns end, the job is stopped, and its saves go to the same store: no note is lost, and no
+/// save.
 #[test]
 fn ledger_writers_against_the_ends_of_turns() {
     check(|| {

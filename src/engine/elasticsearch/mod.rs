@@ -23,8 +23,8 @@
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
 //! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, its alias or its data
 //!   stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
-//! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not made again by the
-//!   next write.
+//! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not
+//!   made again by the next write.
 
 mod buckets;
 mod bulk;

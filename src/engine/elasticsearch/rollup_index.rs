@@ -149,7 +149,8 @@ impl Visit<'_> {
     fn prepare_found(&self, found: &Found, is_new: bool, goes_on: bool) -> Result<(), EngineError> {
         let in_index = |failure| of_index(self.job, failure);
         found.entry(self.job)?;
-        // Over documents of its own a job starts over only if a run has found that they are not those that it has written.
+        // Over documents of its own a job starts over only if a run has found that they are not those that it has
+        // written.
         let was_replaced = self.known(found) == Some(Standing::Gone);
         if !is_new && !goes_on && !was_replaced && self.has_documents().map_err(in_index)? {
             let (index, id) = (self.job.config().rollup_index(), self.job.id());

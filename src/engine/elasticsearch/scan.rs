@@ -38,7 +38,8 @@ pub(super) struct Scan {
     is_done: bool,
 }
 
-/// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not learn it again.
+/// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not
+/// learn it again.
 #[derive(Default)]
 pub(super) struct PageSizes(Mutex<HashMap<String, Reduced>>);
 

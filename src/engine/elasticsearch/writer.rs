@@ -169,7 +169,8 @@ impl RollupWriter for BulkWriter {
         }
     }
 
-    /// What was taken is durable already. But an index that was deleted, and made again by somebody else, has only a part of it.
+    /// What was taken is durable already. But an index that was deleted, and made again by somebody else, has only a
+    /// part of it.
     fn commit(self: Box<Self>, _progress: &Progress) -> Result<CommitReport, EngineError> {
         let timeout = self.shared.options.bulk_timeout;
         // A stop that has waited for the bulks waits for this too.
