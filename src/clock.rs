@@ -68,10 +68,13 @@ impl Clock for SystemClock {
 
 /// A moment on a clock's monotonic time, computed once; none at all means to wait for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Deadline(Option<Duration>);
+pub(crate) struct Deadline {
+    at: Option<Duration>,
+    timeout: Duration,
+}
 
 impl Deadline {
-    pub(crate) const NEVER: Self = Self(None);
+    pub(crate) const NEVER: Self = Self { at: None, timeout: Duration::MAX };
 
     /// `timeout` from now. A sum that no clock can reach, such as with [`Duration::MAX`], is never.
     pub(crate) fn after(clock: &dyn Clock, timeout: Duration) -> Self {
@@ -80,12 +83,17 @@ impl Deadline {
 
     /// `timeout` after `moment`, a reading of the monotonic clock.
     pub(crate) fn since(moment: Duration, timeout: Duration) -> Self {
-        Self(moment.checked_add(timeout))
+        Self { at: moment.checked_add(timeout), timeout }
+    }
+
+    /// How long it was away from the moment that it was computed at.
+    pub(crate) fn timeout(self) -> Duration {
+        self.timeout
     }
 
     /// What is left of it: `None` when it never comes, zero when it has passed.
     pub(crate) fn remaining(self, clock: &dyn Clock) -> Option<Duration> {
-        self.0.map(|at| at.saturating_sub(clock.monotonic()))
+        self.at.map(|at| at.saturating_sub(clock.monotonic()))
     }
 }
 

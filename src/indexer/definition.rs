@@ -4,7 +4,7 @@ use super::Job;
 use crate::engine::JobContext;
 use crate::guard::discard;
 use crate::job::RollupJobConfig;
-use crate::lifecycle::{Snapshot, UpdateRefused};
+use crate::lifecycle::{Refused, Snapshot};
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 /// A job's configuration, as engines get it. A run keeps the one that it was begun with.
@@ -63,7 +63,7 @@ impl<'a> Change<'a> {
 
     /// Makes it, and says what has to be saved. Whatever is saved from now on has the new settings: the order of
     /// revisions is that in which they were in force.
-    pub(crate) fn to(&self, config: RollupJobConfig) -> Result<Snapshot, UpdateRefused> {
+    pub(crate) fn to(&self, config: RollupJobConfig) -> Result<Snapshot, Refused> {
         let context = Arc::new(self.before.context.with_settings(Arc::new(config)));
         self.job.definition.set(Defined { context, redefine: true });
         self.job

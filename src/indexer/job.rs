@@ -13,7 +13,7 @@ use crate::engine::JobContext;
 use crate::guard::discard;
 use crate::human;
 use crate::job::{JobError, JobRecord, Notice, Phase};
-use crate::lifecycle::{Lifecycle, Snapshot, StopDecision, TriggerDecision};
+use crate::lifecycle::{Lifecycle, Refused, Snapshot, Stop, Triggered};
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
 use crate::sync::{Arc, Weak};
@@ -79,19 +79,16 @@ impl Job {
     }
 
     /// Begins a run, as of `instant`, unless one is under way.
-    pub(crate) fn trigger(&self, instant: Timestamp) -> TriggerDecision {
-        if self.indexer.owner.lost().is_some() {
-            return TriggerDecision::LostOwnership;
-        }
+    pub(crate) fn trigger(&self, instant: Timestamp) -> Result<Triggered, Refused> {
         let context = self.context();
         let boundary = context.config().boundary(instant);
         let run = |number, signal| Box::new(Run::new(number, context, boundary, signal));
-        let decision = self.lifecycle.trigger(self.indexer.clock.monotonic(), run);
-        if let TriggerDecision::Queued { push, .. } = decision {
-            self.enqueue_if(push);
+        let triggered = self.lifecycle.trigger(self.indexer.clock.monotonic(), run)?;
+        if triggered.is_new {
+            self.enqueue_if(triggered.push);
             self.deliver_later();
         }
-        decision
+        Ok(triggered)
     }
 
     /// Lets the schedule trigger it.
@@ -147,10 +144,10 @@ impl Job {
     /// Saves a stop that the store has refused to save, if there is one.
     pub(super) fn save_stop(&self) {
         let now = || self.indexer.clock.monotonic();
-        let decision = self.lifecycle.retry_stop(now(), &self.indexer.revisions);
-        if let Some(StopDecision::Finish { snapshot, .. }) = decision {
+        let stop = self.lifecycle.retry_stop(now(), &self.indexer.revisions);
+        if let Some(Ok(Stop { ticket, save: Some(snapshot), .. })) = stop {
             let saved = self.save(snapshot);
-            self.lifecycle.stop_saved(&saved, now());
+            self.lifecycle.stop_saved(ticket, &saved, now());
             discard(saved);
         }
         if !self.lifecycle.is_shutting_down() {
@@ -205,6 +202,6 @@ impl Scheduled for Job {
     fn tick(&self, scheduled: Timestamp) -> bool {
         // A tick that finds a run under way is dropped: the run has everything up to its own trigger, the next tick has
         // the rest. A stopped job is armed again by its next start.
-        matches!(self.trigger(scheduled), TriggerDecision::Queued { .. } | TriggerDecision::Running(_))
+        self.indexer.owner.lost().is_none() && self.trigger(scheduled).is_ok()
     }
 }

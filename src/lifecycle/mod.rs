@@ -18,7 +18,7 @@ use transition::Event as Transition;
 
 pub(crate) use cell::Snapshot;
 pub(crate) use revisions::Revisions;
-pub(crate) use stop::{StopDecision, Ticket, WaitOutcome};
+pub(crate) use stop::{Stop, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
 pub(crate) use wakers::WakerKey;
 
@@ -34,32 +34,31 @@ pub(crate) struct Lifecycle<R> {
     cell: Arc<Monitor<Cell<R>>>,
 }
 
-/// What a start has to do.
-pub(crate) enum StartDecision {
-    /// Save this, then say how it went with this `start`.
-    Save {
-        snapshot: Box<Snapshot>,
-        start: u64,
-    },
-    AlreadyStarted,
-    Refused(JobState),
+/// Why an operation does not take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// There is no such job any more.
     Gone,
+    /// The manager is going.
     ShutDown,
+    /// A job in this state does not do it.
+    State(JobState),
 }
 
-/// What a trigger has led to.
+/// A start to save; how that goes is said with its number.
+pub(crate) struct Start {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) number: u64,
+}
+
+/// The run that a trigger has led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TriggerDecision {
-    /// A run waits for a thread; `push` says whether the job has to be put into the queue.
-    Queued {
-        run: u64,
-        push: bool,
-    },
-    Running(u64),
-    Refused(JobState),
-    LostOwnership,
-    Gone,
-    ShutDown,
+pub(crate) struct Triggered {
+    pub(crate) run: u64,
+    /// It begins with this trigger; otherwise one is under way.
+    pub(crate) is_new: bool,
+    /// The job has to be put into the queue.
+    pub(crate) push: bool,
 }
 
 /// What can be seen of a job from outside.
@@ -93,34 +92,27 @@ impl<R: Send + 'static> Lifecycle<R> {
         Self { cell: Arc::new(Monitor::new(cell)) }
     }
 
-    /// Somebody starts the job.
-    pub(crate) fn start(&self, revisions: &Revisions) -> StartDecision {
+    /// Somebody starts the job; `None` if it is started already.
+    pub(crate) fn start(&self, revisions: &Revisions) -> Result<Option<Start>, Refused> {
         let mut cell = self.cell.lock();
-        if cell.gone {
-            return StartDecision::Gone;
-        }
-        if cell.shutting_down {
-            return StartDecision::ShutDown;
-        }
+        cell.is_usable()?;
         if cell.deletes_waiting > 0 {
-            return StartDecision::Refused(JobState::Aborting);
+            return Err(Refused::State(JobState::Aborting));
         }
         let before = cell.state;
-        if cell.go(Transition::Start).is_none() {
-            return StartDecision::Refused(before);
-        }
+        cell.go(Transition::Start).ok_or(Refused::State(before))?;
         if before != JobState::Stopped && cell.start_is_durable {
-            return StartDecision::AlreadyStarted;
+            return Ok(None);
         }
         let snapshot = cell.snapshot(StoredState::Started, revisions);
         if before == JobState::Stopped {
             (cell.start_is_durable, cell.started_by, cell.starters) = (false, snapshot.revision, 0);
         }
         cell.starters += 1;
-        StartDecision::Save { snapshot: Box::new(snapshot), start: cell.started_by }
+        Ok(Some(Start { snapshot, number: cell.started_by }))
     }
 
-    /// The save of a [`StartDecision::Save`] got through.
+    /// The start of this number is saved.
     pub(crate) fn start_saved(&self, start: u64) {
         let mut cell = self.cell.lock();
         if start == cell.started_by {
@@ -130,18 +122,13 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// A trigger at this moment. `make` builds the run of the given number.
-    pub(crate) fn trigger(&self, now: Duration, make: impl FnOnce(u64, StopSignal) -> R) -> TriggerDecision {
+    pub(crate) fn trigger(&self, now: Duration, make: impl FnOnce(u64, StopSignal) -> R) -> Result<Triggered, Refused> {
         let mut cell = self.cell.lock();
-        if cell.gone {
-            return TriggerDecision::Gone;
-        }
-        if cell.shutting_down {
-            return TriggerDecision::ShutDown;
-        }
+        cell.is_usable()?;
         if cell.go(Transition::Trigger).is_none() {
             return match cell.state {
-                JobState::Indexing => TriggerDecision::Running(cell.run),
-                state => TriggerDecision::Refused(state),
+                JobState::Indexing => Ok(Triggered { run: cell.run, is_new: false, push: false }),
+                state => Err(Refused::State(state)),
             };
         }
         cell.run += 1;
@@ -149,20 +136,15 @@ impl<R: Send + 'static> Lifecycle<R> {
         cell.signal = StopSignal::new();
         let run = make(cell.run, cell.signal.clone());
         let push = cell.queue(run, now);
-        TriggerDecision::Queued { run: cell.run, push }
+        Ok(Triggered { run: cell.run, is_new: true, push })
     }
 
     /// Accepts a delete if the job is stopped.
-    pub(crate) fn delete(&self, now: Duration) -> Result<(), DeleteRefused> {
+    pub(crate) fn delete(&self, now: Duration) -> Result<(), Refused> {
         let mut cell = self.cell.lock();
-        if cell.gone {
-            return Err(DeleteRefused::Gone);
-        }
-        if cell.shutting_down {
-            return Err(DeleteRefused::ShutDown);
-        }
+        cell.is_usable()?;
         let before = cell.state;
-        cell.go(Transition::Delete).ok_or(DeleteRefused::NotStopped(before))?;
+        cell.go(Transition::Delete).ok_or(Refused::State(before))?;
         cell.enter(Phase::Saving, now);
         Ok(())
     }
@@ -183,13 +165,13 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// The same of a job whose settings have changed.
-    pub(crate) fn update(&self, revisions: &Revisions) -> Result<Snapshot, UpdateRefused> {
+    pub(crate) fn update(&self, revisions: &Revisions) -> Result<Snapshot, Refused> {
         let cell = self.cell.lock();
         if cell.gone {
-            return Err(UpdateRefused::Gone);
+            return Err(Refused::Gone);
         }
         if cell.state == JobState::Aborting {
-            return Err(UpdateRefused::Aborting);
+            return Err(Refused::State(cell.state));
         }
         Ok(cell.snapshot(cell.stored_state(), revisions))
     }
@@ -310,22 +292,16 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 }
 
-/// Why an update was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UpdateRefused {
-    Gone,
-    Aborting,
-}
-
-/// Why a delete was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DeleteRefused {
-    NotStopped(JobState),
-    Gone,
-    ShutDown,
-}
-
 impl<R> Cell<R> {
+    /// Whether the job is there, and the manager stays.
+    fn is_usable(&self) -> Result<(), Refused> {
+        match (self.gone, self.shutting_down) {
+            (true, _) => Err(Refused::Gone),
+            (_, true) => Err(Refused::ShutDown),
+            _ => Ok(()),
+        }
+    }
+
     /// Lets a run wait for a thread. Says whether the job has to be put into the queue.
     fn queue(&mut self, run: R, now: Duration) -> bool {
         self.token = Token::Queued(run);

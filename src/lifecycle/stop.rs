@@ -6,45 +6,33 @@ use std::time::Duration;
 use super::cell::{Cell, Snapshot, Token};
 use super::revisions::Revisions;
 use super::transition::Event as Transition;
-use super::{Lifecycle, View, WakerKey};
+use super::{Lifecycle, Refused, View, WakerKey};
 use crate::clock::{Clock, Deadline, wait_until};
 use crate::job::{JobState, Phase, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
 
-/// Which stop a waiter waits for: noted under the lock under which the stop was asked for.
+/// Which stop somebody has asked for: noted under the lock under which that was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
+    pub(crate) run: u64,
+    /// Somebody else finishes it, and it may be waited for. Otherwise it is for the one who has asked: the job is at
+    /// rest as soon as the [save](Stop::save) got through.
+    pub(crate) ends_elsewhere: bool,
     completes_as: u64,
     refusals_seen: u64,
-    pub(crate) run: u64,
 }
 
-/// What a stop has to do.
-pub(crate) enum StopDecision<R> {
-    /// Nothing: the job is stopped.
-    AtRest {
-        run: u64,
-    },
-    /// The job is between turns, and it is for the caller to finish the stop: drop `parked`, save `snapshot`, then say how it
-    /// went with [`Lifecycle::stop_saved`].
-    Finish {
-        ticket: Ticket,
-        snapshot: Snapshot,
-        parked: Option<R>,
-        signal: StopSignal,
-    },
-    /// Somebody else finishes it. `save` makes the request itself durable, unless it is.
-    Join {
-        ticket: Ticket,
-        save: Option<Snapshot>,
-        signal: StopSignal,
-    },
-    /// A delete is under way.
-    Aborting,
-    Gone,
-    ShutDown,
+/// A stop that is in force, and what it leaves to the one who has asked.
+pub(crate) struct Stop<R> {
+    pub(crate) ticket: Ticket,
+    /// To raise.
+    pub(crate) signal: StopSignal,
+    /// To drop: the job was between turns.
+    pub(crate) parked: Option<R>,
+    /// To save, and then to say with [`Lifecycle::stop_saved`] how that went.
+    pub(crate) save: Option<Snapshot>,
 }
 
 /// What became of the stop that a waiter waited for.
@@ -57,18 +45,23 @@ pub(crate) enum WaitOutcome {
 
 impl<R: Send + 'static> Lifecycle<R> {
     /// Somebody stops the job. Exactly one side finishes a stop, and which one is decided here, under the lock.
-    pub(crate) fn stop(&self, now: Duration, revisions: &Revisions) -> StopDecision<R> {
+    pub(crate) fn stop(&self, now: Duration, revisions: &Revisions) -> Result<Stop<R>, Refused> {
         self.cell.lock().stop(now, revisions)
     }
 
     /// The answer to a stop that has nothing to save and to change; `None` if there is something to do.
-    pub(crate) fn stop_at_hand(&self) -> Option<StopDecision<R>> {
+    pub(crate) fn stop_at_hand(&self) -> Option<Result<Ticket, Refused>> {
         self.cell.lock().stop_at_hand()
     }
 
     /// The save of a start was refused: the job is stopped again, unless somebody else has saved it, or is about to,
     /// or another start has come since.
-    pub(crate) fn start_refused(&self, start: u64, now: Duration, revisions: &Revisions) -> Option<StopDecision<R>> {
+    pub(crate) fn start_refused(
+        &self,
+        start: u64,
+        now: Duration,
+        revisions: &Revisions,
+    ) -> Option<Result<Stop<R>, Refused>> {
         let mut cell = self.cell.lock();
         if start != cell.started_by {
             return None;
@@ -77,9 +70,16 @@ impl<R: Send + 'static> Lifecycle<R> {
         (!cell.start_is_durable && cell.starters == 0).then(|| cell.stop(now, revisions))
     }
 
-    /// The save of a [`StopDecision::Finish`] is over.
-    pub(crate) fn stop_saved(&self, saved: &Result<(), StoreError>, now: Duration) {
+    /// The save of a stop is over: of its end, or of the request where somebody else finishes it.
+    pub(crate) fn stop_saved(&self, ticket: Ticket, saved: &Result<(), StoreError>, now: Duration) {
         let mut cell = self.cell.lock();
+        if cell.stops_completed >= ticket.completes_as {
+            return;
+        }
+        if ticket.ends_elsewhere {
+            cell.stop_is_durable |= saved.is_ok();
+            return;
+        }
         match saved {
             Ok(()) => cell.complete_stop(now),
             Err(error) => cell.refuse_stop(error, now),
@@ -101,24 +101,16 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// A stop that could not be saved is saved again, if there is one.
-    pub(crate) fn retry_stop(&self, now: Duration, revisions: &Revisions) -> Option<StopDecision<R>> {
+    pub(crate) fn retry_stop(&self, now: Duration, revisions: &Revisions) -> Option<Result<Stop<R>, Refused>> {
         let mut cell = self.cell.lock();
         cell.retry_is_planned = false;
         cell.has_unsaved_stop().then(|| cell.stop(now, revisions))
     }
 
-    /// The request of a [`StopDecision::Join`] is durable.
-    pub(crate) fn stop_request_saved(&self, ticket: Ticket) {
-        let mut cell = self.cell.lock();
-        if cell.stops_completed < ticket.completes_as {
-            cell.stop_is_durable = true;
-        }
-    }
-
-    /// The last run of a job that is at rest, stopped, durably; `None` if it is not.
-    pub(crate) fn run_if_at_rest(&self) -> Option<u64> {
+    /// The stop of a job that is at rest, stopped, durably; `None` if it is not.
+    pub(crate) fn stop_at_rest(&self) -> Option<Ticket> {
         let cell = self.cell.lock();
-        (cell.state == JobState::Stopped && !cell.gone).then_some(cell.run)
+        (cell.state == JobState::Stopped && !cell.gone).then(|| cell.at_rest())
     }
 
     /// Whether the stop of `ticket` is completed.
@@ -164,32 +156,42 @@ impl<R> Cell<R> {
         self.closed.then_some(WaitOutcome::ShutDown)
     }
 
-    fn stop_at_hand(&self) -> Option<StopDecision<R>> {
+    fn stop_at_hand(&self) -> Option<Result<Ticket, Refused>> {
         if self.gone {
-            return Some(StopDecision::Gone);
+            return Some(Err(Refused::Gone));
         }
         match self.state {
-            JobState::Stopped => Some(StopDecision::AtRest { run: self.run }),
-            _ if self.closed => Some(StopDecision::ShutDown),
-            JobState::Aborting => Some(StopDecision::Aborting),
-            JobState::Stopping if self.stop_is_durable && self.is_finished_elsewhere() => {
-                Some(StopDecision::Join { ticket: self.ticket(), save: None, signal: self.signal.clone() })
-            }
+            JobState::Stopped => Some(Ok(self.at_rest())),
+            _ if self.closed => Some(Err(Refused::ShutDown)),
+            JobState::Aborting => Some(Err(Refused::State(self.state))),
+            JobState::Stopping if self.stop_is_durable && self.ends_elsewhere() => Some(Ok(self.ticket())),
             _ => None,
         }
     }
 
-    fn is_finished_elsewhere(&self) -> bool {
+    fn ends_elsewhere(&self) -> bool {
         matches!(self.token, Token::OnThread | Token::Finishing)
     }
 
+    /// The ticket of the stop under way.
     fn ticket(&self) -> Ticket {
-        Ticket { completes_as: self.stops_completed + 1, refusals_seen: self.saves_refused, run: self.run }
+        Ticket {
+            run: self.run,
+            ends_elsewhere: self.ends_elsewhere(),
+            completes_as: self.stops_completed + 1,
+            refusals_seen: self.saves_refused,
+        }
     }
 
-    fn stop(&mut self, now: Duration, revisions: &Revisions) -> StopDecision<R> {
-        if let Some(decision) = self.stop_at_hand() {
-            return decision;
+    /// The ticket of the last one.
+    fn at_rest(&self) -> Ticket {
+        Ticket { ends_elsewhere: false, completes_as: self.stops_completed, ..self.ticket() }
+    }
+
+    fn stop(&mut self, now: Duration, revisions: &Revisions) -> Result<Stop<R>, Refused> {
+        let signal = self.signal.clone();
+        if let Some(answer) = self.stop_at_hand() {
+            return answer.map(|ticket| Stop { ticket, signal, parked: None, save: None });
         }
         let before = self.state;
         self.go(Transition::Stop);
@@ -197,10 +199,9 @@ impl<R> Cell<R> {
             self.stop_is_durable = false;
         }
         let ticket = self.ticket();
-        let signal = self.signal.clone();
-        if self.is_finished_elsewhere() {
+        if ticket.ends_elsewhere {
             let save = (!self.stop_is_durable).then(|| self.snapshot(StoredState::Stopped, revisions));
-            return StopDecision::Join { ticket, save, signal };
+            return Ok(Stop { ticket, signal, parked: None, save });
         }
         let parked = self.token.take_parked();
         if before == JobState::Indexing {
@@ -210,7 +211,7 @@ impl<R> Cell<R> {
         }
         self.token = Token::Finishing;
         self.enter(Phase::Saving, now);
-        StopDecision::Finish { ticket, snapshot: self.snapshot(StoredState::Stopped, revisions), parked, signal }
+        Ok(Stop { ticket, signal, parked, save: Some(self.snapshot(StoredState::Stopped, revisions)) })
     }
 }
 

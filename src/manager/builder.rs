@@ -291,7 +291,7 @@ impl RollupJobManager {
                     StoredState::Started => job.arm(),
                     StoredState::Indexing => {
                         job.arm();
-                        job.trigger(self.indexer.clock.now());
+                        let _goes_on = job.trigger(self.indexer.clock.now());
                     }
                     _ => {}
                 }

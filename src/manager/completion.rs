@@ -84,7 +84,7 @@ impl StopCompletion {
     pub fn wait(&self, timeout: Duration) -> Result<(), StopError> {
         let Some(pending) = &self.pending else { return Ok(()) };
         let timeout = if pending.own_threads.has_current() { Duration::ZERO } else { timeout };
-        pending.wait(timeout, Deadline::after(&*pending.clock, timeout))
+        pending.wait(Deadline::after(&*pending.clock, timeout))
     }
 }
 
@@ -123,8 +123,8 @@ impl fmt::Debug for StopCompletion {
 }
 
 impl Pending {
-    pub(super) fn wait(&self, timeout: Duration, deadline: Deadline) -> Result<(), StopError> {
-        self.result(self.lifecycle.wait_for_stop(self.ticket, &*self.clock, deadline), timeout)
+    pub(super) fn wait(&self, deadline: Deadline) -> Result<(), StopError> {
+        self.result(self.lifecycle.wait_for_stop(self.ticket, &*self.clock, deadline), deadline.timeout())
     }
 
     fn result(&self, outcome: WaitOutcome, waited: Duration) -> Result<(), StopError> {

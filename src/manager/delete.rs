@@ -7,7 +7,6 @@ use super::{Entry, RollupJobManager};
 use crate::engine::{CommittedProgress, EngineError};
 use crate::indexer::Job;
 use crate::job::JobState;
-use crate::lifecycle::DeleteRefused;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How a job is deleted.
@@ -151,7 +150,7 @@ impl RollupJobManager {
             Some(stop) => {
                 let announced = Announced::delete(&job);
                 // A job that could not be waited for (on one of our own threads) is refused below, for what it is then.
-                let stopped = self.stop_job(&job, self.wait(&stop.wait_for_completion(true)));
+                let stopped = self.stop_job(&job, self.deadline(&stop.wait_for_completion(true)));
                 let _ = stopped.map_err(|source| match source {
                     StopError::NotFound { job_id } => DeleteError::NotFound { job_id },
                     StopError::Aborting { job_id } => DeleteError::NotStopped { job_id, state: JobState::Aborting },
@@ -164,11 +163,7 @@ impl RollupJobManager {
             None => None,
         };
         let _call = self.calls.begin().ok_or_else(|| DeleteError::ShutDown { job_id: id() })?;
-        job.lifecycle.delete(now()).map_err(|refused| match refused {
-            DeleteRefused::NotStopped(state) => DeleteError::NotStopped { job_id: id(), state },
-            DeleteRefused::Gone => DeleteError::NotFound { job_id: id() },
-            DeleteRefused::ShutDown => DeleteError::ShutDown { job_id: id() },
-        })?;
+        job.lifecycle.delete(now()).map_err(|refused| Refusal::from(refused).of(job_id))?;
         let removed = self.fence(&job, options.delete_data).and_then(|()| {
             if options.delete_data {
                 return self.remove_documents(&job);
@@ -276,6 +271,7 @@ impl OperationError for DeleteError {
             Refusal::Store(source) => Self::Store { job_id, source },
             Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
             Refusal::ShutDown => Self::ShutDown { job_id },
+            Refusal::State(state) => Self::NotStopped { job_id, state },
         }
     }
 }

@@ -4,6 +4,8 @@
 use super::calls::Call;
 use super::{Entry, RollupJobManager};
 use crate::indexer::Job;
+use crate::job::JobState;
+use crate::lifecycle::Refused;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
@@ -21,6 +23,8 @@ pub(super) enum Refusal {
     Store(StoreError),
     LostOwnership(StoreError),
     ShutDown,
+    /// A job in this state does not do it.
+    State(JobState),
 }
 
 /// The error of an operation.
@@ -28,9 +32,9 @@ pub(super) trait OperationError {
     fn refused(job_id: String, refusal: Refusal) -> Self;
 }
 
-/// An error that has a variant for each refusal, by its name.
+/// An error that has a variant for each refusal, by its name; `$of_state` is what it makes of a state.
 macro_rules! operation_error {
-    ($error:ident) => {
+    ($error:ident, $of_state:expr) => {
         impl crate::manager::operation::OperationError for $error {
             fn refused(job_id: String, refusal: Refusal) -> Self {
                 match refusal {
@@ -39,6 +43,10 @@ macro_rules! operation_error {
                     Refusal::Store(source) => Self::Store { job_id, source },
                     Refusal::LostOwnership(source) => Self::LostOwnership { job_id, source },
                     Refusal::ShutDown => Self::ShutDown { job_id },
+                    Refusal::State(state) => {
+                        let of_state: fn(String, crate::job::JobState) -> Self = $of_state;
+                        of_state(job_id, state)
+                    }
                 }
             }
         }
@@ -50,6 +58,16 @@ pub(super) use operation_error;
 impl Refusal {
     pub(super) fn of<E: OperationError>(self, job_id: &str) -> E {
         E::refused(job_id.to_owned(), self)
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Gone => Self::NotFound,
+            Refused::ShutDown => Self::ShutDown,
+            Refused::State(state) => Self::State(state),
+        }
     }
 }
 

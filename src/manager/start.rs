@@ -3,7 +3,7 @@
 use super::RollupJobManager;
 use super::operation::{Operation, Refusal, operation_error};
 use crate::job::JobState;
-use crate::lifecycle::StartDecision;
+use crate::lifecycle::Start;
 use crate::store::StoreError;
 
 /// A job could not be started.
@@ -86,30 +86,23 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start(&self, job_id: &str) -> Result<(), StartError> {
-        let id = || job_id.to_owned();
         let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
         let not_saved = |source| Refusal::from(source).of(job_id);
         let indexer = &self.indexer;
-        let (snapshot, start) = match job.lifecycle.start(&indexer.revisions) {
-            StartDecision::Save { snapshot, start } => (snapshot, start),
-            StartDecision::AlreadyStarted => return job.confirm().map_err(not_saved),
-            StartDecision::Refused(JobState::Aborting) => return Err(StartError::Aborting { job_id: id() }),
-            StartDecision::Refused(_) => return Err(StartError::Stopping { job_id: id() }),
-            StartDecision::Gone => return Err(StartError::NotFound { job_id: id() }),
-            StartDecision::ShutDown => return Err(StartError::ShutDown { job_id: id() }),
-        };
-        match job.save(*snapshot) {
+        let start = job.lifecycle.start(&indexer.revisions).map_err(|refused| Refusal::from(refused).of(job_id))?;
+        let Some(Start { snapshot, number }) = start else { return job.confirm().map_err(not_saved) };
+        match job.save(snapshot) {
             Ok(()) => {
-                job.lifecycle.start_saved(start);
+                job.lifecycle.start_saved(number);
                 job.arm();
                 job.note_if_it_never_fires();
                 job.deliver_later();
                 Ok(())
             }
             Err(source) => {
-                let stop = job.lifecycle.start_refused(start, indexer.clock.monotonic(), &indexer.revisions);
+                let stop = job.lifecycle.start_refused(number, indexer.clock.monotonic(), &indexer.revisions);
                 // The job's state says how that went.
-                drop(stop.map(|decision| self.request_stop(job, decision)));
+                drop(stop.map(|stop| self.ask_to_stop(job, stop)));
                 job.deliver_later();
                 Err(not_saved(source))
             }
@@ -117,4 +110,7 @@ impl RollupJobManager {
     }
 }
 
-operation_error!(StartError);
+operation_error!(StartError, |job_id, state| match state {
+    JobState::Aborting => StartError::Aborting { job_id },
+    _ => StartError::Stopping { job_id },
+});

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::RollupJobManager;
 use super::completion::{Pending, StopCompletion};
+use super::operation::Refusal;
 use super::stop_error::{StopError, refused};
 use crate::clock::Deadline;
 use crate::guard::discard;
-use crate::indexer::{Job, Run};
+use crate::indexer::{Indexer, Job, Run};
 use crate::job::JobRecord;
-use crate::lifecycle::{StopDecision, Ticket};
+use crate::lifecycle::{Refused, Stop, Ticket};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -103,20 +104,8 @@ impl fmt::Debug for Stopped {
     }
 }
 
-/// A stop that was asked for, as far as that goes without waiting.
-pub(super) enum Requested {
-    /// There is nothing to wait for.
-    Answered(Result<Stopped, StopError>),
-    /// Somebody else finishes it; the store may have refused to save the request.
-    Pending { ticket: Ticket, refused: Option<StoreError> },
-}
-
-/// For how long an answer is waited for.
-#[derive(Clone, Copy)]
-pub(super) struct Wait {
-    timeout: Duration,
-    deadline: Deadline,
-}
+/// A stop that is in force, and how its save went.
+pub(super) type Asked = (Ticket, Result<(), StoreError>);
 
 impl RollupJobManager {
     /// Stops a job, whatever it is doing, with the clauses of Elasticsearch's Stop Rollup Job API: a stopped job stays as it
@@ -159,9 +148,9 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn stop(&self, job_id: &str, options: StopOptions) -> Result<Stopped, StopError> {
-        let wait = self.wait(&options);
+        let deadline = self.deadline(&options);
         let job = self.find(job_id).map_err(|refusal| refusal.of(job_id))?;
-        self.stop_job(&job, wait)
+        self.stop_job(&job, deadline)
     }
 
     /// What [`stop`](Self::stop) answers without waiting, if that takes no more than a lock: the job is stopped already, its
@@ -196,83 +185,94 @@ impl RollupJobManager {
             // Only the store knows whether what is known here still counts.
             return None;
         }
-        let (begun, _nothing_to_save) = Begun::new(&job, job.lifecycle.stop_at_hand()?);
-        Some(self.answer(&job, begun.end(&job, Ok(()), self.indexer.clock.monotonic()), None))
+        let ticket = job.lifecycle.stop_at_hand()?.map_err(|refused| Refusal::from(refused).of(job_id));
+        Some(ticket.and_then(|ticket| self.answer(&job, (ticket, Ok(())), None)))
     }
 
-    /// What the options mean from now on; `None` is not to wait. Only a call that waits needs the time of its entry.
-    pub(super) fn wait(&self, options: &StopOptions) -> Option<Wait> {
-        let timeout = options.timeout;
-        options.wait_for_completion.then(|| Wait { timeout, deadline: Deadline::after(&*self.indexer.clock, timeout) })
+    /// Until when to wait; `None` is not to. Only a call that waits needs the time of its entry.
+    pub(super) fn deadline(&self, options: &StopOptions) -> Option<Deadline> {
+        options.wait_for_completion.then(|| Deadline::after(&*self.indexer.clock, options.timeout))
     }
 
-    pub(super) fn stop_job(&self, job: &Arc<Job>, wait: Option<Wait>) -> Result<Stopped, StopError> {
+    pub(super) fn stop_job(&self, job: &Job, deadline: Option<Deadline>) -> Result<Stopped, StopError> {
         // Even of a job that was stopped here: nobody here knows what its owner has made of it since.
         self.is_owner().map_err(|refusal| refusal.of(job.id()))?;
-        if let Some(run) = job.lifecycle.run_if_at_rest() {
-            job.confirm().map_err(|source| refused(job.id(), source))?;
-            return Ok(Stopped::at_rest(job, run));
-        }
-        let requested = {
+        let asked = {
             let call = self.calls.begin();
-            let _call = call.ok_or_else(|| StopError::ShutDown { job_id: job.id().to_owned() })?;
-            self.request_stop(job, job.lifecycle.stop(self.indexer.clock.monotonic(), &self.indexer.revisions))
+            let (ticket, record) = self.put_to(job, call.is_some())?;
+            self.settle(job, ticket, record.map_or(Ok(()), |record| self.indexer.save_one(&record)))
         };
-        self.answer(job, requested, wait)
+        self.answer(job, asked, deadline)
     }
 
-    /// Does what was decided about a job, as far as that goes without waiting.
-    pub(super) fn request_stop(&self, job: &Job, decision: StopDecision<Box<Run>>) -> Requested {
-        let (begun, record) = Begun::new(job, decision);
-        let saved = record.map_or(Ok(()), |record| self.indexer.save_one(&record));
-        begun.end(job, saved, self.indexer.clock.monotonic())
+    /// Does what a stop leaves to whoever asks for it, but for the waiting.
+    pub(super) fn ask_to_stop(&self, job: &Job, stop: Result<Stop<Box<Run>>, Refused>) -> Result<Asked, StopError> {
+        let (ticket, record) = part_of_asker(job, stop)?;
+        Ok(self.settle(job, ticket, record.map_or(Ok(()), |record| self.indexer.save_one(&record))))
     }
 
-    /// The same for many: one answer each, in their order.
-    pub(super) fn request_stops(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
-        jobs.chunks(ASKED_TOGETHER).flat_map(|jobs| self.request_together(jobs)).collect()
+    /// Asks many: one answer each, in their order.
+    pub(super) fn ask_all_to_stop(&self, jobs: &[Arc<Job>]) -> Vec<Result<Asked, StopError>> {
+        jobs.chunks(ASKED_TOGETHER).flat_map(|jobs| self.ask_together(jobs)).collect()
     }
 
     /// What has to be saved is saved in one call.
-    fn request_together(&self, jobs: &[Arc<Job>]) -> Vec<Requested> {
-        let indexer = &self.indexer;
-        if let Some(lost) = indexer.owner.lost() {
-            return jobs.iter().map(|job| Requested::Answered(Err(refused(job.id(), lost.clone())))).collect();
+    fn ask_together(&self, jobs: &[Arc<Job>]) -> Vec<Result<Asked, StopError>> {
+        if let Some(lost) = self.indexer.owner.lost() {
+            return jobs.iter().map(|job| Err(refused(job.id(), lost.clone()))).collect();
         }
-        let (call, is_in_doubt) = (self.calls.begin(), indexer.owner.has_lapsed());
-        let now = indexer.clock.monotonic();
+        let call = self.calls.begin();
         let mut records = Vec::with_capacity(jobs.len());
         let mut ask = |job: &Arc<Job>| {
-            let (begun, record) = match job.lifecycle.run_if_at_rest() {
-                Some(run) if is_in_doubt => {
-                    (Begun::AtRest(run), Some(job.record(job.lifecycle.as_it_is(&indexer.revisions))))
-                }
-                Some(run) => (Begun::AtRest(run), None),
-                None if call.is_none() => {
-                    (Begun::Answered(Err(StopError::ShutDown { job_id: job.id().to_owned() })), None)
-                }
-                None => Begun::new(job, job.lifecycle.stop(now, &indexer.revisions)),
-            };
+            let (ticket, record) = self.put_to(job, call.is_some())?;
             let is_saved = record.is_some();
             records.extend(record);
-            (begun, is_saved)
+            Ok((ticket, is_saved))
         };
-        let begun: Vec<_> = jobs.iter().map(&mut ask).collect();
-        let mut answers = indexer.save(&records).into_iter();
-        let end = |(job, (begun, is_saved)): (&Arc<Job>, (Begun, bool))| {
-            let saved = answers.by_ref().take(usize::from(is_saved)).collect();
-            begun.end(job, saved, indexer.clock.monotonic())
+        let asked: Vec<_> = jobs.iter().map(&mut ask).collect();
+        let mut answers = self.indexer.save(&records).into_iter();
+        let mut settle = |(job, asked): (&Arc<Job>, Result<(Ticket, bool), StopError>)| {
+            let (ticket, is_saved) = asked?;
+            Ok(self.settle(job, ticket, answers.by_ref().take(usize::from(is_saved)).collect()))
         };
-        jobs.iter().zip(begun).map(end).collect()
+        jobs.iter().zip(asked).map(&mut settle).collect()
+    }
+
+    /// Puts a stop to a job, and says what has to be saved. Only a job that is at rest may be asked during a shutdown.
+    fn put_to(&self, job: &Job, may_save: bool) -> Result<(Ticket, Option<JobRecord>), StopError> {
+        let Indexer { revisions, owner, clock, .. } = &*self.indexer;
+        if let Some(ticket) = job.lifecycle.stop_at_rest() {
+            // While nobody here knows whether the job has another owner, the store says so.
+            let is_in_doubt = owner.has_lapsed();
+            return Ok((ticket, is_in_doubt.then(|| job.record(job.lifecycle.as_it_is(revisions)))));
+        }
+        if !may_save {
+            return Err(Refusal::ShutDown.of(job.id()));
+        }
+        part_of_asker(job, job.lifecycle.stop(clock.monotonic(), revisions))
+    }
+
+    /// Publishes how the save went; where there was nothing to save, well.
+    fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>) -> Asked {
+        job.lifecycle.stop_saved(ticket, &saved, self.indexer.clock.monotonic());
+        if saved.is_err() && !ticket.ends_elsewhere {
+            job.save_stop_later();
+        }
+        job.deliver_later();
+        (ticket, saved)
     }
 
     /// Waits, if that is wanted and possible, and says how the stop went.
-    pub(super) fn answer(&self, job: &Job, requested: Requested, wait: Option<Wait>) -> Result<Stopped, StopError> {
-        let (ticket, unsaved) = match requested {
-            Requested::Answered(answer) => return answer,
-            Requested::Pending { ticket, refused } => (ticket, refused),
-        };
-        let unsaved = || unsaved.clone().map_or(Ok(()), |source| Err(refused(job.id(), source)));
+    pub(super) fn answer(
+        &self,
+        job: &Job,
+        (ticket, saved): Asked,
+        deadline: Option<Deadline>,
+    ) -> Result<Stopped, StopError> {
+        let saved = saved.map_err(|source| refused(job.id(), source));
+        if !ticket.ends_elsewhere {
+            return saved.map(|()| Stopped::at_rest(job, ticket.run));
+        }
         let pending = Pending {
             job_id: Arc::clone(job.shared_id()),
             lifecycle: Arc::clone(&job.lifecycle),
@@ -280,80 +280,31 @@ impl RollupJobManager {
             own_threads: self.indexer.own_threads.clone(),
             ticket,
         };
-        if let Some(Wait { timeout, deadline }) = wait
+        if let Some(deadline) = deadline
             && !pending.own_threads.has_current()
         {
-            match pending.wait(timeout, deadline) {
+            match pending.wait(deadline) {
                 // The run's end may yet be saved where the request was not; but nobody can promise it.
                 Err(error @ (StopError::Timeout { .. } | StopError::ShutDown { .. })) => {
-                    return unsaved().and(Err(error));
+                    return saved.and(Err(error));
                 }
                 other => other?,
             }
         }
         let at_rest = pending.lifecycle.is_completed(ticket);
         if !at_rest {
-            unsaved()?;
+            saved?;
         }
         let job_id = Arc::clone(job.shared_id());
         Ok(Stopped { job_id, run: ticket.run, completion: StopCompletion::new(pending), at_rest })
     }
 }
 
-/// A stop on its way, before anything is saved.
-enum Begun {
-    Finish(Ticket),
-    Join(Ticket),
-    /// Nothing was to be done; where the ownership is in doubt, the store says so too.
-    AtRest(u64),
-    Answered(Result<Stopped, StopError>),
-}
-
-impl Begun {
-    /// Does the caller's part of it, and says what has to be saved.
-    fn new(job: &Job, decision: StopDecision<Box<Run>>) -> (Self, Option<JobRecord>) {
-        let id = || job.id().to_owned();
-        let answer = match decision {
-            StopDecision::Finish { ticket, snapshot, parked, signal } => {
-                signal.raise();
-                // A stream that panics as it is dropped must not keep the stop from being finished.
-                discard(parked);
-                return (Self::Finish(ticket), Some(job.record(snapshot)));
-            }
-            StopDecision::Join { ticket, save, signal } => {
-                signal.raise();
-                return (Self::Join(ticket), save.map(|snapshot| job.record(snapshot)));
-            }
-            StopDecision::AtRest { run } => Ok(Stopped::at_rest(job, run)),
-            StopDecision::Aborting => Err(StopError::Aborting { job_id: id() }),
-            StopDecision::Gone => Err(StopError::NotFound { job_id: id() }),
-            StopDecision::ShutDown => Err(StopError::ShutDown { job_id: id() }),
-        };
-        (Self::Answered(answer), None)
-    }
-
-    /// Publishes how the save went; where there was nothing to save, well.
-    fn end(self, job: &Job, saved: Result<(), StoreError>, now: Duration) -> Requested {
-        let requested = match self {
-            Self::Answered(answer) => return Requested::Answered(answer),
-            Self::AtRest(run) => {
-                let stopped = saved.map(|()| Stopped::at_rest(job, run));
-                return Requested::Answered(stopped.map_err(|source| refused(job.id(), source)));
-            }
-            Self::Finish(ticket) => {
-                job.lifecycle.stop_saved(&saved, now);
-                job.save_stop_later();
-                let stopped = saved.map(|()| Stopped::at_rest(job, ticket.run));
-                Requested::Answered(stopped.map_err(|source| refused(job.id(), source)))
-            }
-            Self::Join(ticket) => {
-                if saved.is_ok() {
-                    job.lifecycle.stop_request_saved(ticket);
-                }
-                Requested::Pending { ticket, refused: saved.err() }
-            }
-        };
-        job.deliver_later();
-        requested
-    }
+/// Ends what was parked, and says what has to be saved.
+fn part_of_asker(job: &Job, stop: Result<Stop<Box<Run>>, Refused>) -> Result<(Ticket, Option<JobRecord>), StopError> {
+    let Stop { ticket, signal, parked, save } = stop.map_err(|refused| Refusal::from(refused).of(job.id()))?;
+    signal.raise();
+    // A stream that panics as it is dropped must not keep the stop from being finished.
+    discard(parked);
+    Ok((ticket, save.map(|snapshot| job.record(snapshot))))
 }

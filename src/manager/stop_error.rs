@@ -71,7 +71,7 @@ pub enum StopError {
     },
 }
 
-operation_error!(StopError);
+operation_error!(StopError, |job_id, _aborting| StopError::Aborting { job_id });
 
 /// The store has refused to save a stop. A job without a record is still stopped, and has to be.
 pub(super) fn refused(job_id: &str, source: StoreError) -> StopError {

@@ -91,7 +91,7 @@ impl RollupJobManager {
         selector: impl Into<JobSelector>,
         options: StopOptions,
     ) -> Result<StopReport, StopManyError> {
-        let wait = self.wait(&options);
+        let deadline = self.deadline(&options);
         let selector = selector.into();
         if selector.is_empty() {
             return Err(StopManyError::EmptySelector);
@@ -107,11 +107,11 @@ impl RollupJobManager {
                 _ => None,
             })
             .collect();
-        let mut requested = jobs.iter().zip(self.request_stops(&jobs));
+        let mut asked = jobs.iter().zip(self.ask_all_to_stop(&jobs));
         let outcomes = entries.into_iter().map(|(id, entry)| {
             let outcome = match entry {
-                Some(Entry::Job(_)) => match requested.next() {
-                    Some((job, requested)) => self.answer(job, requested, wait),
+                Some(Entry::Job(_)) => match asked.next() {
+                    Some((job, asked)) => asked.and_then(|asked| self.answer(job, asked, deadline)),
                     None => Err(Refusal::NotFound.of(&id)),
                 },
                 Some(Entry::Broken(broken)) => Err(Refusal::Unreadable(broken.reason.clone()).of(&id)),

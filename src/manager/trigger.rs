@@ -1,10 +1,10 @@
 //! Trigger: run now instead of at the next scheduled time.
 
 use super::RollupJobManager;
-use super::operation::{OperationError, Refusal};
+use super::operation::{Operation, Refusal, operation_error};
 use crate::job::JobState;
-use crate::lifecycle::TriggerDecision;
-use crate::store::{StoreError, StoreErrorKind};
+use crate::lifecycle;
+use crate::store::StoreError;
 
 /// A job runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub enum TriggerError {
     LostOwnership {
         /// The job.
         job_id: String,
+        /// What the store says.
+        source: StoreError,
     },
     /// Whether the jobs are still this manager's is in doubt: their ownership has run out, and the job store does not
     /// answer.
@@ -96,33 +98,13 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn trigger(&self, job_id: &str) -> Result<Triggered, TriggerError> {
-        let id = || job_id.to_owned();
-        let job = self.find(job_id).map_err(|refusal| refusal.of(job_id))?;
-        // Of a loss the trigger itself says what is known.
-        if let Err(source) = job.confirm()
-            && source.kind() != StoreErrorKind::LostOwnership
-        {
-            return Err(TriggerError::Store { job_id: id(), source });
-        }
-        match job.trigger(self.indexer.clock.now()) {
-            TriggerDecision::Queued { run, .. } => Ok(Triggered { run, is_new: true }),
-            TriggerDecision::Running(run) => Ok(Triggered { run, is_new: false }),
-            TriggerDecision::Refused(state) => Err(TriggerError::NotStarted { job_id: id(), state }),
-            TriggerDecision::LostOwnership => Err(TriggerError::LostOwnership { job_id: id() }),
-            TriggerDecision::Gone => Err(TriggerError::NotFound { job_id: id() }),
-            TriggerDecision::ShutDown => Err(TriggerError::ShutDown { job_id: id() }),
-        }
+        let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
+        job.confirm().map_err(|source| Refusal::from(source).of(job_id))?;
+        let triggered = job.trigger(self.indexer.clock.now());
+        let lifecycle::Triggered { run, is_new, .. } =
+            triggered.map_err(|refused| Refusal::from(refused).of(job_id))?;
+        Ok(Triggered { run, is_new })
     }
 }
 
-impl OperationError for TriggerError {
-    fn refused(job_id: String, refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotFound => Self::NotFound { job_id },
-            Refusal::Unreadable(reason) => Self::Unreadable { job_id, reason },
-            Refusal::Store(source) => Self::Store { job_id, source },
-            Refusal::LostOwnership(_) => Self::LostOwnership { job_id },
-            Refusal::ShutDown => Self::ShutDown { job_id },
-        }
-    }
-}
+operation_error!(TriggerError, |job_id, state| TriggerError::NotStarted { job_id, state });

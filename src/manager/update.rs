@@ -3,7 +3,6 @@
 use super::RollupJobManager;
 use super::operation::{Operation, Refusal, operation_error};
 use crate::job::{ConfigError, JobState, JobUpdate};
-use crate::lifecycle::UpdateRefused;
 use crate::store::StoreError;
 
 /// A job could not be updated. Its settings are as they were, unless a variant says otherwise.
@@ -88,7 +87,6 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn update(&self, job_id: &str, update: JobUpdate) -> Result<(), UpdateError> {
-        let id = || job_id.to_owned();
         let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
         let not_saved = |source| Refusal::from(source).of(job_id);
         let change = job.change();
@@ -96,10 +94,7 @@ impl RollupJobManager {
         if updated == **change.before() {
             return job.confirm().map_err(not_saved);
         }
-        let snapshot = change.to(updated).map_err(|refused| match refused {
-            UpdateRefused::Gone => UpdateError::NotFound { job_id: id() },
-            UpdateRefused::Aborting => UpdateError::Aborting { job_id: id() },
-        })?;
+        let snapshot = change.to(updated).map_err(|refused| Refusal::from(refused).of(job_id))?;
         let saved = job.save(snapshot);
         if saved.is_err() {
             change.undo();
@@ -112,4 +107,4 @@ impl RollupJobManager {
     }
 }
 
-operation_error!(UpdateError);
+operation_error!(UpdateError, |job_id, _aborting| UpdateError::Aborting { job_id });

@@ -11,7 +11,7 @@ use loom::thread;
 use crate::SystemClock;
 use crate::clock::Deadline;
 use crate::job::{JobState, Progress};
-use crate::lifecycle::{EndOfTurn, Lifecycle, Published, Revisions, StopDecision, Ticket, WaitOutcome, WakerKey};
+use crate::lifecycle::{EndOfTurn, Lifecycle, Published, Revisions, Stop, Ticket, WaitOutcome, WakerKey};
 use crate::observer::RunOutcome;
 
 struct Job {
@@ -46,14 +46,11 @@ fn end_turn(job: &Job) {
 
 /// Asks for a stop, and finishes it if that is for the caller to do. The ticket is of one that somebody else finishes.
 fn request(job: &Job) -> Option<Ticket> {
-    match job.lifecycle.stop(Duration::ZERO, &job.revisions) {
-        StopDecision::Finish { .. } => {
-            job.lifecycle.stop_saved(&Ok(()), Duration::ZERO);
-            None
-        }
-        StopDecision::Join { ticket, .. } => Some(ticket),
-        _ => None,
+    let Stop { ticket, .. } = job.lifecycle.stop(Duration::ZERO, &job.revisions).ok().unwrap();
+    if !ticket.ends_elsewhere {
+        job.lifecycle.stop_saved(ticket, &Ok(()), Duration::ZERO);
     }
+    ticket.ends_elsewhere.then_some(ticket)
 }
 
 fn stop_and_wait(job: &Job) {
