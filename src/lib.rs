@@ -91,7 +91,6 @@ mod error;
 mod exact;
 mod guard;
 mod human;
-mod indexer;
 mod job;
 mod lifecycle;
 mod manager;
@@ -104,6 +103,7 @@ mod ownership;
 #[cfg(feature = "rest")]
 pub mod rest;
 pub mod rollup;
+mod runtime;
 mod schedule;
 mod stop_signal;
 pub mod store;

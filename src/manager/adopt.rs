@@ -107,7 +107,7 @@ impl RollupJobManager {
         let position = position.map_err(|reason| AdoptError::Position { job_id: job_id(), reason })?;
         let record =
             put.store(terms_types, Progress { stats: job.stats(), ..position.map(Progress::at).unwrap_or_default() })?;
-        let job = self.indexer.job(&record);
+        let job = self.runtime.job(&record);
         job.note_if_it_never_fires();
         job.note_other_times_elsewhere();
         reservation.fill(Entry::Job(job));

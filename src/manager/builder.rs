@@ -11,10 +11,10 @@ use super::{Broken, Entry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{EngineErrorKind, RollupIndex, Source};
 use crate::guard::texts_of;
-use crate::indexer::{Indexer, Settings, Systems, Threads};
 use crate::job::{JobRecord, StoredState};
 use crate::observer::Observer;
 use crate::ownership::{NotAcquired, Owner};
+use crate::runtime::{Runtime, Settings, Systems, Threads};
 use crate::store::{self, JobStore, LoadedRecord, Ownership, StoreError, StoreErrorKind};
 use crate::sync::{Arc, RwLock};
 
@@ -216,10 +216,10 @@ impl RollupJobManagerBuilder {
                 NotAcquired::Store(source) => OpenError::Store(source),
             }
         })?;
-        let indexer = Indexer::start(threads, systems, clock, observers, settings, owner);
-        let indexer = indexer.map_err(OpenError::Threads)?;
+        let runtime = Runtime::start(threads, systems, clock, observers, settings, owner);
+        let runtime = runtime.map_err(OpenError::Threads)?;
         let (registry, calls, shut_down) = (RwLock::default(), Calls::default(), Arc::default());
-        let manager = RollupJobManager { indexer, registry, calls, shut_down };
+        let manager = RollupJobManager { runtime, registry, calls, shut_down };
         // Should it fail, the manager goes as any other does: it ends its threads, and lets the next owner in.
         manager.load()?;
         Ok(manager)
@@ -233,7 +233,7 @@ fn readable(store: &dyn JobStore) -> Result<(), OpenError> {
 
 impl RollupJobManager {
     fn load(&self) -> Result<(), OpenError> {
-        let mut loaded = self.indexer.store_call(|store| store.load()).map_err(OpenError::Store)?;
+        let mut loaded = self.runtime.store_call(|store| store.load()).map_err(OpenError::Store)?;
         let mut records: Vec<_> = loaded
             .iter_mut()
             .filter_map(|record| match record {
@@ -242,7 +242,7 @@ impl RollupJobManager {
             })
             .collect();
         let newest = records.iter().map(|record| record.revision).max().unwrap_or(0);
-        self.indexer.revisions.go_on_after(newest);
+        self.runtime.revisions.go_on_after(newest);
         self.fence_all(&mut records)?;
         for record in loaded {
             self.restore(record);
@@ -255,18 +255,18 @@ impl RollupJobManager {
     /// that the store does not take now gets it with its next save.
     fn fence_all(&self, records: &mut [&mut JobRecord]) -> Result<(), OpenError> {
         const AT_ONCE: usize = 1_000;
-        if self.indexer.owner.epoch() != Ownership::SOLE.epoch {
+        if self.runtime.owner.epoch() != Ownership::SOLE.epoch {
             return Ok(());
         }
         let epoch = Ownership::after(records.iter().map(|record| record.epoch).max().unwrap_or(0)).epoch;
-        self.indexer.owner.take_epoch(epoch);
+        self.runtime.owner.take_epoch(epoch);
         for records in records.chunks_mut(AT_ONCE) {
             let records = records.iter_mut().map(|record| {
                 record.epoch = epoch;
                 record.clone()
             });
             let records: Vec<_> = records.collect();
-            let saved = self.indexer.save(&records);
+            let saved = self.runtime.save(&records);
             let is_lost = |error: &StoreError| error.kind() == StoreErrorKind::LostOwnership;
             let failed = saved.into_iter().filter_map(Result::err).find(is_lost);
             failed.map_or(Ok(()), |error| Err(OpenError::Store(error)))?;
@@ -285,13 +285,13 @@ impl RollupJobManager {
                 }
             }
             LoadedRecord::Job(record) => {
-                let job = self.indexer.job(&record);
+                let job = self.runtime.job(&record);
                 self.registry.write().entries.insert(record.id().to_owned(), Entry::Job(Arc::clone(&job)));
                 match record.state {
                     StoredState::Started => job.arm(),
                     StoredState::Indexing => {
                         job.arm();
-                        let _goes_on = job.trigger(self.indexer.clock.now());
+                        let _goes_on = job.trigger(self.runtime.clock.now());
                     }
                     _ => {}
                 }
@@ -308,18 +308,18 @@ impl RollupJobManager {
     /// A crash came between the first and the last step of a put. Its caller got no answer, so both ends are right; but
     /// what an earlier job of that id left in the rollup index is not ours to touch.
     fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
-        let context = self.indexer.context(&record.config, &record.terms_types, record.run_as.as_ref());
+        let context = self.runtime.context(&record.config, &record.terms_types, record.run_as.as_ref());
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
-        match self.indexer.engine_call(|indexer| prepare(indexer, &context, &record.progress)) {
+        match self.runtime.engine_call(|runtime| prepare(runtime, &context, &record.progress)) {
             Ok(()) => {
                 record.state = StoredState::Stopped;
-                record.revision = self.indexer.revisions.next();
-                record.epoch = self.indexer.owner.epoch();
-                self.indexer.save_one(&record).map_err(|error| text(&error))?;
-                Ok(Some(Entry::Job(self.indexer.job(&record))))
+                record.revision = self.runtime.revisions.next();
+                record.epoch = self.runtime.owner.epoch();
+                self.runtime.save_one(&record).map_err(|error| text(&error))?;
+                Ok(Some(Entry::Job(self.runtime.job(&record))))
             }
             Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
-                self.indexer.store_call(|store| store.remove(record.id())).map_err(|error| text(&error))?;
+                self.runtime.store_call(|store| store.remove(record.id())).map_err(|error| text(&error))?;
                 Ok(None)
             }
             Err(error) => Err(format!("a put was interrupted: {}", texts_of(&error).join(": "))),

@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::busy::BusyJob;
 use super::stop_error::{StopError, refused};
 use crate::clock::{Clock, Deadline};
-use crate::indexer::Run;
 use crate::lifecycle::{Lifecycle, Ticket, WaitOutcome, WakerKey};
+use crate::runtime::Run;
 use crate::sync::{Arc, Crew};
 
 /// One stop of one job, to wait for: by a thread, with [`wait`](Self::wait), or by a task, with `.await`.

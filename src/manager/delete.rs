@@ -5,8 +5,8 @@ use super::stop::StopOptions;
 use super::stop_error::StopError;
 use super::{Entry, RollupJobManager};
 use crate::engine::{CommittedProgress, EngineError};
-use crate::indexer::Job;
 use crate::job::JobState;
+use crate::runtime::Job;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How a job is deleted.
@@ -145,7 +145,7 @@ impl RollupJobManager {
             Err(refusal) => return Err(refusal.of(job_id)),
         };
         self.is_owner().map_err(|refusal| refusal.of(job_id))?;
-        let now = || self.indexer.clock.monotonic();
+        let now = || self.runtime.clock.monotonic();
         let _announced = match options.stop {
             Some(stop) => {
                 let announced = Announced::delete(&job);
@@ -173,7 +173,7 @@ impl RollupJobManager {
         });
         match removed.and_then(|()| self.remove_record(job_id)) {
             Ok(()) => {
-                self.indexer.timer.disarm(job.key);
+                self.runtime.timer.disarm(job.key);
                 self.forget(&job);
                 job.lifecycle.deleted();
                 job.deliver_later();
@@ -190,7 +190,7 @@ impl RollupJobManager {
     /// Saves the job once more, before anything of it goes: who has lost the jobs finds that out now. With its data its position goes
     /// first: should the rest fail, the job would otherwise go on after documents that are gone.
     fn fence(&self, job: &Job, delete_data: bool) -> Result<(), DeleteError> {
-        let (lifecycle, revisions) = (&job.lifecycle, &self.indexer.revisions);
+        let (lifecycle, revisions) = (&job.lifecycle, &self.runtime.revisions);
         let snapshot = if delete_data { lifecycle.without_position(revisions) } else { lifecycle.as_it_is(revisions) };
         match job.save(snapshot) {
             // Then there is less to delete.
@@ -204,12 +204,12 @@ impl RollupJobManager {
     }
 
     fn remove_documents(&self, job: &Job) -> Result<(), DeleteError> {
-        let removed = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context()));
+        let removed = self.runtime.engine_call(|runtime| runtime.rollup_index.remove(&job.context()));
         removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }
 
     fn remove_record(&self, job_id: &str) -> Result<(), DeleteError> {
-        self.indexer.store_call(|store| store.remove(job_id)).map_err(|source| Refusal::from(source).of(job_id))
+        self.runtime.store_call(|store| store.remove(job_id)).map_err(|source| Refusal::from(source).of(job_id))
     }
 
     /// The id stays reserved while the record goes: a put of it, or another delete, must not come in between.
@@ -236,12 +236,12 @@ impl RollupJobManager {
 
     /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
     fn tidy_up_if_empty(&self, job: &Job) {
-        let kept = || self.indexer.engine_call(|indexer| indexer.rollup_index.committed_progress(&job.context()));
+        let kept = || self.runtime.engine_call(|runtime| runtime.rollup_index.committed_progress(&job.context()));
         let is_empty = job.lifecycle.view().progress.position.is_none()
             && matches!(kept(), Ok(CommittedProgress::Kept(None) | CommittedProgress::NotKept));
         if is_empty {
             // Should it stay, the id is taken in this rollup index, as it always is in Elasticsearch.
-            let _ = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&job.context()));
+            let _ = self.runtime.engine_call(|runtime| runtime.rollup_index.remove(&job.context()));
         }
     }
 }

@@ -48,7 +48,7 @@ pub use update::UpdateError;
 use calls::Calls;
 
 use crate::engine::{Engine, RollupIndex, Source};
-use crate::indexer::{Indexer, Job};
+use crate::runtime::{Job, Runtime};
 use crate::store::JobStore;
 use crate::sync::{Arc, Monitor, RwLock};
 
@@ -90,7 +90,7 @@ use crate::sync::{Arc, Monitor, RwLock};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct RollupJobManager {
-    indexer: Arc<Indexer>,
+    runtime: Arc<Runtime>,
     registry: RwLock<Registry>,
     calls: Calls,
     /// Once a shutdown is over, whether everything has ended. What it could not wait for is never waited for again.

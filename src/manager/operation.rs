@@ -3,9 +3,9 @@
 
 use super::calls::Call;
 use super::{Entry, RollupJobManager};
-use crate::indexer::Job;
 use crate::job::JobState;
 use crate::lifecycle::Refused;
+use crate::runtime::Job;
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
@@ -100,7 +100,7 @@ impl RollupJobManager {
 
     /// Whether the jobs are still this manager's, as far as is known here. What is saved finds out for certain.
     pub(super) fn is_owner(&self) -> Result<(), Refusal> {
-        self.indexer.owner.lost().map_or(Ok(()), |lost| Err(Refusal::LostOwnership(lost)))
+        self.runtime.owner.lost().map_or(Ok(()), |lost| Err(Refusal::LostOwnership(lost)))
     }
 }
 

@@ -5,10 +5,10 @@ use super::field_validation::{fields_of, validate};
 use super::{Entry, Registry, RollupJobManager};
 use crate::engine::{EngineError, EngineErrorKind, JobContext};
 use crate::guard::texts_of;
-use crate::indexer::{Indexer, new_record};
 use crate::job::{
     ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType,
 };
+use crate::runtime::{Runtime, new_record};
 use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
@@ -134,7 +134,7 @@ impl RollupJobManager {
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
         let record = put.store(terms_types, Progress::default())?;
-        let job = self.indexer.job(&record);
+        let job = self.runtime.job(&record);
         job.note_if_it_never_fires();
         reservation.fill(Entry::Job(job));
         Ok(())
@@ -165,7 +165,7 @@ impl<'a> Put<'a> {
     }
 
     pub(super) fn reserve(&self) -> Result<Reservation<'a>, PutError> {
-        if let Some(source) = self.manager.indexer.owner.lost() {
+        if let Some(source) = self.manager.runtime.owner.lost() {
             return Err(PutError::LostOwnership { job_id: self.job_id(), source });
         }
         let mut registry = self.manager.registry.write();
@@ -187,11 +187,11 @@ impl<'a> Put<'a> {
     }
 
     fn context(&self, terms_types: &[TermsType]) -> JobContext {
-        self.manager.indexer.context(&self.config, terms_types, self.run_as.as_ref())
+        self.manager.runtime.context(&self.config, terms_types, self.run_as.as_ref())
     }
 
-    fn engine<T>(&self, call: impl FnOnce(&Indexer) -> Result<T, EngineError>) -> Result<T, PutError> {
-        self.manager.indexer.engine_call(call).map_err(|source| match source.kind() {
+    fn engine<T>(&self, call: impl FnOnce(&Runtime) -> Result<T, EngineError>) -> Result<T, PutError> {
+        self.manager.runtime.engine_call(call).map_err(|source| match source.kind() {
             EngineErrorKind::AlreadyExists => PutError::PreviouslyCreated { job_id: self.job_id(), source },
             _ if source.is_invalid_name() => PutError::Invalid(invalid_name(&self.config, &source)),
             _ => PutError::Engine { job_id: self.job_id(), source },
@@ -201,38 +201,38 @@ impl<'a> Put<'a> {
     pub(super) fn check(&self) -> Result<Vec<TermsType>, PutError> {
         let (context, fields) = (self.context(&[]), fields_of(&self.config));
         let capabilities =
-            self.engine(|indexer| indexer.source.field_capabilities(&context, self.config.index_pattern(), &fields))?;
+            self.engine(|runtime| runtime.source.field_capabilities(&context, self.config.index_pattern(), &fields))?;
         validate(&self.config, &capabilities)
             .map_err(|problems| PutError::Invalid(ConfigError::new(self.config.id(), problems)))
     }
 
     /// Preparing on disk, prepared in the engine, stopped on disk: a crash in between is seen by the next open.
     pub(super) fn store(&self, terms_types: Vec<TermsType>, progress: Progress) -> Result<JobRecord, PutError> {
-        let indexer = &self.manager.indexer;
+        let runtime = &self.manager.runtime;
         let context = self.context(&terms_types);
         let is_new = progress.position.is_none();
-        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), progress, indexer);
-        if let Err(source) = indexer.store_call(|store| store.insert(&record)) {
+        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), progress, runtime);
+        if let Err(source) = runtime.store_call(|store| store.insert(&record)) {
             if source.is_transient() {
                 // It may be there all the same, and the id is nobody else's now.
                 let _ = self.remove_record();
             }
             return Err(self.store_error(source));
         }
-        if let Err(error) = self.engine(|indexer| prepare(indexer, &context, &record.progress)) {
+        if let Err(error) = self.engine(|runtime| prepare(runtime, &context, &record.progress)) {
             self.remove_record()?;
             return Err(error);
         }
         record.state = StoredState::Stopped;
-        record.revision = indexer.revisions.next();
-        if let Err(source) = indexer.save_one(&record) {
+        record.revision = runtime.revisions.next();
+        if let Err(source) = runtime.save_one(&record) {
             if source.kind() == StoreErrorKind::LostOwnership {
                 // Whoever has the jobs now has found the record, and what is in the engine is theirs.
                 return Err(self.store_error(source));
             }
             if is_new {
                 // Nothing was in the rollup index, or preparing it would have been refused.
-                self.engine(|indexer| indexer.rollup_index.remove(&context))?;
+                self.engine(|runtime| runtime.rollup_index.remove(&context))?;
             }
             self.remove_record()?;
             return Err(self.store_error(source));
@@ -241,7 +241,7 @@ impl<'a> Put<'a> {
     }
 
     fn remove_record(&self) -> Result<(), PutError> {
-        let removed = self.manager.indexer.store_call(|store| store.remove(self.config.id()));
+        let removed = self.manager.runtime.store_call(|store| store.remove(self.config.id()));
         removed.map_err(|source| self.store_error(source))
     }
 }
@@ -253,8 +253,8 @@ fn invalid_name(config: &RollupJobConfig, error: &EngineError) -> ConfigError {
 }
 
 /// What the engine does for a job that is put, or goes on from elsewhere.
-pub(super) fn prepare(indexer: &Indexer, job: &JobContext, progress: &Progress) -> Result<(), EngineError> {
-    let index = &indexer.rollup_index;
+pub(super) fn prepare(runtime: &Runtime, job: &JobContext, progress: &Progress) -> Result<(), EngineError> {
+    let index = &runtime.rollup_index;
     if progress.position.is_none() { index.prepare(job) } else { index.adopt(job, progress) }
 }
 
@@ -279,8 +279,8 @@ impl<'a> Reservation<'a> {
             && let Entry::Job(job) = &entry
         {
             // The shutdown has not seen it.
-            let indexer = &self.manager.indexer;
-            drop(job.lifecycle.shut_down(&indexer.revisions, indexer.clock.monotonic()));
+            let runtime = &self.manager.runtime;
+            drop(job.lifecycle.shut_down(&runtime.revisions, runtime.clock.monotonic()));
             job.lifecycle.close();
         }
         registry.entries.insert(self.id.clone(), entry);

@@ -4,8 +4,8 @@ use super::RollupJobManager;
 use super::operation::Refusal;
 use super::put::{PutError, PutOptions};
 use super::update::UpdateError;
-use crate::indexer::Job;
 use crate::job::{Difference, JobUpdate, RollupJobConfig, RunAs};
+use crate::runtime::Job;
 
 /// How a job is put or kept.
 #[derive(Debug, Clone, Default)]

@@ -91,15 +91,15 @@ impl RollupJobManager {
         let _call = self.calls.begin().ok_or_else(|| RemoveDataError::ShutDown { job_id: id() })?;
         self.owned().map_err(|source| RemoveDataError::LostOwnership { job_id: id(), source })?;
         let _reserved = self.keep_away(job_id, rollup_index)?;
-        let context = self.indexer.context(&Arc::new(config), &[], None);
-        let removed = self.indexer.engine_call(|indexer| indexer.rollup_index.remove(&context));
+        let context = self.runtime.context(&Arc::new(config), &[], None);
+        let removed = self.runtime.engine_call(|runtime| runtime.rollup_index.remove(&context));
         removed.map_err(|source| RemoveDataError::Engine { job_id: id(), rollup_index: index(), source })
     }
 
     /// The same wherever there is something of the id.
     pub(super) fn delete_leftovers(&self, job_id: &str) -> Result<(), DeleteError> {
         let id = || job_id.to_owned();
-        let found = self.indexer.engine_call(|indexer| indexer.rollup_index.rollup_indices_of(job_id));
+        let found = self.runtime.engine_call(|runtime| runtime.rollup_index.rollup_indices_of(job_id));
         let found = found.map_err(|source| DeleteError::Engine { job_id: id(), source })?;
         if found.is_empty() {
             return Err(DeleteError::NotFound { job_id: id() });
@@ -130,10 +130,10 @@ impl RollupJobManager {
     /// There is no record that the store could refuse: whoever may have lost the jobs must not remove what may be
     /// somebody else's.
     fn owned(&self) -> Result<(), StoreError> {
-        if let Some(lost) = self.indexer.owner.lost() {
+        if let Some(lost) = self.runtime.owner.lost() {
             return Err(lost);
         }
-        if self.indexer.owner.has_lapsed() {
+        if self.runtime.owner.has_lapsed() {
             return Err(StoreError::unavailable("the ownership of the job store has run out, and was not renewed yet"));
         }
         Ok(())

@@ -21,12 +21,12 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn resume(&self) {
-        self.indexer.resume();
+        self.runtime.resume();
     }
 
     /// Whether it was opened paused, and was not resumed yet.
     #[must_use]
     pub fn is_paused(&self) -> bool {
-        self.indexer.is_paused()
+        self.runtime.is_paused()
     }
 }

@@ -7,9 +7,9 @@ use super::busy::BusyJob;
 use crate::clock::{Deadline, wait_until};
 use crate::guard::discard;
 use crate::human;
-use crate::indexer::{Indexer, Job};
 use crate::job::{JobState, Phase};
 use crate::lifecycle::View;
+use crate::runtime::{Job, Runtime};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -81,7 +81,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shutdown(&self, timeout: Duration) -> Result<(), ShutdownError> {
-        let clock = &*self.indexer.clock;
+        let clock = &*self.runtime.clock;
         let began = clock.monotonic();
         match self.shut_down(Deadline::since(began, timeout)) {
             None => Ok(()),
@@ -93,40 +93,40 @@ impl RollupJobManager {
     }
 
     fn shut_down(&self, deadline: Deadline) -> Option<Left> {
-        let indexer = &self.indexer;
+        let runtime = &self.runtime;
         if std::mem::replace(&mut self.registry.write().is_closed, true) {
             return self.shut_down_by_another(deadline);
         }
         let jobs = self.jobs();
-        indexer.timer.close();
+        runtime.timer.close();
         let mut interrupted = Vec::new();
         for job in &jobs {
-            let shut_down = job.lifecycle.shut_down(&indexer.revisions, indexer.clock.monotonic());
+            let shut_down = job.lifecycle.shut_down(&runtime.revisions, runtime.clock.monotonic());
             shut_down.signal.raise();
             discard(shut_down.parked);
             interrupted.extend(shut_down.save.map(|snapshot| job.record(snapshot)));
         }
         // Were it refused, the jobs would come back as they were saved last: started, and a little behind.
-        discard(indexer.save(&interrupted));
+        discard(runtime.save(&interrupted));
         // As long as a run is ending it can be stopped. What callers' threads are saving counts.
-        let drained = indexer.pool.drain(deadline);
-        let called = self.calls.close(&*indexer.clock, deadline);
+        let drained = runtime.pool.drain(deadline);
+        let called = self.calls.close(&*runtime.clock, deadline);
         for job in &jobs {
             if job.lifecycle.has_unsaved_stop() {
                 job.save_stop_soon();
             }
             job.deliver_later();
         }
-        indexer.pool.close();
+        runtime.pool.close();
         // The ownership is renewed until nobody needs it any more.
-        let joined = indexer.pool.join(deadline) & indexer.timer.join(deadline) & indexer.owner.join(deadline);
+        let joined = runtime.pool.join(deadline) & runtime.timer.join(deadline) & runtime.owner.join(deadline);
         let ended = drained & called & joined;
         let left = if ended { self.unsaved_jobs() } else { Some(Left { jobs: self.left_jobs(), unsaved: None }) };
         for job in &jobs {
             job.lifecycle.close();
         }
         if ended {
-            indexer.owner.release();
+            runtime.owner.release();
         }
         *self.shut_down.lock() = Some(ended);
         self.shut_down.notify_all();
@@ -136,7 +136,7 @@ impl RollupJobManager {
     /// Somebody else does it: its end is waited for all the same, or the answer would be false. But it waits for the manager's own threads,
     /// which must not wait for it.
     fn shut_down_by_another(&self, deadline: Deadline) -> Option<Left> {
-        let Indexer { clock, own_threads, .. } = &*self.indexer;
+        let Runtime { clock, own_threads, .. } = &*self.runtime;
         if self.shut_down.lock().is_some() || own_threads.has_current() {
             return None;
         }
@@ -148,7 +148,7 @@ impl RollupJobManager {
 
     /// The jobs whose stop could not be saved, now that all has ended.
     fn unsaved_jobs(&self) -> Option<Left> {
-        if self.indexer.owner.lost().is_some() {
+        if self.runtime.owner.lost().is_some() {
             // It is for the new owner to say what becomes of them.
             return None;
         }
@@ -157,15 +157,15 @@ impl RollupJobManager {
         unsaved.retain(|(view, _)| is_unsaved(view));
         unsaved.sort_by(|(_, a), (_, b)| a.id().cmp(b.id()));
         let source = unsaved.first().and_then(|(view, _)| view.unsaved.clone())?;
-        let now = self.indexer.clock.monotonic();
+        let now = self.runtime.clock.monotonic();
         let jobs = unsaved.into_iter().map(|(view, job)| BusyJob::new(job.id(), view, now)).collect();
         Some(Left { jobs, unsaved: Some(source) })
     }
 
     /// The jobs that a thread is at, be it one of the pool's or one that finishes a stop.
     fn left_jobs(&self) -> Vec<BusyJob> {
-        let now = self.indexer.clock.monotonic();
-        let at_work = self.indexer.pool.jobs();
+        let now = self.runtime.clock.monotonic();
+        let at_work = self.runtime.pool.jobs();
         let is_left = |job: &Arc<Job>, view: &View| {
             view.phase != Phase::Idle || at_work.iter().any(|other| Arc::ptr_eq(job, other))
         };

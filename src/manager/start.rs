@@ -88,8 +88,8 @@ impl RollupJobManager {
     pub fn start(&self, job_id: &str) -> Result<(), StartError> {
         let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
         let not_saved = |source| Refusal::from(source).of(job_id);
-        let indexer = &self.indexer;
-        let start = job.lifecycle.start(&indexer.revisions).map_err(|refused| Refusal::from(refused).of(job_id))?;
+        let runtime = &self.runtime;
+        let start = job.lifecycle.start(&runtime.revisions).map_err(|refused| Refusal::from(refused).of(job_id))?;
         let Some(Start { snapshot, number }) = start else { return job.confirm().map_err(not_saved) };
         match job.save(snapshot) {
             Ok(()) => {
@@ -100,7 +100,7 @@ impl RollupJobManager {
                 Ok(())
             }
             Err(source) => {
-                let stop = job.lifecycle.start_refused(number, indexer.clock.monotonic(), &indexer.revisions);
+                let stop = job.lifecycle.start_refused(number, runtime.clock.monotonic(), &runtime.revisions);
                 // The job's state says how that went.
                 drop(stop.map(|stop| self.ask_to_stop(job, stop)));
                 job.deliver_later();

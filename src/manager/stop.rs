@@ -9,9 +9,9 @@ use super::operation::Refusal;
 use super::stop_error::{StopError, refused};
 use crate::clock::Deadline;
 use crate::guard::discard;
-use crate::indexer::{Indexer, Job, Run};
 use crate::job::JobRecord;
 use crate::lifecycle::{Refused, Stop, Ticket};
+use crate::runtime::{Job, Run, Runtime};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -181,7 +181,7 @@ impl RollupJobManager {
         if let Err(refusal) = self.is_owner() {
             return Some(Err(refusal.of(job_id)));
         }
-        if self.indexer.owner.has_lapsed() {
+        if self.runtime.owner.has_lapsed() {
             // Only the store knows whether what is known here still counts.
             return None;
         }
@@ -191,7 +191,7 @@ impl RollupJobManager {
 
     /// Until when to wait; `None` is not to. Only a call that waits needs the time of its entry.
     pub(super) fn deadline(&self, options: &StopOptions) -> Option<Deadline> {
-        options.wait_for_completion.then(|| Deadline::after(&*self.indexer.clock, options.timeout))
+        options.wait_for_completion.then(|| Deadline::after(&*self.runtime.clock, options.timeout))
     }
 
     pub(super) fn stop_job(&self, job: &Job, deadline: Option<Deadline>) -> Result<Stopped, StopError> {
@@ -200,7 +200,7 @@ impl RollupJobManager {
         let asked = {
             let call = self.calls.begin();
             let (ticket, record) = self.put_to(job, call.is_some())?;
-            self.settle(job, ticket, record.map_or(Ok(()), |record| self.indexer.save_one(&record)))
+            self.settle(job, ticket, record.map_or(Ok(()), |record| self.runtime.save_one(&record)))
         };
         self.answer(job, asked, deadline)
     }
@@ -208,7 +208,7 @@ impl RollupJobManager {
     /// Does what a stop leaves to whoever asks for it, but for the waiting.
     pub(super) fn ask_to_stop(&self, job: &Job, stop: Result<Stop<Box<Run>>, Refused>) -> Result<Asked, StopError> {
         let (ticket, record) = part_of_asker(job, stop)?;
-        Ok(self.settle(job, ticket, record.map_or(Ok(()), |record| self.indexer.save_one(&record))))
+        Ok(self.settle(job, ticket, record.map_or(Ok(()), |record| self.runtime.save_one(&record))))
     }
 
     /// Asks many: one answer each, in their order.
@@ -218,7 +218,7 @@ impl RollupJobManager {
 
     /// What has to be saved is saved in one call.
     fn ask_together(&self, jobs: &[Arc<Job>]) -> Vec<Result<Asked, StopError>> {
-        if let Some(lost) = self.indexer.owner.lost() {
+        if let Some(lost) = self.runtime.owner.lost() {
             return jobs.iter().map(|job| Err(refused(job.id(), lost.clone()))).collect();
         }
         let call = self.calls.begin();
@@ -230,7 +230,7 @@ impl RollupJobManager {
             Ok((ticket, is_saved))
         };
         let asked: Vec<_> = jobs.iter().map(&mut ask).collect();
-        let mut answers = self.indexer.save(&records).into_iter();
+        let mut answers = self.runtime.save(&records).into_iter();
         let mut settle = |(job, asked): (&Arc<Job>, Result<(Ticket, bool), StopError>)| {
             let (ticket, is_saved) = asked?;
             Ok(self.settle(job, ticket, answers.by_ref().take(usize::from(is_saved)).collect()))
@@ -240,7 +240,7 @@ impl RollupJobManager {
 
     /// Puts a stop to a job, and says what has to be saved. Only a job that is at rest may be asked during a shutdown.
     fn put_to(&self, job: &Job, may_save: bool) -> Result<(Ticket, Option<JobRecord>), StopError> {
-        let Indexer { revisions, owner, clock, .. } = &*self.indexer;
+        let Runtime { revisions, owner, clock, .. } = &*self.runtime;
         if let Some(ticket) = job.lifecycle.stop_at_rest() {
             // While nobody here knows whether the job has another owner, the store says so.
             let is_in_doubt = owner.has_lapsed();
@@ -254,7 +254,7 @@ impl RollupJobManager {
 
     /// Publishes how the save went; where there was nothing to save, well.
     fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>) -> Asked {
-        job.lifecycle.stop_saved(ticket, &saved, self.indexer.clock.monotonic());
+        job.lifecycle.stop_saved(ticket, &saved, self.runtime.clock.monotonic());
         if saved.is_err() && !ticket.ends_elsewhere {
             job.save_stop_later();
         }
@@ -276,8 +276,8 @@ impl RollupJobManager {
         let pending = Pending {
             job_id: Arc::clone(job.shared_id()),
             lifecycle: Arc::clone(&job.lifecycle),
-            clock: Arc::clone(&self.indexer.clock),
-            own_threads: self.indexer.own_threads.clone(),
+            clock: Arc::clone(&self.runtime.clock),
+            own_threads: self.runtime.own_threads.clone(),
             ticket,
         };
         if let Some(deadline) = deadline

@@ -100,7 +100,7 @@ impl RollupJobManager {
     pub fn trigger(&self, job_id: &str) -> Result<Triggered, TriggerError> {
         let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
         job.confirm().map_err(|source| Refusal::from(source).of(job_id))?;
-        let triggered = job.trigger(self.indexer.clock.now());
+        let triggered = job.trigger(self.runtime.clock.now());
         let lifecycle::Triggered { run, is_new, .. } =
             triggered.map_err(|refused| Refusal::from(refused).of(job_id))?;
         Ok(Triggered { run, is_new })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LEVELS: [&[&str]; 9] = [
     &["rest", "testing", "error"],
     &["manager"],
-    &["indexer"],
+    &["runtime"],
     &["ownership"],
     &["schedule", "lifecycle", "engine", "store"],
     &["cluster", "rollup"],

@@ -1,14 +1,18 @@
 //! What a job is to the threads: its definition, the lock around what changes all the time, and how the two get to
 //! work.
 
+mod definition;
+mod health;
+mod status;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::Runtime;
 use super::back_off::back_off;
-use super::definition::{Change, Defined, Definition};
+use super::indexer::Run;
 use super::pool::{Pulse, Task};
-use super::{Indexer, Run};
 use crate::engine::JobContext;
 use crate::guard::discard;
 use crate::human;
@@ -17,20 +21,38 @@ use crate::lifecycle::{Lifecycle, Refused, Snapshot, Stop, Triggered};
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
 use crate::sync::{Arc, Weak};
+use definition::{Change, Defined, Definition};
 
 /// A job: its definition, and the lock around what changes all the time.
 pub(crate) struct Job {
-    pub(super) id: Arc<str>,
-    pub(super) definition: Definition,
+    id: Arc<str>,
+    definition: Definition,
     /// Shared with the handles on its stops, which keep nothing else of a manager alive.
     pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
     /// Tells this job from an earlier one of the same id.
     pub(crate) key: u64,
-    pub(super) indexer: Arc<Indexer>,
-    pub(super) this: Weak<Job>,
+    pub(super) runtime: Arc<Runtime>,
+    this: Weak<Job>,
 }
 
 impl Job {
+    pub(super) fn new(
+        context: JobContext,
+        redefine: bool,
+        lifecycle: Lifecycle<Box<Run>>,
+        key: u64,
+        runtime: &Arc<Runtime>,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
+            id: context.config().id().into(),
+            definition: Definition::new(context, redefine),
+            lifecycle: Arc::new(lifecycle),
+            key,
+            runtime: Arc::clone(runtime),
+            this: Weak::clone(this),
+        })
+    }
+
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
@@ -50,6 +72,16 @@ impl Job {
         Change::of(self)
     }
 
+    /// Whether the rollup index has to be told of new settings.
+    pub(in crate::runtime) fn is_to_redefine(&self) -> bool {
+        self.definition.now().redefine
+    }
+
+    /// It has been told of those in `context`.
+    pub(in crate::runtime) fn is_redefined(&self, context: &Arc<JobContext>) {
+        self.definition.is_known(context);
+    }
+
     pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
         let Defined { context, redefine } = self.definition.now();
         JobRecord {
@@ -61,21 +93,21 @@ impl Job {
             progress: snapshot.progress,
             run: snapshot.run,
             revision: snapshot.revision,
-            epoch: self.indexer.owner.epoch(),
+            epoch: self.runtime.owner.epoch(),
         }
     }
 
     pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), StoreError> {
-        self.indexer.save_one(&self.record(snapshot))
+        self.runtime.save_one(&self.record(snapshot))
     }
 
     /// While the ownership of the jobs has run out, nobody here knows whether they have a new owner: the job is saved
     /// as it is, and the store says. Otherwise what is known here counts.
     pub(crate) fn confirm(&self) -> Result<(), StoreError> {
-        if !self.indexer.owner.has_lapsed() {
+        if !self.runtime.owner.has_lapsed() {
             return Ok(());
         }
-        self.save(self.lifecycle.as_it_is(&self.indexer.revisions))
+        self.save(self.lifecycle.as_it_is(&self.runtime.revisions))
     }
 
     /// Begins a run, as of `instant`, unless one is under way.
@@ -83,7 +115,7 @@ impl Job {
         let context = self.context();
         let boundary = context.config().boundary(instant);
         let run = |number, signal| Box::new(Run::new(number, context, boundary, signal));
-        let triggered = self.lifecycle.trigger(self.indexer.clock.monotonic(), run)?;
+        let triggered = self.lifecycle.trigger(self.runtime.clock.monotonic(), run)?;
         if triggered.is_new {
             self.enqueue_if(triggered.push);
             self.deliver_later();
@@ -94,15 +126,15 @@ impl Job {
     /// Lets the schedule trigger it.
     pub(crate) fn arm(&self) {
         let this: Weak<dyn Scheduled> = self.this.clone();
-        self.indexer.timer.arm(self.key, this);
+        self.runtime.timer.arm(self.key, this);
     }
 
     /// Lets a run that has failed try again after `delay`.
     pub(super) fn back_off(&self, run: u64, delay: Duration) {
         let this = Weak::clone(&self.this);
-        self.indexer.timer.after(delay, move || {
+        self.runtime.timer.after(delay, move || {
             if let Some(job) = this.upgrade() {
-                job.enqueue_if(job.lifecycle.end_back_off(run, job.indexer.clock.monotonic()));
+                job.enqueue_if(job.lifecycle.end_back_off(run, job.runtime.clock.monotonic()));
             }
         });
     }
@@ -121,19 +153,19 @@ impl Job {
     }
 
     fn enqueue(&self, task: fn(Arc<Self>) -> Task) {
-        self.this.upgrade().into_iter().for_each(|job| self.indexer.pool.push(task(job)));
+        self.this.upgrade().into_iter().for_each(|job| self.runtime.pool.push(task(job)));
     }
 
     /// If the store has refused to save a stop, it is saved again after a while, as long as it takes.
     pub(crate) fn save_stop_later(&self) {
-        if self.indexer.owner.lost().is_some() {
+        if self.runtime.owner.lost().is_some() {
             // It is for the new owner to say what becomes of the job.
             return;
         }
         let Some(refused) = self.lifecycle.plan_retry() else { return };
-        let delay = back_off(&self.indexer.settings, refused, (self.id(), self.key));
+        let delay = back_off(&self.runtime.settings, refused, (self.id(), self.key));
         let this = Weak::clone(&self.this);
-        self.indexer.timer.after(delay, move || this.upgrade().into_iter().for_each(|job| job.save_stop_soon()));
+        self.runtime.timer.after(delay, move || this.upgrade().into_iter().for_each(|job| job.save_stop_soon()));
     }
 
     /// The same at once, on one of the indexer threads.
@@ -143,8 +175,8 @@ impl Job {
 
     /// Saves a stop that the store has refused to save, if there is one.
     pub(super) fn save_stop(&self) {
-        let now = || self.indexer.clock.monotonic();
-        let stop = self.lifecycle.retry_stop(now(), &self.indexer.revisions);
+        let now = || self.runtime.clock.monotonic();
+        let stop = self.lifecycle.retry_stop(now(), &self.runtime.revisions);
         if let Some(Ok(Stop { ticket, save: Some(snapshot), .. })) = stop {
             let saved = self.save(snapshot);
             self.lifecycle.stop_saved(ticket, &saved, now());
@@ -160,8 +192,8 @@ impl Job {
         let mut events = self.lifecycle.next_events(false);
         while !events.is_empty() {
             for event in events {
-                pulse.beat(self.indexer.clock.monotonic());
-                for observer in &self.indexer.observers {
+                pulse.beat(self.runtime.clock.monotonic());
+                for observer in &self.runtime.observers {
                     event.tell(&**observer, self.id());
                 }
             }
@@ -185,11 +217,11 @@ impl Job {
     }
 
     pub(super) fn note(&self, run: u64, text: String) {
-        self.lifecycle.note(Notice { at: self.indexer.clock.now(), run, text });
+        self.lifecycle.note(Notice { at: self.runtime.clock.now(), run, text });
     }
 
     pub(super) fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {
-        let at = self.indexer.clock.now();
+        let at = self.runtime.clock.now();
         self.lifecycle.note_error(JobError { at, run, phase, transient, chain });
     }
 }
@@ -202,6 +234,6 @@ impl Scheduled for Job {
     fn tick(&self, scheduled: Timestamp) -> bool {
         // A tick that finds a run under way is dropped: the run has everything up to its own trigger, the next tick has
         // the rest. A stopped job is armed again by its next start.
-        self.indexer.owner.lost().is_none() && self.trigger(scheduled).is_ok()
+        self.runtime.owner.lost().is_none() && self.trigger(scheduled).is_ok()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Settings;
 use crate::engine::{JobContext, PageStream};
 use crate::job::Progress;
 use crate::lifecycle::EndOfTurn;
 use crate::observer::RunOutcome;
+use crate::runtime::Settings;
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
 use crate::sync::Arc;
@@ -51,7 +51,7 @@ pub(super) enum Stage {
 }
 
 impl Run {
-    pub(super) fn new(number: u64, context: Arc<JobContext>, boundary: i64, signal: StopSignal) -> Self {
+    pub(in crate::runtime) fn new(number: u64, context: Arc<JobContext>, boundary: i64, signal: StopSignal) -> Self {
         Self {
             number,
             context,

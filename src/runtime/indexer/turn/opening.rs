@@ -1,7 +1,5 @@
 //! How a run begins: where it goes on, and what has changed since the last one.
 
-use jiff::Timestamp;
-
 use super::{Turn, TurnError};
 use crate::engine::CommittedProgress;
 use crate::guard::texts_of;
@@ -15,7 +13,7 @@ impl Turn<'_> {
     pub(super) fn open(&mut self, is_gone: bool) -> Result<(), TurnError> {
         self.enter(Phase::Searching);
         let job = self.job;
-        let kept = job.indexer.rollup_index.committed_progress(&self.run.context);
+        let kept = job.runtime.rollup_index.committed_progress(&self.run.context);
         match kept.map_err(|error| self.failure(&error))? {
             CommittedProgress::Kept(Some(kept)) => {
                 let is_elsewhere = kept.position != self.progress.position;
@@ -54,13 +52,13 @@ impl Turn<'_> {
             self.give_up_position()?;
         }
         self.enter(Phase::Searching);
-        self.job.indexer.rollup_index.prepare(&self.run.context).map_err(|error| self.failure(&error))
+        self.job.runtime.rollup_index.prepare(&self.run.context).map_err(|error| self.failure(&error))
     }
 
     fn give_up_position(&mut self) -> Result<(), TurnError> {
         let job = self.job;
         self.enter(Phase::Saving);
-        job.save(job.lifecycle.without_position(&job.indexer.revisions)).map_err(|error| TurnError {
+        job.save(job.lifecycle.without_position(&job.runtime.revisions)).map_err(|error| TurnError {
             transient: error.is_transient(),
             retry_after: None,
             keep: false,
@@ -77,11 +75,11 @@ impl Turn<'_> {
     /// Tells the rollup index of new settings. The run does not depend on it, and the next one tries again.
     fn redefine(&self) {
         let (job, context) = (self.job, &self.run.context);
-        if !job.definition.now().redefine {
+        if !job.is_to_redefine() {
             return;
         }
-        match job.indexer.rollup_index.redefine(context) {
-            Ok(()) => job.definition.is_known(context),
+        match job.runtime.rollup_index.redefine(context) {
+            Ok(()) => job.is_redefined(context),
             Err(error) => {
                 job.note_error(self.run.number, Phase::Searching, error.is_transient(), texts_of(&error));
             }
@@ -91,10 +89,8 @@ impl Turn<'_> {
     /// What was rolled up by a clock that was ahead was rolled up too early: what comes until this clock is there is
     /// not seen.
     fn look_at_the_clock(&self) {
-        let config = self.run.context.config();
-        let now = self.job.indexer.clock.now();
-        if let Some(end) = self.progress.position.as_ref().and_then(|position| config.early_until(position, now)) {
-            self.note(early(end));
+        if let Some(early) = self.job.early(self.progress.position.as_ref()) {
+            self.note(early);
         }
     }
 
@@ -114,14 +110,6 @@ impl Turn<'_> {
         let text = format!("source indices that were there before are gone: {}{more}", names.join(", "));
         (!gone.is_empty()).then_some(text)
     }
-}
-
-/// For people: until when a bucket goes on that was rolled up too early.
-pub(in crate::indexer) fn early(end: Timestamp) -> String {
-    format!(
-        "a clock that was ahead has rolled up a date bucket that goes on until {end}: \
-         what comes for it until then is left out"
-    )
 }
 
 fn position_text(position: Option<&Position>) -> String {

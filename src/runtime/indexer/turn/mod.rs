@@ -3,26 +3,24 @@
 mod opening;
 mod paging;
 
-pub(super) use opening::early;
-
 use std::cell::Cell;
 use std::time::Duration;
 
-use super::Job;
-use super::back_off::back_off;
-use super::pool::Pulse;
-use super::run::{Run, Stage};
 use crate::engine::{EngineError, EngineErrorKind, PageStream, RollupWriter};
 use crate::guard::{discard, guarded, texts_of};
 use crate::job::{Phase, Progress};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
 use crate::rollup::RolledUpPage;
+use crate::runtime::back_off::back_off;
+use crate::runtime::indexer::run::{Run, Stage};
+use crate::runtime::job::Job;
+use crate::runtime::pool::Pulse;
 use crate::sync::{Arc, yield_now};
 
 /// Takes the job's next turn, if it still wants one.
-pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
-    let Some(run) = job.lifecycle.take_turn(job.indexer.clock.monotonic()) else { return };
+pub(in crate::runtime) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
+    let Some(run) = job.lifecycle.take_turn(job.runtime.clock.monotonic()) else { return };
     let ended = Ended { job, is_published: Cell::new(false) };
     let mut turn = Turn::new(job, run, pulse, &ended.is_published);
     let end = match guarded(|| turn.work()) {
@@ -30,7 +28,7 @@ pub(super) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
         Ok(Err(failure)) => turn.fail(failure),
         Err(panic) => turn.panicked(&panic),
     };
-    if matches!(end, EndOfTurn::BackOff) || job.indexer.pool.is_busy() {
+    if matches!(end, EndOfTurn::BackOff) || job.runtime.pool.is_busy() {
         turn.park();
     }
     let discarded = std::mem::take(&mut turn.discarded);
@@ -59,7 +57,7 @@ struct Ended<'a> {
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         if !self.is_published.get() {
-            self.job.lifecycle.turn_was_lost(self.job.indexer.clock.monotonic());
+            self.job.lifecycle.turn_was_lost(self.job.runtime.clock.monotonic());
         }
     }
 }
@@ -116,7 +114,7 @@ impl<'a> Turn<'a> {
     }
 
     fn work(&mut self) -> Result<EndOfTurn, TurnError> {
-        if self.job.indexer.owner.lost().is_some() {
+        if self.job.runtime.owner.lost().is_some() {
             // Which its end finds out too, and publishes.
             return Ok(EndOfTurn::Continue);
         }
@@ -160,7 +158,7 @@ impl<'a> Turn<'a> {
 
     fn merge(&mut self) {
         self.enter(Phase::Merging);
-        if let Err(error) = self.job.indexer.rollup_index.merge(&self.run.context, &self.run.signal)
+        if let Err(error) = self.job.runtime.rollup_index.merge(&self.run.context, &self.run.signal)
             && !error.is_cancelled()
         {
             // The documents are as they were, so the run goes on.
@@ -215,7 +213,7 @@ impl<'a> Turn<'a> {
         self.run.retry_after = failure.retry_after.unwrap_or_default();
         self.note_error(failure);
         self.run.failures += 1;
-        if transient && self.run.failures < self.job.indexer.settings.retry_attempts {
+        if transient && self.run.failures < self.job.runtime.settings.retry_attempts {
             EndOfTurn::BackOff
         } else {
             EndOfTurn::Over(RunOutcome::Failed)
@@ -242,7 +240,7 @@ impl<'a> Turn<'a> {
     /// Saves and publishes: first on disk, then for everybody to see.
     fn finish(self, end: EndOfTurn) {
         let Self { job, pulse, mut run, progress, is_published, .. } = self;
-        let (indexer, number) = (&job.indexer, run.number);
+        let (runtime, number) = (&job.runtime, run.number);
         run.committed = progress.clone();
         let turn = TurnEnded {
             run: number,
@@ -253,23 +251,23 @@ impl<'a> Turn<'a> {
         let mut turn = Some(turn);
         loop {
             let (snapshot, is_stop) =
-                job.lifecycle.end_of_turn(end, &progress, indexer.clock.monotonic(), &indexer.revisions);
-            pulse.beat(indexer.clock.monotonic());
+                job.lifecycle.end_of_turn(end, &progress, runtime.clock.monotonic(), &runtime.revisions);
+            pulse.beat(runtime.clock.monotonic());
             let saved = job.save(snapshot);
             match &saved {
                 Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),
                 Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), texts_of(error)),
             }
-            let end = run.after_save(&saved, end, &indexer.settings);
+            let end = run.after_save(&saved, end, &runtime.settings);
             let (failures, retry_after) = (run.failures.max(run.unsaved), run.retry_after);
-            let published = job.lifecycle.publish(run, end, is_stop, &saved, indexer.clock.monotonic());
+            let published = job.lifecycle.publish(run, end, is_stop, &saved, runtime.clock.monotonic());
             is_published.set(!matches!(published, Published::Again(_)));
             discard(saved);
             match published {
                 Published::Again(again) => run = again,
                 Published::Queued { push } => return job.enqueue_if(push),
                 Published::BackingOff => {
-                    let pause = back_off(&indexer.settings, failures, (job.id(), number));
+                    let pause = back_off(&runtime.settings, failures, (job.id(), number));
                     return job.back_off(number, pause.max(retry_after));
                 }
                 Published::Over(run) => {
@@ -281,7 +279,7 @@ impl<'a> Turn<'a> {
     }
 
     fn enter(&mut self, phase: Phase) {
-        let now = self.job.indexer.clock.monotonic();
+        let now = self.job.runtime.clock.monotonic();
         self.phase = phase;
         self.job.lifecycle.enter(phase, now);
         self.pulse.beat(now);

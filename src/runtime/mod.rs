@@ -1,19 +1,16 @@
-//! How is it rolled up? What all jobs and threads of a manager share.
+//! What does the work? The threads of a manager, its jobs, and what all of them share.
 
 mod back_off;
-mod definition;
-mod health;
+mod indexer;
 mod job;
 mod pool;
-mod run;
-mod turn;
 
 use std::io;
 use std::slice;
 use std::time::Duration;
 
+pub(crate) use indexer::Run;
 pub(crate) use job::Job;
-pub(crate) use run::Run;
 
 use crate::clock::{Clock, Deadline};
 use crate::engine::{EngineError, JobContext, RollupIndex, Source};
@@ -24,8 +21,7 @@ use crate::observer::Observer;
 use crate::ownership::Owner;
 use crate::schedule::Timer;
 use crate::store::{self, JobStore, StoreError, StoreErrorKind};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, Weak};
-use definition::Definition;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering};
 use pool::Pool;
 
 /// What the host has set.
@@ -42,7 +38,7 @@ pub(crate) struct Settings {
 }
 
 /// What all jobs and threads of a manager share.
-pub(crate) struct Indexer {
+pub(crate) struct Runtime {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) rollup_index: Arc<dyn RollupIndex>,
     store: Arc<dyn JobStore>,
@@ -102,7 +98,7 @@ fn end(timer: &Timer, pool: &Pool) {
     let _ = pool.join(Deadline::NEVER) & timer.join(Deadline::NEVER);
 }
 
-impl Indexer {
+impl Runtime {
     /// Takes the threads over. Should the one that renews the ownership not start, they are ended, and it is let go.
     pub(crate) fn start(
         threads: Threads,
@@ -115,7 +111,7 @@ impl Indexer {
         let Threads { timer, pool, crew: own_threads } = threads;
         let Systems { source, rollup_index, store } = systems;
         let paused = AtomicBool::new(settings.paused);
-        let indexer = Arc::new(Self {
+        let runtime = Arc::new(Self {
             source,
             rollup_index,
             store,
@@ -130,12 +126,12 @@ impl Indexer {
             own_threads,
             next_key: AtomicU64::new(0),
         });
-        let this = Arc::downgrade(&indexer);
-        let changed = move || this.upgrade().into_iter().for_each(|indexer| indexer.ownership_changed());
-        indexer.owner.keep(&indexer.own_threads, changed).inspect_err(|_| {
-            end(&indexer.timer, &indexer.pool);
+        let this = Arc::downgrade(&runtime);
+        let changed = move || this.upgrade().into_iter().for_each(|runtime| runtime.ownership_changed());
+        runtime.owner.keep(&runtime.own_threads, changed).inspect_err(|_| {
+            end(&runtime.timer, &runtime.pool);
         })?;
-        Ok(indexer)
+        Ok(runtime)
     }
 
     /// Whether turns have to wait for [`resume`](Self::resume).
@@ -174,14 +170,8 @@ impl Indexer {
         let context = self.context(&record.config, &record.terms_types, record.run_as.as_ref());
         let (state, now) = (record.state.restored(), self.clock.monotonic());
         let lifecycle = Lifecycle::new(state, record.progress.clone(), record.run, now, !self.observers.is_empty());
-        Arc::new_cyclic(|this| Job {
-            id: record.id().into(),
-            definition: Definition::new(context, record.redefine),
-            lifecycle: Arc::new(lifecycle),
-            key: self.next_key.fetch_add(1, Ordering::Relaxed),
-            indexer: Arc::clone(self),
-            this: Weak::clone(this),
-        })
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        Job::new(context, record.redefine, lifecycle, key, self)
     }
 
     /// Calls the store. One that panics has refused; one that has another owner is not called any more.
@@ -231,7 +221,7 @@ pub(crate) fn new_record(
     terms_types: Vec<TermsType>,
     run_as: Option<RunAs>,
     progress: Progress,
-    indexer: &Indexer,
+    runtime: &Runtime,
 ) -> JobRecord {
     JobRecord {
         config,
@@ -241,7 +231,7 @@ pub(crate) fn new_record(
         state: StoredState::Preparing,
         progress,
         run: 0,
-        revision: indexer.revisions.next(),
-        epoch: indexer.owner.epoch(),
+        revision: runtime.revisions.next(),
+        epoch: runtime.owner.epoch(),
     }
 }

@@ -7,8 +7,8 @@ use crate::rollup::{BLOCK, Page, RolledUpPage, roll_up_until};
 
 impl Turn<'_> {
     pub(super) fn pages(&mut self) -> Result<Pages, TurnError> {
-        let clock = &self.job.indexer.clock;
-        let time_up = clock.monotonic().saturating_add(self.job.indexer.settings.turn_time);
+        let clock = &self.job.runtime.clock;
+        let time_up = clock.monotonic().saturating_add(self.job.runtime.settings.turn_time);
         loop {
             let Some(buckets) = self.search()? else { return Ok(Pages::Interrupted) };
             if buckets.is_empty() {
@@ -17,7 +17,7 @@ impl Turn<'_> {
             // Known before the page is written: what is fetched ahead is asked for in this turn, or in one that
             // nobody is before.
             let is_last = clock.monotonic() >= time_up;
-            let goes_on = !is_last || !self.job.indexer.pool.is_busy();
+            let goes_on = !is_last || !self.job.runtime.pool.is_busy();
             if let Some(stream) = self.run.stream.as_mut().filter(|_| goes_on) {
                 stream.fetch_ahead();
             }
@@ -36,7 +36,7 @@ impl Turn<'_> {
     /// The next page, or `None` if a stop made it unwanted.
     fn search(&mut self) -> Result<Option<Page>, TurnError> {
         self.enter(Phase::Searching);
-        let began = self.job.indexer.clock.monotonic();
+        let began = self.job.runtime.clock.monotonic();
         let page = self.next_page();
         match page {
             Err(error) if error.is_cancelled() && self.run.signal.is_stopped() => Ok(None),
@@ -46,14 +46,14 @@ impl Turn<'_> {
                 Err(TurnError { keep: true, ..self.failure(&error) })
             }
             Ok(_) if self.run.signal.is_stopped() => Ok(None),
-            Ok(_) if self.job.indexer.owner.has_lapsed() => {
+            Ok(_) if self.job.runtime.owner.has_lapsed() => {
                 // Somebody else may write now. The stream is ahead of what is written.
                 self.run.stream = None;
                 Ok(None)
             }
             Ok(buckets) => {
                 let stats = &mut self.progress.stats;
-                stats.search_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+                stats.search_time += self.job.runtime.clock.monotonic().saturating_sub(began);
                 stats.search_total += 1;
                 stats.pages_processed += 1;
                 stats.documents_skipped =
@@ -73,7 +73,7 @@ impl Turn<'_> {
             empty => {
                 let after = self.progress.position.as_ref().map(Position::key);
                 let request = ScanRequest::new(self.run.boundary).after(after);
-                let stream = self.job.indexer.source.scan(&self.run.context, request, &self.run.signal)?;
+                let stream = self.job.runtime.source.scan(&self.run.context, request, &self.run.signal)?;
                 found = stream.source_indices();
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
@@ -81,7 +81,7 @@ impl Turn<'_> {
                 empty.insert(stream)
             }
         };
-        stream.lend_threads(1 + self.job.indexer.pool.idle());
+        stream.lend_threads(1 + self.job.runtime.pool.idle());
         let page = stream.next_page(&self.run.signal);
         self.job.lifecycle.note_page_size(stream.reduced_page_size());
         notices.extend(stream.take_notice());
@@ -94,7 +94,7 @@ impl Turn<'_> {
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.
     fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, TurnError> {
-        let began = self.job.indexer.clock.monotonic();
+        let began = self.job.runtime.clock.monotonic();
         let converted = self.check_order(&buckets).and_then(|()| {
             let converted = roll_up_until(buckets, self.run.context.layout(), &self.run.signal);
             converted.map_err(|error| error.to_string())
@@ -105,7 +105,7 @@ impl Turn<'_> {
             TurnError { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
         })?;
         let stats = &mut self.progress.stats;
-        stats.processing_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+        stats.processing_time += self.job.runtime.clock.monotonic().saturating_sub(began);
         stats.processing_total += 1;
         Ok(page)
     }
@@ -137,7 +137,7 @@ impl Turn<'_> {
     /// Writes a page. `false` if a stop made the engine end early.
     fn write(&mut self, page: &RolledUpPage) -> Result<bool, TurnError> {
         self.enter(Phase::Writing);
-        let (began, documents) = (self.job.indexer.clock.monotonic(), page.documents());
+        let (began, documents) = (self.job.runtime.clock.monotonic(), page.documents());
         let report = self.write_page(page).map_err(|error| {
             self.progress.stats.index_failures += 1;
             // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
@@ -147,7 +147,7 @@ impl Turn<'_> {
         let taken = report.taken.min(documents.len());
         let accepted = report.rejected.iter().map(|item| item.index).min().unwrap_or(taken).min(taken);
         let stats = &mut self.progress.stats;
-        stats.index_time += self.job.indexer.clock.monotonic().saturating_sub(began);
+        stats.index_time += self.job.runtime.clock.monotonic().saturating_sub(began);
         stats.index_total += 1;
         stats.rollups_indexed += accepted as u64;
         stats.documents_processed += documents.buckets().take(accepted).map(|bucket| bucket.doc_count).sum::<u64>();
@@ -179,7 +179,7 @@ impl Turn<'_> {
     fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(self.job.indexer.rollup_index.begin(&self.run.context)?),
+            empty => empty.insert(self.job.runtime.rollup_index.begin(&self.run.context)?),
         };
         writer.write(page.documents(), &self.run.signal)
     }

@@ -68,13 +68,13 @@ impl<'a> Change<'a> {
         self.job.definition.set(Defined { context, redefine: true });
         self.job
             .lifecycle
-            .update(&self.job.indexer.revisions)
+            .update(&self.job.runtime.revisions)
             .inspect_err(|_| self.job.definition.set(self.before.clone()))
     }
 
     /// It could not be saved. Whether the store has it all the same is not known, so what was before is saved again.
     pub(crate) fn undo(&self) {
         self.job.definition.set(self.before.clone());
-        discard(self.job.save(self.job.lifecycle.as_it_is(&self.job.indexer.revisions)));
+        discard(self.job.save(self.job.lifecycle.as_it_is(&self.job.runtime.revisions)));
     }
 }

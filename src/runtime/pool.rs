@@ -6,7 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::{Job, turn};
+use super::indexer;
+use super::job::Job;
 use crate::clock::{Clock, Deadline, wait_until};
 use crate::guard::{discard, guarded};
 use crate::schedule::Timer;
@@ -219,7 +220,7 @@ impl PoolState {
             self.begin(number, task.job());
             // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a bug.
             let _ = guarded(|| match &task {
-                Task::Turn(job) => turn::take(job, &pulse),
+                Task::Turn(job) => indexer::take(job, &pulse),
                 Task::Deliver(job) => job.deliver(&pulse),
                 Task::SaveStop(job) => {
                     job.save_stop();
@@ -238,7 +239,7 @@ impl PoolState {
     /// Keeps a turn back whose job may have another owner by now, or whose manager is paused.
     fn admit(&self, task: Task) -> Option<Task> {
         let has_to_wait = |task: &Task| {
-            let waits = |job: &Arc<Job>| job.indexer.is_paused() || job.indexer.owner.has_lapsed();
+            let waits = |job: &Arc<Job>| job.runtime.is_paused() || job.runtime.owner.has_lapsed();
             matches!(task, Task::Turn(job) if waits(job))
         };
         if !has_to_wait(&task) {

@@ -1,52 +1,20 @@
-//! What a caller gets to see of a job: its status, and how it is.
+//! How is it? What a person should know of a job, and whether it needs one.
 
 use std::time::Duration;
 
-use super::job::Job;
-use super::turn::early;
+use super::Job;
 use crate::guard::texts_of;
 use crate::human;
-use crate::job::{Health, JobState, JobStatus, Phase, StatusParts};
+use crate::job::{Health, JobState, Position};
 use crate::lifecycle::View;
 use crate::ownership::OwnerState;
 use crate::schedule::Scheduled as _;
-use crate::sync::Arc;
 
 /// How many failed runs in a row need a person.
 const FAILED_RUNS_TO_RED: u32 = 3;
 
 impl Job {
-    pub(crate) fn status(&self) -> JobStatus {
-        let view = self.lifecycle.view();
-        let now = self.indexer.clock.monotonic();
-        let runs = matches!(view.state, JobState::Started | JobState::Indexing);
-        let owner = self.indexer.owner.state(now);
-        let (phase, phase_since) = match &owner {
-            OwnerState::Lost { since, .. } => (Phase::LostOwnership, *since),
-            _ => (view.phase, view.phase_since),
-        };
-        let is_owned = phase != Phase::LostOwnership;
-        let next_run = (runs && is_owned).then(|| self.indexer.timer.armed_for(self.key)).flatten();
-        // Most jobs that are looked at are armed, and to look for a time takes longer than all the rest.
-        let never_fires = next_run.is_none() && self.next_after(self.indexer.clock.now()).is_none();
-        JobStatus::new(StatusParts {
-            id: self.id().to_owned(),
-            config: Some(Arc::clone(self.context().config())),
-            state: view.state,
-            phase,
-            in_phase_for: now.saturating_sub(phase_since),
-            run: view.run,
-            next_run,
-            never_fires,
-            health: self.health(&view, &owner, now, never_fires),
-            progress: view.progress,
-            last_errors: view.errors,
-            notice: view.notice,
-            reduced_page_size: view.reduced_page_size,
-        })
-    }
-
-    fn health(&self, view: &View, owner: &OwnerState, now: Duration, never_fires: bool) -> Health {
+    pub(super) fn health(&self, view: &View, owner: &OwnerState, now: Duration, never_fires: bool) -> Health {
         let last = || view.errors.last().map_or_else(String::new, |error| format!(": {error}"));
         let in_phase = view.in_phase_for(now);
         if let OwnerState::Lost { error, .. } = owner {
@@ -55,14 +23,14 @@ impl Job {
         if let Some(error) = &view.unsaved {
             return Health::red(format!("the state could not be saved: {}", texts_of(error).join(": ")));
         }
-        if view.phase.is_engine_call() && in_phase >= self.indexer.settings.wedged_after {
+        if view.phase.is_engine_call() && in_phase >= self.runtime.settings.wedged_after {
             return Health::red(format!(
                 "an engine call has not returned: {} for {}",
                 view.phase,
                 human::duration(in_phase)
             ));
         }
-        if self.indexer.is_paused() && matches!(view.state, JobState::Started | JobState::Indexing) {
+        if self.runtime.is_paused() && matches!(view.state, JobState::Started | JobState::Indexing) {
             return Health::yellow("the manager was opened paused: nothing runs until it is resumed");
         }
         if let OwnerState::Lapsed { since, failure } = owner {
@@ -92,13 +60,16 @@ impl Job {
         if never_fires {
             return Health::yellow(self.never_fires());
         }
-        let (context, position) = (self.context(), view.progress.position.as_ref());
-        if let Some(end) =
-            position.and_then(|position| context.config().early_until(position, self.indexer.clock.now()))
-        {
-            return Health::yellow(early(end));
-        }
-        Health::GREEN
+        self.early(view.progress.position.as_ref()).map_or(Health::GREEN, Health::yellow)
+    }
+
+    /// For people: until when a date bucket goes on that was rolled up too early, if the last one was.
+    pub(in crate::runtime) fn early(&self, position: Option<&Position>) -> Option<String> {
+        let end = self.context().config().early_until(position?, self.runtime.clock.now())?;
+        Some(format!(
+            "a clock that was ahead has rolled up a date bucket that goes on until {end}: \
+             what comes for it until then is left out"
+        ))
     }
 
     /// For people: the schedule has no time to come.
@@ -125,7 +96,7 @@ impl Job {
 
     /// Says so in a notice, if it never fires.
     pub(crate) fn note_if_it_never_fires(&self) {
-        if self.next_after(self.indexer.clock.now()).is_none() {
+        if self.next_after(self.runtime.clock.now()).is_none() {
             self.note(self.lifecycle.view().run, self.never_fires());
         }
     }

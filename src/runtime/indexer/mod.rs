@@ -1,0 +1,7 @@
+//! How is it rolled up? A run, in turns.
+
+mod run;
+mod turn;
+
+pub(crate) use run::Run;
+pub(super) use turn::take;
