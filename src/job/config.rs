@@ -67,32 +67,7 @@ impl RollupJobConfig {
     /// Elasticsearch's JSON form, as its get API prints it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        #[derive(Serialize)]
-        struct Json<'a> {
-            id: &'a str,
-            index_pattern: &'a str,
-            rollup_index: &'a str,
-            cron: &'a str,
-            groups: &'a Groups,
-            metrics: Vec<Value>,
-            timeout: TimeValue,
-            page_size: u32,
-        }
-        let metric = |m: &MetricField| {
-            let names: Vec<_> = m.metrics().iter().map(|metric| metric.as_str()).collect();
-            serde_json::json!({ "field": m.field(), "metrics": names })
-        };
-        let json = Json {
-            id: &self.id,
-            index_pattern: self.index_pattern.as_str(),
-            rollup_index: &self.rollup_index,
-            cron: self.schedule.as_str(),
-            groups: &self.groups,
-            metrics: self.metrics.iter().map(metric).collect(),
-            timeout: self.timeout,
-            page_size: self.page_size,
-        };
-        super::json(&json)
+        super::json(self)
     }
 
     /// The job's id.
@@ -188,10 +163,42 @@ impl Position {
     }
 }
 
-/// [`to_json`](RollupJobConfig::to_json).
+/// Elasticsearch's JSON form, with members in its order.
 impl Serialize for RollupJobConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_json().serialize(serializer)
+        #[derive(Serialize)]
+        struct Json<'a> {
+            id: &'a str,
+            index_pattern: &'a str,
+            rollup_index: &'a str,
+            cron: &'a str,
+            groups: &'a Groups,
+            metrics: Vec<Measured<'a>>,
+            timeout: TimeValue,
+            page_size: u32,
+        }
+        #[derive(Serialize)]
+        struct Measured<'a> {
+            field: &'a str,
+            metrics: Vec<&'a str>,
+        }
+        impl<'a> Measured<'a> {
+            fn of(field: &'a MetricField) -> Self {
+                let metrics = field.metrics().iter().map(|metric| metric.as_str()).collect();
+                Self { field: field.field(), metrics }
+            }
+        }
+        let json = Json {
+            id: &self.id,
+            index_pattern: self.index_pattern.as_str(),
+            rollup_index: &self.rollup_index,
+            cron: self.schedule.as_str(),
+            groups: &self.groups,
+            metrics: self.metrics.iter().map(Measured::of).collect(),
+            timeout: self.timeout,
+            page_size: self.page_size,
+        };
+        json.serialize(serializer)
     }
 }
 

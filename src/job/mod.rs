@@ -13,6 +13,7 @@ mod names;
 mod object;
 mod pattern;
 mod position;
+mod printed;
 mod problem;
 mod progress;
 mod record;

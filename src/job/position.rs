@@ -157,7 +157,7 @@ impl Position {
     /// A histogram key is printed as the product that Elasticsearch prints; the exact bucket number is what is stored.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        // A `serde_json` object without its `preserve_order` feature is sorted; with it, the order below is kept.
+        // A `serde_json` object is sorted, unless the host has turned its `preserve_order` feature on.
         let mut parts: Vec<_> = self.parts.iter().map(|(name, part)| (name.to_string(), part.to_json())).collect();
         parts.sort_by(|a, b| a.0.cmp(&b.0));
         Value::Object(parts.into_iter().collect())

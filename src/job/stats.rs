@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// What a job has done so far: Elasticsearch's counters, saved with the progress of every turn (Elasticsearch loses
 /// them in a restart), so that a page that has to be redone is counted once.
@@ -61,25 +61,46 @@ getters! {
     processing_total: u64,
 }
 
+#[derive(Serialize)]
+struct Printed {
+    pages_processed: u64,
+    documents_processed: u64,
+    rollups_indexed: u64,
+    trigger_count: u64,
+    index_time_in_ms: u64,
+    index_total: u64,
+    index_failures: u64,
+    search_time_in_ms: u64,
+    search_total: u64,
+    search_failures: u64,
+    processing_time_in_ms: u64,
+    processing_total: u64,
+}
+
 impl JobStats {
     /// The `stats` member of Elasticsearch's get API.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        super::json(&self.printed())
+    }
+
+    /// The same, with members in Elasticsearch's order.
+    pub(super) fn printed(&self) -> impl Serialize {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        json!({
-            "pages_processed": self.pages_processed,
-            "documents_processed": self.documents_processed,
-            "rollups_indexed": self.rollups_indexed,
-            "trigger_count": self.trigger_count,
-            "index_time_in_ms": millis(self.index_time),
-            "index_total": self.index_total,
-            "index_failures": self.index_failures,
-            "search_time_in_ms": millis(self.search_time),
-            "search_total": self.search_total,
-            "search_failures": self.search_failures,
-            "processing_time_in_ms": millis(self.processing_time),
-            "processing_total": self.processing_total,
-        })
+        Printed {
+            pages_processed: self.pages_processed,
+            documents_processed: self.documents_processed,
+            rollups_indexed: self.rollups_indexed,
+            trigger_count: self.trigger_count,
+            index_time_in_ms: millis(self.index_time),
+            index_total: self.index_total,
+            index_failures: self.index_failures,
+            search_time_in_ms: millis(self.search_time),
+            search_total: self.search_total,
+            search_failures: self.search_failures,
+            processing_time_in_ms: millis(self.processing_time),
+            processing_total: self.processing_total,
+        }
     }
 
     /// Reads what [`to_json`](Self::to_json) prints, or Elasticsearch; what is not there is 0.

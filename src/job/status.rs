@@ -2,8 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::config::RollupJobConfig;
 use super::position::Position;
@@ -89,14 +88,6 @@ pub struct Health {
 }
 
 impl Health {
-    fn to_json(&self) -> Value {
-        let mut health = Map::from_iter([("color".to_owned(), self.color().to_string().into())]);
-        health.extend(self.reason().map(|reason| ("reason".to_owned(), reason.into())));
-        Value::Object(health)
-    }
-}
-
-impl Health {
     pub(crate) const GREEN: Self = Self { color: HealthColor::Green, reason: None };
 
     pub(crate) fn yellow(reason: impl Into<String>) -> Self {
@@ -165,19 +156,6 @@ impl JobError {
     #[must_use]
     pub fn causes(&self) -> &[String] {
         self.chain.get(1..).unwrap_or_default()
-    }
-}
-
-impl JobError {
-    fn to_json(&self) -> Value {
-        json!({
-            "at": self.at().to_string(),
-            "run": self.run(),
-            "phase": self.phase().to_string(),
-            "transient": self.is_transient(),
-            "reason": self.message(),
-            "causes": self.causes(),
-        })
     }
 }
 
@@ -358,30 +336,9 @@ impl JobStatus {
     /// ```
     #[must_use]
     pub fn to_json(&self) -> Value {
-        // A record that cannot be read has at least an id.
-        let config = self.config().map_or_else(|| json!({ "id": self.id() }), |config| config.to_json());
-        let mut state = json!({ "job_state": self.state().as_str() });
-        if let Some(position) = self.position() {
-            state["current_position"] = position.to_json();
-        }
-        json!({
-            "config": config,
-            "status": state,
-            "stats": self.stats().to_json(),
-            "health": self.health().to_json(),
-            "last_errors": self.last_errors().iter().map(JobError::to_json).collect::<Vec<_>>(),
-            "rolled_up_until": self.rolled_up_until().map(|time| time.to_string()),
-            "next_run": self.next_run().map(|time| time.to_string()),
-        })
+        super::json(self)
     }
 
     /// How many errors are kept per job.
     pub const ERRORS_KEPT: usize = 16;
-}
-
-/// [`to_json`](JobStatus::to_json).
-impl Serialize for JobStatus {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.to_json().serialize(serializer)
-    }
 }

@@ -4,8 +4,8 @@ use std::error::Error;
 
 use axum::http::StatusCode;
 use axum::http::header::{HeaderName, HeaderValue};
-use serde_json::{Map, Value, json};
 
+use super::json::{Json, Members};
 use crate::store::StoreError;
 use crate::{ConfigError, JobState};
 
@@ -15,7 +15,7 @@ const PARSE: &str = "x_content_parse_exception";
 #[derive(Debug)]
 pub(super) struct ErrorAnswer {
     pub(super) status: StatusCode,
-    pub(super) body: Box<Value>,
+    pub(super) body: Box<Json>,
     pub(super) header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
@@ -61,16 +61,16 @@ impl Cause {
         }
     }
 
-    fn members(&self) -> Map<String, Value> {
+    fn members(&self) -> Members {
         let mut members = self.own_members();
         if let Some(cause) = &self.caused_by {
-            members.insert("caused_by".to_owned(), Value::Object(cause.members()));
+            members.insert("caused_by".to_owned(), Json::Object(cause.members()));
         }
         members
     }
 
-    fn own_members(&self) -> Map<String, Value> {
-        Map::from_iter([("type".to_owned(), self.kind.into()), ("reason".to_owned(), self.reason.as_str().into())])
+    fn own_members(&self) -> Members {
+        [("type".to_owned(), self.kind.into()), ("reason".to_owned(), self.reason.as_str().into())].into()
     }
 }
 
@@ -86,17 +86,22 @@ pub(super) fn text(body: &[u8]) -> Result<&str, ErrorAnswer> {
 }
 
 /// All problems of a configuration, in the open.
-pub(super) fn problems(error: &ConfigError) -> Map<String, Value> {
+pub(super) fn problems(error: &ConfigError) -> Members {
     let problems = error.problems().iter().map(|problem| {
-        let mut members = Map::from_iter([
+        let mut members = Members::from([
             ("field".to_owned(), problem.field().into()),
             ("message".to_owned(), problem.message().into()),
         ]);
         members.extend(problem.detail().map(|detail| ("detail".to_owned(), detail.into())));
         members.extend(problem.hint().map(|hint| ("hint".to_owned(), hint.into())));
-        Value::Object(members)
+        Json::Object(members)
     });
-    Map::from_iter([("problems".to_owned(), problems.collect())])
+    more("problems", Json::Array(problems.collect()))
+}
+
+/// One member that Elasticsearch does not have.
+pub(super) fn more(name: &str, value: impl Into<Json>) -> Members {
+    [(name.to_owned(), value.into())].into()
 }
 
 /// A state as Elasticsearch's messages spell it.
@@ -106,24 +111,29 @@ pub(super) fn upper_case(state: JobState) -> String {
 
 impl ErrorAnswer {
     pub(super) fn new(status: StatusCode, cause: Cause) -> Self {
-        Self::with_more(status, cause, Map::new())
+        Self::with_more(status, cause, Members::new())
     }
 
     /// `more` is what Elasticsearch does not say.
-    pub(super) fn with_more(status: StatusCode, cause: Cause, more: Map<String, Value>) -> Self {
-        let mut error = Map::from_iter([("root_cause".to_owned(), json!([cause.root().own_members()]))]);
+    pub(super) fn with_more(status: StatusCode, cause: Cause, more: Members) -> Self {
+        let mut error =
+            Members::from([("root_cause".to_owned(), Json::Array(vec![Json::Object(cause.root().own_members())]))]);
         error.extend(cause.members());
         error.extend(more);
-        Self::with_body(status, json!({ "error": error, "status": status.as_u16() }))
+        Self::with_error(status, Json::Object(error))
     }
 
-    pub(super) fn with_body(status: StatusCode, body: Value) -> Self {
+    fn with_error(status: StatusCode, error: Json) -> Self {
+        Self::with_body(status, Json::object([("error", error), ("status", status.as_u16().into())]))
+    }
+
+    pub(super) fn with_body(status: StatusCode, body: Json) -> Self {
         Self { status, body: Box::new(body), header: None }
     }
 
     /// The short form, for requests that no handler has seen.
     pub(super) fn short(status: StatusCode, text: impl Into<String>) -> Self {
-        Self::with_body(status, json!({ "error": text.into(), "status": status.as_u16() }))
+        Self::with_error(status, text.into().into())
     }
 
     pub(super) fn bad_request(reason: impl Into<String>) -> Self {
@@ -152,6 +162,11 @@ impl ErrorAnswer {
     /// This process does not own the jobs, or not any more: another one may answer.
     pub(super) fn unavailable(error: &(dyn Error + 'static)) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, Cause::of(error))
+    }
+
+    /// What is to be printed is no JSON.
+    pub(super) fn unprintable(error: &serde_json::Error) -> Self {
+        Self::internal(Cause::of(error))
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {

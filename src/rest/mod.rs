@@ -37,6 +37,7 @@ mod delete;
 mod error_answer;
 mod filter_path;
 mod get;
+mod json;
 mod media;
 mod openapi;
 mod parameters;
@@ -60,14 +61,15 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 
 pub use action::{Action, Privilege, UnknownPrivilege};
 pub use authorizer::{AllowAll, AuthenticatedUser, Authorizer, Caller, PrivilegeAuthorizer, Refusal};
 
 use authorizer::RefusalKind;
 use blocking::Gate;
-use error_answer::{Cause, ErrorAnswer};
+use error_answer::{Cause, ErrorAnswer, more};
+use json::Json;
 use parameters::Parameters;
 use route::Route;
 
@@ -168,10 +170,10 @@ async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
         }
         Err(ErrorAnswer { status, body, header }) => {
             headers.extend(header.map(|header| *header));
-            (status, *body)
+            (status, print(&body))
         }
     };
-    let text = if pretty { format!("{answer:#}\n") } else { answer.to_string() };
+    let text = if pretty { indented(&answer) } else { answer };
     (status, headers, text).into_response()
 }
 
@@ -239,16 +241,15 @@ impl Face {
             Action::Put => put::serve(self, &id, caller.run_as, &body).await,
             Action::Update => update::serve(self, &id, &body).await,
             Action::Start => start::serve(self, &id).await,
-            Action::Stop => stop::serve(self, &id, &parameters).await.map(Answer::from),
-            Action::Trigger => trigger::serve(self, &id).map(Answer::from),
-            Action::Delete => delete::serve(self, &id, &parameters).await.map(Answer::from),
-            Action::Get => get::serve(self, &id).await.map(Answer::from),
-            Action::Describe => openapi::serve(original.path()).map(Answer::from),
+            Action::Stop => stop::serve(self, &id, &parameters).await,
+            Action::Trigger => trigger::serve(self, &id),
+            Action::Delete => delete::serve(self, &id, &parameters).await,
+            Action::Get => get::serve(self, &id).await,
+            Action::Describe => openapi::serve(original.path()),
         }?;
-        Ok(match parameters.text("filter_path") {
-            Some(filter) => Answer { body: filter_path::apply(filter, answer.body), ..answer },
-            None => answer,
-        })
+        let Some(filter) = parameters.text("filter_path") else { return Ok(answer) };
+        let body = Json::read(&answer.body).map_err(|error| ErrorAnswer::unprintable(&error))?;
+        Ok(Answer { body: print(&filter_path::apply(filter, body)), ..answer })
     }
 
     async fn read(&self, request: &Parts, body: Body) -> Result<Bytes, ErrorAnswer> {
@@ -266,14 +267,32 @@ impl Face {
 
 /// What goes well, and what the caller should know all the same.
 struct Answer {
-    body: Value,
+    body: String,
     warnings: Vec<String>,
 }
 
-impl From<Value> for Answer {
-    fn from(body: Value) -> Self {
-        Self { body, warnings: Vec::new() }
+impl Answer {
+    fn of(body: &impl Serialize) -> Result<Self, ErrorAnswer> {
+        let body = serde_json::to_string(body).map_err(|error| ErrorAnswer::unprintable(&error))?;
+        Ok(Self { body, warnings: Vec::new() })
     }
+
+    fn object<const N: usize>(members: [(&str, Json); N]) -> Self {
+        Self { body: print(&Json::object(members)), warnings: Vec::new() }
+    }
+
+    fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
+    }
+}
+
+fn print(json: &Json) -> String {
+    serde_json::to_string(json).unwrap_or_default()
+}
+
+fn indented(json: &str) -> String {
+    let indented = Json::read(json).and_then(|json| serde_json::to_string_pretty(&json));
+    indented.map_or_else(|_| json.to_owned(), |text| text + "\n")
 }
 
 fn refused(refusal: Refusal, action: Action, shown: &str) -> ErrorAnswer {
@@ -281,7 +300,8 @@ fn refused(refusal: Refusal, action: Action, shown: &str) -> ErrorAnswer {
     match refusal.kind {
         RefusalKind::Unauthenticated { challenge } => {
             let reason = format!("missing authentication credentials for REST request [{shown}]");
-            let header = Map::from_iter([("header".to_owned(), json!({ "WWW-Authenticate": [challenge] }))]);
+            let challenges = Json::Array(vec![challenge.as_str().into()]);
+            let header = more("header", Json::object([("WWW-Authenticate", challenges)]));
             ErrorAnswer::with_more(StatusCode::UNAUTHORIZED, security(reason), header)
                 .header(WWW_AUTHENTICATE, &challenge)
         }

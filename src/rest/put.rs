@@ -3,9 +3,8 @@
 use std::error::Error;
 
 use axum::http::StatusCode;
-use serde_json::{Map, json};
 
-use super::error_answer::{Cause, ErrorAnswer, problems, text};
+use super::error_answer::{Cause, ErrorAnswer, more, problems, text};
 use super::zones::modern_name;
 use super::{Answer, Face};
 use super::{percent, place};
@@ -25,7 +24,7 @@ pub(super) async fn serve(
     let outcome = face.call(move |manager| manager.put_with(put, options)).await?;
     outcome.map_err(|error| failure(face, &error, &config))?;
     let warnings = deprecated_zone(&config).into_iter().chain(face.never_fires(config.id())).collect();
-    Ok(Answer { body: json!({ "acknowledged": true }), warnings })
+    Ok(Answer::object([("acknowledged", true.into())]).with_warnings(warnings))
 }
 
 /// A configuration that cannot be right, wrapped as Elasticsearch's parsers wrap it. All problems are beside it, in the open.
@@ -124,8 +123,8 @@ fn failure(face: &Face, error: &PutError, config: &RollupJobConfig) -> ErrorAnsw
             let path = percent::encode(id);
             let detail =
                 format!("a job that was deleted has left data: DELETE _rollup/job/{path}?delete_data=true removes it");
-            let detail = Map::from_iter([("detail".to_owned(), detail.into())]);
-            ErrorAnswer::with_more(StatusCode::CONFLICT, Cause::new("status_exception", known_there()), detail)
+            let cause = Cause::new("status_exception", known_there());
+            ErrorAnswer::with_more(StatusCode::CONFLICT, cause, more("detail", detail))
         }
         PutError::Engine { source, .. } if source.kind() == EngineErrorKind::NotFound => {
             let reason = source.source().map_or_else(|| source.to_string(), ToString::to_string);

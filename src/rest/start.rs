@@ -1,7 +1,5 @@
 //! `POST _rollup/job/{id}/_start`.
 
-use serde_json::json;
-
 use super::error_answer::{Cause, ErrorAnswer, upper_case};
 use super::{Answer, Face};
 use crate::{JobState, StartError};
@@ -9,7 +7,7 @@ use crate::{JobState, StartError};
 pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Answer, ErrorAnswer> {
     let id = job_id.to_owned();
     face.call(move |manager| manager.start(&id)).await?.map_err(|error| failure(&error, job_id))?;
-    Ok(Answer { body: json!({ "started": true }), warnings: face.never_fires(job_id).into_iter().collect() })
+    Ok(Answer::object([("started", true.into())]).with_warnings(face.never_fires(job_id).into_iter().collect()))
 }
 
 fn failure(error: &StartError, job_id: &str) -> ErrorAnswer {

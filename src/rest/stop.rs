@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::Face;
-use super::error_answer::{Cause, ErrorAnswer, upper_case};
+use super::error_answer::{Cause, ErrorAnswer, more, upper_case};
+use super::json::Json;
 use super::parameters::Parameters;
+use super::{Answer, Face};
 use crate::{JobSelector, JobState, StopError, StopManyError, StopOptions, Stopped, TimeUnit, TimeValue};
+use serde_json::Value;
 
 pub(super) const PARAMETERS: [&str; 3] = ["wait_for_completion", "timeout", "allow_no_match"];
 
@@ -43,7 +44,7 @@ impl Patience {
     }
 }
 
-pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Value, ErrorAnswer> {
+pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) -> Result<Answer, ErrorAnswer> {
     let wait = parameters.switch("wait_for_completion")?;
     let patience = Patience::new(parameters)?;
     if let Some(allow_no_match) = parameters.boolean("allow_no_match")? {
@@ -51,7 +52,8 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
         return many(face, job_id, selector, wait, patience).await;
     }
     let stopped = request(face, job_id, patience).await?;
-    Ok(json!({ "stopped": true, "state": settle(&stopped, wait, patience).await? }))
+    let state = settle(&stopped, wait, patience).await?;
+    Ok(Answer::object([("stopped", true.into()), ("state", state.into())]))
 }
 
 /// The state that the job is in, after waiting if that is wanted.
@@ -71,7 +73,7 @@ async fn many(
     selector: JobSelector,
     wait: bool,
     patience: Patience,
-) -> Result<Value, ErrorAnswer> {
+) -> Result<Answer, ErrorAnswer> {
     let request = face.stop(move |manager| manager.stop_many(selector, StopOptions::new()));
     let report = tokio::time::timeout(patience.for_request(), request).await;
     let jobs = || format!("jobs [{named}] to stop.");
@@ -89,17 +91,18 @@ async fn many(
             Err(error) => Err(failure(error, id, patience.timeout)),
         };
         jobs.push(match outcome {
-            Ok(state) => json!({ "id": id, "state": state }),
+            Ok(state) => Json::object([("id", id.into()), ("state", state.into())]),
             Err(failure) => {
                 first_failure.get_or_insert(failure.status);
-                json!({ "id": id, "error": failure.body["error"] })
+                let error = failure.body.member("error").cloned().unwrap_or_else(|| Value::Null.into());
+                Json::object([("id", id.into()), ("error", error)])
             }
         });
     }
-    let answer = json!({ "stopped": first_failure.is_none(), "jobs": jobs });
+    let answer = [("stopped", first_failure.is_none().into()), ("jobs", Json::Array(jobs))];
     match first_failure {
-        None => Ok(answer),
-        Some(status) => Err(ErrorAnswer::with_body(status, answer)),
+        None => Ok(Answer::object(answer)),
+        Some(status) => Err(ErrorAnswer::with_body(status, Json::object(answer))),
     }
 }
 
@@ -153,7 +156,7 @@ pub(super) fn failure(error: &StopError, job_id: &str, timeout: TimeValue) -> Er
     match error {
         StopError::NotFound { .. } => ErrorAnswer::job_not_found(job_id),
         StopError::Timeout { job, .. } => {
-            let detail = Map::from_iter([("detail".to_owned(), job.to_string().into())]);
+            let detail = more("detail", job.to_string());
             let cause = timed_out(timeout, &one(job_id, job.state()));
             ErrorAnswer::with_more(StatusCode::INTERNAL_SERVER_ERROR, cause, detail)
         }

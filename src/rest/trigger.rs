@@ -1,15 +1,14 @@
 //! `POST _rollup/job/{id}/_trigger`: a verb of our own, in Elasticsearch's style.
 
-use axum::http::StatusCode;
-use serde_json::{Value, json};
-
-use super::Face;
 use super::error_answer::{Cause, ErrorAnswer, upper_case};
+use super::{Answer, Face};
 use crate::TriggerError;
+use axum::http::StatusCode;
 
-pub(super) fn serve(face: &Face, job_id: &str) -> Result<Value, ErrorAnswer> {
+pub(super) fn serve(face: &Face, job_id: &str) -> Result<Answer, ErrorAnswer> {
     let triggered = face.manager.trigger(job_id).map_err(|error| failure(&error, job_id))?;
-    Ok(json!({ "triggered": true, "run": triggered.run(), "new": triggered.is_new() }))
+    let members = [("triggered", true.into()), ("run", triggered.run().into()), ("new", triggered.is_new().into())];
+    Ok(Answer::object(members))
 }
 
 fn failure(error: &TriggerError, job_id: &str) -> ErrorAnswer {

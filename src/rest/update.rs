@@ -1,17 +1,15 @@
 //! `POST _rollup/job/{id}/_update`: a verb of our own, in Elasticsearch's style.
 
-use axum::http::StatusCode;
-use serde_json::json;
-
 use super::error_answer::{Cause, ErrorAnswer, problems, text};
 use super::{Answer, Face};
 use crate::{ConfigError, ConfigProblemKind, JobUpdate, UpdateError};
+use axum::http::StatusCode;
 
 pub(super) async fn serve(face: &Face, job_id: &str, body: &[u8]) -> Result<Answer, ErrorAnswer> {
     let update = JobUpdate::from_json(text(body)?).map_err(|error| invalid(&error))?;
     let id = job_id.to_owned();
     face.call(move |manager| manager.update(&id, update)).await?.map_err(|error| failure(&error, job_id))?;
-    Ok(Answer { body: json!({ "acknowledged": true }), warnings: face.never_fires(job_id).into_iter().collect() })
+    Ok(Answer::object([("acknowledged", true.into())]).with_warnings(face.never_fires(job_id).into_iter().collect()))
 }
 
 fn invalid(error: &ConfigError) -> ErrorAnswer {

@@ -2,9 +2,11 @@
 //!
 //! The tests hold every answer they get against it.
 
-use serde_json::{Error, Value};
+use serde_json::Error;
 
+use super::Answer;
 use super::error_answer::{Cause, ErrorAnswer};
+use super::json::{Json, Members};
 
 /// What can be asked for.
 const OPERATIONS: &str = include_str!("operations.json");
@@ -13,16 +15,20 @@ const OPERATIONS: &str = include_str!("operations.json");
 const COMPONENTS: &str = include_str!("components.json");
 
 /// `path` is the one that the caller has asked for: what is in front of ours is where the host has mounted the router.
-pub(super) fn serve(path: &str) -> Result<Value, ErrorAnswer> {
-    let mut description = description().map_err(|error| ErrorAnswer::internal(Cause::of(&error)))?;
+pub(super) fn serve(path: &str) -> Result<Answer, ErrorAnswer> {
     let mounted_at = path.split_once("/_rollup/").map_or("", |(prefix, _)| prefix);
-    description["servers"][0]["url"] = if mounted_at.is_empty() { "/" } else { mounted_at }.into();
-    Ok(description)
+    let url = if mounted_at.is_empty() { "/" } else { mounted_at };
+    let description = description(url).map_err(|error| ErrorAnswer::internal(Cause::of(&error)))?;
+    Answer::of(&description)
 }
 
-fn description() -> Result<Value, Error> {
-    let mut description: Value = serde_json::from_str(OPERATIONS)?;
-    description["info"]["version"] = env!("CARGO_PKG_VERSION").into();
-    description["components"] = serde_json::from_str(COMPONENTS)?;
+fn description(url: &str) -> Result<Members, Error> {
+    let mut description: Members = serde_json::from_str(OPERATIONS)?;
+    if let Some(Json::Object(info)) = description.get_mut("info") {
+        info.insert("version".to_owned(), env!("CARGO_PKG_VERSION").into());
+    }
+    let server = Json::object([("url", url.into())]);
+    description.insert("servers".to_owned(), Json::Array(vec![server]));
+    description.insert("components".to_owned(), Json::read(COMPONENTS)?);
     Ok(description)
 }

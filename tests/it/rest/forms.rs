@@ -73,6 +73,36 @@ fn the_format_is_json() {
     answer.is_error(400, "illegal_argument_exception", reason);
 }
 
+/// Members that come one after the other, as the text has them.
+#[track_caller]
+fn are_in_order(text: &str, members: &[&str]) {
+    let mut rest = text;
+    for member in members {
+        rest = rest.split_once(&format!("\"{member}\":")).unwrap_or_else(|| panic!("no [{member}] left in {text}")).1;
+    }
+}
+
+#[test]
+fn members_are_in_elasticsearchs_order() {
+    let world = World::new();
+    world.put("sensor");
+    let options = RouterOptions::new().openapi(true);
+    let client = Client::with(router_with(Arc::clone(&world.manager), AllowAll, options));
+    let config = ["id", "index_pattern", "rollup_index", "cron", "groups", "metrics", "timeout", "page_size"];
+    let job = [&["jobs", "config"], &config[..], &["status", "job_state", "stats", "pages_processed", "index_total"]]
+        .concat();
+    for query in ["", "?pretty", "?filter_path=jobs.*"] {
+        are_in_order(&client.send(&format!("GET /_rollup/job/sensor{query}")).text, &job);
+    }
+    are_in_order(&serde_json::to_string(&world.status("sensor")).unwrap(), &job[1..]);
+    let refused = client.send("POST /_rollup/job/other/_stop").text;
+    are_in_order(&refused, &["error", "root_cause", "type", "reason", "type", "reason", "status"]);
+    are_in_order(
+        &client.send("GET /_rollup/openapi.json").text,
+        &["openapi", "info", "servers", "paths", "components"],
+    );
+}
+
 #[test]
 fn options_tells_what_a_path_takes() {
     let world = World::new();
