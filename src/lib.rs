@@ -111,6 +111,13 @@ mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+// The crates whose types are in signatures.
+pub use ::{jiff, serde_json};
+#[cfg(feature = "rest")]
+pub use ::axum;
+#[cfg(feature = "redb")]
+pub use ::redb;
+
 pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use job::{

@@ -12,6 +12,7 @@ use std::time::Duration;
 /// assert!(!format!("{options:?}").contains("secret"));
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct ClusterOptions {
     pub(super) nodes: Vec<String>,
     pub(super) credentials: Option<Credentials>,
@@ -44,21 +45,18 @@ impl ClusterOptions {
     }
 
     /// Who asks. Default: nobody in particular.
-    #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = Some(credentials);
         self
     }
 
     /// The certificates (PEM) that the nodes' own have to come from, and no others. Default: those that the system trusts.
-    #[must_use]
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificate_authority = Some(pem.into());
         self
     }
 
     /// Shows the nodes this certificate, with its chain and key (PEM). Default: none.
-    #[must_use]
     pub fn client_certificate(mut self, chain_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
         self.client_certificate = Some((chain_pem.into(), key_pem.into()));
         self
@@ -66,42 +64,36 @@ impl ClusterOptions {
 
     /// The header that says with each request of a job whom it runs as (`PutOptions::run_as`), such as
     /// `es-security-runas-user`. Default: it goes with none.
-    #[must_use]
     pub fn run_as_header(mut self, name: impl Into<String>) -> Self {
         self.run_as_header = Some(name.into());
         self
     }
 
     /// How long connecting to a node may take. Default: 5 s.
-    #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
     /// How long a request may take, over all nodes that are asked for it. Default: 60 s.
-    #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
     /// How long a connection may be without use before it is closed. Default: 30 s.
-    #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
     }
 
     /// The largest response that is taken, in bytes once it is unpacked. Default: 64 MiB.
-    #[must_use]
     pub fn response_limit(mut self, bytes: usize) -> Self {
         self.response_limit = bytes;
         self
     }
 
     /// How many bytes all responses together may take that are being read or looked at. Default: 256 MiB.
-    #[must_use]
     pub fn memory_budget(mut self, bytes: usize) -> Self {
         self.memory_budget = bytes;
         self

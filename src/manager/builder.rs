@@ -31,7 +31,7 @@ pub struct RollupJobManagerBuilder {
 /// How often, and after which pauses, a failed engine call is tried again before its run ends.
 ///
 /// A pause is between half and the whole of its nominal length, so that jobs that failed together do not come back together.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct RetryOptions {
     attempts: u32,

@@ -10,7 +10,7 @@ use crate::runtime::Job;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How a job is deleted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct DeleteOptions {
     stop: Option<StopOptions>,

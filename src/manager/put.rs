@@ -13,7 +13,7 @@ use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
 /// How a job is put.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct PutOptions {
     run_as: Option<RunAs>,

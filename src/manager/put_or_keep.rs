@@ -8,7 +8,7 @@ use crate::job::{Difference, JobUpdate, RollupJobConfig, RunAs};
 use crate::runtime::Job;
 
 /// How a job is put or kept.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[must_use]
 pub struct PutOrKeepOptions {
     run_as: Option<RunAs>,

@@ -19,7 +19,7 @@ use crate::sync::Arc;
 const ASKED_TOGETHER: usize = 1_000;
 
 /// How a job is stopped.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct StopOptions {
     pub(super) wait_for_completion: bool,

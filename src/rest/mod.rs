@@ -85,7 +85,7 @@ const STOPS_AT_ONCE: usize = 8;
 const LISTS_AT_ONCE: usize = 2;
 
 /// How a [router](router_with) behaves.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct RouterOptions {
     body_limit: usize,

@@ -51,7 +51,8 @@ use snapshot::Snapshots;
 use writer::BulkWriter;
 
 /// How the engine uses its cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct ElasticsearchOptions {
     refresh: bool,
     points_in_time: usize,
@@ -78,7 +79,6 @@ impl Default for ElasticsearchOptions {
 
 impl ElasticsearchOptions {
     /// The defaults.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -86,7 +86,6 @@ impl ElasticsearchOptions {
     /// Whether a run refreshes its source indices before it reads. A document that is not refreshed is invisible, and would be left out
     /// for ever once its bucket is rolled up. It needs the privilege `maintenance` on them (without it the run ends with that reason):
     /// who cannot grant it switches this off and gives the jobs a `delay` longer than the indices' `refresh_interval`. Default: yes.
-    #[must_use]
     pub fn refresh(mut self, refresh: bool) -> Self {
         self.refresh = refresh;
         self
@@ -94,14 +93,12 @@ impl ElasticsearchOptions {
 
     /// How many points in time the engine holds open at once, at least one. A run that needs one more takes that of the run which has
     /// waited longest for its turn; that one opens its source again. Default: 20.
-    #[must_use]
     pub fn points_in_time(mut self, most: usize) -> Self {
         self.points_in_time = most.max(1);
         self
     }
 
     /// How long the cluster keeps a point in time that nobody reads from: longer than a run waits for its next turn. Default: 5 minutes.
-    #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
@@ -110,14 +107,12 @@ impl ElasticsearchOptions {
     /// Whether a closed index that a wildcard of the pattern matches, or whose alias or data stream it matches, is left out, and named in
     /// the job's status; if not, the run ends with that reason. What is in it is never rolled up later, unless it is opened before its
     /// buckets are due. Default: yes, as in Elasticsearch.
-    #[must_use]
     pub fn skip_closed(mut self, skip: bool) -> Self {
         self.skip_closed = skip;
         self
     }
 
     /// How large a `_bulk` request may be, in bytes before it is packed. Default: 5 MiB.
-    #[must_use]
     pub fn bulk_bytes(mut self, bytes: usize) -> Self {
         self.bulk_bytes = bytes.max(1);
         self
@@ -126,7 +121,6 @@ impl ElasticsearchOptions {
     /// How many `_bulk` requests of a job may be on their way at once, at least one: a page is divided among them. While the cluster writes
     /// one to the replicas it writes the next to the primaries. Together they are as many times [`bulk_bytes`](Self::bulk_bytes) large.
     /// Default: 2.
-    #[must_use]
     pub fn concurrent_bulks(mut self, most: usize) -> Self {
         self.concurrent_bulks = most.max(1);
         self
@@ -134,7 +128,6 @@ impl ElasticsearchOptions {
 
     /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for those that are on their way, and
     /// for the look at the rollup index that comes after them: at most this long, a quarter of it and a second. Default: 20 s.
-    #[must_use]
     pub fn bulk_timeout(mut self, timeout: Duration) -> Self {
         self.bulk_timeout = timeout;
         self

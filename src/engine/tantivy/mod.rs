@@ -68,7 +68,7 @@ struct TantivyState {
 }
 
 /// The limits of a [`TantivyEngine`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct TantivyOptions {
     memory_budget: usize,

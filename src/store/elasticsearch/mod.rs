@@ -28,7 +28,8 @@ const PREFIX: &str = "job:";
 const CLAIMS: usize = 1_000;
 
 /// How the store uses its cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct ElasticsearchStoreOptions {
     index: String,
     timeout: Duration,
@@ -50,14 +51,12 @@ impl Default for ElasticsearchStoreOptions {
 
 impl ElasticsearchStoreOptions {
     /// The defaults.
-    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The index that the jobs are kept in: a hidden one, which the store creates. It is written to by the alias `<index>-write`.
     /// Default: `.rollup-jobs`.
-    #[must_use]
     pub fn index(mut self, index: impl Into<String>) -> Self {
         self.index = index.into();
         self
@@ -65,7 +64,6 @@ impl ElasticsearchStoreOptions {
 
     /// How long a call may take, over all nodes and retries; opening a manager takes several. A stop saves in its caller's thread,
     /// and may overrun its own timeout by so much. Default: 5 s.
-    #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -73,7 +71,6 @@ impl ElasticsearchStoreOptions {
 
     /// How long the manager owns the jobs without renewing. It renews three times as often; if it is gone, whoever comes next waits
     /// for so long. Longer than the cluster takes to get over the loss of a node. Default: 30 s, at least a tenth of a second.
-    #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         // It is told to others in milliseconds.
         let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
@@ -82,7 +79,6 @@ impl ElasticsearchStoreOptions {
     }
 
     /// Who the owner is, for whoever finds the jobs taken. Default: the process and its host.
-    #[must_use]
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = owner.into();
         self
