@@ -1,5 +1,5 @@
-//! The real manager, and the real lifecycle, under model checkers. Built into the crate by `--cfg rollup_shuttle` or
-//! `--cfg rollup_loom`; `tests/model.sh` runs it.
+//! The real manager, and the real lifecycle, under model checkers. The package of this folder builds it into the crate;
+//! `tests/model.sh` runs it.
 
 #[cfg(rollup_loom)]
 mod exhaustive;
