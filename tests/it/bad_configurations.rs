@@ -113,6 +113,7 @@ fn a_field_that_is_not_there_may_be_a_misspelt_one() {
     manager.put(plain("latency").build().unwrap()).unwrap();
 }
 
+#[cfg(feature = "tantivy")]
 #[test]
 fn a_tantivy_field_that_is_not_fast_is_told_how_to_become_so() {
     use rollup_jobs::engine::tantivy::TantivyEngine;

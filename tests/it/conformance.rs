@@ -1,15 +1,22 @@
 //! All engines and stores of the crate pass the suites that strangers' engines and stores are checked by.
 
+#[cfg(feature = "redb")]
 use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::MemoryEngine;
+#[cfg(feature = "tantivy")]
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
-use rollup_jobs::store::{MemoryStore, RedbStore};
+use rollup_jobs::store::MemoryStore;
+#[cfg(feature = "redb")]
+use rollup_jobs::store::RedbStore;
 use rollup_jobs::testing::{MemoryHarness, check_engine, check_store};
 
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 use crate::disk::Left;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 use crate::ending_harness::EndingHarness;
+#[cfg(feature = "tantivy")]
 use crate::tantivy_harness::TantivyHarness;
 
 #[test]
@@ -22,17 +29,20 @@ fn memory_engine_without_progress() {
     check_engine(|| Box::new(MemoryHarness::new(MemoryEngine::without_progress())));
 }
 
+#[cfg(feature = "tantivy")]
 #[test]
 fn tantivy_engine_in_ram() {
     check_engine(|| Box::new(TantivyHarness::in_ram()));
 }
 
+#[cfg(feature = "tantivy")]
 #[test]
 fn tantivy_engine_on_disk() {
     check_engine(|| Box::new(TantivyHarness::on_disk()));
 }
 
 /// On a disk that ends, in every state in which that can leave it.
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 #[test]
 fn tantivy_engine_that_is_interrupted() {
     for left in [Left::Everything, Left::Nothing, Left::Removals, Left::Additions] {
@@ -41,6 +51,7 @@ fn tantivy_engine_that_is_interrupted() {
 }
 
 /// With next to no memory a scan needs many passes, which must not show.
+#[cfg(feature = "tantivy")]
 #[test]
 fn tantivy_engine_with_a_tiny_budget() {
     check_engine(|| {
@@ -56,6 +67,7 @@ fn memory_store() {
     check_store(|| MemoryStore::new().leased_for(Duration::from_secs(30)), |store| store);
 }
 
+#[cfg(feature = "redb")]
 #[test]
 fn redb_store() {
     let folder = Arc::new(tempfile::tempdir().unwrap());

@@ -1,15 +1,13 @@
 //! Every engine call of a whole run fails, by every kind of fault, at every n. Afterwards the documents equal those of a run
 //! without faults, and the status has told the truth.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::{Engine, MemoryEngine};
-use rollup_jobs::testing::{EngineFault, EngineHarness, FaultyEngine, StoreCall, StoreFault};
+use rollup_jobs::engine::MemoryEngine;
+use rollup_jobs::testing::{EngineFault, StoreCall, StoreFault};
 use rollup_jobs::{HealthColor, JobState};
 
-use crate::support::{Heard, World, config, readings, undisturbed};
-use crate::tantivy_harness::TantivyHarness;
+use crate::support::{Heard, World, readings, undisturbed};
 
 /// Runs until the end of `run`, letting back-offs pass.
 fn end_of_run(world: &World, run: u64) {
@@ -84,40 +82,6 @@ fn rejected_items() {
     fail_every_call(MemoryEngine::without_progress, EngineFault::ItemUnavailable);
 }
 
-/// The same on tantivy, which adds and never replaces: a document that was there twice would stay.
-#[test]
-fn tantivy() {
-    for fault in
-        [EngineFault::Unavailable, EngineFault::Rejected, EngineFault::Panic, EngineFault::UnavailableAfterwards]
-    {
-        for call in 1.. {
-            let harness = TantivyHarness::in_ram();
-            harness.create_index("sensor-1", &fields());
-            harness.add("sensor-1", &readings().collect::<Vec<_>>());
-            let engine = FaultyEngine::new(harness.engine.clone() as Arc<dyn Engine>, fault);
-            let world = World::on(MemoryEngine::new(), |_| Arc::new(engine.clone()), |builder| builder);
-            world.manager.put(config("sensor").page_size(10).build().unwrap()).unwrap();
-            world.manager.start("sensor").unwrap();
-            engine.fail_at(call);
-            for _ in 0..2 {
-                let run = world.manager.trigger("sensor").unwrap().run();
-                end_of_run(&world, run);
-            }
-            let index = harness.engine.rollup_index("rolled", "sensor").unwrap().unwrap();
-            assert_eq!(crate::tantivy_harness::read_rollup(&index), undisturbed("sensor"), "{fault:?} at call {call}");
-            if !engine.has_failed() {
-                assert!(call > 12, "the whole run was tried: {call} calls");
-                break;
-            }
-        }
-    }
-}
-
-fn fields() -> [(&'static str, rollup_jobs::engine::FieldType); 3] {
-    use rollup_jobs::engine::FieldType;
-    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)]
-}
-
 /// A store that cannot be reached for a moment is no reason to wait for the next scheduled time.
 #[test]
 fn a_run_goes_on_after_a_save_that_failed_for_a_moment() {
@@ -152,4 +116,52 @@ fn a_run_does_not_go_on_for_ever_without_being_saved() {
     let run = world.manager.trigger("sensor").unwrap().run();
     end_of_run(&world, run);
     assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+#[cfg(feature = "tantivy")]
+mod with_tantivy {
+    use super::*;
+    use crate::support::config;
+    use crate::tantivy_harness::TantivyHarness;
+    use rollup_jobs::engine::Engine;
+    use rollup_jobs::testing::{EngineHarness, FaultyEngine};
+    use std::sync::Arc;
+
+    /// The same on tantivy, which adds and never replaces: a document that was there twice would stay.
+    #[test]
+    fn tantivy() {
+        for fault in
+            [EngineFault::Unavailable, EngineFault::Rejected, EngineFault::Panic, EngineFault::UnavailableAfterwards]
+        {
+            for call in 1.. {
+                let harness = TantivyHarness::in_ram();
+                harness.create_index("sensor-1", &fields());
+                harness.add("sensor-1", &readings().collect::<Vec<_>>());
+                let engine = FaultyEngine::new(harness.engine.clone() as Arc<dyn Engine>, fault);
+                let world = World::on(MemoryEngine::new(), |_| Arc::new(engine.clone()), |builder| builder);
+                world.manager.put(config("sensor").page_size(10).build().unwrap()).unwrap();
+                world.manager.start("sensor").unwrap();
+                engine.fail_at(call);
+                for _ in 0..2 {
+                    let run = world.manager.trigger("sensor").unwrap().run();
+                    end_of_run(&world, run);
+                }
+                let index = harness.engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+                assert_eq!(
+                    crate::tantivy_harness::read_rollup(&index),
+                    undisturbed("sensor"),
+                    "{fault:?} at call {call}"
+                );
+                if !engine.has_failed() {
+                    assert!(call > 12, "the whole run was tried: {call} calls");
+                    break;
+                }
+            }
+        }
+    }
+
+    fn fields() -> [(&'static str, rollup_jobs::engine::FieldType); 3] {
+        use rollup_jobs::engine::FieldType;
+        [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)]
+    }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::similar_names, reason = "a waiter waits")]
 #![allow(clippy::missing_panics_doc, unreachable_pub, reason = "nobody but these tests calls it")]
 
+#[cfg(all(feature = "tantivy", feature = "rest"))]
 mod adopt;
 mod architecture;
 mod bad_configurations;
@@ -12,15 +13,22 @@ mod conformance;
 mod coverage;
 mod cron;
 mod delete;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod disk;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod ending_harness;
 mod errors;
 mod faults;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod flawed_engines;
 mod foreign_code;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod former_formats;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod full_disk;
+#[cfg(feature = "tantivy")]
 mod half_way;
+#[cfg(feature = "tantivy")]
 mod hostile_documents;
 mod late_observers;
 mod lifecycle;
@@ -28,29 +36,41 @@ mod lost_threads;
 mod meddling;
 mod opening;
 mod ownership;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod power_cut;
 mod put;
 mod put_or_keep;
 mod random_sequences;
 mod refused_saves;
+#[cfg(feature = "rest")]
 mod remove_data;
+#[cfg(feature = "rest")]
 mod rest;
 mod restart_table;
 mod runs;
 mod shutdown;
 mod sources;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod started_over;
 mod state_table;
 mod stop_faults;
 mod stop_many;
 mod stop_promises;
+#[cfg(feature = "redb")]
 mod stores;
 mod support;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod tantivy_engine;
+#[cfg(feature = "tantivy")]
 mod tantivy_harness;
+#[cfg(feature = "tantivy")]
 mod tantivy_scan;
 mod terse_store;
+#[cfg(feature = "tracing")]
+mod tracing_observer;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
 mod two_systems;
 mod update;
+#[cfg(feature = "tantivy")]
 mod values;
 mod weaknesses;

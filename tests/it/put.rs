@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument, SourceValue};
 use rollup_jobs::store::{JobStore, MemoryStore};
-use rollup_jobs::testing::EngineHarness;
 use rollup_jobs::{
     DateHistogram, Histogram, Metric, PutError, PutOptions, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager,
     RunAs,
 };
 
 use crate::support::{config, loaded};
-use crate::tantivy_harness::TantivyHarness;
 use crate::terse_store::TerseStore;
 
 fn base() -> RollupJobConfigBuilder {
@@ -147,50 +145,6 @@ fn an_index_that_does_not_exist_is_named() {
 }
 
 #[test]
-fn a_date_in_whole_seconds_is_refused_for_a_finer_interval() {
-    use rollup_jobs::engine::tantivy::tantivy::Index;
-    use rollup_jobs::engine::tantivy::tantivy::schema::{FAST, Schema};
-    let harness = TantivyHarness::in_ram();
-    let mut schema = Schema::builder();
-    // tantivy keeps whole seconds unless told otherwise.
-    schema.add_date_field("timestamp", FAST);
-    harness.engine.register("sensor-1", &Index::create_in_ram(schema.build())).unwrap();
-    let manager = RollupJobManager::builder(harness.engine(), Arc::new(MemoryStore::new())).open().unwrap();
-    let job =
-        |interval: &str| base().date_histogram(DateHistogram::fixed_interval("timestamp", interval)).build().unwrap();
-    let Err(PutError::Invalid(error)) = manager.put(job("1500ms")) else { panic!("refused") };
-    assert_eq!(
-        error.problems()[0].message(),
-        "The field [timestamp] keeps dates to 1000 ms in [sensor-1], which the interval [1500ms] is no multiple of: index it with \
-         a finer precision, or choose a coarser interval"
-    );
-    manager.put(job("5s")).unwrap();
-}
-
-#[test]
-fn a_field_that_is_not_fast_is_refused() {
-    use rollup_jobs::engine::tantivy::tantivy::Index;
-    use rollup_jobs::engine::tantivy::tantivy::schema::{FAST, INDEXED, STRING, Schema};
-    let harness = TantivyHarness::in_ram();
-    let mut schema = Schema::builder();
-    schema.add_date_field("timestamp", FAST);
-    schema.add_text_field("node", STRING);
-    schema.add_f64_field("temperature", INDEXED);
-    harness.engine.register("sensor-1", &Index::create_in_ram(schema.build())).unwrap();
-    let manager = RollupJobManager::builder(harness.engine(), Arc::new(MemoryStore::new())).open().unwrap();
-    let job = job().terms(["node"]).metric("temperature", [Metric::Min]);
-    let Err(PutError::Invalid(error)) = manager.put(job.build().unwrap()) else { panic!("refused") };
-    let messages: Vec<_> = error.problems().iter().map(rollup_jobs::ConfigProblem::message).collect();
-    assert_eq!(
-        messages,
-        [
-            "The field [node] must be aggregatable across all indices, but is not.",
-            "The field [temperature] must be aggregatable across all indices, but is not."
-        ]
-    );
-}
-
-#[test]
 fn an_identity_is_handed_to_the_engine_and_never_shown() {
     let manager = RollupJobManager::builder(Arc::new(data()), Arc::new(MemoryStore::new())).open().unwrap();
     let options = PutOptions::new().run_as(RunAs::new("secret-user"));
@@ -215,4 +169,56 @@ fn a_put_whose_save_gets_no_answer_fails_and_leaves_nothing_behind() {
     assert!(manager.list().is_empty() && store.load().unwrap().is_empty());
     store.answer_at_most(1);
     manager.put(config("sensor").build().unwrap()).unwrap();
+}
+
+#[cfg(feature = "tantivy")]
+mod with_tantivy {
+    use super::*;
+    use crate::tantivy_harness::TantivyHarness;
+    use rollup_jobs::testing::EngineHarness;
+
+    #[test]
+    fn a_date_in_whole_seconds_is_refused_for_a_finer_interval() {
+        use rollup_jobs::engine::tantivy::tantivy::Index;
+        use rollup_jobs::engine::tantivy::tantivy::schema::{FAST, Schema};
+        let harness = TantivyHarness::in_ram();
+        let mut schema = Schema::builder();
+        // tantivy keeps whole seconds unless told otherwise.
+        schema.add_date_field("timestamp", FAST);
+        harness.engine.register("sensor-1", &Index::create_in_ram(schema.build())).unwrap();
+        let manager = RollupJobManager::builder(harness.engine(), Arc::new(MemoryStore::new())).open().unwrap();
+        let job = |interval: &str| {
+            base().date_histogram(DateHistogram::fixed_interval("timestamp", interval)).build().unwrap()
+        };
+        let Err(PutError::Invalid(error)) = manager.put(job("1500ms")) else { panic!("refused") };
+        assert_eq!(
+            error.problems()[0].message(),
+            "The field [timestamp] keeps dates to 1000 ms in [sensor-1], which the interval [1500ms] is no multiple of: index it with \
+         a finer precision, or choose a coarser interval"
+        );
+        manager.put(job("5s")).unwrap();
+    }
+
+    #[test]
+    fn a_field_that_is_not_fast_is_refused() {
+        use rollup_jobs::engine::tantivy::tantivy::Index;
+        use rollup_jobs::engine::tantivy::tantivy::schema::{FAST, INDEXED, STRING, Schema};
+        let harness = TantivyHarness::in_ram();
+        let mut schema = Schema::builder();
+        schema.add_date_field("timestamp", FAST);
+        schema.add_text_field("node", STRING);
+        schema.add_f64_field("temperature", INDEXED);
+        harness.engine.register("sensor-1", &Index::create_in_ram(schema.build())).unwrap();
+        let manager = RollupJobManager::builder(harness.engine(), Arc::new(MemoryStore::new())).open().unwrap();
+        let job = job().terms(["node"]).metric("temperature", [Metric::Min]);
+        let Err(PutError::Invalid(error)) = manager.put(job.build().unwrap()) else { panic!("refused") };
+        let messages: Vec<_> = error.problems().iter().map(rollup_jobs::ConfigProblem::message).collect();
+        assert_eq!(
+            messages,
+            [
+                "The field [node] must be aggregatable across all indices, but is not.",
+                "The field [temperature] must be aggregatable across all indices, but is not."
+            ]
+        );
+    }
 }

@@ -12,9 +12,7 @@ use rollup_jobs::{
     RollupJobManager, UpdateError,
 };
 
-use crate::half_way::half_way;
-use crate::support::{HOUR, JoinInTime, PATIENCE, Watcher, World, config, hold, in_thread, loaded, undisturbed};
-use crate::tantivy_harness::{TantivyHarness, read_rollup, sensor_index};
+use crate::support::{HOUR, JoinInTime, PATIENCE, World, config, hold, in_thread, loaded, undisturbed};
 
 const NOON: &str = "0 0 12 * * ?";
 
@@ -334,28 +332,6 @@ fn that_it_has_to_be_told_survives_a_crash() {
     assert!(!again.store.record("sensor").to_json()["redefine"].as_bool().unwrap());
 }
 
-/// Tantivy has definition and progress in one commit: the one changes, the other stays, at whatever call it is
-/// interrupted.
-#[test]
-fn tantivy_keeps_the_progress_when_it_is_told() {
-    let harness = TantivyHarness::in_ram();
-    harness.engine.register("sensor-1", &sensor_index(crate::support::readings())).unwrap();
-    let config = config("sensor").build().unwrap();
-    let manager = half_way(harness.engine.clone(), &config);
-    let documents = || read_rollup(&harness.engine.rollup_index("rolled", "sensor").unwrap().unwrap());
-    let before = documents().len();
-    assert!(before > 0 && before < 30);
-    manager.update("sensor", JobUpdate::new().page_size(1_000)).unwrap();
-    manager.start("sensor").unwrap();
-    manager.trigger("sensor").unwrap();
-    Watcher::default().wait_for(&manager, "all documents", || {
-        let status = manager.get("sensor").unwrap();
-        (status.state() == JobState::Stopped && status.stats().rollups_indexed() == 30).then_some(())
-    });
-    assert_eq!(documents().len(), 30);
-    assert_eq!(manager.get("sensor").unwrap().stats().rollups_indexed(), 30);
-}
-
 /// An update at every engine call of a run that fails: it is never lost.
 #[test]
 fn an_update_before_a_run_that_fails_is_told_later() {
@@ -399,4 +375,34 @@ fn engines_tell_jobs_by_their_identity() {
         assert!(!one.is_same_job(&other), "{other}");
     }
     assert!(!one.is_same_job(&serde_json::json!({ "id": "sensor" })));
+}
+
+#[cfg(feature = "tantivy")]
+mod with_tantivy {
+    use super::*;
+    use crate::half_way::half_way;
+    use crate::support::Watcher;
+    use crate::tantivy_harness::{TantivyHarness, read_rollup, sensor_index};
+
+    /// Tantivy has definition and progress in one commit: the one changes, the other stays, at whatever call it is
+    /// interrupted.
+    #[test]
+    fn tantivy_keeps_the_progress_when_it_is_told() {
+        let harness = TantivyHarness::in_ram();
+        harness.engine.register("sensor-1", &sensor_index(crate::support::readings())).unwrap();
+        let config = config("sensor").build().unwrap();
+        let manager = half_way(harness.engine.clone(), &config);
+        let documents = || read_rollup(&harness.engine.rollup_index("rolled", "sensor").unwrap().unwrap());
+        let before = documents().len();
+        assert!(before > 0 && before < 30);
+        manager.update("sensor", JobUpdate::new().page_size(1_000)).unwrap();
+        manager.start("sensor").unwrap();
+        manager.trigger("sensor").unwrap();
+        Watcher::default().wait_for(&manager, "all documents", || {
+            let status = manager.get("sensor").unwrap();
+            (status.state() == JobState::Stopped && status.stats().rollups_indexed() == 30).then_some(())
+        });
+        assert_eq!(documents().len(), 30);
+        assert_eq!(manager.get("sensor").unwrap().stats().rollups_indexed(), 30);
+    }
 }
