@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Mutation testing of what a stop depends on (tests/mutants.toml says where): each mutant has to fail a test. First the fast tests
+# (memory engine, redb), then all of them for those that survive. It takes hours, and goes on where it was
+# interrupted. Needs cargo-mutants (crates.io).
+#
+#   tests/mutants.sh                 all
+#   tests/mutants.sh src/lifecycle   what is below that
+#   tests/mutants.sh -- --shard 0/8  an eighth (cargo mutants --help)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+out=$root/target/mutation
+tree=$out/tree
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
+
+only=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do only+=(--file "$1/**" --file "$1"); shift; done
+[ $# -eq 0 ] || shift
+
+# Mutants are made in a copy of the last commit, whose build folder stays from one time to the next.
+mkdir -p "$out"
+git worktree prune
+[ -d "$tree" ] || git worktree add --quiet --detach "$tree"
+git -C "$tree" reset --quiet --hard
+git -C "$tree" checkout --quiet --detach "$(git rev-parse HEAD)"
+cp tests/mutants.toml "$out/config.toml"
+cd "$tree"
+
+run() { # <folder of results> <cargo mutants arguments...>
+  local folder=$out/$1
+  shift
+  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 180 \
+    --iterate --no-shuffle --output "$folder" "$@" || true
+}
+
+printf '\n== fast tests\n'
+run fast --features testing,redb "${only[@]}" "$@" -- --test it
+
+survivors=()
+while read -r name; do
+  survivors+=(--re "^$(sed 's/[][\.*^$(){}?+|/]/\\&/g' <<< "$name")$")
+done < "$out/fast/mutants.out/missed.txt"
+if [ ${#survivors[@]} -gt 0 ]; then
+  printf '\n== all tests, for %d survivors\n' $((${#survivors[@]} / 2))
+  run all --all-features "${survivors[@]}" -- --test it --lib
+  printf '\n== nobody minds\n'
+  cat "$out/all/mutants.out/missed.txt"
+fi
