@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Mutation testing of what a stop depends on (tests/mutants.toml says where): each mutant has to fail a test. First the fast tests
-# (memory engine, redb), then all of them for those that survive. It takes hours, and goes on where it was
-# interrupted. Needs cargo-mutants (crates.io).
+# Mutation testing of what a stop depends on: each mutant has to fail a test. First the fast tests (memory engine, redb),
+# then all of them for those that survive; what no test can see is in tests/mutants.toml. It takes hours, and goes on
+# where it was interrupted. Needs cargo-mutants (crates.io).
 #
-#   tests/mutants.sh                 all
+#   tests/mutants.sh                 lifecycle, manager, runtime, ownership, schedule, stop signal and stores
 #   tests/mutants.sh src/lifecycle   what is below that
 #   tests/mutants.sh -- --shard 0/8  an eighth (cargo mutants --help)
 set -euo pipefail
@@ -13,9 +13,13 @@ out=$root/target/mutation
 tree=$out/tree
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
 
-only=()
-while [ $# -gt 0 ] && [ "$1" != -- ]; do only+=(--file "$1/**" --file "$1"); shift; done
+places=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do places+=("$1"); shift; done
 [ $# -eq 0 ] || shift
+[ ${#places[@]} -gt 0 ] ||
+  places=(src/lifecycle src/manager src/runtime src/ownership.rs src/schedule.rs src/stop_signal.rs src/store)
+only=()
+for place in "${places[@]}"; do only+=(--file "$place" --file "$place/**"); done
 
 # Mutants are made in a copy of the last commit, whose build folder stays from one time to the next.
 mkdir -p "$out"
