@@ -11,7 +11,9 @@ cd "$(dirname "$0")/.."
 root=$PWD
 out=$root/target/mutation
 tree=$out/tree
-export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}"
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}" ROLLUP_IN_A_HURRY=1
+# So that the test runner knows --fail-fast.
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="env RUSTC_BOOTSTRAP=1"
 
 places=()
 while [ $# -gt 0 ] && [ "$1" != -- ]; do places+=("$1"); shift; done
@@ -33,12 +35,13 @@ cd "$tree"
 run() { # <folder of results> <cargo mutants arguments...>
   local folder=$out/$1
   shift
-  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 180 \
-    --iterate --no-shuffle --output "$folder" "$@" || true
+  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 120 \
+    --iterate --no-shuffle --output "$folder" "$@" -- --test it "${lib[@]}" -- -Z unstable-options --fail-fast || true
 }
 
 printf '\n== fast tests\n'
-run fast --features testing,redb "${only[@]}" "$@" -- --test it
+lib=()
+run fast --features testing,redb "${only[@]}" "$@"
 
 survivors=()
 while read -r name; do
@@ -46,7 +49,8 @@ while read -r name; do
 done < "$out/fast/mutants.out/missed.txt"
 if [ ${#survivors[@]} -gt 0 ]; then
   printf '\n== all tests, for %d survivors\n' $((${#survivors[@]} / 2))
-  run all --all-features "${survivors[@]}" -- --test it --lib
+  lib=(--lib)
+  run all --all-features "${survivors[@]}"
   printf '\n== nobody minds\n'
   cat "$out/all/mutants.out/missed.txt"
 fi

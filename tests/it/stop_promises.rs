@@ -11,7 +11,7 @@ use rollup_jobs::{
 };
 
 use crate::meddling::{Act, Meddling};
-use crate::support::{JoinInTime, NOW, World, in_thread, loaded, undisturbed, waiting};
+use crate::support::{JoinInTime, NOW, PATIENCE, World, in_thread, loaded, undisturbed, waiting};
 
 #[test]
 fn promise_01_stopped_means_at_rest_and_durable() {
@@ -86,7 +86,7 @@ pub fn a_stop_overtakes_a_checkpoint() {
     let stopped = world.manager.stop("sensor", StopOptions::new()).unwrap();
     assert_eq!(world.after_crash().state("sensor"), JobState::Stopped, "before the late checkpoint");
     held.send(()).unwrap();
-    stopped.completion().wait(Duration::from_mins(1)).unwrap();
+    stopped.completion().wait(PATIENCE).unwrap();
     assert_eq!(world.store.record("sensor").state(), StoredState::Stopped, "and after it");
 }
 
@@ -125,7 +125,7 @@ fn promise_03_a_handle_polled_late_is_still_about_its_stop() {
     let first = world.manager.stop("sensor", StopOptions::new()).unwrap().completion();
     assert!(!first.is_completed());
     world.gates.commit().open();
-    first.wait(Duration::from_mins(1)).unwrap();
+    first.wait(PATIENCE).unwrap();
     world.gates.commit().close();
     world.manager.start("sensor").unwrap();
     world.manager.trigger("sensor").unwrap();
@@ -463,7 +463,7 @@ fn promise_09_the_last_owner_may_drop_the_manager_in_an_observer() {
     let store = world.store.clone();
     // Opens the gate, and lets go of the world's own reference.
     drop(world);
-    wait.recv_timeout(Duration::from_mins(1)).expect("no deadlock");
+    wait.recv_timeout(PATIENCE).expect("no deadlock");
     assert_eq!(store.record("sensor").state(), StoredState::Stopped);
 }
 
