@@ -6,6 +6,6 @@ pub(super) const DEFINITION: Definition = Definition {
     parts: &[Part {
         suffix: "value",
         store: MetricValues::max,
-        restore: |values, stored| values.extend_range(f64::INFINITY, stored),
+        restore: |values, stored| values.widen(f64::INFINITY, stored),
     }],
 };

@@ -6,6 +6,6 @@ pub(super) const DEFINITION: Definition = Definition {
     parts: &[Part {
         suffix: "value",
         store: MetricValues::min,
-        restore: |values, stored| values.extend_range(stored, f64::NEG_INFINITY),
+        restore: |values, stored| values.widen(stored, f64::NEG_INFINITY),
     }],
 };

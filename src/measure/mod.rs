@@ -1,8 +1,8 @@
 //! What is kept of a field's values? One file per metric: its name, the fields that it has in a rolled-up document, and
 //! how their values come out of a bucket's and go back into them.
 //!
-//! A new metric is a file here and a line in [`metrics!`]. What it keeps beyond [`MetricValues`] each engine has to
-//! find out too.
+//! A new metric is a file here, its `mod`, and a line in [`metrics!`]. What it keeps beyond [`MetricValues`] is a field
+//! there, which each engine has to find out too.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub use values::MetricValues;
 struct Definition {
     /// The name on the wire.
     name: &'static str,
-    /// Whether Elasticsearch allows it on a date field.
+    /// Whether it may be taken of a date field (of Elasticsearch's metrics: whether Elasticsearch allows it).
     fits_dates: bool,
     /// What a rolled-up document has of it.
     parts: &'static [Part],
@@ -31,7 +31,10 @@ struct Part {
     suffix: &'static str,
     /// The value that is stored; not finite if there is none.
     store: fn(&MetricValues) -> f64,
-    /// Puts a stored value back to where it came from.
+    /// Puts a stored value back to where it came from, for whoever reads rolled-up documents. The parts of all metrics
+    /// that a job has are put back into the same values, in any order: none may change what another has put there. A
+    /// value that does not follow from the others (such as one computed of several) needs a field of its own, which
+    /// [`merge`](MetricValues::merge) takes along.
     restore: fn(&mut MetricValues, f64),
 }
 

@@ -15,11 +15,12 @@
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MetricValues {
-    count: u64,
-    sum: f64,
-    compensation: f64,
-    min: f64,
-    max: f64,
+    pub(crate) count: u64,
+    pub(crate) sum: f64,
+    /// What the sum is too large by.
+    pub(crate) compensation: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
 }
 
 impl Default for MetricValues {
@@ -29,7 +30,8 @@ impl Default for MetricValues {
 }
 
 impl MetricValues {
-    /// Values that something else has summed up.
+    /// Values that something else has summed up. (Engines of this crate name all fields instead, so that a new one does
+    /// not compile until each of them has found it out.)
     #[must_use]
     pub fn from_parts(count: u64, sum: f64, min: f64, max: f64) -> Self {
         Self { count, sum, compensation: 0.0, min, max }
@@ -47,22 +49,23 @@ impl MetricValues {
     pub fn add(&mut self, value: f64) {
         if value.is_finite() {
             self.count += 1;
-            self.extend_range(value, value);
+            self.widen(value, value);
             self.add_to_sum(value);
         }
     }
 
     /// Takes the values of another part of the bucket. The sum is as exact as if they had been added one by one.
     pub fn merge(&mut self, other: &Self) {
-        self.count += other.count;
-        self.extend_range(other.min, other.max);
-        self.add_to_sum(other.sum);
-        self.add_to_sum(-other.compensation);
+        let Self { count, sum, compensation, min, max } = *other;
+        self.count += count;
+        self.widen(min, max);
+        self.add_to_sum(sum);
+        self.add_to_sum(-compensation);
     }
 
     /// As Java has it, -0.0 is less than 0.0.
     #[inline]
-    pub(super) fn extend_range(&mut self, min: f64, max: f64) {
+    pub(super) fn widen(&mut self, min: f64, max: f64) {
         self.min = if min.total_cmp(&self.min).is_lt() { min } else { self.min };
         self.max = if max.total_cmp(&self.max).is_gt() { max } else { self.max };
     }

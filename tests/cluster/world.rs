@@ -139,10 +139,9 @@ pub(crate) fn readings(count: usize, only_one_value: bool) -> Vec<SourceDocument
 }
 
 pub(crate) fn job(id: &str) -> RollupJobConfigBuilder {
-    let all = [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount];
     let job = RollupJobConfig::builder(id).index_pattern("sensor-*").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
     let job = job.page_size(300).date_histogram(DateHistogram::calendar_interval("timestamp", "1w"));
-    job.metric("temperature", all).metric("distance", [Metric::Sum])
+    job.metric("temperature", Metric::ALL.iter().copied()).metric("distance", [Metric::Sum])
 }
 
 /// Jobs of all kinds.

@@ -455,7 +455,7 @@ pub fn config(id: &str) -> RollupJobConfigBuilder {
         .page_size(4)
         .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
         .terms(["node"])
-        .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount])
+        .metric("temperature", Metric::ALL.iter().copied())
 }
 
 /// What a job of [`config`] has rolled up when it was never disturbed.

@@ -48,7 +48,7 @@ fn config() -> RollupJobConfig {
         .page_size(250)
         .date_histogram(DateHistogram::fixed_interval("timestamp", "30m"))
         .terms(["node"])
-        .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount])
+        .metric("temperature", Metric::ALL.iter().copied())
         .build()
         .unwrap()
 }
@@ -107,7 +107,7 @@ fn spin_for(time: Duration) {
     }
 }
 
-type Documents = BTreeMap<String, (i64, i64, [u64; 6])>;
+type Documents = BTreeMap<String, (i64, i64, Vec<u64>)>;
 
 /// All rolled-up documents by id, with their values bit for bit. One that is there twice is a failure.
 fn documents(folder: &Path) -> Documents {
@@ -120,12 +120,12 @@ fn documents(folder: &Path) -> Documents {
         let id = fast.str("_id").unwrap().unwrap();
         let date = fast.date("timestamp.date_histogram.timestamp").unwrap();
         let count = fast.i64("node.terms._count").unwrap();
-        let values = ["min.value", "max.value", "sum.value", "avg.value", "avg._count", "value_count.value"];
-        let values = values.map(|name| fast.f64(&format!("temperature.{name}")).unwrap());
+        let parts = Metric::ALL.iter().flat_map(|metric| metric.parts());
+        let values: Vec<_> = parts.map(|part| fast.f64(&format!("temperature.{}", part.name())).unwrap()).collect();
         for doc in 0..segment.max_doc() {
             let mut name = String::new();
             id.ord_to_str(id.term_ords(doc).next().unwrap(), &mut name).unwrap();
-            let bits = values.each_ref().map(|column| column.first(doc).unwrap().to_bits());
+            let bits = values.iter().map(|column| column.first(doc).unwrap().to_bits()).collect();
             let at = date.first(doc).unwrap().into_timestamp_millis();
             let document = (at, count.first(doc).unwrap(), bits);
             assert!(documents.insert(name.clone(), document).is_none(), "[{name}] is there twice");

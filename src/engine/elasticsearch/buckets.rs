@@ -157,7 +157,11 @@ fn metric(stats: &Value) -> Result<MetricValues, Failure> {
         Value::Null => Ok(nothing),
         found => found.as_f64().ok_or_else(|| unexpected(name, stats)),
     };
-    let count = stats["count"].as_u64().ok_or_else(|| unexpected("stats", stats))?;
-    let (min, max) = (number("min", f64::INFINITY)?, number("max", f64::NEG_INFINITY)?);
-    Ok(MetricValues::from_parts(count, number("sum", 0.0)?, min, max))
+    Ok(MetricValues {
+        count: stats["count"].as_u64().ok_or_else(|| unexpected("stats", stats))?,
+        sum: number("sum", 0.0)?,
+        compensation: 0.0,
+        min: number("min", f64::INFINITY)?,
+        max: number("max", f64::NEG_INFINITY)?,
+    })
 }

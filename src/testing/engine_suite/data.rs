@@ -88,7 +88,7 @@ pub(super) fn config(id: &str) -> RollupJobConfigBuilder {
         .cron("0 0 * * * ?")
         .page_size(100)
         .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
-        .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::Avg, Metric::ValueCount])
+        .metric("temperature", Metric::ALL.iter().copied())
 }
 
 pub(super) fn context(config: RollupJobConfigBuilder, terms: &[TermsType]) -> JobContext {

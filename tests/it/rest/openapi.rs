@@ -115,3 +115,10 @@ fn a_host_that_wants_it_serves_the_description() {
     let served = nested.send("GET /search/v1/_rollup/openapi.json").json();
     assert_eq!(served["servers"], json!([{ "url": "/search/v1" }]));
 }
+
+#[test]
+fn all_metrics_are_described() {
+    let described = &DESCRIPTION["components"]["schemas"]["Metric"]["properties"]["metrics"]["items"]["enum"];
+    let known: Vec<_> = rollup_jobs::Metric::ALL.iter().map(|metric| metric.as_str()).collect();
+    assert_eq!(*described, serde_json::json!(known));
+}

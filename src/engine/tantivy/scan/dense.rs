@@ -71,8 +71,13 @@ impl CellShape {
         let [sum, compensation, min, max] = cell[1..].as_chunks().0[metric];
         match cell[self.counts[metric]] {
             0 => MetricValues::default(),
-            count => MetricValues::from_parts(count, f64::from_bits(sum), f64::from_u64(min), f64::from_u64(max))
-                .compensated_by(f64::from_bits(compensation)),
+            count => MetricValues {
+                count,
+                sum: f64::from_bits(sum),
+                compensation: f64::from_bits(compensation),
+                min: f64::from_u64(min),
+                max: f64::from_u64(max),
+            },
         }
     }
 }
