@@ -116,7 +116,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn start_saved(&self, start: u64) {
         let mut cell = self.cell.lock();
         if start == cell.started_by {
-            cell.starters -= 1;
+            // Whoever else saves it, and is refused, undoes nothing any more.
             cell.start_is_durable = true;
         }
     }
@@ -309,3 +309,6 @@ impl<R> Cell<R> {
         !std::mem::replace(&mut self.in_queue, true)
     }
 }
+
+#[cfg(test)]
+mod tests;

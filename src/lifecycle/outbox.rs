@@ -48,3 +48,29 @@ impl Outbox {
         events
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(run: u64) -> Event {
+        Event::Lagged(run)
+    }
+
+    #[test]
+    fn somebody_is_looked_for_once_and_only_if_there_is_something_to_tell() {
+        let mut outbox = Outbox::default();
+        assert!(!outbox.wants_delivery(), "there is nothing to tell");
+        outbox.push(event(1));
+        assert!(outbox.wants_delivery());
+        assert!(!outbox.wants_delivery(), "somebody will");
+        assert_eq!(outbox.take(false).len(), 1);
+        outbox.push(event(2));
+        assert!(!outbox.wants_delivery(), "somebody does");
+        assert!(outbox.take(false).is_empty(), "nobody else does");
+        assert_eq!(outbox.take(true).len(), 1);
+        assert!(outbox.take(true).is_empty());
+        outbox.push(event(3));
+        assert!(outbox.wants_delivery(), "the telling has ended");
+    }
+}

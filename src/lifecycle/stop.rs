@@ -101,10 +101,11 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     /// A stop that could not be saved is saved again, if there is one.
-    pub(crate) fn retry_stop(&self, now: Duration, revisions: &Revisions) -> Option<Result<Stop<R>, Refused>> {
+    pub(crate) fn retry_stop(&self, now: Duration, revisions: &Revisions) -> Option<Stop<R>> {
         let mut cell = self.cell.lock();
         cell.retry_is_planned = false;
-        cell.has_unsaved_stop().then(|| cell.stop(now, revisions))
+        // Also after a shutdown that has given up waiting: it is the last who can.
+        cell.has_unsaved_stop().then(|| cell.finish_stop(now, revisions))
     }
 
     /// The stop of a job that is at rest, stopped, durably; `None` if it is not.
@@ -189,29 +190,33 @@ impl<R> Cell<R> {
     }
 
     fn stop(&mut self, now: Duration, revisions: &Revisions) -> Result<Stop<R>, Refused> {
-        let signal = self.signal.clone();
         if let Some(answer) = self.stop_at_hand() {
-            return answer.map(|ticket| Stop { ticket, signal, parked: None, save: None });
+            return answer.map(|ticket| Stop { ticket, signal: self.signal.clone(), parked: None, save: None });
         }
         let before = self.state;
         self.go(Transition::Stop);
         if before != JobState::Stopping {
             self.stop_is_durable = false;
         }
-        let ticket = self.ticket();
-        if ticket.ends_elsewhere {
+        if self.ends_elsewhere() {
             let save = (!self.stop_is_durable).then(|| self.snapshot(StoredState::Stopped, revisions));
-            return Ok(Stop { ticket, signal, parked: None, save });
+            return Ok(Stop { ticket: self.ticket(), signal: self.signal.clone(), parked: None, save });
         }
-        let parked = self.token.take_parked();
         if before == JobState::Indexing {
             let ended = RunEnded { run: self.run, outcome: RunOutcome::Stopped };
             self.tell(Event::Run(ended));
             self.retrying = false;
         }
+        Ok(self.finish_stop(now, revisions))
+    }
+
+    /// The stop of a job that no thread has: from now on it is whoever asks who finishes it.
+    fn finish_stop(&mut self, now: Duration, revisions: &Revisions) -> Stop<R> {
+        let (ticket, parked) = (self.ticket(), self.token.take_parked());
         self.token = Token::Finishing;
         self.enter(Phase::Saving, now);
-        Ok(Stop { ticket, signal, parked, save: Some(self.snapshot(StoredState::Stopped, revisions)) })
+        let save = Some(self.snapshot(StoredState::Stopped, revisions));
+        Stop { ticket, signal: self.signal.clone(), parked, save }
     }
 }
 

@@ -36,6 +36,7 @@ mod lost_threads;
 mod meddling;
 mod opening;
 mod ownership;
+mod page_sizes;
 #[cfg(all(feature = "tantivy", feature = "redb"))]
 mod power_cut;
 mod put;

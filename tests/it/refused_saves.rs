@@ -4,12 +4,13 @@
 //! was never saved again: the job came back started after a clean shutdown, though the store was well. Now the last
 //! of several starters decides, and a refused stop is saved again, with growing pauses and at shutdown.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rollup_jobs::store::JobStore;
+use rollup_jobs::store::{JobStore, StoreError};
 use rollup_jobs::testing::{StoreCall, StoreFault};
 use rollup_jobs::{
     DeleteError, DeleteOptions, HealthColor, JobState, Phase, ShutdownError, StartError, StopError, StopOptions,
@@ -208,4 +209,50 @@ fn a_manager_that_was_left_behind_is_fenced_by_a_store_without_epochs() {
     assert!(successor.manager.stop("sensor", waiting()).unwrap().is_at_rest());
     assert_eq!(world.store.inner.load().unwrap().len(), 1);
     assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
+}
+
+/// A shutdown gives up waiting for a run whose stop could not be saved. Nobody is there to save it later: the thread
+/// that comes late does it, though the end of its turn is refused once more.
+#[test]
+fn a_run_that_ends_after_the_shutdown_has_its_stop_saved_at_once() {
+    let world = World::new();
+    world.put_started("sensor");
+    world.gates.commit().close();
+    world.manager.trigger("sensor").unwrap();
+    world.wait_for_phase("sensor", Phase::Committing);
+    let before = world.store.record("sensor").state();
+    let refusals = Arc::new(AtomicU32::new(2));
+    world.store.on_update({
+        let refusals = Arc::clone(&refusals);
+        move |_| {
+            let refused = refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            assert!(refused.is_err(), "planned refusal");
+        }
+    });
+    assert!(matches!(world.manager.stop("sensor", StopOptions::new()), Err(StopError::Store { .. })));
+    assert_eq!(refusals.load(Ordering::SeqCst), 1, "the request was refused");
+    assert!(matches!(world.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })));
+    assert_eq!(world.store.record("sensor").state(), before);
+    world.gates.commit().open();
+    world.watcher.wait_for(&world.manager, "the stop to be saved", || {
+        (world.store.record("sensor").state() == StoredState::Stopped).then_some(())
+    });
+    assert_eq!(refusals.load(Ordering::SeqCst), 0, "the end of the turn was refused");
+}
+
+/// The errors of a store are foreign: once they are history, nothing of them is kept.
+#[test]
+fn a_refusal_is_forgotten_with_the_next_save() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("the disk is full")]
+    struct Full;
+    let world = World::new();
+    world.put_started("sensor");
+    let full = Arc::new(Full);
+    let kept = Arc::downgrade(&full);
+    world.store.refuse_once(StoreError::rejected(full));
+    drop(world.manager.stop("sensor", waiting()).unwrap_err());
+    assert!(kept.upgrade().is_some(), "the health shows it");
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    assert!(kept.upgrade().is_none());
 }

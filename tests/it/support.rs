@@ -98,6 +98,7 @@ pub struct SpyStore {
     pub before_update: Hook<JobRecord>,
     pub before_remove: Hook<str>,
     pub refuse_updates: std::sync::atomic::AtomicBool,
+    pub refuse_one: Mutex<Option<StoreError>>,
     pub updates: AtomicUsize,
 }
 
@@ -112,6 +113,11 @@ impl SpyStore {
 
     pub fn refuse_updates(&self, refuse: bool) {
         self.refuse_updates.store(refuse, Ordering::SeqCst);
+    }
+
+    /// Refuses the next update with this.
+    pub fn refuse_once(&self, error: StoreError) {
+        *self.refuse_one.lock().unwrap() = Some(error);
     }
 
     /// The stored records, as a restart would find them now.
@@ -150,6 +156,9 @@ impl JobStoreAdapter for SpyStore {
             if let Some(hook) = &hook {
                 hook(record);
             }
+        }
+        if let Some(error) = self.refuse_one.lock().unwrap().take() {
+            return records.iter().map(|_| Err(error.clone())).collect();
         }
         if self.refuse_updates.load(Ordering::SeqCst) {
             return records.iter().map(|_| Err(StoreError::unavailable("planned refusal"))).collect();

@@ -177,14 +177,12 @@ impl Job {
     pub(super) fn save_stop(&self) {
         let now = || self.runtime.clock.monotonic();
         let stop = self.lifecycle.retry_stop(now(), &self.runtime.revisions);
-        if let Some(Ok(Stop { ticket, save: Some(snapshot), .. })) = stop {
+        if let Some(Stop { ticket, save: Some(snapshot), .. }) = stop {
             let saved = self.save(snapshot);
             self.lifecycle.stop_saved(ticket, &saved, now());
             discard(saved);
         }
-        if !self.lifecycle.is_shutting_down() {
-            self.save_stop_later();
-        }
+        self.save_stop_later();
     }
 
     /// Tells the observers, in order; if somebody is at it already, they take this over.
