@@ -36,11 +36,10 @@ run() { # <folder of results> <cargo mutants arguments...>
   local folder=$out/$1
   shift
   CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 120 \
-    --iterate --no-shuffle --output "$folder" "$@" -- --test it "${lib[@]}" -- -Z unstable-options --fail-fast || true
+    --iterate --no-shuffle --output "$folder" "$@" -- --lib --test it -- -Z unstable-options --fail-fast || true
 }
 
 printf '\n== fast tests\n'
-lib=()
 run fast --features testing,redb "${only[@]}" "$@"
 
 survivors=()
@@ -49,7 +48,6 @@ while read -r name; do
 done < "$out/fast/mutants.out/missed.txt"
 if [ ${#survivors[@]} -gt 0 ]; then
   printf '\n== all tests, for %d survivors\n' $((${#survivors[@]} / 2))
-  lib=(--lib)
   run all --all-features "${survivors[@]}"
   printf '\n== nobody minds\n'
   cat "$out/all/mutants.out/missed.txt"

@@ -15,3 +15,16 @@ impl Revisions {
         self.0.store(newest, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_later_than_all_before() {
+        let revisions = Revisions::default();
+        assert!(revisions.next() < revisions.next());
+        revisions.go_on_after(41);
+        assert_eq!([revisions.next(), revisions.next()], [42, 43]);
+    }
+}

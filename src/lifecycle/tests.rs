@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock::{Deadline, SystemClock};
 
 fn job(state: JobState) -> (Lifecycle<()>, Revisions) {
     (Lifecycle::new(state, Progress::default(), 0, Duration::ZERO, false), Revisions::default())
@@ -29,4 +30,114 @@ fn nothing_begins_during_a_shutdown() {
         assert_eq!(job.delete(Duration::ZERO).err(), Some(Refused::ShutDown));
         assert!(job.stop(Duration::ZERO, &revisions).is_ok());
     }
+}
+
+/// The store refuses to save the end of a stop: one retry is planned for it, however many look.
+#[test]
+fn a_refused_stop_is_planned_to_be_saved_again_once() {
+    let (job, revisions) = job(JobState::Started);
+    assert!(!job.has_unsaved_stop());
+    assert_eq!(job.plan_retry(), None);
+    let refused = Err(StoreError::unavailable("planned refusal"));
+    for in_a_row in 1..3 {
+        let stop = if in_a_row == 1 {
+            job.stop(Duration::ZERO, &revisions).ok()
+        } else {
+            job.retry_stop(Duration::ZERO, &revisions)
+        };
+        assert!(!job.has_unsaved_stop(), "somebody saves it");
+        job.stop_saved(stop.unwrap().ticket, &refused, Duration::ZERO);
+        assert!(job.has_unsaved_stop());
+        assert_eq!(job.plan_retry(), Some(in_a_row));
+        assert_eq!(job.plan_retry(), None, "it is planned");
+    }
+    let stop = job.retry_stop(Duration::ZERO, &revisions).unwrap();
+    job.stop_saved(stop.ticket, &Ok(()), Duration::ZERO);
+    assert!(!job.has_unsaved_stop() && job.retry_stop(Duration::ZERO, &revisions).is_none());
+    assert_eq!(job.plan_retry(), None);
+}
+
+/// A job whose run an indexer thread has.
+fn at_work() -> (Lifecycle<()>, Revisions) {
+    let (job, revisions) = job(JobState::Started);
+    begin_turn(&job);
+    (job, revisions)
+}
+
+fn begin_turn(job: &Lifecycle<()>) {
+    job.trigger(Duration::ZERO, |_, _| ()).unwrap();
+    job.take_turn(Duration::ZERO).expect("the run waits for a thread");
+}
+
+fn end_turn(job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), StoreError>) {
+    let end = EndOfTurn::Continue;
+    let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, revisions);
+    drop(job.publish((), end, is_stop, saved, Duration::ZERO));
+}
+
+fn stop(job: &Lifecycle<()>, revisions: &Revisions) -> Stop<()> {
+    job.stop(Duration::ZERO, revisions).ok().expect("a stop")
+}
+
+fn outcome(job: &Lifecycle<()>, ticket: Ticket) -> WaitOutcome {
+    job.wait_for_stop(ticket, &SystemClock::new(), Deadline::since(Duration::ZERO, Duration::ZERO))
+}
+
+/// What an earlier stop has saved is no reason to save a later one not.
+#[test]
+fn each_stop_is_made_durable_once() {
+    let (job, revisions) = at_work();
+    for _ in 0..2 {
+        let first = stop(&job, &revisions);
+        assert!(first.ticket.ends_elsewhere && first.save.is_some());
+        assert!(stop(&job, &revisions).save.is_some(), "nobody knows yet whether that one is saved");
+        job.stop_saved(first.ticket, &Ok(()), Duration::ZERO);
+        assert!(stop(&job, &revisions).save.is_none());
+        end_turn(&job, &revisions, &Ok(()));
+        job.start(&revisions).unwrap();
+        begin_turn(&job);
+    }
+}
+
+/// A stop of a job at rest has nothing to say of what was started since.
+#[test]
+fn a_stop_at_rest_does_not_end_a_later_run() {
+    let (job, revisions) = job(JobState::Stopped);
+    let at_rest = stop(&job, &revisions);
+    assert!(!at_rest.ticket.ends_elsewhere && at_rest.save.is_none());
+    job.start(&revisions).unwrap();
+    job.trigger(Duration::ZERO, |_, _| ()).unwrap();
+    for saved in [Ok(()), Err(StoreError::unavailable("planned refusal"))] {
+        job.stop_saved(at_rest.ticket, &saved, Duration::ZERO);
+    }
+    assert_eq!(job.view().state, JobState::Indexing);
+    assert!(job.take_turn(Duration::ZERO).is_some());
+}
+
+/// Whoever joins a stop while its save is tried again waits for that, and does not hear of the refusal before.
+#[test]
+fn a_waiter_hears_only_of_refusals_after_its_own_request() {
+    let (job, revisions) = at_work();
+    let first = stop(&job, &revisions);
+    end_turn(&job, &revisions, &Err(StoreError::unavailable("planned refusal")));
+    assert!(matches!(outcome(&job, first.ticket), WaitOutcome::Refused(_)));
+    let retry = job.retry_stop(Duration::ZERO, &revisions).expect("a retry");
+    let joined = stop(&job, &revisions);
+    assert!(joined.ticket.ends_elsewhere);
+    assert!(matches!(outcome(&job, joined.ticket), WaitOutcome::TimedOut));
+    job.stop_saved(retry.ticket, &Ok(()), Duration::ZERO);
+    for ticket in [first.ticket, joined.ticket] {
+        assert!(matches!(outcome(&job, ticket), WaitOutcome::Completed));
+    }
+}
+
+/// The manager's threads are gone: nobody completes a stop any more.
+#[test]
+fn after_a_shutdown_nothing_is_promised() {
+    let (job, revisions) = at_work();
+    let under_way = stop(&job, &revisions);
+    job.close();
+    assert!(matches!(outcome(&job, under_way.ticket), WaitOutcome::ShutDown));
+    assert_eq!(job.stop_at_hand().map(Result::err), Some(Some(Refused::ShutDown)));
+    assert_eq!(job.stop(Duration::ZERO, &revisions).err(), Some(Refused::ShutDown));
 }
