@@ -72,7 +72,7 @@ fn begin_turn(job: &Lifecycle<()>) {
 fn end_turn(job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), StoreError>) {
     let end = EndOfTurn::Continue;
     let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, revisions);
-    drop(job.publish((), end, is_stop, saved, Duration::ZERO));
+    let _published = job.publish((), end, is_stop, saved, Duration::ZERO);
 }
 
 fn stop(job: &Lifecycle<()>, revisions: &Revisions) -> Stop<()> {
