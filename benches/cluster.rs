@@ -1,11 +1,13 @@
-//! A run on a real cluster, beside the same searches and bulks one after the other; what a page costs from the first to the last; a stop.
+//! A run on a real cluster, beside the same searches and bulks one after the other; what a page costs from the first
+//! to the last; a stop.
 //!
 //! ```text
 //! HEAP=1g tests/cluster/with cargo bench --features elasticsearch --bench cluster
 //! ```
 //!
-//! One million readings of 200 nodes in three shards of an OpenSearch on three nodes, by hour and node. It is no criterion benchmark:
-//! a run takes half a minute, and what matters is what it is beside the other in the same minutes.
+//! One million readings of 200 nodes in three shards of an OpenSearch on three nodes, by hour and node. It is no
+//! criterion benchmark: a run takes half a minute, and what matters is what it is beside the other in the same
+//! minutes.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![allow(clippy::print_stdout, reason = "a benchmark reports")]
@@ -193,8 +195,8 @@ impl Bench {
         self.ask(Method::DELETE, "rolled", String::new());
     }
 
-    /// What the run asks of the cluster, by the same client, without any overlap (and each page in one bulk, which is less work than the
-    /// run's); and what each search took.
+    /// What the run asks of the cluster, by the same client, without any overlap (and each page in one bulk, which is
+    /// less work than the run's); and what each search took.
     fn one_after_the_other(&self, page_size: u32) -> (Duration, Vec<Duration>) {
         let job = JobContext::new(Arc::new(job(page_size)), &[TermsType::Keyword]);
         self.alone.prepare(&job).unwrap();

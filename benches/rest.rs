@@ -1,7 +1,7 @@
 //! What the router adds to a stop: `cargo bench --all-features --bench rest`.
 //!
-//! A job that is stopped already, in process and without a socket: the direct call, an empty handler behind the same kind of
-//! path, and the router.
+//! A job that is stopped already, in process and without a socket: the direct call, an empty handler behind the same
+//! kind of path, and the router.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;

@@ -1,4 +1,5 @@
-//! Documents per second of a run on a generated tantivy index: the scan alone, and end to end with rolled-up documents durable.
+//! Documents per second of a run on a generated tantivy index: the scan alone, and end to end with rolled-up
+//! documents durable.
 //!
 //! ```text
 //! cargo bench --features tantivy --bench rollup

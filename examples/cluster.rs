@@ -1,5 +1,6 @@
-//! The same job where one machine is too small: a real OpenSearch of three nodes is started, hourly weather readings are rolled up to a
-//! document per station and day, a node is killed on the way, the job is stopped, and everything is checked against the raw data.
+//! The same job where one machine is too small: a real OpenSearch of three nodes is started, hourly weather readings
+//! are rolled up to a document per station and day, a node is killed on the way, the job is stopped, and everything
+//! is checked against the raw data.
 //!
 //! ```text
 //! cargo run --example cluster --all-features

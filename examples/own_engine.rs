@@ -1,7 +1,8 @@
 //! An engine of one's own: a service that has its readings in a plain list, and wants them rolled up into a map.
 //!
-//! It keeps no checkpoints and replaces documents by id, as a remote engine does. The rest is two questions: which groups are
-//! there after a position, and where do documents go. An engine for real use should pass `rollup_jobs::testing::check_engine`.
+//! It keeps no checkpoints and replaces documents by id, as a remote engine does. The rest is two questions: which
+//! groups are there after a position, and where do documents go. An engine for real use should pass
+//! `rollup_jobs::testing::check_engine`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::IntoIter;

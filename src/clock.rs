@@ -97,8 +97,8 @@ impl Deadline {
     }
 }
 
-/// Sleeps until `done` says something about what `monitor` guards, or the deadline has passed. The predicate decides, never
-/// the timer.
+/// Sleeps until `done` says something about what `monitor` guards, or the deadline has passed. The predicate decides,
+/// never the timer.
 pub(crate) fn wait_until<T: Send + 'static, A>(
     clock: &dyn Clock,
     monitor: &Arc<Monitor<T>>,
@@ -134,8 +134,8 @@ pub(crate) fn sleep<T>(
     }
 }
 
-/// Has a clock that is moved by hand wake the sleepers of `monitor`, as long as the answer lives. It takes the lock first,
-/// so that nobody who has just looked at the time can miss it.
+/// Has a clock that is moved by hand wake the sleepers of `monitor`, as long as the answer lives. It takes the lock
+/// first, so that nobody who has just looked at the time can miss it.
 pub(crate) fn wake_on_advance<T: Send + 'static>(clock: &dyn Clock, monitor: &Arc<Monitor<T>>) -> Arc<Wake> {
     let monitor = Arc::downgrade(monitor);
     let wake: Arc<Wake> = Arc::new(move || {

@@ -1,14 +1,15 @@
-//! Rollup jobs to embed: background indexers, as Elasticsearch has them, that read raw time-series documents from a search
-//! engine, group them (date histogram, histogram, terms), compute metrics, and write one small document per group into a rollup
-//! index, on a schedule, for years, with a [stop](RollupJobManager::stop) whose answer can be trusted.
+//! Rollup jobs to embed: background indexers, as Elasticsearch has them, that read raw time-series documents from a
+//! search engine, group them (date histogram, histogram, terms), compute metrics, and write one small document per
+//! group into a rollup index, on a schedule, for years, with a [stop](RollupJobManager::stop) whose answer can be
+//! trusted.
 //!
 //! # Overview
 //!
 //! The primary type is [`RollupJobManager`]. It owns a few threads and offers [`put`](RollupJobManager::put),
 //! [`start`](RollupJobManager::start), [`trigger`](RollupJobManager::trigger), [`stop`](RollupJobManager::stop),
-//! [`delete`](RollupJobManager::delete), [`get`](RollupJobManager::get) and [`list`](RollupJobManager::list). A job is a
-//! [`RollupJobConfig`], from Rust or from Elasticsearch's JSON. The data is in an [`Engine`](engine::Engine), the jobs survive in
-//! a [`JobStore`](store::JobStore).
+//! [`delete`](RollupJobManager::delete), [`get`](RollupJobManager::get) and [`list`](RollupJobManager::list). A job
+//! is a [`RollupJobConfig`], from Rust or from Elasticsearch's JSON. The data is in an [`Engine`](engine::Engine),
+//! the jobs survive in a [`JobStore`](store::JobStore).
 //!
 //! # Example
 //!
@@ -57,9 +58,9 @@
 //!
 //! # What it is not
 //!
-//! A query language, a streaming engine, a distributed scheduler or a user database. It owns no async runtime, no logger and no
-//! global state. Documents that arrive after their bucket was rolled up are not seen any more ([`DateHistogram::delay`] waits
-//! for them), and changes of source documents are not followed, as in Elasticsearch.
+//! A query language, a streaming engine, a distributed scheduler or a user database. It owns no async runtime, no
+//! logger and no global state. Documents that arrive after their bucket was rolled up are not seen any more
+//! ([`DateHistogram::delay`] waits for them), and changes of source documents are not followed, as in Elasticsearch.
 //!
 //! # Crate features
 //!
@@ -67,12 +68,12 @@
 //!
 //! * **tantivy**: `TantivyEngine` in [`engine`], the embedded engine. The dependency is re-exported beside it.
 //! * **redb**: `RedbStore` in [`store`], jobs in one ACID file.
-//! * **elasticsearch**: the module `cluster`, `ElasticsearchEngine` and `ElasticsearchStore`, for data and jobs in an Elasticsearch or
-//!   OpenSearch cluster.
+//! * **elasticsearch**: the module `cluster`, `ElasticsearchEngine` and `ElasticsearchStore`, for data and jobs in an
+//!   Elasticsearch or OpenSearch cluster.
 //! * **rest**: the module `rest`, Elasticsearch's rollup job APIs as an axum router.
 //! * **tracing**: `TracingObserver`, an [`Observer`] that reports through `tracing`.
-//! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that misbehave on
-//!   command, a clock that stands still.
+//! * **testing**: the module `testing`, for authors of engines, stores and hosts: conformance suites, engines that
+//!   misbehave on command, a clock that stands still.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

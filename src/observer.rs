@@ -11,9 +11,9 @@ pub use self::tracing::TracingObserver;
 
 /// Hears of every change, after it was published, in the order of the changes of each job.
 ///
-/// The methods run on the manager's own threads, outside all locks. A slow one holds an indexer thread, and so other jobs and a shutdown, but never a stop;
-/// one that panics harms nobody. All of the manager may be called from them; a stop that would have to wait does not wait
-/// there (see [`RollupJobManager::stop`](crate::RollupJobManager::stop)).
+/// The methods run on the manager's own threads, outside all locks. A slow one holds an indexer thread, and so other
+/// jobs and a shutdown, but never a stop; one that panics harms nobody. All of the manager may be called from them; a
+/// stop that would have to wait does not wait there (see [`RollupJobManager::stop`](crate::RollupJobManager::stop)).
 pub trait Observer: Send + Sync {
     /// A job changed its state.
     fn state_changed(&self, job_id: &str, change: &StateChange) {

@@ -1,7 +1,8 @@
 //! Whose jobs are these? Becoming the owner of a job store, staying it, and noticing that somebody else is.
 //!
-//! No two machines' clocks are compared. An owner counts its lease from before it asked for it, on its own monotonic clock;
-//! whoever wants to succeed it counts from when it has seen the last renewal. So the one stops before the other begins.
+//! No two machines' clocks are compared. An owner counts its lease from before it asked for it, on its own monotonic
+//! clock; whoever wants to succeed it counts from when it has seen the last renewal. So the one stops before the
+//! other begins.
 
 use std::io;
 use std::time::Duration;
@@ -75,8 +76,8 @@ pub(crate) enum NotAcquired {
 }
 
 impl Owner {
-    /// Becomes the owner of `store`: at once if it has none, or after a whole lease in which its owner gave no sign of life. One that
-    /// does is waited for as long as there is `patience`.
+    /// Becomes the owner of `store`: at once if it has none, or after a whole lease in which its owner gave no sign
+    /// of life. One that does is waited for as long as there is `patience`.
     pub(crate) fn acquire(
         store: Arc<dyn JobStore>,
         clock: Arc<dyn Clock>,
@@ -127,8 +128,8 @@ impl Owner {
         self.shared.epoch.store(epoch, Ordering::Relaxed);
     }
 
-    /// Starts the thread `rollup-lease` as one of `crew`, if there is something to renew. It calls `changed` when an ownership that
-    /// had run out is back, and when it is lost.
+    /// Starts the thread `rollup-lease` as one of `crew`, if there is something to renew. It calls `changed` when an
+    /// ownership that had run out is back, and when it is lost.
     pub(crate) fn keep(&self, crew: &Crew, changed: impl Fn() + Send + 'static) -> io::Result<()> {
         let Some(lease) = self.shared.lease else { return Ok(()) };
         let body = Arc::clone(&self.shared);
@@ -186,7 +187,8 @@ impl Owner {
     pub(crate) fn release(&self) {
         let OwnedStore { store, ownership, is_lost, is_released, .. } = &*self.shared;
         if !is_lost.load(Ordering::Relaxed) && !is_released.swap(true, Ordering::Relaxed) {
-            // Should it fail, whoever comes next has to wait for the ownership to run out; there is nothing else to do about it.
+            // Should it fail, whoever comes next has to wait for the ownership to run out; there is nothing else to
+            // do about it.
             let _ = guarded(|| store.release(ownership));
         }
     }

@@ -89,8 +89,8 @@ impl StopSignal {
         OnStopGuard { registered: Some((Arc::clone(shared), id)) }
     }
 
-    /// Wakes who waits on `monitor` when the signal is raised: whoever looks at the signal under the monitor's lock before it waits
-    /// misses nothing.
+    /// Wakes who waits on `monitor` when the signal is raised: whoever looks at the signal under the monitor's lock
+    /// before it waits misses nothing.
     #[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
     pub(crate) fn wakes<T: Send + 'static>(&self, monitor: &Arc<crate::sync::Monitor<T>>) -> OnStopGuard {
         let monitor = Arc::clone(monitor);
@@ -100,8 +100,8 @@ impl StopSignal {
         })
     }
 
-    /// Raises the signal and wakes whoever asked for it, outside the lock. A callback that panics must keep neither the others
-    /// nor the stop itself from what is next.
+    /// Raises the signal and wakes whoever asked for it, outside the lock. A callback that panics must keep neither
+    /// the others nor the stop itself from what is next.
     pub(crate) fn raise(&self) {
         let Some(shared) = &self.shared else { return };
         let waiting = {

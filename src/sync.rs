@@ -1,7 +1,8 @@
 //! Locks, queue and threads: everything that blocks goes through here.
 //!
-//! `production.rs` is the only file that names the crates behind them, so that a model checker can put its own primitives in
-//! their place without the rest of the crate noticing: the package in `tests/model` chooses `model.rs` by a cfg.
+//! `production.rs` is the only file that names the crates behind them, so that a model checker can put its own
+//! primitives in their place without the rest of the crate noticing: the package in `tests/model` chooses `model.rs`
+//! by a cfg.
 
 mod crew;
 #[cfg(any(rollup_shuttle, rollup_loom))]

@@ -1,5 +1,6 @@
-//! 200 jobs on two indexer threads: run at once on one engine, stopped all together with waiting, resumed, finished. Every
-//! result equals the oracle's, and the process ends with the threads it began with. Alone in its binary, since it counts them.
+//! 200 jobs on two indexer threads: run at once on one engine, stopped all together with waiting, resumed, finished.
+//! Every result equals the oracle's, and the process ends with the threads it began with. Alone in its binary, since
+//! it counts them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

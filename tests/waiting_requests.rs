@@ -53,8 +53,8 @@ impl Host {
         self.manager.trigger(id).unwrap();
     }
 
-    /// A request that waits for the job to stop. It keeps `token` as long as it is under way, and says through `waiting` when it
-    /// has begun to wait.
+    /// A request that waits for the job to stop. It keeps `token` as long as it is under way, and says through
+    /// `waiting` when it has begun to wait.
     fn wait_for_stop(&self, id: &str, token: &Arc<()>, waiting: Sender<()>) -> JoinHandle<Response> {
         let uri = format!("/_rollup/job/{id}/_stop?wait_for_completion=true&timeout=1h");
         let request = Request::post(uri).extension(Arc::clone(token)).body(Body::empty()).unwrap();

@@ -1,4 +1,5 @@
-//! The seeded sensor data: 200 nodes over 90 days with three metrics, as a tantivy index and as plain columns for the others.
+//! The seeded sensor data: 200 nodes over 90 days with three metrics, as a tantivy index and as plain columns for the
+//! others.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,9 +22,11 @@ pub(crate) enum Shape {
     Histogram,
     /// By two days and node: 1,000 documents per bucket of 10 million.
     Coarse,
-    /// Three million flights in the United States in 2001, nearly in the order of time, by hour and airport: 7 documents per bucket.
+    /// Three million flights in the United States in 2001, nearly in the order of time, by hour and airport: 7
+    /// documents per bucket.
     Flights,
-    /// Every document in a group of its own, all in one date bucket: as many groups as there can be, and no order in them.
+    /// Every document in a group of its own, all in one date bucket: as many groups as there can be, and no order in
+    /// them.
     Distinct,
 }
 

@@ -1,4 +1,5 @@
-//! Our side of the comparison: makes the data, and scans or rolls it up when it is told to, line by line. See `README.md` here.
+//! Our side of the comparison: makes the data, and scans or rolls it up when it is told to, line by line. See
+//! `README.md` here.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
 mod data;

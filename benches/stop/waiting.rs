@@ -145,7 +145,8 @@ impl Parked {
     }
 }
 
-/// From the return of the save on the indexer thread to the return of the stop, beside the bare hand-over between two threads.
+/// From the return of the save on the indexer thread to the return of the stop, beside the bare hand-over between two
+/// threads.
 pub(crate) fn hand_over(criterion: &mut Criterion) {
     const BUSY: Duration = Duration::from_micros(200);
     let mut group = criterion.benchmark_group("waiting, hand-over");
@@ -307,7 +308,8 @@ impl Rounds {
         Self { manager: builder.indexer_threads(1).open().unwrap(), written, commits, job: AtomicUsize::new(0) }
     }
 
-    /// How long it takes to stop a new job in what it does when `wait` returns, and how long its commits take in that time.
+    /// How long it takes to stop a new job in what it does when `wait` returns, and how long its commits take in that
+    /// time.
     fn stop_after(&self, page: u32, wait: impl FnOnce()) -> (Duration, Duration) {
         let id = format!("job-{}", self.job.fetch_add(1, Ordering::Relaxed));
         self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
@@ -338,8 +340,8 @@ pub(crate) fn during_a_write(criterion: &mut Criterion) {
             b.iter_custom(|count| {
                 (0..count)
                     .map(|round| {
-                        // Somewhere in the write of the first page. The caller comes from elsewhere: busy here, it would be
-                        // one more thread that the indexer has to share the cores with.
+                        // Somewhere in the write of the first page. The caller comes from elsewhere: busy here, it
+                        // would be one more thread that the indexer has to share the cores with.
                         let (latency, commit) = rounds.stop_after(page, || {
                             rounds.written.recv().unwrap();
                             std::thread::sleep(Duration::from_nanos(round * 7_919 % 10 * u64::from(page) * 20));

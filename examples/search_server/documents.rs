@@ -18,8 +18,8 @@ pub(crate) fn add(index: &SourceIndex, source: &str) -> Answer {
     Ok(json!({ "_index": index.name, "_id": id, "result": "created", "status": 201 }))
 }
 
-/// Adds documents, each after a line that says where. Nothing is done if such a line makes no sense; a document that does not
-/// keeps no other from being added.
+/// Adds documents, each after a line that says where. Nothing is done if such a line makes no sense; a document that
+/// does not keeps no other from being added.
 pub(crate) fn bulk(indices: &Indices, default_index: Option<&str>, body: &str) -> Answer {
     let mut documents = Vec::new();
     let mut lines = (1..).zip(body.lines()).filter(|(_, line)| !line.trim().is_empty());
@@ -66,7 +66,8 @@ fn document(schema: &Schema, id: &str, source: &str) -> Answer<TantivyDocument> 
     Ok(document)
 }
 
-/// The value as the field has it. A date is RFC 3339, or milliseconds since 1970, which tantivy does not take from JSON.
+/// The value as the field has it. A date is RFC 3339, or milliseconds since 1970, which tantivy does not take from
+/// JSON.
 pub(crate) fn value(field: &FieldEntry, given: &Value) -> Answer<OwnedValue> {
     let millis = given.as_i64().filter(|_| field.field_type().is_date());
     let date = millis.map(|millis| OwnedValue::Date(DateTime::from_timestamp_millis(millis)));

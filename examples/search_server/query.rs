@@ -29,7 +29,8 @@ fn clause(schema: &Schema, query: &Value) -> Answer<Box<dyn Query>> {
             let (field, values) = only_member(body, name)?;
             let values = values.as_array().ok_or_else(|| Problem::bad("[terms] needs an array of values"))?;
             let any = values.iter().map(|value| term(schema, field, value).map(equals)).collect::<Result<_, _>>()?;
-            // Not a TermSetQuery: that one finds nothing in fields that are columns alone, as those of rollup indices are.
+            // Not a TermSetQuery: that one finds nothing in fields that are columns alone, as those of rollup indices
+            // are.
             Box::new(BooleanQuery::union(any))
         }
         "range" => range(schema, body)?,

@@ -1,5 +1,5 @@
-//! A year of weather readings is rolled up to one document per station and day, stopped in the middle, resumed from disk, and
-//! checked against the raw data.
+//! A year of weather readings is rolled up to one document per station and day, stopped in the middle, resumed from
+//! disk, and checked against the raw data.
 //!
 //! ```text
 //! cargo run --example sensor --all-features

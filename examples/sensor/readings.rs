@@ -73,7 +73,8 @@ impl Raw {
         self.readings.len()
     }
 
-    /// Whether the days add up to the raw data. Sums may differ by what adding in another order does to the last digits.
+    /// Whether the days add up to the raw data. Sums may differ by what adding in another order does to the last
+    /// digits.
     pub(crate) fn check(&self, days: &[Day]) -> Result<(), String> {
         for (station, readings) in &self.readings {
             let of_station = || days.iter().filter(|day| day.station == *station);

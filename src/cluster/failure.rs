@@ -1,4 +1,5 @@
-//! What a failed request means: told by the types of the errors in the answer, and only where they tell nothing by the status.
+//! What a failed request means: told by the types of the errors in the answer, and only where they tell nothing by
+//! the status.
 
 use std::fmt;
 use std::time::Duration;

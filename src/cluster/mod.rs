@@ -1,8 +1,8 @@
 //! How is a cluster spoken to? One HTTP client for the engine and the store of feature `elasticsearch`.
 //!
-//! [`Cluster`] is what a host makes of [`ClusterOptions`]; engine and store take it, and may share one. It owns one thread,
-//! `rollup-cluster`, on which the connections live; whoever asks something waits for its answer elsewhere, and may give it up at any
-//! moment, which closes its connection.
+//! [`Cluster`] is what a host makes of [`ClusterOptions`]; engine and store take it, and may share one. It owns one
+//! thread, `rollup-cluster`, on which the connections live; whoever asks something waits for its answer elsewhere,
+//! and may give it up at any moment, which closes its connection.
 
 mod answer;
 mod budget;

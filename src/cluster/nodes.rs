@@ -27,8 +27,8 @@ impl Nodes {
         Self { nodes: vec![Node::default(); count], last: count.saturating_sub(1) }
     }
 
-    /// The next node in turn among those that have not been `tried` for a request: one that answers, as far as is known, or else
-    /// the one that has been left out longest.
+    /// The next node in turn among those that have not been `tried` for a request: one that answers, as far as is
+    /// known, or else the one that has been left out longest.
     pub(super) fn next(&mut self, tried: &[usize], now: Duration) -> Option<usize> {
         let count = self.nodes.len();
         let in_turn = (1..=count).map(|step| (self.last + step) % count).filter(|node| !tried.contains(node));

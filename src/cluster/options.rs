@@ -27,8 +27,8 @@ pub struct ClusterOptions {
 }
 
 impl ClusterOptions {
-    /// A cluster with these nodes: `http://` or `https://`, host, port, and a path if there is a proxy that wants one. Any of
-    /// them is asked; one that does not answer is left out for a while.
+    /// A cluster with these nodes: `http://` or `https://`, host, port, and a path if there is a proxy that wants
+    /// one. Any of them is asked; one that does not answer is left out for a while.
     pub fn new<S: Into<String>>(nodes: impl IntoIterator<Item = S>) -> Self {
         Self {
             nodes: nodes.into_iter().map(Into::into).collect(),
@@ -50,7 +50,8 @@ impl ClusterOptions {
         self
     }
 
-    /// The certificates (PEM) that the nodes' own have to come from, and no others. Default: those that the system trusts.
+    /// The certificates (PEM) that the nodes' own have to come from, and no others. Default: those that the system
+    /// trusts.
     pub fn certificate_authority(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificate_authority = Some(pem.into());
         self

@@ -50,7 +50,8 @@ impl Pending {
         self.received(stop, |_| ())?.into_answer()
     }
 
-    /// The same, for a request that leaves something behind: beyond a stop it goes its way, and what comes of it is undone.
+    /// The same, for a request that leaves something behind: beyond a stop it goes its way, and what comes of it is
+    /// undone.
     pub(crate) fn answer_or_undo(
         mut self,
         stop: &StopSignal,

@@ -84,7 +84,8 @@ impl JobContext {
         self.run_as.as_ref()
     }
 
-    /// Which ownership of the job store the call is made under; writes of an older one must not overwrite those of a newer.
+    /// Which ownership of the job store the call is made under; writes of an older one must not overwrite those of a
+    /// newer.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch

@@ -82,7 +82,8 @@ impl EngineError {
         Self::new(EngineErrorKind::Cancelled, None)
     }
 
-    /// The engine has asked not to be tried again before so long: a run waits at least that. Default: as long as its back-off says.
+    /// The engine has asked not to be tried again before so long: a run waits at least that. Default: as long as its
+    /// back-off says.
     #[must_use]
     pub fn after(mut self, retry_after: impl Into<Option<Duration>>) -> Self {
         self.retry_after = retry_after.into();

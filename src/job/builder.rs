@@ -77,8 +77,8 @@ impl RollupJobConfigBuilder {
         self
     }
 
-    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE). Required. A larger page is faster, a smaller one bounds what a
-    /// stop may have to wait for.
+    /// The most buckets in a page, 1 to [`MAX_PAGE_SIZE`](crate::MAX_PAGE_SIZE). Required. A larger page is faster, a
+    /// smaller one bounds what a stop may have to wait for.
     #[must_use]
     pub fn page_size(mut self, page_size: u32) -> Self {
         self.page_size = Some(page_size.into());
@@ -125,8 +125,8 @@ impl RollupJobConfigBuilder {
     /// Checks everything.
     ///
     /// # Errors
-    /// [`ConfigError`] with all problems that can be seen without asking the engine; [`put`](crate::RollupJobManager::put)
-    /// checks the fields against the source indices.
+    /// [`ConfigError`] with all problems that can be seen without asking the engine;
+    /// [`put`](crate::RollupJobManager::put) checks the fields against the source indices.
     pub fn build(self) -> Result<RollupJobConfig, ConfigError> {
         let id = self.id.clone().unwrap_or_default();
         let mut problems = Problems::default();

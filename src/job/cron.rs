@@ -16,9 +16,9 @@ const YEARS_AHEAD: i16 = 100;
 
 /// When a job runs: `0 0 * * * ?` is at every full hour.
 ///
-/// The fields are second, minute, hour, day of month, month, day of week (1 is Sunday) and, optionally, year. Exactly one
-/// of the two day fields is `?`. Besides `,`, `-`, `*` and `/` there are `L` (last), `W` (nearest weekday) and `#` (n-th
-/// weekday of the month). Times are UTC.
+/// The fields are second, minute, hour, day of month, month, day of week (1 is Sunday) and, optionally, year. Exactly
+/// one of the two day fields is `?`. Besides `,`, `-`, `*` and `/` there are `L` (last), `W` (nearest weekday) and
+/// `#` (n-th weekday of the month). Times are UTC.
 ///
 /// Elasticsearch's class takes some expressions that cannot be meant, and gives them times by accident; they are
 /// refused here: `99` in any field (there: every value), a range that ends in `0` where values begin with 1, and a

@@ -11,8 +11,9 @@ use super::state::JobState;
 use super::stats::JobStats;
 use super::status::JobStatus;
 
-/// A rollup job somewhere else: what `GET _rollup/job/_all` of an Elasticsearch cluster says of it, or the status of a job of another
-/// manager. It is for [`RollupJobManager::adopt`](crate::RollupJobManager::adopt), which says what is wrong with it.
+/// A rollup job somewhere else: what `GET _rollup/job/_all` of an Elasticsearch cluster says of it, or the status of
+/// a job of another manager. It is for [`RollupJobManager::adopt`](crate::RollupJobManager::adopt), which says what
+/// is wrong with it.
 ///
 /// ```
 /// use rollup_jobs::ForeignJob;

@@ -25,8 +25,8 @@ impl IndexPattern {
     /// The names among `known` that the pattern means, sorted, each once.
     ///
     /// # Errors
-    /// The first item that is a plain name, not among `known` (Elasticsearch: `no such index [<name>]`). A wildcard that
-    /// matches nothing is no error.
+    /// The first item that is a plain name, not among `known` (Elasticsearch: `no such index [<name>]`). A wildcard
+    /// that matches nothing is no error.
     pub fn resolve<'a>(&self, known: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<&'a str>, String> {
         let mut chosen: Vec<&str> = Vec::new();
         for (at, item) in self.items().enumerate() {

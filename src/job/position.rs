@@ -8,8 +8,8 @@ use crate::sync::Arc;
 
 /// One part of a bucket's key.
 ///
-/// Parts hold what compares exactly: a histogram bucket is known by its number and not by the product with the interval,
-/// so that going on after a key can neither lose nor repeat a bucket (`0.1 * 3 / 0.1` is not 3).
+/// Parts hold what compares exactly: a histogram bucket is known by its number and not by the product with the
+/// interval, so that going on after a key can neither lose nor repeat a bucket (`0.1 * 3 / 0.1` is not 3).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -36,8 +36,8 @@ pub enum KeyPart {
 }
 
 impl KeyPart {
-    /// The key of a histogram value, or `Null` for a value that has no bucket: NaN, an infinity, or one so large for its
-    /// interval that the quotient is no number.
+    /// The key of a histogram value, or `Null` for a value that has no bucket: NaN, an infinity, or one so large for
+    /// its interval that the quotient is no number.
     #[must_use]
     pub fn histogram(value: f64, interval: f64) -> Self {
         let number = (value / interval).floor();

@@ -167,8 +167,9 @@ impl Rounding {
         BucketCursor { rounding: self.clone(), start: 0, known: 0..0 }
     }
 
-    /// Whether no later instant of a stretch has an earlier bucket: an engine may then take buckets for stretches of time. Where clocks
-    /// are set back over midnight, as in St. John's until 2011, a day goes on after the next one has begun.
+    /// Whether no later instant of a stretch has an earlier bucket: an engine may then take buckets for stretches of
+    /// time. Where clocks are set back over midnight, as in St. John's until 2011, a day goes on after the next one
+    /// has begun.
     #[must_use]
     pub fn is_monotone(&self, first: i64, last: i64) -> bool {
         let Some(zone) = self.rules_of_days() else { return true };
@@ -177,7 +178,8 @@ impl Rounding {
         transitions.take_while(|at| *at <= last).all(|at| self.round_down(at - 1) <= self.round_down(at))
     }
 
-    /// As far as instants around one of them are certain to have its bucket: not beyond a transition, nor over a second midnight.
+    /// As far as instants around one of them are certain to have its bucket: not beyond a transition, nor over a
+    /// second midnight.
     fn certain(&self, bucket: DateBucket, instant: i64) -> Range<i64> {
         let DateBucket { mut start, mut end } = bucket;
         if let Some(zone) = self.rules_of_days() {

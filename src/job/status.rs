@@ -66,7 +66,8 @@ pub enum HealthColor {
     Green,
     /// Retrying, paused, or the last run failed.
     Yellow,
-    /// Needs a person: three failed runs in a row, an unreadable record, an unsaved state, a wedged engine call, another owner.
+    /// Needs a person: three failed runs in a row, an unreadable record, an unsaved state, a wedged engine call,
+    /// another owner.
     Red,
 }
 
@@ -303,8 +304,8 @@ impl JobStatus {
         self.parts.notice.as_ref()
     }
 
-    /// How many buckets its pages have at present, if fewer than configured: so many were too much for the engine at once. It tries
-    /// more again by and by. As of the last page that was asked for.
+    /// How many buckets its pages have at present, if fewer than configured: so many were too much for the engine at
+    /// once. It tries more again by and by. As of the last page that was asked for.
     #[must_use]
     pub fn reduced_page_size(&self) -> Option<usize> {
         self.parts.reduced_page_size

@@ -1,7 +1,7 @@
 //! What may it do next? A job's one mutex and condition variable, and the events that pass through it.
 //!
-//! Nothing but assignments happens under the lock: no engine, store, observer or waker is called. Whatever was taken out
-//! under it (a parked run, a signal to raise, wakers) is dealt with outside.
+//! Nothing but assignments happens under the lock: no engine, store, observer or waker is called. Whatever was taken
+//! out under it (a parked run, a signal to raise, wakers) is dealt with outside.
 
 mod cell;
 mod outbox;

@@ -76,7 +76,7 @@ fn end_turn(job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), Store
 }
 
 fn stop(job: &Lifecycle<()>, revisions: &Revisions) -> Stop<()> {
-    job.stop(Duration::ZERO, revisions).ok().expect("a stop")
+    job.stop(Duration::ZERO, revisions).unwrap_or_else(|refused| panic!("{refused:?}"))
 }
 
 fn outcome(job: &Lifecycle<()>, ticket: Ticket) -> WaitOutcome {

@@ -66,8 +66,8 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
     }
 
-    /// What is to be saved at the end of a turn: how far the job has come, as a stop if one was asked for. The flag says
-    /// whether it is one.
+    /// What is to be saved at the end of a turn: how far the job has come, as a stop if one was asked for. The flag
+    /// says whether it is one.
     pub(crate) fn end_of_turn(
         &self,
         end: EndOfTurn,

@@ -19,7 +19,8 @@ pub(super) struct Wakers {
 pub(crate) struct WakerKey(u64);
 
 impl Wakers {
-    /// Has `waker` woken, in the place of the one that `key` stands for. Whatever comes back is dropped outside the lock.
+    /// Has `waker` woken, in the place of the one that `key` stands for. Whatever comes back is dropped outside the
+    /// lock.
     pub(super) fn register(&mut self, key: &mut Option<WakerKey>, waker: Waker) -> Option<Waker> {
         let key = key.get_or_insert_with(|| {
             self.next += 1;

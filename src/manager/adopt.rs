@@ -20,8 +20,8 @@ pub enum AdoptError {
         /// Its state there.
         state: String,
     },
-    /// Its last documents have ids of before 7.0 (`upgraded_doc_id` is `false`): what is rolled up again would be there twice. In 7.x
-    /// its next run that gets through changes that.
+    /// Its last documents have ids of before 7.0 (`upgraded_doc_id` is `false`): what is rolled up again would be
+    /// there twice. In 7.x its next run that gets through changes that.
     #[error(
         "cannot adopt rollup job [{job_id}] because its documents have ids of before 7.0: have it run once more there"
     )]
@@ -43,9 +43,9 @@ pub enum AdoptError {
 }
 
 impl RollupJobManager {
-    /// Creates a job, stopped, that another system has run until now: an Elasticsearch cluster, whose rollups are deprecated, or
-    /// another manager. It goes on at the position where it is, with the ids that it has: nothing is rolled up twice, nothing
-    /// is left out. On the same cluster it goes on in the same rollup index.
+    /// Creates a job, stopped, that another system has run until now: an Elasticsearch cluster, whose rollups are
+    /// deprecated, or another manager. It goes on at the position where it is, with the ids that it has: nothing is
+    /// rolled up twice, nothing is left out. On the same cluster it goes on in the same rollup index.
     ///
     /// Stop the job there, and wait for that; adopt it; and delete it there once it is here, lest it be started again.
     /// (Elasticsearch keeps the documents of a job that is deleted.) What its configuration says of
@@ -59,8 +59,8 @@ impl RollupJobManager {
     /// remains so.
     ///
     /// # Errors
-    /// [`AdoptError`]; nothing has changed then. Only if the job's last save failed the engine may know it already: adopt it again, at
-    /// the same position.
+    /// [`AdoptError`]; nothing has changed then. Only if the job's last save failed the engine may know it already:
+    /// adopt it again, at the same position.
     ///
     /// # Examples
     /// ```

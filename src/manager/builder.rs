@@ -30,7 +30,8 @@ pub struct RollupJobManagerBuilder {
 
 /// How often, and after which pauses, a failed engine call is tried again before its run ends.
 ///
-/// A pause is between half and the whole of its nominal length, so that jobs that failed together do not come back together.
+/// A pause is between half and the whole of its nominal length, so that jobs that failed together do not come back
+/// together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct RetryOptions {
@@ -124,8 +125,8 @@ impl RollupJobManagerBuilder {
         self
     }
 
-    /// How long a run may keep a thread before it commits and queues up again, so that a long one shares with the others; it
-    /// is looked at between pages, and a turn delivers at least one. Default: 500 ms.
+    /// How long a run may keep a thread before it commits and queues up again, so that a long one shares with the
+    /// others; it is looked at between pages, and a turn delivers at least one. Default: 500 ms.
     ///
     /// A crash redoes at most one turn.
     pub fn turn_time(mut self, turn_time: Duration) -> Self {
@@ -133,9 +134,9 @@ impl RollupJobManagerBuilder {
         self
     }
 
-    /// After how long an engine call that has not returned makes its job's health red, and its indexer thread counts as lost:
-    /// another one is started in its place, up to 64 of them. A call that is well should not take that long. Default: 5 minutes;
-    /// zero is refused.
+    /// After how long an engine call that has not returned makes its job's health red, and its indexer thread counts
+    /// as lost: another one is started in its place, up to 64 of them. A call that is well should not take that long.
+    /// Default: 5 minutes; zero is refused.
     pub fn wedged_after(mut self, wedged_after: Duration) -> Self {
         self.settings.wedged_after = wedged_after;
         self
@@ -155,12 +156,13 @@ impl RollupJobManagerBuilder {
         self
     }
 
-    /// How long [`open`](Self::open) waits for the jobs to be given up by another process that has them, as in a rolling update; for
-    /// stores that several processes can reach. Default: zero.
+    /// How long [`open`](Self::open) waits for the jobs to be given up by another process that has them, as in a
+    /// rolling update; for stores that several processes can reach. Default: zero.
     ///
-    /// Even then it may have to watch the other one for as long as its lease (30 s, say): if that one is dead nobody knows it before,
-    /// and it is succeeded then; if it is alive it shows at its next renewal, which ends the waiting once this time is over. One that
-    /// shuts down is succeeded at once. A store that cannot be reached is waited for, too.
+    /// Even then it may have to watch the other one for as long as its lease (30 s, say): if that one is dead nobody
+    /// knows it before, and it is succeeded then; if it is alive it shows at its next renewal, which ends the waiting
+    /// once this time is over. One that shuts down is succeeded at once. A store that cannot be reached is waited
+    /// for, too.
     pub fn wait_for_ownership(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

@@ -15,10 +15,10 @@ use crate::sync::{Arc, Crew};
 
 /// One stop of one job, to wait for: by a thread, with [`wait`](Self::wait), or by a task, with `.await`.
 ///
-/// As a future it belongs to no runtime: whoever completes the stop wakes the task. Dropping it before that loses nothing, so
-/// that it can be put under a timeout or into a `select!`; the stop stays in force. It is ready with what
-/// [`wait`](Self::wait) returns, except that it never times out. In a callback on one of the manager's own threads, do not
-/// block on it: it would wait for itself.
+/// As a future it belongs to no runtime: whoever completes the stop wakes the task. Dropping it before that loses
+/// nothing, so that it can be put under a timeout or into a `select!`; the stop stays in force. It is ready with what
+/// [`wait`](Self::wait) returns, except that it never times out. In a callback on one of the manager's own threads,
+/// do not block on it: it would wait for itself.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -75,8 +75,8 @@ impl StopCompletion {
         self.pending.as_ref().is_none_or(|pending| pending.lifecycle.is_completed(pending.ticket))
     }
 
-    /// Blocks until the stop is completed, for at most `timeout`. From one of the manager's own threads it does not block: it
-    /// times out at once unless the stop is completed.
+    /// Blocks until the stop is completed, for at most `timeout`. From one of the manager's own threads it does not
+    /// block: it times out at once unless the stop is completed.
     ///
     /// # Errors
     /// [`StopError::Timeout`], [`StopError::Store`], [`StopError::LostOwnership`], [`StopError::ShutDown`], as

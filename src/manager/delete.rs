@@ -23,9 +23,9 @@ impl DeleteOptions {
         Self::default()
     }
 
-    /// Stops the job first, and waits for that, for at most the options' timeout (whatever they say about waiting). From then
-    /// on nobody can start the job before it is gone, unless the stop fails. Default: a job that is not stopped is refused,
-    /// as in Elasticsearch, where a start may slip in between a stop and a delete.
+    /// Stops the job first, and waits for that, for at most the options' timeout (whatever they say about waiting).
+    /// From then on nobody can start the job before it is gone, unless the stop fails. Default: a job that is not
+    /// stopped is refused, as in Elasticsearch, where a start may slip in between a stop and a delete.
     pub fn stop(mut self, stop: StopOptions) -> Self {
         self.stop = Some(stop);
         self
@@ -59,8 +59,8 @@ pub enum DeleteError {
         /// Its state.
         state: JobState,
     },
-    /// The job could not be stopped before, or not in time. After [`StopError::Timeout`] the stop stays in force; the delete
-    /// does not, and may be repeated.
+    /// The job could not be stopped before, or not in time. After [`StopError::Timeout`] the stop stays in force; the
+    /// delete does not, and may be repeated.
     #[error("could not delete rollup job [{job_id}], which had to be stopped before")]
     Stop {
         /// The job.
@@ -68,7 +68,8 @@ pub enum DeleteError {
         /// What the stop answered.
         source: StopError,
     },
-    /// The engine could not remove the job's documents. Some may be gone; the job would roll them up again from the start.
+    /// The engine could not remove the job's documents. Some may be gone; the job would roll them up again from the
+    /// start.
     #[error("could not delete the rolled-up documents of rollup job [{job_id}]")]
     Engine {
         /// The job.
@@ -187,8 +188,8 @@ impl RollupJobManager {
         }
     }
 
-    /// Saves the job once more, before anything of it goes: who has lost the jobs finds that out now. With its data its position goes
-    /// first: should the rest fail, the job would otherwise go on after documents that are gone.
+    /// Saves the job once more, before anything of it goes: who has lost the jobs finds that out now. With its data
+    /// its position goes first: should the rest fail, the job would otherwise go on after documents that are gone.
     fn fence(&self, job: &Job, delete_data: bool) -> Result<(), DeleteError> {
         let (lifecycle, revisions) = (&job.lifecycle, &self.runtime.revisions);
         let snapshot = if delete_data { lifecycle.without_position(revisions) } else { lifecycle.as_it_is(revisions) };
@@ -234,7 +235,8 @@ impl RollupJobManager {
         removed
     }
 
-    /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better one.
+    /// A job that has never rolled anything up leaves no definition behind: its id can be used again, with a better
+    /// one.
     fn tidy_up_if_empty(&self, job: &Job) {
         let kept = || self.runtime.engine_call(|runtime| runtime.rollup_index.committed_progress(&job.context()));
         let is_empty = job.lifecycle.view().progress.position.is_none()

@@ -1,5 +1,5 @@
-//! Are the configured fields there, and of a type that can be grouped by and measured? Elasticsearch's rules and messages,
-//! and what it finds out too late.
+//! Are the configured fields there, and of a type that can be grouped by and measured? Elasticsearch's rules and
+//! messages, and what it finds out too late.
 
 use super::hints;
 use crate::engine::{FieldCapabilities, FieldCapability, FieldType};

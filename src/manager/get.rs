@@ -4,7 +4,8 @@ use super::{Broken, Entry, RollupJobManager};
 use crate::job::{Health, JobState, JobStatus, Phase, Progress, StatusParts};
 
 impl RollupJobManager {
-    /// The status of a job: an owned snapshot, taken without waiting for engine or store. `None` if there is no such job.
+    /// The status of a job: an owned snapshot, taken without waiting for engine or store. `None` if there is no such
+    /// job.
     ///
     /// # Examples
     /// ```

@@ -54,8 +54,8 @@ use crate::sync::{Arc, Monitor, RwLock};
 
 /// Owns rollup jobs and the threads that run them.
 ///
-/// It is `Send + Sync` and has one owner, who may share it in an `Arc`. Dropping it ends all runs at the next page without
-/// changing what is persisted: a started job goes on when a manager opens the same store again.
+/// It is `Send + Sync` and has one owner, who may share it in an `Arc`. Dropping it ends all runs at the next page
+/// without changing what is persisted: a started job goes on when a manager opens the same store again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -119,7 +119,8 @@ struct Broken {
 }
 
 impl RollupJobManager {
-    /// Begins a manager of the jobs in `store`, whose data is in `engine`. The host keeps a handle of its own on the engine.
+    /// Begins a manager of the jobs in `store`, whose data is in `engine`. The host keeps a handle of its own on the
+    /// engine.
     pub fn builder(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>) -> RollupJobManagerBuilder {
         Self::builder_of(engine.clone(), engine, store)
     }

@@ -25,14 +25,16 @@ impl PutOptions {
         Self::default()
     }
 
-    /// Whom the job acts for: opaque, stored with the job, handed to the engine in each call, never shown. Default: nobody.
+    /// Whom the job acts for: opaque, stored with the job, handed to the engine in each call, never shown. Default:
+    /// nobody.
     pub fn run_as(mut self, run_as: RunAs) -> Self {
         self.run_as = Some(run_as);
         self
     }
 }
 
-/// A job could not be put. There is no job of it then, and nothing of it in store or engine, unless a variant says otherwise.
+/// A job could not be put. There is no job of it then, and nothing of it in store or engine, unless a variant says
+/// otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PutError {
@@ -64,7 +66,8 @@ pub enum PutError {
         /// Why.
         source: EngineError,
     },
-    /// The job store failed. Should it have refused the undoing as well, the id stays taken until the next open finishes it.
+    /// The job store failed. Should it have refused the undoing as well, the id stays taken until the next open
+    /// finishes it.
     #[error("could not put rollup job [{job_id}]: save failed")]
     Store {
         /// The job.
@@ -99,8 +102,9 @@ impl RollupJobManager {
 
     /// Creates a job, stopped: checks its fields against the source indices, prepares its rollup index and stores it.
     ///
-    /// It is one step, over a crash too: a put that was interrupted is finished or undone by the next open. Elasticsearch
-    /// checks neither the schedule nor what the pattern really means, and leaves half a job behind when it fails late.
+    /// It is one step, over a crash too: a put that was interrupted is finished or undone by the next open.
+    /// Elasticsearch checks neither the schedule nor what the pattern really means, and leaves half a job behind when
+    /// it fails late.
     ///
     /// # Errors
     /// [`PutError`]. There is no job then; see each variant.

@@ -46,9 +46,9 @@ impl JobSelector {
         Self { items: ids.into_iter().map(|id| Item::Id(id.into())).collect(), allow_no_match: true }
     }
 
-    /// Whether a part that matches no job is fine. Default, as in Elasticsearch: `true`; a wildcard that matches nothing
-    /// selects nothing, and an id that is not there is reported like any other job, as not found. If `false`, such a part makes
-    /// the whole operation fail before it has done anything.
+    /// Whether a part that matches no job is fine. Default, as in Elasticsearch: `true`; a wildcard that matches
+    /// nothing selects nothing, and an id that is not there is reported like any other job, as not found. If `false`,
+    /// such a part makes the whole operation fail before it has done anything.
     pub fn allow_no_match(mut self, allow_no_match: bool) -> Self {
         self.allow_no_match = allow_no_match;
         self

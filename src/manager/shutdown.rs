@@ -13,16 +13,17 @@ use crate::runtime::{Job, Runtime};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
-/// A shutdown did not get everything to end in time. The threads that are left are given up: they end by themselves if the
-/// engine calls that they are in return, and nobody waits for them again, not even `Drop`. The ownership of the store is
-/// handed over when the last of them has ended, or runs out.
+/// A shutdown did not get everything to end in time. The threads that are left are given up: they end by themselves
+/// if the engine calls that they are in return, and nobody waits for them again, not even `Drop`. The ownership of
+/// the store is handed over when the last of them has ended, or runs out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShutdownError {
     /// The time ran out.
     #[error("timed out after {} while shutting down: {}", human::duration(*waited), list(left))]
     Timeout {
-        /// How long was waited: the `timeout` of the call, or less, if another shutdown was waited for and gave up earlier.
+        /// How long was waited: the `timeout` of the call, or less, if another shutdown was waited for and gave up
+        /// earlier.
         waited: Duration,
         /// The jobs that a thread was still at, or whose stop could not be saved, sorted by id.
         left: Vec<BusyJob>,
@@ -56,14 +57,15 @@ impl RollupJobManager {
     /// Ends all runs at the next page and joins the threads, for at most `timeout`. It is the bounded, fallible form of
     /// dropping the manager.
     ///
-    /// It is not a stop: a started job stays `started` in the store, an indexing one `indexing` with its last position, and
-    /// both go on when a manager opens the store again. Stops that callers asked for before are completed; one that
-    /// could not be saved until now is saved once more. Calls that other threads are in, a put, say, are waited for.
-    /// Afterwards `get` and `list` still answer, and stopping a stopped job is still a success; nothing else can be
-    /// done.
+    /// It is not a stop: a started job stays `started` in the store, an indexing one `indexing` with its last
+    /// position, and both go on when a manager opens the store again. Stops that callers asked for before are
+    /// completed; one that could not be saved until now is saved once more. Calls that other threads are in, a put,
+    /// say, are waited for. Afterwards `get` and `list` still answer, and stopping a stopped job is still a success;
+    /// nothing else can be done.
     ///
-    /// Shutting down again does nothing and succeeds; while another shutdown is under way, its end is waited for, and it fails as that one
-    /// does. On one of the manager's own threads that thread is not waited for, nor another shutdown, which waits for it.
+    /// Shutting down again does nothing and succeeds; while another shutdown is under way, its end is waited for, and
+    /// it fails as that one does. On one of the manager's own threads that thread is not waited for, nor another
+    /// shutdown, which waits for it.
     ///
     /// # Errors
     /// [`ShutdownError::Timeout`], which names what is left. Nothing more of it is waited for, ever.
@@ -133,8 +135,8 @@ impl RollupJobManager {
         left
     }
 
-    /// Somebody else does it: its end is waited for all the same, or the answer would be false. But it waits for the manager's own threads,
-    /// which must not wait for it.
+    /// Somebody else does it: its end is waited for all the same, or the answer would be false. But it waits for the
+    /// manager's own threads, which must not wait for it.
     fn shut_down_by_another(&self, deadline: Deadline) -> Option<Left> {
         let Runtime { clock, own_threads, .. } = &*self.runtime;
         if self.shut_down.lock().is_some() || own_threads.has_current() {

@@ -63,8 +63,8 @@ pub enum StartError {
 }
 
 impl RollupJobManager {
-    /// Starts a stopped job: its schedule triggers it from now on. It goes on after its last position. Starting a started
-    /// job does nothing and succeeds.
+    /// Starts a stopped job: its schedule triggers it from now on. It goes on after its last position. Starting a
+    /// started job does nothing and succeeds.
     ///
     /// The start is durable when the call returns, and nobody else's start that fails undoes it. Nothing runs until
     /// the schedule, or [`trigger`](Self::trigger), says so.

@@ -38,15 +38,15 @@ impl StopOptions {
         Self::default()
     }
 
-    /// Whether to block until the job is at rest. Default: `false`; the stop is in force when the call returns, and goes on
-    /// in the background.
+    /// Whether to block until the job is at rest. Default: `false`; the stop is in force when the call returns, and
+    /// goes on in the background.
     pub fn wait_for_completion(mut self, wait_for_completion: bool) -> Self {
         self.wait_for_completion = wait_for_completion;
         self
     }
 
-    /// How long to block at most. Default: 30 s. [`Duration::MAX`] means for ever, zero to look once. (Elasticsearch takes
-    /// -1 to look once as well.)
+    /// How long to block at most. Default: 30 s. [`Duration::MAX`] means for ever, zero to look once. (Elasticsearch
+    /// takes -1 to look once as well.)
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -64,8 +64,8 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// Whether the job was at rest when the call returned. It always is after waiting, unless the call came from one of the
-    /// manager's own threads.
+    /// Whether the job was at rest when the call returned. It always is after waiting, unless the call came from one
+    /// of the manager's own threads.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.at_rest
@@ -83,7 +83,8 @@ impl Stopped {
         self.run
     }
 
-    /// A handle on this very stop, to wait for later or to `.await`. What happens to the job afterwards does not confuse it.
+    /// A handle on this very stop, to wait for later or to `.await`. What happens to the job afterwards does not
+    /// confuse it.
     pub fn completion(&self) -> StopCompletion {
         self.completion.clone()
     }
@@ -108,26 +109,26 @@ impl fmt::Debug for Stopped {
 pub(super) type Asked = (Ticket, Result<(), StoreError>);
 
 impl RollupJobManager {
-    /// Stops a job, whatever it is doing, with the clauses of Elasticsearch's Stop Rollup Job API: a stopped job stays as it
-    /// is and that is a success; an unknown one is an error; `wait_for_completion` blocks until the job is at rest, for at
-    /// most `timeout`.
+    /// Stops a job, whatever it is doing, with the clauses of Elasticsearch's Stop Rollup Job API: a stopped job
+    /// stays as it is and that is a success; an unknown one is an error; `wait_for_completion` blocks until the job
+    /// is at rest, for at most `timeout`.
     ///
-    /// Beyond that: `stopped` means at rest *and* durable; the stop survives a crash from the moment the call returns; a
-    /// timeout withdraws nothing. A search in flight is given up, a commit is awaited. A job that is between turns (idle,
-    /// queued, backing off) stops in the calling thread. The save takes place there too, so that a store that is slow may
-    /// make the call overrun its timeout by one store call.
+    /// Beyond that: `stopped` means at rest *and* durable; the stop survives a crash from the moment the call
+    /// returns; a timeout withdraws nothing. A search in flight is given up, a commit is awaited. A job that is
+    /// between turns (idle, queued, backing off) stops in the calling thread. The save takes place there too, so that
+    /// a store that is slow may make the call overrun its timeout by one store call.
     ///
-    /// It may be called from anywhere. From one of the manager's own threads (an observer, an engine call) it never waits:
-    /// the answer then says whether the job [is at rest](Stopped::is_at_rest).
+    /// It may be called from anywhere. From one of the manager's own threads (an observer, an engine call) it never
+    /// waits: the answer then says whether the job [is at rest](Stopped::is_at_rest).
     ///
     /// The core checks no privilege: who holds the manager may stop its jobs. (Elasticsearch wants `manage` or
     /// `manage_rollup`.)
     ///
     /// # Errors
-    /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` the run ends all the same, but the job is
-    /// `stopping` until its end is saved, which the manager goes on trying. After `LostOwnership` the run has ended
-    /// or is ending here, and what becomes of the job is for its owner to say. After `ShutDown` it is `stopping` or
-    /// as it was. After any other the state is as it was.
+    /// [`StopError`]. After `Timeout` the job still reaches `stopped`. After `Store` the run ends all the same, but
+    /// the job is `stopping` until its end is saved, which the manager goes on trying. After `LostOwnership` the run
+    /// has ended or is ending here, and what becomes of the job is for its owner to say. After `ShutDown` it is
+    /// `stopping` or as it was. After any other the state is as it was.
     ///
     /// # Examples
     /// ```
@@ -153,9 +154,10 @@ impl RollupJobManager {
         self.stop_job(&job, deadline)
     }
 
-    /// What [`stop`](Self::stop) answers without waiting, if that takes no more than a lock: the job is stopped already, its
-    /// stop is under way and durable, or there is no such job. `None` if the stop has something to do, which reaches the store:
-    /// call `stop` for that, where a call may block. For async hosts, which thus hand only real work to another thread.
+    /// What [`stop`](Self::stop) answers without waiting, if that takes no more than a lock: the job is stopped
+    /// already, its stop is under way and durable, or there is no such job. `None` if the stop has something to do,
+    /// which reaches the store: call `stop` for that, where a call may block. For async hosts, which thus hand only
+    /// real work to another thread.
     ///
     /// # Errors
     /// [`StopError`], inside the `Some`; the state is as it was.

@@ -60,9 +60,9 @@ pub enum StopManyError {
 }
 
 impl RollupJobManager {
-    /// Stops all jobs that `selector` means, such as `"sensor-*, gateway"` or `"_all"`: requests first, then waits, with one
-    /// deadline for all of them. What has to be saved goes to the store together, a thousand jobs a call; the call may overrun its
-    /// timeout by these.
+    /// Stops all jobs that `selector` means, such as `"sensor-*, gateway"` or `"_all"`: requests first, then waits,
+    /// with one deadline for all of them. What has to be saved goes to the store together, a thousand jobs a call;
+    /// the call may overrun its timeout by these.
     ///
     /// Each job ends as with [`stop`](Self::stop), and no job's failure keeps the others from being stopped.
     ///

@@ -11,8 +11,8 @@ use crate::RunAs;
 
 /// Says who may do what. The router asks it before it reads a body, and before it looks whether a job exists.
 ///
-/// It must not block. A host that has to ask somebody else who a caller is does so in a middleware of its own, and leaves the
-/// answer in the request's extensions, where an authorizer finds it.
+/// It must not block. A host that has to ask somebody else who a caller is does so in a middleware of its own, and
+/// leaves the answer in the request's extensions, where an authorizer finds it.
 ///
 /// ```
 /// use axum::http::request::Parts;
@@ -98,8 +98,8 @@ impl Authorizer for AllowAll {
     }
 }
 
-/// The user a request comes from. The host's own middleware, which knows how users prove who they are, puts it into the request's
-/// extensions.
+/// The user a request comes from. The host's own middleware, which knows how users prove who they are, puts it into
+/// the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthenticatedUser(pub String);
 

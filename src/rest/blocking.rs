@@ -14,8 +14,9 @@ const LINGER: Duration = Duration::from_millis(100);
 
 /// Lets a few calls at a time through to engine and store, so that however many requests come, few threads are held.
 ///
-/// The calls queue up for a few runners, each of which keeps its thread until there have been no more for a while. A permit for
-/// each call would not do: tokio begins a new thread for whoever gets the permit before its last holder's thread counts as idle.
+/// The calls queue up for a few runners, each of which keeps its thread until there have been no more for a while. A
+/// permit for each call would not do: tokio begins a new thread for whoever gets the permit before its last holder's
+/// thread counts as idle.
 pub(super) struct Gate {
     places: usize,
     shared: Arc<GateState>,
@@ -40,7 +41,8 @@ impl Gate {
         Self { places, shared: Arc::default() }
     }
 
-    /// Makes the call. A request that goes away while it queues here has asked for nothing; once begun, a call is made to its end.
+    /// Makes the call. A request that goes away while it queues here has asked for nothing; once begun, a call is
+    /// made to its end.
     pub(super) async fn call<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
@@ -98,7 +100,8 @@ impl Runner {
         }
     }
 
-    /// The next call; if there is none, the place is given back in the same step, so that no call is left without a runner.
+    /// The next call; if there is none, the place is given back in the same step, so that no call is left without a
+    /// runner.
     fn next(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
         let mut queue = self.shared.lock();
         if queue.calls.is_empty() {

@@ -25,8 +25,8 @@ pub(super) async fn serve(face: &Face, job_id: &str, parameters: &Parameters) ->
         let (id, options) = (job_id.to_owned(), options.clone());
         match face.call(move |manager| manager.delete_with(&id, options)).await? {
             Ok(()) => return Ok(Answer::object([("acknowledged", true.into())])),
-            // The stop is in force. It is waited for without a thread; then the delete stops and looks once more, for somebody
-            // may have started the job in between.
+            // The stop is in force. It is waited for without a thread; then the delete stops and looks once more, for
+            // somebody may have started the job in between.
             Err(DeleteError::Stop { source: StopError::Timeout { .. }, .. }) => {
                 stop::rest(face, job_id, patience).await?;
             }
@@ -51,7 +51,8 @@ fn failure(error: &DeleteError, job_id: &str, patience: Patience) -> ErrorAnswer
     }
 }
 
-/// Elasticsearch has a body of its own for this one. There is no task and no node here: their members are there for clients.
+/// Elasticsearch has a body of its own for this one. There is no task and no node here: their members are there for
+/// clients.
 fn not_stopped(reason: &str) -> ErrorAnswer {
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let task_failure = Json::object([

@@ -3,7 +3,8 @@
 use super::json::{Json, Members};
 use crate::job::wildcard_match;
 
-/// Comma-separated paths: `*` stands for any part of a name, `**` for any number of names, and a `-` in front takes away.
+/// Comma-separated paths: `*` stands for any part of a name, `**` for any number of names, and a `-` in front takes
+/// away.
 pub(super) fn apply(filter: &str, answer: Json) -> Json {
     let paths = filter.split(',').map(str::trim).filter(|path| !path.is_empty());
     let (excluded, included): (Vec<_>, Vec<_>) = paths.partition(|path| path.starts_with('-'));

@@ -1,20 +1,21 @@
 //! Elasticsearch's REST face: the rollup job APIs, for a host to add to its own axum server.
 //!
-//! [`router`] serves put, start, stop, delete and get of rollup jobs as Elasticsearch 8 does, so that its clients work as they
-//! are. Paths, methods, parameters, statuses and bodies are Elasticsearch's; what its answers lack is beside them:
+//! [`router`] serves put, start, stop, delete and get of rollup jobs as Elasticsearch 8 does, so that its clients
+//! work as they are. Paths, methods, parameters, statuses and bodies are Elasticsearch's; what its answers lack is
+//! beside them:
 //!
 //! * stop says in what `state` the job is when it answers;
 //! * get has `health`, `last_errors`, `rolled_up_until` and `next_run`;
 //! * a configuration that is not valid is answered with all its `problems`, and a stop that timed out with a `detail`;
 //! * `POST _rollup/job/{id}/_update` changes `cron`, `page_size` and `delay`;
 //! * `POST _rollup/job/{id}/_trigger` begins a run; a job that is not started is a 409;
-//! * stop takes `allow_no_match`, and then ids, wildcards and `_all` separated by commas, as Elasticsearch's other stop APIs do;
-//!   it answers for each of the `jobs`. Without it an id is an id, as there;
+//! * stop takes `allow_no_match`, and then ids, wildcards and `_all` separated by commas, as Elasticsearch's other
+//!   stop APIs do; it answers for each of the `jobs`. Without it an id is an id, as there;
 //! * delete takes `wait_for_completion` and `timeout`, which stop the job first, and `delete_data`;
 //! * a manager that is shut down, or whose jobs another process owns, answers 503, so that clients try elsewhere.
 //!
-//! Calls that reach the engine or the store are made on the runtime's blocking threads, a few at once. Waiting for a stop holds
-//! no thread.
+//! Calls that reach the engine or the store are made on the runtime's blocking threads, a few at once. Waiting for a
+//! stop holds no thread.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -123,7 +124,8 @@ pub fn router(manager: Arc<RollupJobManager>, authorizer: impl Authorizer) -> Ro
     router_with(manager, authorizer, RouterOptions::new())
 }
 
-/// Elasticsearch's rollup job APIs, below `/_rollup`, for a host to merge into its own router or to nest under any prefix.
+/// Elasticsearch's rollup job APIs, below `/_rollup`, for a host to merge into its own router or to nest under any
+/// prefix.
 ///
 /// It needs a tokio runtime with its time driver. The authorizer is asked first of all.
 pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, options: RouterOptions) -> Router {

@@ -27,7 +27,8 @@ pub(super) async fn serve(
     Ok(Answer::object([("acknowledged", true.into())]).with_warnings(warnings))
 }
 
-/// A configuration that cannot be right, wrapped as Elasticsearch's parsers wrap it. All problems are beside it, in the open.
+/// A configuration that cannot be right, wrapped as Elasticsearch's parsers wrap it. All problems are beside it, in
+/// the open.
 fn invalid(error: &ConfigError, json: &str) -> ErrorAnswer {
     let nested = |problem: &&ConfigProblem| !layers(problem).is_empty();
     // What is inside an object is met before the whole is looked at.

@@ -65,8 +65,8 @@ async fn settle(stopped: &Stopped, wait: bool, patience: Patience) -> Result<&'s
     Ok(state.as_str())
 }
 
-/// All are asked before any is waited for, and one that fails keeps no other from being stopped. The status is then that of the
-/// first failure.
+/// All are asked before any is waited for, and one that fails keeps no other from being stopped. The status is then
+/// that of the first failure.
 async fn many(
     face: &Face,
     named: &str,

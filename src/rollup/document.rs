@@ -13,7 +13,8 @@ use crate::sync::Arc;
 /// The length of an id behind the job's: `$` and 128 bits in base64.
 const ID_LENGTH: usize = 23;
 
-/// A page of buckets as rolled-up documents: the buckets, what documents of the job are made of, and the hash in each id.
+/// A page of buckets as rolled-up documents: the buckets, what documents of the job are made of, and the hash in each
+/// id.
 ///
 /// [`roll_up`](super::roll_up) makes it. No document is put together before somebody asks for one.
 #[derive(Debug, Clone)]

@@ -58,8 +58,9 @@ impl Page {
         self.metrics.reserve(buckets * self.metric_fields);
     }
 
-    /// Appends a bucket, whose key comes after all others: the date, the histogram parts and the terms parts, and the values
-    /// of each metric field, each in configured order. One that does not fit the job ends the run with an error.
+    /// Appends a bucket, whose key comes after all others: the date, the histogram parts and the terms parts, and the
+    /// values of each metric field, each in configured order. One that does not fit the job ends the run with an
+    /// error.
     pub fn push(
         &mut self,
         key: impl IntoIterator<Item = KeyPart>,

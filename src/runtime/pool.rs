@@ -1,7 +1,8 @@
-//! The indexer threads: one queue, a number that stays the same whatever happens to one of them, each joined at most once.
+//! The indexer threads: one queue, a number that stays the same whatever happens to one of them, each joined at most
+//! once.
 //!
-//! A call that never returns keeps its thread. Once such a thread has given no sign of life for long enough it is given up
-//! as *lost*, and another one takes its place; should its call return after all, it ends.
+//! A call that never returns keeps its thread. Once such a thread has given no sign of life for long enough it is
+//! given up as *lost*, and another one takes its place; should its call return after all, it ends.
 
 use std::io;
 use std::time::Duration;
@@ -140,8 +141,8 @@ impl Pool {
         wait_until(&**clock, roster, deadline, idle).is_some()
     }
 
-    /// Waits until the deadline for all threads but the caller's own to end, and joins them; those left are never joined. Says whether
-    /// they did.
+    /// Waits until the deadline for all threads but the caller's own to end, and joins them; those left are never
+    /// joined. Says whether they did.
     pub(crate) fn join(&self, deadline: Deadline) -> bool {
         let own = current_thread();
         let all_ended = |roster: &Roster| roster.workers.iter().all(|worker| worker.ended || worker.id == Some(own));
@@ -218,7 +219,8 @@ impl PoolState {
                 continue;
             };
             self.begin(number, task.job());
-            // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a bug.
+            // A turn publishes its end itself, whatever happens in it; this keeps the thread alive should that have a
+            // bug.
             let _ = guarded(|| match &task {
                 Task::Turn(job) => indexer::take(job, &pulse),
                 Task::Deliver(job) => job.deliver(&pulse),
@@ -329,7 +331,8 @@ impl Roster {
         silent.map(|(number, worker, job)| (number, Arc::clone(job), silence(worker))).collect()
     }
 
-    /// When the next worker may have been silent for too long; one that could not be replaced is looked at again then too.
+    /// When the next worker may have been silent for too long; one that could not be replaced is looked at again then
+    /// too.
     fn next_silence(&self, now: Duration, lost_after: Duration) -> Option<Duration> {
         let left = |worker: &Worker| lost_after.saturating_sub(now.saturating_sub(worker.last_sign));
         self.busy().map(|(_, worker, _)| left(worker)).map(|left| if left.is_zero() { lost_after } else { left }).min()

@@ -7,7 +7,8 @@ use super::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError, owne
 use crate::job::{JobRecord, Ledger};
 use crate::sync::{Arc, Mutex};
 
-/// Keeps records as long as a clone of it lives. Clones share them, so that a test can close a manager and open another.
+/// Keeps records as long as a clone of it lives. Clones share them, so that a test can close a manager and open
+/// another.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore {
     shared: Arc<Mutex<MemoryRecords>>,
@@ -30,8 +31,9 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// An ownership of it, and of its clones, runs out when it is not renewed for so long, and until then nobody else gets one: for
-    /// tests of what comes of that. Default: it is for ever, and whoever comes next takes it over at once.
+    /// An ownership of it, and of its clones, runs out when it is not renewed for so long, and until then nobody else
+    /// gets one: for tests of what comes of that. Default: it is for ever, and whoever comes next takes it over at
+    /// once.
     #[must_use]
     pub fn leased_for(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
@@ -58,7 +60,8 @@ impl JobStore for MemoryStore {
 
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>> {
         let MemoryRecords { records: stored, epoch, .. } = &mut *self.shared.lock();
-        // Records that come together mostly come in the order of their ids: the next one's place is the one after the last.
+        // Records that come together mostly come in the order of their ids: the next one's place is the one after the
+        // last.
         let mut places: Option<RangeMut<'_, _, _>> = None;
         let mut answers = Vec::with_capacity(records.len());
         for record in records {

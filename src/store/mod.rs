@@ -1,8 +1,8 @@
 //! Where do jobs survive? The [`JobStore`] trait and the stores that come with the crate.
 //!
-//! [`MemoryStore`] forgets everything with the process; `RedbStore` (feature `redb`) is the one for real use, on one machine, and
-//! `ElasticsearchStore` (feature `elasticsearch`) where several hosts may run the jobs, one at a time. All pass the suite in
-//! `testing` (feature `testing`), which a store of your own should pass too.
+//! [`MemoryStore`] forgets everything with the process; `RedbStore` (feature `redb`) is the one for real use, on one
+//! machine, and `ElasticsearchStore` (feature `elasticsearch`) where several hosts may run the jobs, one at a time.
+//! All pass the suite in `testing` (feature `testing`), which a store of your own should pass too.
 
 use std::fmt;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub use redb::{OpenRedbError, RedbStore};
 
 /// Keeps one [`JobRecord`] per job, and one [`Ledger`] per source index.
 ///
-/// Every call ends in bounded time: a store that talks to something puts a time-out of its own on it, because a stop saves
-/// in its caller's thread. A call that returned success is durable.
+/// Every call ends in bounded time: a store that talks to something puts a time-out of its own on it, because a stop
+/// saves in its caller's thread. A call that returned success is durable.
 pub trait JobStore: Send + Sync + fmt::Debug {
     /// All records. One that cannot be read does not hide the others.
     ///
@@ -46,15 +46,15 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// [`StoreError::already_exists`] if there is one of this id, whatever its state; then nothing changed.
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError>;
 
-    /// Replaces records, each wholly or not at all, in one transaction if the store can. The answers are in the order of
-    /// the records.
+    /// Replaces records, each wholly or not at all, in one transaction if the store can. The answers are in the order
+    /// of the records.
     ///
     /// A record that is older than the stored one of the same epoch is skipped, and that is a success: two saves may
     /// overtake each other.
     ///
     /// # Errors
-    /// Per record: [`StoreError::gone`] if there is none of this id; [`StoreError::lost_ownership`] if the stored one has a
-    /// newer epoch.
+    /// Per record: [`StoreError::gone`] if there is none of this id; [`StoreError::lost_ownership`] if the stored one
+    /// has a newer epoch.
     fn update(&self, records: &[JobRecord]) -> Vec<Result<(), StoreError>>;
 
     /// Removes a record, readable or not. None there is no error.
@@ -77,7 +77,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Any [`StoreError`]. After one that is transient it may have taken place.
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
 
-    /// How long an ownership lasts that is not renewed. The manager renews it in time, on a thread of its own. Default: for ever.
+    /// How long an ownership lasts that is not renewed. The manager renews it in time, on a thread of its own.
+    /// Default: for ever.
     fn lease_duration(&self) -> Option<Duration> {
         None
     }
@@ -101,8 +102,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// nothing to do.
     ///
     /// # Errors
-    /// [`StoreError::lost_ownership`] if somebody else is the owner now: it will not come back. After any other it may be renewed
-    /// still, as long as nobody else has taken it over, even if it has run out.
+    /// [`StoreError::lost_ownership`] if somebody else is the owner now: it will not come back. After any other it
+    /// may be renewed still, as long as nobody else has taken it over, even if it has run out.
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
         let _ = ownership;
         Ok(())
@@ -136,8 +137,9 @@ impl Ownership {
         Self { epoch }
     }
 
-    /// The ownership after the one of epoch `previous`, 0 if there was none. Its epoch is not below the seconds since 1970: a store
-    /// that was lost, or came back from a backup, does not give out again what engines have seen of owners that it has forgotten.
+    /// The ownership after the one of epoch `previous`, 0 if there was none. Its epoch is not below the seconds since
+    /// 1970: a store that was lost, or came back from a backup, does not give out again what engines have seen of
+    /// owners that it has forgotten.
     #[must_use]
     pub fn after(previous: u64) -> Self {
         let seconds = u64::try_from(SystemClock::new().now().as_second()).unwrap_or(0);

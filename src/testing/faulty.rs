@@ -21,8 +21,8 @@ pub enum EngineFault {
     Panic,
     /// A commit takes place and reports a transient error all the same; other calls fail with one.
     UnavailableAfterwards,
-    /// A write accepts all documents but the middle one, which it rejects for the time being (on an engine that replaces by
-    /// id); other calls fail with a transient error.
+    /// A write accepts all documents but the middle one, which it rejects for the time being (on an engine that
+    /// replaces by id); other calls fail with a transient error.
     ItemUnavailable,
     /// Not at all, but it returns only after [`FaultyEngine::heal`].
     Hang,
@@ -30,8 +30,8 @@ pub enum EngineFault {
 
 /// An engine that fails its n-th call. All calls count: searches, writes, commits and the rest.
 ///
-/// Run a job with `fail_at(1)`, `fail_at(2)` and so on until [`has_failed`](Self::has_failed) stays false: then every call of
-/// the run has failed once.
+/// Run a job with `fail_at(1)`, `fail_at(2)` and so on until [`has_failed`](Self::has_failed) stays false: then every
+/// call of the run has failed once.
 #[derive(Debug, Clone)]
 pub struct FaultyEngine {
     engine: Arc<dyn Engine>,

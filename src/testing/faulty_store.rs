@@ -33,8 +33,8 @@ pub enum StoreFault {
     Panic,
     /// It takes place, and reports a transient error all the same.
     UnavailableAfterwards,
-    /// Not at all, but on one of the manager's own threads it returns only after [`FaultyStore::heal`]. On others it does not
-    /// hang: a store promises that its calls end.
+    /// Not at all, but on one of the manager's own threads it returns only after [`FaultyStore::heal`]. On others it
+    /// does not hang: a store promises that its calls end.
     Hang,
 }
 

@@ -11,10 +11,11 @@ use crate::rollup::{Page, RolledUpDocuments};
 /// How long a test waits for a gate before it fails: a hang is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An engine that holds its calls until they are let through, so that a test can be in the middle of one without a sleep.
+/// An engine that holds its calls until they are let through, so that a test can be in the middle of one without a
+/// sleep.
 ///
-/// All gates are open at first. A closed gate counts who waits at it. A search that waits gives up when its run is stopped,
-/// as a good engine's does; a write and a commit go on waiting.
+/// All gates are open at first. A closed gate counts who waits at it. A search that waits gives up when its run is
+/// stopped, as a good engine's does; a write and a commit go on waiting.
 #[derive(Debug, Clone)]
 pub struct GatedEngine {
     engine: Arc<dyn Engine>,

@@ -17,13 +17,14 @@ pub trait EngineHarness {
     /// Adds documents to a source index, visible when the call returns.
     fn add(&self, index: &str, documents: &[SourceDocument]);
 
-    /// What of a document the engine can hold as the reference does: the suite leaves the rest out. Default: everything.
+    /// What of a document the engine can hold as the reference does: the suite leaves the rest out. Default:
+    /// everything.
     fn as_held(&self, document: SourceDocument) -> SourceDocument {
         document
     }
 
-    /// The rolled-up documents of a job as committed, by id, as Elasticsearch's JSON. Members that are null, and those that
-    /// are the same in all documents, may be left out.
+    /// The rolled-up documents of a job as committed, by id, as Elasticsearch's JSON. Members that are null, and
+    /// those that are the same in all documents, may be left out.
     fn rolled_up(&self, job: &JobContext) -> BTreeMap<String, Value>;
 
     /// The `change`-th change of what the engine stores, counted from now, and all after it do not take place, as if

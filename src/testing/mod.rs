@@ -1,5 +1,5 @@
-//! For authors of engines, stores and hosts: conformance suites, engines that misbehave on command, and a clock that stands
-//! still.
+//! For authors of engines, stores and hosts: conformance suites, engines that misbehave on command, and a clock that
+//! stands still.
 //!
 //! Feature `testing`, for dev-dependencies. Nothing here uses more than the crate's public face.
 

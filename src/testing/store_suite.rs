@@ -3,8 +3,8 @@
 use crate::store::{Acquired, JobStore, Lease, LoadedRecord, Ownership, StoreError, StoreErrorKind, change_ledger};
 use crate::{DateHistogram, JobRecord, Ledger, RollupJobConfig, StoredState};
 
-/// Checks a job store for everything that [`JobStore`] promises. `new` makes an empty store; `reopen` closes one and opens it
-/// again, as a restart would.
+/// Checks a job store for everything that [`JobStore`] promises. `new` makes an empty store; `reopen` closes one and
+/// opens it again, as a restart would.
 ///
 /// ```
 /// use rollup_jobs::store::MemoryStore;

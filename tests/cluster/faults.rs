@@ -1,5 +1,5 @@
-//! What happens to clusters, while a job runs: the run goes on or ends with the reason, and when the cause is gone all documents are
-//! there, none missing and none double.
+//! What happens to clusters, while a job runs: the run goes on or ends with the reason, and when the cause is gone
+//! all documents are there, none missing and none double.
 
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -264,7 +264,8 @@ fn where_the_cluster_has_no_point_in_time_left_pages_are_read_without() {
     assert_same(&rolled_up(&server), &expected(&source(), &[config()]));
 }
 
-/// One of the source's indices has no shard that could answer: its documents would be left out, so nothing is rolled up.
+/// One of the source's indices has no shard that could answer: its documents would be left out, so nothing is rolled
+/// up.
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_red_source_index_is_waited_for() {
@@ -320,7 +321,8 @@ fn two_that_put_at_once_are_both_known_after_their_next_runs() {
     }
 }
 
-/// A run has something to mend in the rollup index, and another job's put keeps it from that for longer than a request may take.
+/// A run has something to mend in the rollup index, and another job's put keeps it from that for longer than a
+/// request may take.
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_stop_does_not_wait_for_another_jobs_put() {

@@ -1,5 +1,5 @@
-//! Two processes on one store, which succeed each other by a clean shutdown, by SIGKILL, and by SIGSTOP with a SIGCONT later, while
-//! twenty jobs run.
+//! Two processes on one store, which succeed each other by a clean shutdown, by SIGKILL, and by SIGSTOP with a
+//! SIGCONT later, while twenty jobs run.
 
 use std::collections::HashSet;
 use std::io::{BufRead, stdin};
@@ -74,7 +74,8 @@ impl Observer for Reporter {
     }
 }
 
-/// A host: waits for the jobs, runs them until it is told to shut down (by a line, or the end of its input), or has lost them.
+/// A host: waits for the jobs, runs them until it is told to shut down (by a line, or the end of its input), or has
+/// lost them.
 fn host(name: &str) {
     let cluster = Cluster::new(ClusterOptions::new(nodes(Kind::OpenSearch))).unwrap();
     let store =
@@ -174,9 +175,9 @@ fn jobs_pass_from_process_to_process() {
     no_former_owner_has_the_last_word(&server);
 }
 
-/// An owner writes from where it has found a job on, up to where the next one finds it: with the time of the buckets the epochs that the
-/// versions are made of never fall. What a former owner had written over its successor's, or after it, would be an earlier
-/// epoch behind a later one.
+/// An owner writes from where it has found a job on, up to where the next one finds it: with the time of the buckets
+/// the epochs that the versions are made of never fall. What a former owner had written over its successor's, or
+/// after it, would be an earlier epoch behind a later one.
 fn no_former_owner_has_the_last_word(server: &Server) {
     let mut epochs = HashSet::new();
     for job in jobs() {

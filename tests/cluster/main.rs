@@ -1,5 +1,6 @@
 //! The engine for clusters, against real ones. `tests/cluster/run` starts them, and says where they are:
-//! `ROLLUP_OPENSEARCH` and `ROLLUP_ELASTICSEARCH`, node URLs separated by commas. Without them there is nothing to test against.
+//! `ROLLUP_OPENSEARCH` and `ROLLUP_ELASTICSEARCH`, node URLs separated by commas. Without them there is nothing to
+//! test against.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authority;

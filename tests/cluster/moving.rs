@@ -87,8 +87,8 @@ fn since_1970() -> Vec<SourceDocument> {
     source
 }
 
-/// What Elasticsearch leaves behind of a job that it has stopped: an index as it makes it, documents in versions that it has counted by
-/// itself, some of them behind the position that it has saved, and what its get API prints.
+/// What Elasticsearch leaves behind of a job that it has stopped: an index as it makes it, documents in versions that
+/// it has counted by itself, some of them behind the position that it has saved, and what its get API prints.
 fn left_by_elasticsearch(server: &Server, job: &RollupJobConfig) -> Value {
     let whole = expected(&since_1970(), std::slice::from_ref(job));
     let mut documents: Vec<_> = whole.into_iter().collect();

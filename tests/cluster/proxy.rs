@@ -1,6 +1,6 @@
-//! What comes between a client and a cluster: connections that are closed, reset or cut off, answers that dawdle, a proxy's own pages,
-//! and storms of refusals. Each at a search, a bulk and a look at the rollup index, over plain connections and TLS; and each with a stop at
-//! that very moment.
+//! What comes between a client and a cluster: connections that are closed, reset or cut off, answers that dawdle, a
+//! proxy's own pages, and storms of refusals. Each at a search, a bulk and a look at the rollup index, over plain
+//! connections and TLS; and each with a stop at that very moment.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};

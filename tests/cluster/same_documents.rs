@@ -1,4 +1,5 @@
-//! The same documents as the embedded engines make, by an oracle that nobody here wrote: Elasticsearch's own composite aggregation.
+//! The same documents as the embedded engines make, by an oracle that nobody here wrote: Elasticsearch's own
+//! composite aggregation.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A server that answers what no healthy one does. Not a stand-in: where a test is about what a cluster does, a real one is asked.
+//! A server that answers what no healthy one does. Not a stand-in: where a test is about what a cluster does, a real
+//! one is asked.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -18,7 +18,8 @@ fn dated(source: &[SourceDocument]) -> u64 {
     source.iter().filter(|document| document.fields().any(|(name, _)| name == "timestamp")).count() as u64
 }
 
-/// A closed index is skipped, as Elasticsearch does; an alias is followed, also when it is switched in the middle of a run.
+/// A closed index is skipped, as Elasticsearch does; an alias is followed, also when it is switched in the middle of
+/// a run.
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn closed_indices_and_aliases() {

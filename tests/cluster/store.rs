@@ -1,4 +1,5 @@
-//! The job store in a cluster: the conformance suite, two hosts, answers that are lost, and what else may be found in its index.
+//! The job store in a cluster: the conformance suite, two hosts, answers that are lost, and what else may be found in
+//! its index.
 
 use std::cell::Cell;
 use std::sync::Arc;

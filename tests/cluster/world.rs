@@ -106,8 +106,8 @@ impl Random {
     }
 }
 
-/// Readings from the end of 1968 to the end of 1971: missing values, several values in a field, whole numbers beyond 2^53, and instants
-/// that an hour has twice.
+/// Readings from the end of 1968 to the end of 1971: missing values, several values in a field, whole numbers beyond
+/// 2^53, and instants that an hour has twice.
 pub(crate) fn readings(count: usize, only_one_value: bool) -> Vec<SourceDocument> {
     const DAY: i64 = 86_400_000;
     let mut random = Random(7);

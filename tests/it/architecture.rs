@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The levels from the top; a module imports from levels below its own. Modules on one level do not import each other, but
-/// for the bottom: there everything may use `job` and `sync`.
+/// The levels from the top; a module imports from levels below its own. Modules on one level do not import each
+/// other, but for the bottom: there everything may use `job` and `sync`.
 const LEVELS: [&[&str]; 9] = [
     &["rest", "testing", "error"],
     &["manager"],

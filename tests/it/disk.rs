@@ -1,5 +1,5 @@
-//! A disk in memory that forgets what was not synced when its power is cut, and can be full, short and unreadable: files, their
-//! names in directories, and one file for redb.
+//! A disk in memory that forgets what was not synced when its power is cut, and can be full, short and unreadable:
+//! files, their names in directories, and one file for redb.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -197,7 +197,8 @@ impl Disk {
         DiskDirectory { disk: self.clone(), folder: folder(place) }
     }
 
-    /// The file of a job store, created as [`RedbStore::open`] creates it: under another name first, linked when it is whole.
+    /// The file of a job store, created as [`RedbStore::open`] creates it: under another name first, linked when it
+    /// is whole.
     pub fn store(&self) -> Result<RedbStore, OpenRedbError> {
         let path = Path::new("jobs.redb");
         let known = self.lock().names.get(path).copied();

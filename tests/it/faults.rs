@@ -1,5 +1,5 @@
-//! Every engine call of a whole run fails, by every kind of fault, at every n. Afterwards the documents equal those of a run
-//! without faults, and the status has told the truth.
+//! Every engine call of a whole run fails, by every kind of fault, at every n. Afterwards the documents equal those
+//! of a run without faults, and the status has told the truth.
 
 use std::time::Duration;
 
@@ -100,8 +100,8 @@ fn a_run_goes_on_after_a_save_that_failed_for_a_moment() {
     }
 }
 
-/// What is committed without being saved is redone after a crash: a store that refuses all the time ends the run, however well
-/// the engine does.
+/// What is committed without being saved is redone after a crash: a store that refuses all the time ends the run,
+/// however well the engine does.
 #[test]
 fn a_run_does_not_go_on_for_ever_without_being_saved() {
     let (world, store) = World::faulty_store();

@@ -12,8 +12,8 @@ use rollup_jobs::{
 
 use crate::support::{Heard, JoinInTime, PATIENCE, World, config, in_thread, loaded, undisturbed, waiting};
 
-/// The sensor example could not open its store again while it still had the answer of a stop: the handle in it kept the whole
-/// manager's inside alive, store file and all. Now it holds the lifecycle of its job only.
+/// The sensor example could not open its store again while it still had the answer of a stop: the handle in it kept
+/// the whole manager's inside alive, store file and all. Now it holds the lifecycle of its job only.
 #[test]
 fn a_kept_answer_of_a_stop_keeps_neither_store_nor_engine_alive() {
     let world = World::new();
@@ -178,8 +178,8 @@ fn no_threads_is_an_error() {
     assert!(matches!(builder.indexer_threads(0).open(), Err(OpenError::Option { option: "indexer_threads", .. })));
 }
 
-/// Two managers on one store, as when the first was not shut down in time: what the first one's threads still save must not
-/// undo what the second one has answered.
+/// Two managers on one store, as when the first was not shut down in time: what the first one's threads still save
+/// must not undo what the second one has answered.
 #[test]
 fn an_earlier_owner_of_a_store_can_change_nothing_any_more() {
     let store = Arc::new(rollup_jobs::store::MemoryStore::new());

@@ -1,5 +1,5 @@
-//! The power goes at every change of the disk, and comes back: what had been answered still holds, and the job goes on to
-//! the results of an undisturbed one. On tantivy and redb. The same disk plays full, short and unreadable.
+//! The power goes at every change of the disk, and comes back: what had been answered still holds, and the job goes
+//! on to the results of an undisturbed one. On tantivy and redb. The same disk plays full, short and unreadable.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -114,7 +114,8 @@ fn check(disk: &Disk, source: &Index, answered: &Answered, expected: &BTreeMap<S
             let status = status.as_ref().unwrap();
             assert_eq!((status.state(), status.position()), (JobState::Stopped, position.as_ref()), "{what}");
             let (documents, saved) = (machine.documents().len() as u64, status.stats().rollups_indexed());
-            // Tantivy may report a read that failed after a commit was durable: the run has failed then, and the next one asks.
+            // Tantivy may report a read that failed after a commit was durable: the run has failed then, and the next
+            // one asks.
             assert!(
                 documents == saved || disk.has_failed_to_read() && documents > saved,
                 "{what}: {documents}, {saved}"
@@ -215,8 +216,8 @@ fn short_writes_are_written_to_the_end() {
     assert_eq!(Machine::open(&disk.after_cut(Left::Nothing), &source).unwrap().documents(), expected);
 }
 
-/// The disk is full from some change on: a run fails, and says why; a stop that cannot be saved says so. When there is room
-/// again and everything is opened again (redb does not write any more after a failure), the job goes on.
+/// The disk is full from some change on: a run fails, and says why; a stop that cannot be saved says so. When there
+/// is room again and everything is opened again (redb does not write any more after a failure), the job goes on.
 #[test]
 fn a_full_disk_loses_nothing() {
     let source = source();

@@ -1,5 +1,6 @@
-//! Random sequences of everything that can be done to two jobs, on the real manager, against a small model that says what must
-//! come of it: each answer, each state, each record, each document. 1,000 sequences, or as many as `ROLLUP_SEQUENCES` says.
+//! Random sequences of everything that can be done to two jobs, on the real manager, against a small model that says
+//! what must come of it: each answer, each state, each record, each document. 1,000 sequences, or as many as
+//! `ROLLUP_SEQUENCES` says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

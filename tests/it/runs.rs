@@ -185,8 +185,8 @@ fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
     }
 }
 
-/// A document that is rejected again and again had an empty commit before each try, which counted as progress: the run never
-/// ended, and its pauses never grew.
+/// A document that is rejected again and again had an empty commit before each try, which counted as progress: the
+/// run never ended, and its pauses never grew.
 #[test]
 fn an_item_that_is_rejected_again_and_again_ends_the_run() {
     let data = MemoryEngine::without_progress();

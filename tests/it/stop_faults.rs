@@ -1,5 +1,5 @@
-//! A stop while any engine or store call of a run fails, panics or hangs, at every n: it is answered within its deadline,
-//! truthfully, and when the cause is gone the results are those of a run without faults.
+//! A stop while any engine or store call of a run fails, panics or hangs, at every n: it is answered within its
+//! deadline, truthfully, and when the cause is gone the results are those of a run without faults.
 
 use std::time::Duration;
 

@@ -23,8 +23,9 @@ fn promise_01_stopped_means_at_rest_and_durable() {
     world.gates.search().wait_for_waiting(1);
     world.wait_for("sensor", "three pages", |status| status.stats().pages_processed() == 3);
 
-    // Whenever the store is about to save the stop, nobody has been told yet, and the documents are committed. (The caller's own
-    // save may come late, when the run's end is saved already: an older revision, which says nothing any more.)
+    // Whenever the store is about to save the stop, nobody has been told yet, and the documents are committed. (The
+    // caller's own save may come late, when the run's end is saved already: an older revision, which says nothing any
+    // more.)
     let (manager, data) = (Arc::downgrade(&world.manager), world.data.clone());
     let saved = Arc::new(Mutex::new(Vec::new()));
     let seen = saved.clone();
@@ -177,8 +178,8 @@ impl Clock for SleepersClock {
 
 #[test]
 fn promise_04_no_polling() {
-    // The waiter is asleep before the run may end, and the clock stands still: only a notification can wake it, and it goes
-    // to sleep no more often than it is notified.
+    // The waiter is asleep before the run may end, and the clock stands still: only a notification can wake it, and
+    // it goes to sleep no more often than it is notified.
     let clock = Arc::new(SleepersClock { inner: ManualClock::at(NOW.parse().unwrap()), sleepers: Mutex::default() });
     let heard = clock.clone();
     let world = World::with(|builder| builder.clock(clock));
@@ -278,7 +279,8 @@ fn promise_07_every_exit_publishes() {
     for fault in [EngineFault::Rejected, EngineFault::Panic] {
         let (world, engine) = World::faulty(loaded(), fault);
         world.put_started("sensor");
-        // Checkpoint, prepare, scan, page, begin, write, commit: each ends the run, and its end is there for all to see.
+        // Checkpoint, prepare, scan, page, begin, write, commit: each ends the run, and its end is there for all to
+        // see.
         for call in 1..=7 {
             engine.fail_at(call);
             world.run("sensor");

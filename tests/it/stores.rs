@@ -22,8 +22,8 @@ fn a_file_that_is_open_already_is_refused() {
     RedbStore::open(&path).unwrap();
 }
 
-/// A crash while the file was created left what redb takes for a damaged one, and the host could not open its store any more.
-/// Now the file gets its name when it is whole.
+/// A crash while the file was created left what redb takes for a damaged one, and the host could not open its store
+/// any more. Now the file gets its name when it is whole.
 #[test]
 fn a_crash_while_the_file_is_created_leaves_none() {
     let folder = tempfile::tempdir().unwrap();

@@ -223,7 +223,8 @@ fn context_of(manager: &RollupJobManager) -> JobContext {
     JobContext::new(manager.get("sensor").unwrap().config().unwrap().clone(), &[TermsType::Keyword])
 }
 
-/// A hundred scans are open at once, each in the middle of its pages: together they stay inside the engine's one budget.
+/// A hundred scans are open at once, each in the middle of its pages: together they stay inside the engine's one
+/// budget.
 #[test]
 fn a_hundred_open_scans_share_one_memory_budget() {
     const BUDGET: usize = 32 << 20;

@@ -1,4 +1,5 @@
-//! Scans of the embedded engine, whichever way they group: by place or hashed, on one thread or several, in one pass or many.
+//! Scans of the embedded engine, whichever way they group: by place or hashed, on one thread or several, in one pass
+//! or many.
 
 use std::sync::Arc;
 
@@ -58,8 +59,9 @@ fn document(number: u32) -> SourceDocument {
     if mixed.is_multiple_of(20) { document } else { document.double("load", f64::from(mixed % 13) / 2.0) }
 }
 
-/// Documents in no order, so that all threads meet all groups, and nearly in the order of time, so that a scan goes slice by slice:
-/// by place and hashed, with all the memory there is and with so little that passes have to leave groups to later ones.
+/// Documents in no order, so that all threads meet all groups, and nearly in the order of time, so that a scan goes
+/// slice by slice: by place and hashed, with all the memory there is and with so little that passes have to leave
+/// groups to later ones.
 #[test]
 fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
     let index_of = |numbers: Vec<u32>| {
@@ -105,8 +107,8 @@ fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
     }
 }
 
-/// Two date buckets, each with many times as many groups as fit into memory: documents with several values and with none, and deleted
-/// ones.
+/// Two date buckets, each with many times as many groups as fit into memory: documents with several values and with
+/// none, and deleted ones.
 #[test]
 fn more_groups_in_a_date_bucket_than_fit() {
     let document = |number: u32| {
@@ -173,7 +175,8 @@ fn the_ends_of_what_a_column_can_hold() {
     }
 }
 
-/// A position whose date is no bucket of the job's (any more): what is not behind it is left out, whichever way is taken.
+/// A position whose date is no bucket of the job's (any more): what is not behind it is left out, whichever way is
+/// taken.
 #[test]
 fn a_position_inside_a_bucket() {
     let index = index();
@@ -192,8 +195,9 @@ fn a_position_inside_a_bucket() {
     }
 }
 
-/// The night on which clocks in St. John's were set back over midnight: every document is where its own instant is rounded to,
-/// whatever was looked at before it, and however often the scan is resumed. Also where the first document comes after that.
+/// The night on which clocks in St. John's were set back over midnight: every document is where its own instant is
+/// rounded to, whatever was looked at before it, and however often the scan is resumed. Also where the first document
+/// comes after that.
 #[test]
 fn a_day_that_goes_on_after_the_next_one_has_begun() {
     let night = 1_162_089_060_000; // 2006-10-29T02:31:00Z

@@ -1,5 +1,5 @@
-//! What becomes of values that are missing, many, negative zero, no numbers, or too large for a double: the same on both
-//! engines.
+//! What becomes of values that are missing, many, negative zero, no numbers, or too large for a double: the same on
+//! both engines.
 
 use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument};
 use rollup_jobs::testing::{EngineHarness, MemoryHarness};
@@ -22,8 +22,8 @@ fn at() -> SourceDocument {
     SourceDocument::new().date("timestamp", 0)
 }
 
-/// Rolls the documents up on both engines, checks that they agree, and gives the chosen members of each rolled-up document,
-/// sorted.
+/// Rolls the documents up on both engines, checks that they agree, and gives the chosen members of each rolled-up
+/// document, sorted.
 fn roll_up(job: RollupJobConfigBuilder, documents: &[SourceDocument], members: &[&str]) -> Vec<Vec<Value>> {
     let fields = [
         ("timestamp", FieldType::Date),

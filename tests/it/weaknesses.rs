@@ -224,7 +224,8 @@ fn missing_groups_are_a_clear_error() {
 
 #[test]
 fn the_rollup_index_is_compared_with_what_the_pattern_means() {
-    // By text `sensor-*` has nothing to do with `rolled`; but it resolves to an index that has this name too, as an alias.
+    // By text `sensor-*` has nothing to do with `rolled`; but it resolves to an index that has this name too, as an
+    // alias.
     let world = World::on(loaded(), |engine| Arc::new(Aliased(engine)), |builder| builder);
     let Err(PutError::Invalid(error)) = world.manager.put(config("sensor").build().unwrap()) else { panic!("refused") };
     assert_eq!(error.problems()[0].message(), "Index pattern would match rollup index name which is not allowed");
@@ -357,7 +358,8 @@ fn on_purpose_a_start_while_stopping_is_refused_and_nothing_is_queued() {
     world.wait_for_state("sensor", JobState::Stopped);
 }
 
-/// An engine that knows the source index by the rollup index's name as well. A put is refused before it does anything else.
+/// An engine that knows the source index by the rollup index's name as well. A put is refused before it does anything
+/// else.
 #[derive(Debug)]
 struct Aliased(Arc<dyn Engine>);
 

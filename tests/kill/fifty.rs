@@ -1,8 +1,8 @@
-//! Kill the process at fifty moments of a run, reopen, resume: the final documents are those of an undisturbed run, none
-//! missing, none double. On tantivy and redb, over more than a million rows.
+//! Kill the process at fifty moments of a run, reopen, resume: the final documents are those of an undisturbed run,
+//! none missing, none double. On tantivy and redb, over more than a million rows.
 //!
-//! The child reports the turns of its run; the parent kills it right after a report, or a little after one, inside the next
-//! turn.
+//! The child reports the turns of its run; the parent kills it right after a report, or a little after one, inside
+//! the next turn.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,8 +53,8 @@ fn config() -> RollupJobConfig {
         .unwrap()
 }
 
-/// Says what happens on standard output, a line each. Between two turns it waits for a line from the parent: it holds the only
-/// indexer thread, so that nothing happens meanwhile.
+/// Says what happens on standard output, a line each. Between two turns it waits for a line from the parent: it holds
+/// the only indexer thread, so that nothing happens meanwhile.
 struct Reporter(Mutex<Sender<()>>);
 
 impl Observer for Reporter {
@@ -69,7 +69,8 @@ impl Observer for Reporter {
     }
 }
 
-/// What the child does: opens everything that is on disk, and runs the job to its end. Does nothing in a test run of its own.
+/// What the child does: opens everything that is on disk, and runs the job to its end. Does nothing in a test run of
+/// its own.
 #[test]
 fn child() {
     let Some((folder, _)) = child_process::task() else { return };
@@ -162,9 +163,9 @@ fn killed_at_fifty_moments_nothing_is_missing_and_nothing_is_double() {
     let expected = documents(&undisturbed);
     assert!(turns > 60 && expected.len() > 10_000, "{turns} turns, {} documents", expected.len());
 
-    // Each kill comes a few turns after the last: half of them between two turns, half inside one, each a tenth of a turn
-    // later in it, so that all parts of a turn are met. A run that was killed goes on; when one has ended, the next begins in
-    // a new place.
+    // Each kill comes a few turns after the last: half of them between two turns, half inside one, each a tenth of a
+    // turn later in it, so that all parts of a turn are met. A run that was killed goes on; when one has ended, the
+    // next begins in a new place.
     let (mut kills, mut between, mut inside, mut round) = (0, 0, 0, 0);
     while kills < KILLS {
         round += 1;

@@ -1,5 +1,5 @@
-//! The crash matrix: killed at every point between two durable steps, from every state that can be on disk, a job is found in
-//! the documented state, and goes on to the documents of an undisturbed one.
+//! The crash matrix: killed at every point between two durable steps, from every state that can be on disk, a job is
+//! found in the documented state, and goes on to the documents of an undisturbed one.
 
 use std::collections::BTreeMap;
 use std::fmt;

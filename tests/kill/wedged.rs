@@ -1,5 +1,5 @@
-//! An engine call that never returns: a stop says where it is stuck, the other jobs go on, a shutdown names it in time, and the
-//! process ends.
+//! An engine call that never returns: a stop says where it is stuck, the other jobs go on, a shutdown names it in
+//! time, and the process ends.
 
 use std::sync::Arc;
 use std::time::Duration;

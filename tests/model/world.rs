@@ -27,8 +27,8 @@ pub(super) const ID: &str = "sensor";
 /// The second job, where there are two.
 pub(super) const OTHER: &str = "other";
 
-/// Runs a scenario under as many random schedules, and as many that change priorities at three points, as the environment
-/// says, or 10,000.
+/// Runs a scenario under as many random schedules, and as many that change priorities at three points, as the
+/// environment says, or 10,000.
 pub(super) fn check(scenario: impl Fn() + Clone + Send + Sync + 'static) {
     let schedules = std::env::var("ROLLUP_MODEL_SCHEDULES").map_or(10_000, |text| text.parse().unwrap());
     run(RandomScheduler::new(schedules), scenario.clone());

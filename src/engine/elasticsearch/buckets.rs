@@ -13,8 +13,8 @@ use crate::engine::JobContext;
 use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
 use crate::rollup::{MetricValues, Page};
 
-/// What a search answers, as far as it is looked at. Parsed, all its buckets would take many times the memory of their text, which nothing
-/// accounts for: they stay text until the page is made of them.
+/// What a search answers, as far as it is looked at. Parsed, all its buckets would take many times the memory of
+/// their text, which nothing accounts for: they stay text until the page is made of them.
 #[derive(Deserialize)]
 pub(super) struct SearchAnswer<'a> {
     #[serde(default)]

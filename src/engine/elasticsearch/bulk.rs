@@ -8,7 +8,8 @@ use super::version;
 use crate::cluster::{Request, time_value};
 use crate::engine::JobContext;
 
-/// A `_bulk` without its lines, which the cluster itself gives up after `timeout`. It makes no index: not even deleting by version does.
+/// A `_bulk` without its lines, which the cluster itself gives up after `timeout`. It makes no index: not even
+/// deleting by version does.
 pub(super) fn request(alias: &str, timeout: Duration) -> Request {
     Request::post([alias, "_bulk"])
         .query("require_alias", "true")
@@ -16,8 +17,8 @@ pub(super) fn request(alias: &str, timeout: Duration) -> Request {
         .query("filter_path", "errors,items.*.status,items.*.error")
 }
 
-/// The line that says what is done to the document of this id. Its version makes the same id free for what this owner writes next, and
-/// nothing that an earlier one still writes.
+/// The line that says what is done to the document of this id. Its version makes the same id free for what this owner
+/// writes next, and nothing that an earlier one still writes.
 pub(super) fn action(name: &str, id: &str, job: &JobContext) -> Value {
     json!({ name: { "_id": id, "version": version(job), "version_type": "external_gte" } })
 }

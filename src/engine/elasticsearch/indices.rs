@@ -147,7 +147,8 @@ fn names_it(pattern: &IndexPattern, name: &str) -> bool {
     items(pattern).any(|item| item == Item::Named(name))
 }
 
-/// The members of aliases and data streams, as the cluster describes indices. To whom it may not describe them they are open.
+/// The members of aliases and data streams, as the cluster describes indices. To whom it may not describe them they
+/// are open.
 fn members(cluster: &Cluster, job: &JobContext, groups: &[Group], stop: &StopSignal) -> Result<Vec<Index>, Failure> {
     let mut names: Vec<_> = groups.iter().flat_map(|group| group.members.iter().map(String::as_str)).collect();
     names.sort_unstable();
@@ -175,7 +176,8 @@ fn encoded_length(name: &str) -> usize {
     name.bytes().map(encoded).sum::<usize>() + 3
 }
 
-/// What is hidden a wildcard means here if it means it in a search, and closed indices too, which it does not mean there.
+/// What is hidden a wildcard means here if it means it in a search, and closed indices too, which it does not mean
+/// there.
 fn resolve_names(cluster: &Cluster, job: &JobContext, names: &str, stop: &StopSignal) -> Result<Resolution, Failure> {
     let request = Request::get(["_resolve", "index", names]).query("expand_wildcards", "open,closed");
     Ok(cluster.ask(of_job(job, request), stop)?.parse::<Resolution>()?.into_inner())

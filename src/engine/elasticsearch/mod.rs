@@ -1,10 +1,12 @@
 //! `ElasticsearchEngine`: the engine where one machine is too small. Feature `elasticsearch`.
 //!
-//! Source indices and rollup indices are in an Elasticsearch or OpenSearch cluster, which does the aggregating, and keeps what is
-//! rolled up as Elasticsearch itself would: the same documents with the same ids, in an index that Elasticsearch's rollup search reads.
+//! Source indices and rollup indices are in an Elasticsearch or OpenSearch cluster, which does the aggregating, and
+//! keeps what is rolled up as Elasticsearch itself would: the same documents with the same ids, in an index that
+//! Elasticsearch's rollup search reads.
 //!
-//! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the same suites on Elasticsearch 8.19. Elasticsearch 7.17 and
-//! OpenSearch 2 are spoken to as well, and are not tested regularly. Two things are known of 7.17:
+//! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the same suites on Elasticsearch 8.19.
+//! Elasticsearch 7.17 and OpenSearch 2 are spoken to as well, and are not tested regularly. Two things are known of
+//! 7.17:
 //!
 //! * As a number it takes a date before 1970 only where that is a whole second. Buckets of a second or more begin at
 //!   one, so they are kept; a run that meets a shorter one before 1970 ends with the server's refusal.
@@ -13,16 +15,18 @@
 //!
 //! # What differs from the embedded engines
 //!
-//! * A scan reads from a point in time. Where the cluster refuses one, since too many are open, it reads what is there when each page is
-//!   asked for: a document that is added behind the scan is then rolled up, one that is added before it is not.
+//! * A scan reads from a point in time. Where the cluster refuses one, since too many are open, it reads what is
+//!   there when each page is asked for: a document that is added behind the scan is then rolled up, one that is added
+//!   before it is not.
 //! * -0.0 and 0.0 are two terms, and two buckets of a histogram, as Elasticsearch's own rollups have them.
 //! * OpenSearch and Elasticsearch 7 count a document that has several values in one bucket more than once: in sums,
 //!   value counts and averages, and in the document count (there not always as often). Minima and maxima are right; the
 //!   others are not those of the documents, as Elasticsearch 7's own rollups are not. Elasticsearch 9 and the embedded
 //!   engines count it once.
 //! * The number of a dynamically mapped field is a 32-bit `float`: it is rolled up as the cluster has stored it.
-//! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it, its alias or its data
-//!   stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with that reason.
+//! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it,
+//!   its alias or its data stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with
+//!   that reason.
 //! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not
 //!   made again by the next write.
 
@@ -83,30 +87,32 @@ impl ElasticsearchOptions {
         Self::default()
     }
 
-    /// Whether a run refreshes its source indices before it reads. A document that is not refreshed is invisible, and would be left out
-    /// for ever once its bucket is rolled up. It needs the privilege `maintenance` on them (without it the run ends with that reason):
-    /// who cannot grant it switches this off and gives the jobs a `delay` longer than the indices' `refresh_interval`. Default: yes.
+    /// Whether a run refreshes its source indices before it reads. A document that is not refreshed is invisible, and
+    /// would be left out for ever once its bucket is rolled up. It needs the privilege `maintenance` on them (without
+    /// it the run ends with that reason): who cannot grant it switches this off and gives the jobs a `delay` longer
+    /// than the indices' `refresh_interval`. Default: yes.
     pub fn refresh(mut self, refresh: bool) -> Self {
         self.refresh = refresh;
         self
     }
 
-    /// How many points in time the engine holds open at once, at least one. A run that needs one more takes that of the run which has
-    /// waited longest for its turn; that one opens its source again. Default: 20.
+    /// How many points in time the engine holds open at once, at least one. A run that needs one more takes that of
+    /// the run which has waited longest for its turn; that one opens its source again. Default: 20.
     pub fn points_in_time(mut self, most: usize) -> Self {
         self.points_in_time = most.max(1);
         self
     }
 
-    /// How long the cluster keeps a point in time that nobody reads from: longer than a run waits for its next turn. Default: 5 minutes.
+    /// How long the cluster keeps a point in time that nobody reads from: longer than a run waits for its next turn.
+    /// Default: 5 minutes.
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
         self
     }
 
-    /// Whether a closed index that a wildcard of the pattern matches, or whose alias or data stream it matches, is left out, and named in
-    /// the job's status; if not, the run ends with that reason. What is in it is never rolled up later, unless it is opened before its
-    /// buckets are due. Default: yes, as in Elasticsearch.
+    /// Whether a closed index that a wildcard of the pattern matches, or whose alias or data stream it matches, is
+    /// left out, and named in the job's status; if not, the run ends with that reason. What is in it is never rolled
+    /// up later, unless it is opened before its buckets are due. Default: yes, as in Elasticsearch.
     pub fn skip_closed(mut self, skip: bool) -> Self {
         self.skip_closed = skip;
         self
@@ -118,16 +124,17 @@ impl ElasticsearchOptions {
         self
     }
 
-    /// How many `_bulk` requests of a job may be on their way at once, at least one: a page is divided among them. While the cluster writes
-    /// one to the replicas it writes the next to the primaries. Together they are as many times [`bulk_bytes`](Self::bulk_bytes) large.
-    /// Default: 2.
+    /// How many `_bulk` requests of a job may be on their way at once, at least one: a page is divided among them.
+    /// While the cluster writes one to the replicas it writes the next to the primaries. Together they are as many
+    /// times [`bulk_bytes`](Self::bulk_bytes) large. Default: 2.
     pub fn concurrent_bulks(mut self, most: usize) -> Self {
         self.concurrent_bulks = most.max(1);
         self
     }
 
-    /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for those that are on their way, and
-    /// for the look at the rollup index that comes after them: at most this long, a quarter of it and a second. Default: 20 s.
+    /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for those
+    /// that are on their way, and for the look at the rollup index that comes after them: at most this long, a
+    /// quarter of it and a second. Default: 20 s.
     pub fn bulk_timeout(mut self, timeout: Duration) -> Self {
         self.bulk_timeout = timeout;
         self
@@ -271,8 +278,8 @@ fn failed(what: &str, failure: Failure) -> EngineError {
     error.after(failure.retry_after())
 }
 
-/// The version that documents are written with: it grows with the ownership of the job store, and lies above any that a server gave out
-/// by itself, so that what a former owner still writes is refused.
+/// The version that documents are written with: it grows with the ownership of the job store, and lies above any that
+/// a server gave out by itself, so that what a former owner still writes is refused.
 fn version(job: &JobContext) -> u64 {
     const ABOVE_INTERNAL: u64 = 1 << 32;
     ABOVE_INTERNAL + job.epoch()

@@ -14,8 +14,8 @@ pub(super) fn page(job: &JobContext, after: Option<&GroupKey>, before: i64, size
     if let Some(after) = after {
         composite["after"] = after_key(job, after);
     }
-    // What lies before the position's own bucket need not be looked at. A bare range as the query, not in a filter, made OpenSearch
-    // count wrongly.
+    // What lies before the position's own bucket need not be looked at. A bare range as the query, not in a filter,
+    // made OpenSearch count wrongly.
     let mut range = json!({ "lt": before, "format": "epoch_millis" });
     // And of an instant before 1970 a field of nanoseconds does not even want to hear.
     if let Some(KeyPart::Date(start)) = after.and_then(|after| after.first()).filter(|date| **date >= KeyPart::Date(0))
@@ -25,8 +25,8 @@ pub(super) fn page(job: &JobContext, after: Option<&GroupKey>, before: i64, size
     let field = job.config().groups().date_histogram().field();
     let mut metrics = metrics(job);
     if metrics.is_empty() && job.config().key_names().len() == 1 {
-        // Of a lone date histogram OpenSearch makes ranges, and fails (500, `array_index_out_of_bounds_exception`) where all documents of a
-        // segment are before the page. Not where there is something to compute.
+        // Of a lone date histogram OpenSearch makes ranges, and fails (500, `array_index_out_of_bounds_exception`)
+        // where all documents of a segment are before the page. Not where there is something to compute.
         metrics.insert("dates".to_owned(), json!({ "value_count": { "field": field } }));
     }
     let aggregation = json!({ "composite": composite, "aggregations": metrics });

@@ -1,4 +1,5 @@
-//! The rollup index: created as Elasticsearch creates it, with each job's definition in its `_meta`, and never by accident.
+//! The rollup index: created as Elasticsearch creates it, with each job's definition in its `_meta`, and never by
+//! accident.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,7 +27,8 @@ const MAX_NAME_LENGTH: usize = 255;
 /// Documents that are deleted at once.
 const DELETED_AT_ONCE: usize = 10_000;
 
-/// Rollup indices, and who may change the `_meta` of one at a time: the cluster replaces it as a whole, whoever comes last.
+/// Rollup indices, and who may change the `_meta` of one at a time: the cluster replaces it as a whole, whoever comes
+/// last.
 pub(super) struct RollupIndices {
     cluster: Cluster,
     /// How long a request may take: a stop waits for those of a commit.
@@ -67,8 +69,8 @@ impl RollupIndices {
         self.visit(job, Duration::MAX).prepare(goes_on)
     }
 
-    /// Whether the index is the one that was prepared for the job. What another client's write took out of it is put back. A stop may wait
-    /// for it: it takes no longer than one request may.
+    /// Whether the index is the one that was prepared for the job. What another client's write took out of it is put
+    /// back. A stop may wait for it: it takes no longer than one request may.
     pub(super) fn check(&self, job: &JobContext) -> Result<Standing, EngineError> {
         self.check_within(job, self.timeout)
     }
@@ -240,7 +242,8 @@ impl Visit<'_> {
         self.rollups.found.lock().insert(self.job.id().to_owned(), (standing, found.uuid.clone()));
     }
 
-    /// Nobody else in this process changes the index until the guard is dropped. It is waited for no longer than a request may take.
+    /// Nobody else in this process changes the index until the guard is dropped. It is waited for no longer than a
+    /// request may take.
     fn alone(&self) -> Result<Alone, EngineError> {
         let index = self.job.config().rollup_index();
         let lock = Arc::clone(self.rollups.locks.lock().entry(index.to_owned()).or_default());

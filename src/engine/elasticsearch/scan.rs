@@ -197,7 +197,8 @@ impl PageStream for Scan {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let pattern = self.job.config().index_pattern().clone();
         self.next(stop).map_err(|failure| {
-            // An index that is gone since the source was opened: what the pattern means now is found out when it is opened again.
+            // An index that is gone since the source was opened: what the pattern means now is found out when it is
+            // opened again.
             let is_gone = failure.cause() == Cause::NotFound;
             let failure = if is_gone { Failure::new(Cause::LostSnapshot, failure.to_string()) } else { failure };
             failed(&format!("search of [{pattern}]"), failure)

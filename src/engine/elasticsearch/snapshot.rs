@@ -97,8 +97,8 @@ impl Snapshots {
         Ok(Snapshot::PointInTime(opened))
     }
 
-    /// A place for one more, which counts as open and being read from. If there is none, those that have not been read from for longest
-    /// are taken away from scans that are parked.
+    /// A place for one more, which counts as open and being read from. If there is none, those that have not been
+    /// read from for longest are taken away from scans that are parked.
     fn reserve(&self) -> Arc<Slot> {
         let place = Arc::new(Mutex::new(HeldPoint { point: None, is_read: true }));
         let mut discarded = Vec::new();
@@ -137,7 +137,8 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// A search of it, which is on its way until [`was_read`](Self::was_read); none if there is nothing to read from (any more).
+    /// A search of it, which is on its way until [`was_read`](Self::was_read); none if there is nothing to read from
+    /// (any more).
     pub(super) fn search(
         &self,
         snapshots: &Snapshots,

@@ -37,8 +37,8 @@ struct Bulk {
     pending: Pending,
 }
 
-/// The bulks that are on their way, the first documents first. Each is waited for, whatever became of the others: the cluster may write it
-/// as long as it has not answered, and should not while somebody has begun again there.
+/// The bulks that are on their way, the first documents first. Each is waited for, whatever became of the others: the
+/// cluster may write it as long as it has not answered, and should not while somebody has begun again there.
 #[derive(Default)]
 struct Underway(VecDeque<Bulk>);
 

@@ -1,18 +1,19 @@
 //! `TantivyEngine`: the embedded engine for real use. Feature `tantivy`.
 //!
-//! The host registers the tantivy indices it owns as source indices; the engine reads what the host has committed and never
-//! touches the host's writer. Rolled-up documents go into tantivy indices of the engine's own, one per job, below a folder
-//! that the host names, or in memory.
+//! The host registers the tantivy indices it owns as source indices; the engine reads what the host has committed and
+//! never touches the host's writer. Rolled-up documents go into tantivy indices of the engine's own, one per job,
+//! below a folder that the host names, or in memory.
 //!
-//! Source fields are fast fields: `date`, `i64`, `u64` and `f64`, and text as keywords. Integers beyond 2^53 stay exact as
-//! terms; metrics and histograms see them as the nearest double. A boolean is known and, as in Elasticsearch, neither grouped
-//! by nor measured. JSON fields are not looked into.
+//! Source fields are fast fields: `date`, `i64`, `u64` and `f64`, and text as keywords. Integers beyond 2^53 stay
+//! exact as terms; metrics and histograms see them as the nearest double. A boolean is known and, as in
+//! Elasticsearch, neither grouped by nor measured. JSON fields are not looked into.
 //!
-//! A scan of documents that are in the order of time reads their dates first, and then makes one pass over the columns for each
-//! slice of time: about 262,144 documents per thread. Where they are in no order the first slice is all of them. What of a slice
-//! does not fit into the engine's memory budget takes one more pass for each further part, and one that reads the keys once more to
-//! find out which documents are for which; beyond some 60 million documents in one date bucket (with all of the default budget)
-//! that is not noted, and each further pass reads all keys. Several streams share the budget: more streams get smaller parts, never more memory.
+//! A scan of documents that are in the order of time reads their dates first, and then makes one pass over the
+//! columns for each slice of time: about 262,144 documents per thread. Where they are in no order the first slice is
+//! all of them. What of a slice does not fit into the engine's memory budget takes one more pass for each further
+//! part, and one that reads the keys once more to find out which documents are for which; beyond some 60 million
+//! documents in one date bucket (with all of the default budget) that is not noted, and each further pass reads all
+//! keys. Several streams share the budget: more streams get smaller parts, never more memory.
 
 mod rollup;
 mod scan;
@@ -95,14 +96,15 @@ impl TantivyOptions {
         self
     }
 
-    /// How many threads one scan may use in any case. Default: 1, and beside it as many as are idle in the manager's pool.
+    /// How many threads one scan may use in any case. Default: 1, and beside it as many as are idle in the manager's
+    /// pool.
     pub fn scan_threads(mut self, scan_threads: usize) -> Self {
         self.scan_threads = scan_threads;
         self
     }
 
-    /// How much memory a turn's writer may use for documents that are not yet written, in bytes, and about half as much again
-    /// while it writes them. Default: 64 MiB.
+    /// How much memory a turn's writer may use for documents that are not yet written, in bytes, and about half as
+    /// much again while it writes them. Default: 64 MiB.
     pub fn writer_memory(mut self, writer_memory: usize) -> Self {
         self.writer_memory = writer_memory;
         self
@@ -154,8 +156,8 @@ pub enum TantivyEngineError {
 }
 
 impl TantivyEngine {
-    /// Opens an engine whose rollup indices live below `folder`, which is created if need be. Each is a folder of its own,
-    /// with one tantivy index per job.
+    /// Opens an engine whose rollup indices live below `folder`, which is created if need be. Each is a folder of its
+    /// own, with one tantivy index per job.
     ///
     /// The folder belongs to one engine at a time, and its clones: two would write each other's jobs. It is free
     /// again when the last clone is dropped, that of a manager too. Whoever only wants to search opens an index in it
@@ -200,8 +202,8 @@ impl TantivyEngine {
         Self { shared: Arc::new(TantivyState { storage, options, sources, rollups, budget }) }
     }
 
-    /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run sees
-    /// what was committed when it began. An index that has several names counts once.
+    /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run
+    /// sees what was committed when it began. An index that has several names counts once.
     ///
     /// Register what there is before the manager is opened, or open it
     /// [paused](crate::RollupJobManagerBuilder::paused): jobs that were indexing go on at once. A run takes the
@@ -232,10 +234,12 @@ impl TantivyEngine {
         self.shared.sources.write().remove(name).is_some()
     }
 
-    /// The tantivy index that holds the rolled-up documents of a job, to search it. Readers are the caller's own to reload.
+    /// The tantivy index that holds the rolled-up documents of a job, to search it. Readers are the caller's own to
+    /// reload.
     ///
-    /// All fields are fast fields, and none is indexed: aggregations, `RangeQuery` and `TermQuery` read the columns. A `TermQuery`
-    /// does so where nothing is scored; where hits are ranked, wrap it in a `ConstScoreQuery`. A `TermSetQuery` finds no index.
+    /// All fields are fast fields, and none is indexed: aggregations, `RangeQuery` and `TermQuery` read the columns.
+    /// A `TermQuery` does so where nothing is scored; where hits are ranked, wrap it in a `ConstScoreQuery`. A
+    /// `TermSetQuery` finds no index.
     ///
     /// # Errors
     /// [`EngineError`] if there is one and it cannot be opened.

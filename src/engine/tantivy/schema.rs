@@ -78,8 +78,8 @@ pub(super) fn fits_terms(terms: TermsType, field_type: &FieldType) -> bool {
     }
 }
 
-/// The schema of a job's rolled-up documents: everything is a fast field, and nothing is indexed or stored besides. Term and range
-/// queries find what they look for in fast fields, too.
+/// The schema of a job's rolled-up documents: everything is a fast field, and nothing is indexed or stored besides.
+/// Term and range queries find what they look for in fast fields, too.
 pub(super) fn rollup_schema(layout: &DocumentLayout) -> Result<Schema, EngineError> {
     let mut schema = Schema::builder();
     schema.add_text_field(ID, TextOptions::from(FAST));

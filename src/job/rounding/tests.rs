@@ -182,8 +182,9 @@ proptest! {
     }
 }
 
-/// Until 2011 clocks in St. John's were set back at one minute past midnight: the day before went on for an hour, and the day that had
-/// begun for a minute began again. A cursor that had looked at one of these instants gave its bucket to the others.
+/// Until 2011 clocks in St. John's were set back at one minute past midnight: the day before went on for an hour, and
+/// the day that had begun for a minute began again. A cursor that had looked at one of these instants gave its bucket
+/// to the others.
 #[test]
 fn a_day_that_goes_on_after_the_next_one_has_begun() {
     let rounding = rounding("calendar 1d", "America/St_Johns");

@@ -70,8 +70,8 @@ impl Run {
         }
     }
 
-    /// How a turn ends, now that its end was saved or could not be. What the engine has is committed, so nothing is lost; but a run that
-    /// cannot be saved at last does not go on.
+    /// How a turn ends, now that its end was saved or could not be. What the engine has is committed, so nothing is
+    /// lost; but a run that cannot be saved at last does not go on.
     pub(super) fn after_save(
         &mut self,
         saved: &Result<(), StoreError>,

@@ -31,8 +31,8 @@ impl Call {
         self.left() / 2
     }
 
-    /// Takes `step` until it has decided, as often as there is time for: again at once where it says that something has changed meanwhile,
-    /// and after a pause where it failed by what may pass.
+    /// Takes `step` until it has decided, as often as there is time for: again at once where it says that something
+    /// has changed meanwhile, and after a pause where it failed by what may pass.
     pub(super) fn until_decided<T>(
         &mut self,
         mut step: impl FnMut(&Self) -> Result<Option<T>, Failure>,

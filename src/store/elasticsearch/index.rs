@@ -171,8 +171,8 @@ impl Index {
         self.cluster.refresh(request, &StopSignal::never())
     }
 
-    /// A page of the jobs' documents, in the order of their ids, after what the page before has said; and what this one says, if it is
-    /// not the last.
+    /// A page of the jobs' documents, in the order of their ids, after what the page before has said; and what this
+    /// one says, if it is not the last.
     pub(super) fn page(
         &self,
         query: Value,

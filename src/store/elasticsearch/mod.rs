@@ -1,7 +1,7 @@
 //! `ElasticsearchStore`: jobs in a hidden index of the cluster. Feature `elasticsearch`.
 //!
-//! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the suite on Elasticsearch 7.17 and 8.19. OpenSearch 2 is
-//! spoken to as well, untested.
+//! It is tested against OpenSearch 3.8 and Elasticsearch 9.1, and has passed the suite on Elasticsearch 7.17 and
+//! 8.19. OpenSearch 2 is spoken to as well, untested.
 
 mod call;
 mod index;
@@ -55,22 +55,23 @@ impl ElasticsearchStoreOptions {
         Self::default()
     }
 
-    /// The index that the jobs are kept in: a hidden one, which the store creates. It is written to by the alias `<index>-write`.
-    /// Default: `.rollup-jobs`.
+    /// The index that the jobs are kept in: a hidden one, which the store creates. It is written to by the alias
+    /// `<index>-write`. Default: `.rollup-jobs`.
     pub fn index(mut self, index: impl Into<String>) -> Self {
         self.index = index.into();
         self
     }
 
-    /// How long a call may take, over all nodes and retries; opening a manager takes several. A stop saves in its caller's thread,
-    /// and may overrun its own timeout by so much. Default: 5 s.
+    /// How long a call may take, over all nodes and retries; opening a manager takes several. A stop saves in its
+    /// caller's thread, and may overrun its own timeout by so much. Default: 5 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// How long the manager owns the jobs without renewing. It renews three times as often; if it is gone, whoever comes next waits
-    /// for so long. Longer than the cluster takes to get over the loss of a node. Default: 30 s, at least a tenth of a second.
+    /// How long the manager owns the jobs without renewing. It renews three times as often; if it is gone, whoever
+    /// comes next waits for so long. Longer than the cluster takes to get over the loss of a node. Default: 30 s, at
+    /// least a tenth of a second.
     pub fn lease(mut self, lease: Duration) -> Self {
         // It is told to others in milliseconds.
         let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
@@ -85,12 +86,13 @@ impl ElasticsearchStoreOptions {
     }
 }
 
-/// Keeps records in an Elasticsearch or OpenSearch cluster, where several hosts can reach them, and one at a time owns them.
+/// Keeps records in an Elasticsearch or OpenSearch cluster, where several hosts can reach them, and one at a time
+/// owns them.
 ///
-/// The owner holds a lease, which its manager renews. A second manager on the same store waits, or fails and names the owner
-/// ([`wait_for_ownership`](crate::RollupJobManagerBuilder::wait_for_ownership)); it takes over at once from one that was shut down,
-/// and after a whole lease from one that is gone. What a former owner still saves is refused, each record by its version in
-/// the cluster, which its successor has changed.
+/// The owner holds a lease, which its manager renews. A second manager on the same store waits, or fails and names
+/// the owner ([`wait_for_ownership`](crate::RollupJobManagerBuilder::wait_for_ownership)); it takes over at once from
+/// one that was shut down, and after a whole lease from one that is gone. What a former owner still saves is refused,
+/// each record by its version in the cluster, which its successor has changed.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -209,7 +211,8 @@ impl ElasticsearchStore {
                     Some(Err(lease::later_owner(&self.index, record.epoch(), call)?.unwrap_or_else(gone)))
                 }
                 Some(known) if record.epoch() < known.epoch => Some(Err(lost())),
-                // If it is this very one, which was looked up, then it is written again: a read is no proof that it stays.
+                // If it is this very one, which was looked up, then it is written again: a read is no proof that it
+                // stays.
                 Some(known) if record.epoch() == known.epoch && record.revision() < known.revision => Some(Ok(())),
                 Some(known) => {
                     to_save.push((at, known.stamp));
@@ -296,8 +299,8 @@ impl ElasticsearchStore {
         })
     }
 
-    /// Gives every record the owner's epoch, and thereby another version than the one that a former owner knows. Of many records that
-    /// takes a while, in which others should see that this owner lives.
+    /// Gives every record the owner's epoch, and thereby another version than the one that a former owner knows. Of
+    /// many records that takes a while, in which others should see that this owner lives.
     fn claim(&self, ownership: Ownership) -> Result<(), StoreError> {
         for _ in 0..CLAIMS {
             let claimed = self.call().until_decided(|call| self.claim_some(ownership.epoch, call).map(Some));

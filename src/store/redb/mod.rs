@@ -31,8 +31,8 @@ const FORMAT: u64 = 1;
 
 /// Keeps records in one file, by [redb](::redb): ACID, in pure Rust. Every call that returned is on disk.
 ///
-/// The file belongs to one process at a time. A record that cannot be read (damaged, or written by a newer version) does not
-/// hide the others.
+/// The file belongs to one process at a time. A record that cannot be read (damaged, or written by a newer version)
+/// does not hide the others.
 ///
 /// After an I/O error, such as a full disk, the next call opens the file again: redb itself would refuse everything
 /// until then. The file stays locked meanwhile.
@@ -129,8 +129,8 @@ impl RedbStore {
         sync_folder(folder.unwrap_or(Path::new("."))).map_err(io)
     }
 
-    /// Opens the store on a backend of the caller's own, for tests that play a failing disk. An empty one becomes a store; a
-    /// crash in the middle of that leaves a damaged one.
+    /// Opens the store on a backend of the caller's own, for tests that play a failing disk. An empty one becomes a
+    /// store; a crash in the middle of that leaves a damaged one.
     ///
     /// # Errors
     /// [`OpenRedbError`], with an empty path.

@@ -1,7 +1,7 @@
 //! Requests of all kinds, sensible and senseless: no panic, and no answer that the description does not have.
 //!
-//! For ten seconds, or as many as `ROLLUP_FUZZ_SECONDS` says. The seed of what fails is kept in `fuzz.proptest-regressions`, and
-//! tried first from then on.
+//! For ten seconds, or as many as `ROLLUP_FUZZ_SECONDS` says. The seed of what fails is kept in
+//! `fuzz.proptest-regressions`, and tried first from then on.
 
 use std::fmt;
 use std::sync::Arc;

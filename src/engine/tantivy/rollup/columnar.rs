@@ -1,9 +1,10 @@
 //! Tantivy's file of columns, written column by column from values that are there already.
 //!
-//! Tantivy's own writer takes one value at a time, finds its column by name, keeps it in a log, and reads the log back: for
-//! rolled-up documents, which are all columns, that costs several times what writing does. This writes the same format
-//! (version 2) by tantivy's own functions for values, presence and dictionaries; only the frame around the columns is put
-//! together here. A tantivy that reads another format refuses it, and the tests read everything back with tantivy.
+//! Tantivy's own writer takes one value at a time, finds its column by name, keeps it in a log, and reads the log
+//! back: for rolled-up documents, which are all columns, that costs several times what writing does. This writes the
+//! same format (version 2) by tantivy's own functions for values, presence and dictionaries; only the frame around
+//! the columns is put together here. A tantivy that reads another format refuses it, and the tests read everything
+//! back with tantivy.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -42,8 +43,8 @@ impl<W: Write> ColumnarFile<W> {
         Ok(Self { file, written: 0, columns, documents, buffer: Vec::new() })
     }
 
-    /// Adds a column of numbers as columns hold them: mapped to integers that compare alike. Columns are added in the order of
-    /// their names.
+    /// Adds a column of numbers as columns hold them: mapped to integers that compare alike. Columns are added in the
+    /// order of their names.
     pub(super) fn numbers(
         &mut self,
         name: &str,

@@ -12,9 +12,9 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// Wraps tantivy's own directory for two things that it does not do.
 ///
-/// Tantivy renames a new `meta.json` into its place and does not sync the directory: a power cut could undo a commit that was
-/// reported. And it cannot break off a merge: here a merge gets a [`GiveUp`], after which writing to its files fails, which
-/// ends it soon and leaves the index as it was.
+/// Tantivy renames a new `meta.json` into its place and does not sync the directory: a power cut could undo a commit
+/// that was reported. And it cannot break off a merge: here a merge gets a [`GiveUp`], after which writing to its
+/// files fails, which ends it soon and leaves the index as it was.
 #[derive(Clone, Debug)]
 pub(super) struct RollupDirectory {
     inner: Box<dyn Directory>,

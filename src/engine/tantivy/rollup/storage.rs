@@ -24,8 +24,8 @@ pub struct RollupPlace {
     pub job_id: String,
 }
 
-/// Keeps the tantivy directories of rolled-up documents. The engine has one in folders and one in memory; a host can bring
-/// its own, and a test one that fails.
+/// Keeps the tantivy directories of rolled-up documents. The engine has one in folders and one in memory; a host can
+/// bring its own, and a test one that fails.
 ///
 /// The engine holds locks of its own while it calls: a storage must not call the engine, and should answer quickly. A
 /// storage belongs to one engine, and its clones.
@@ -209,8 +209,8 @@ impl RollupStorage for Memory {
     }
 }
 
-/// A file name that every file system takes, different for different names: other bytes than letters, digits, `_`, `-` and
-/// inner `.` become `%XX`; so do capital letters, since some file systems do not tell them from small ones.
+/// A file name that every file system takes, different for different names: other bytes than letters, digits, `_`,
+/// `-` and inner `.` become `%XX`; so do capital letters, since some file systems do not tell them from small ones.
 fn folder_name(name: &str) -> io::Result<String> {
     let mut folder = String::with_capacity(name.len());
     for (at, byte) in name.bytes().enumerate() {

@@ -41,8 +41,8 @@ pub(super) trait Holder: Send + Sync {
     /// How many bytes it holds, `None` while it is working.
     fn held(&self) -> Option<usize>;
 
-    /// Lets go of its groups, unless it has begun to work: it can make them again from where it is. Says how many bytes they
-    /// were.
+    /// Lets go of its groups, unless it has begun to work: it can make them again from where it is. Says how many
+    /// bytes they were.
     fn release(&self) -> usize;
 }
 
@@ -57,7 +57,8 @@ impl Budget {
         (state.used, state.most_used)
     }
 
-    /// What all scans together may take for things that they cannot do in parts, so that there is always room for groups.
+    /// What all scans together may take for things that they cannot do in parts, so that there is always room for
+    /// groups.
     pub(super) fn most_for_terms(&self) -> usize {
         self.total.max(MIN) / 2
     }
@@ -69,8 +70,8 @@ impl Budget {
         state.scans.push(scan);
     }
 
-    /// A share for one scan to work with: a fair one, so that all open scans and the next one could have as much. Scans that
-    /// hold more than that, from a time when there were fewer, have to let go.
+    /// A share for one scan to work with: a fair one, so that all open scans and the next one could have as much.
+    /// Scans that hold more than that, from a time when there were fewer, have to let go.
     pub(super) fn take_share(self: &Arc<Self>) -> Share {
         let mut state = self.state.lock();
         let others = state.scans();

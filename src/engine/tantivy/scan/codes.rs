@@ -147,7 +147,8 @@ impl Share<'_> {
         }
     }
 
-    /// For a block of a column: `see` gets each place in the block and what it contributes, or nothing where there are several values.
+    /// For a block of a column: `see` gets each place in the block and what it contributes, or nothing where there
+    /// are several values.
     #[inline]
     pub(super) fn read(
         self,

@@ -72,8 +72,8 @@ pub(super) fn millis(raw: u64) -> i64 {
     i64::from_u64(raw).div_euclid(1_000_000)
 }
 
-/// Instants in milliseconds around a stretch of dates, whose buckets are the least and the greatest in it. Where a day goes on after
-/// the next one has begun, those at the ends need not be.
+/// Instants in milliseconds around a stretch of dates, whose buckets are the least and the greatest in it. Where a
+/// day goes on after the next one has begun, those at the ends need not be.
 pub(super) fn around(rounding: &Rounding, first: u64, last: u64) -> (i64, i64) {
     const DAY: i64 = 86_400_000;
     let (first, last) = (millis(first), millis(last));
@@ -266,7 +266,8 @@ pub(super) enum Values {
     Several,
 }
 
-/// Reads a block of a column, by the cheapest way that its cardinality allows: `see` gets each place in the block and what is there.
+/// Reads a block of a column, by the cheapest way that its cardinality allows: `see` gets each place in the block and
+/// what is there.
 #[inline]
 pub(super) fn read_block(
     column: &Column<u64>,

@@ -1,5 +1,5 @@
-//! Groups of keys that are few apart from the date: found by their place in a table, a row for each date bucket and a column for
-//! each code. Nothing is hashed, and nothing needs to be sorted.
+//! Groups of keys that are few apart from the date: found by their place in a table, a row for each date bucket and a
+//! column for each code. Nothing is hashed, and nothing needs to be sorted.
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
@@ -30,8 +30,8 @@ pub(super) struct CellShape {
 /// The word that counts documents.
 const DOCUMENTS: usize = 0;
 
-/// What a metric field keeps: the sum, what the sum is too large by (Kahan), both as bits, and the least and the greatest value as
-/// a column of doubles holds them, mapped to integers, which compare faster.
+/// What a metric field keeps: the sum, what the sum is too large by (Kahan), both as bits, and the least and the
+/// greatest value as a column of doubles holds them, mapped to integers, which compare faster.
 type Sums = [u64; 4];
 
 const NO_VALUES: Sums = [0, 0, u64::MAX, 0];
@@ -123,7 +123,8 @@ impl MetricCells<'_> {
     }
 }
 
-/// A block of a metric field: a column of finite doubles of which a document has one at most, and whose sums do not overflow.
+/// A block of a metric field: a column of finite doubles of which a document has one at most, and whose sums do not
+/// overflow.
 #[derive(Clone, Copy)]
 pub(super) struct MetricBlock<'a> {
     pub(super) metric: usize,
@@ -156,7 +157,8 @@ pub(super) struct DenseGroups {
 }
 
 impl DenseGroups {
-    /// For `rows` date buckets, and about as many groups as take `bytes` with the table. Takes over the memory of earlier ones.
+    /// For `rows` date buckets, and about as many groups as take `bytes` with the table. Takes over the memory of
+    /// earlier ones.
     pub(super) fn new(rows: usize, codes: usize, shape: CellShape, bytes: usize, earlier: Option<Self>) -> Self {
         let cells = bytes.saturating_sub(rows * bytes_per_row(codes) + codes * BYTES_PER_CODE) / shape.bytes();
         // A block may add one for each of its documents.
@@ -200,8 +202,8 @@ impl DenseGroups {
         MetricCells { words: &mut self.words, width: self.shape.words, metric, count: self.shape.counts[metric] }
     }
 
-    /// Adds to each group's values those of its document in several metric fields, and so much to its count of documents: they are
-    /// counted here since here their groups are looked at.
+    /// Adds to each group's values those of its document in several metric fields, and so much to its count of
+    /// documents: they are counted here since here their groups are looked at.
     pub(super) fn add_blocks<const N: usize>(&mut self, slots: &[u32], documents: u64, blocks: [MetricBlock<'_>; N]) {
         if blocks.iter().all(|block| block.values.is_none()) {
             self.add_full_blocks(slots, documents, blocks);
@@ -252,8 +254,8 @@ impl DenseGroups {
         }
     }
 
-    /// Has the cells of these slots on their way to the processor before they are needed: they are far apart, and a look at each
-    /// waits for no other.
+    /// Has the cells of these slots on their way to the processor before they are needed: they are far apart, and a
+    /// look at each waits for no other.
     pub(super) fn fetch(&self, slots: impl Iterator<Item = u32>) {
         let words = self.shape.words;
         let looks = slots.map(|slot| {
@@ -351,7 +353,8 @@ impl DensePages {
         Left { groups: self.parts, keys: self.keys }
     }
 
-    /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are no more.
+    /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are
+    /// no more.
     pub(super) fn take(
         &mut self,
         count: usize,

@@ -154,7 +154,8 @@ impl<'a> DensePass<'a> {
         });
     }
 
-    /// A document with several values in a field counts once in every group that a combination of its values falls into.
+    /// A document with several values in a field counts once in every group that a combination of its values falls
+    /// into.
     fn group_several(&mut self, segment: &Segment, id: DocId) {
         let dates = segment.date.iter().flat_map(|column| column.values_for_doc(id));
         let mut finder = self.timeline.finder(self.groups.rows());

@@ -102,8 +102,8 @@ fn kept_per_group(words: usize, metrics: usize) -> usize {
 }
 
 impl Groups {
-    /// How many groups to have after a block, if there are so many bytes for them: the block may have added one per document, and
-    /// the last piece may be empty but for one.
+    /// How many groups to have after a block, if there are so many bytes for them: the block may have added one per
+    /// document, and the last piece may be empty but for one.
     pub(super) fn most(words: usize, metrics: usize, bytes: usize) -> usize {
         let fit = bytes / bytes_per_group(words, metrics);
         fit.saturating_sub(BLOCK + PIECE).max(fit / 4).max(2)
@@ -160,8 +160,8 @@ impl Groups {
         slot
     }
 
-    /// A block is done. If there are too many groups, forgets the upper part and ends the range before it: a later pass has the
-    /// rest. Slots given out before are void then.
+    /// A block is done. If there are too many groups, forgets the upper part and ends the range before it: a later
+    /// pass has the rest. Slots given out before are void then.
     pub(super) fn end_block(&mut self) {
         self.blocks = self.blocks.saturating_sub(1);
         if self.len > self.most / 2 {
@@ -191,8 +191,8 @@ impl Groups {
         self.len = keep;
     }
 
-    /// How many groups to keep, so that those which the blocks to come will add to them will just fit: to forget half again and
-    /// again would be to look up most documents in vain. Half at most.
+    /// How many groups to keep, so that those which the blocks to come will add to them will just fit: to forget half
+    /// again and again would be to look up most documents in vain. Half at most.
     fn keep(&self) -> usize {
         let added = self.len - self.most / 2;
         let in_blocks = self.blocks_at_half.unwrap_or(self.blocks).saturating_sub(self.blocks).max(1);
@@ -206,7 +206,8 @@ impl Groups {
         self.index = HashTable::new();
         let keys = &self.keys;
         let slots = 0..exact::<u32, _>(self.len);
-        // Two words beside the slot tell nearly always: the first that are not the same in all keys, as those of one date are.
+        // Two words beside the slot tell nearly always: the first that are not the same in all keys, as those of one
+        // date are.
         let word =
             (0..keys.width).find(|word| slots.clone().any(|slot| keys.get(slot as usize)[*word] != keys.get(0)[*word]));
         let first = word.unwrap_or(0);
@@ -264,7 +265,8 @@ impl HashedPages {
         Self { parts, end }
     }
 
-    /// Has the groups that may be next on their way to the processor: they are far apart, and a look at each waits for no other.
+    /// Has the groups that may be next on their way to the processor: they are far apart, and a look at each waits
+    /// for no other.
     fn fetch(&self, count: usize) {
         let mut all = 0;
         for SortedGroups { groups, order, next } in &self.parts {
@@ -305,7 +307,8 @@ impl HashedPages {
         (groups.counts.get(taken.slot)[0], groups.values.get(taken.slot))
     }
 
-    /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are no more.
+    /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are
+    /// no more.
     pub(super) fn take(
         &mut self,
         count: usize,

@@ -65,7 +65,8 @@ impl<'a> HashPass<'a> {
         }
     }
 
-    /// A document with several values in a field counts once in every group that a combination of its values falls into.
+    /// A document with several values in a field counts once in every group that a combination of its values falls
+    /// into.
     fn group_several(&mut self, block: Block, segment: &Segment) {
         let Self { keys, groups, .. } = self;
         let block = &segment.block(block.number);

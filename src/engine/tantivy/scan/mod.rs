@@ -1,4 +1,5 @@
-//! A scan: passes over the columns, each grouping as much of the key range as fits into memory, handed out as sorted pages.
+//! A scan: passes over the columns, each grouping as much of the key range as fits into memory, handed out as sorted
+//! pages.
 
 mod block_dates;
 mod budget;
@@ -42,8 +43,8 @@ use snapshots::Snapshot;
 use survey::Survey;
 use terms::KeywordTerms;
 
-/// Groups that become buckets between two looks at the stop signal: so many are still in the processor's cache after they were
-/// fetched.
+/// Groups that become buckets between two looks at the stop signal: so many are still in the processor's cache after
+/// they were fetched.
 const AT_ONCE: usize = 1 << 10;
 /// How much memory a pass has for each of the threads that it was lent.
 const MIN_PER_LENT_THREAD: usize = 16 << 20;
@@ -68,8 +69,8 @@ pub(super) struct Scan {
     own_threads: usize,
     lent_threads: usize,
     survey: Option<Survey>,
-    /// The groups or the page of what was given up. Freeing them takes milliseconds, which nobody who waits for a stop should wait
-    /// for: they go with the scan.
+    /// The groups or the page of what was given up. Freeing them takes milliseconds, which nobody who waits for a
+    /// stop should wait for: they go with the scan.
     discarded: Option<Box<dyn Send>>,
     /// What a pass has left to the next one, while one follows the other.
     left: Left,

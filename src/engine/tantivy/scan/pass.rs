@@ -35,8 +35,8 @@ pub(super) fn blocks(segments: &[Segment], wants: impl Fn(u64, u64) -> bool) -> 
     blocks
 }
 
-/// Has these blocks read by as many threads as there are workers at most. Each reads a stretch of them, so that two seldom meet
-/// the same group, and then what others have not come to yet. `None` if a stop came.
+/// Has these blocks read by as many threads as there are workers at most. Each reads a stretch of them, so that two
+/// seldom meet the same group, and then what others have not come to yet. `None` if a stop came.
 pub(super) fn read<W: Work>(
     segments: &[Segment],
     blocks: &[Block],

@@ -23,7 +23,8 @@ const MAX_PLACES: usize = 1 << 31;
 const MIN_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
 impl Scan {
-    /// How to group by place, if the keys are few enough: a stretch of time that ends with this date bucket at the latest.
+    /// How to group by place, if the keys are few enough: a stretch of time that ends with this date bucket at the
+    /// latest.
     pub(super) fn plan(
         &self,
         slice_end: Option<u64>,

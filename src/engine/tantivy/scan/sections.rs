@@ -1,6 +1,6 @@
-//! Sections: where a stretch of time has more groups than fit into memory, its keys are cut into sections, and for each of its
-//! documents it is noted once which one it is in. The passes that follow read the documents of their own sections; without that each
-//! would look at the keys of all.
+//! Sections: where a stretch of time has more groups than fit into memory, its keys are cut into sections, and for
+//! each of its documents it is noted once which one it is in. The passes that follow read the documents of their own
+//! sections; without that each would look at the keys of all.
 
 use std::cmp::Ordering;
 

@@ -1,7 +1,7 @@
 //! The look ahead at the dates of all blocks, from which a scan is cut into slices of time.
 //!
-//! Documents mostly come in the order of time. A pass over a short slice then reads few blocks, and the groups that it makes stay
-//! in the processor's cache until they are handed out.
+//! Documents mostly come in the order of time. A pass over a short slice then reads few blocks, and the groups that
+//! it makes stay in the processor's cache until they are handed out.
 
 use std::ops::Range;
 
@@ -17,7 +17,8 @@ use crate::job::Rounding;
 const SLICE: usize = (1 << 18) / BLOCK;
 /// A slice is longer if it would have more than one block in so many read again by the next one.
 const READ_AGAIN: usize = 4;
-/// How many blocks say whether a segment is in the order of time, and which part of its time those of one that is not span.
+/// How many blocks say whether a segment is in the order of time, and which part of its time those of one that is not
+/// span.
 const SAMPLE: u32 = 16;
 const SCATTERED: u64 = 4;
 
@@ -101,7 +102,8 @@ fn is_scattered(segment: &Segment, column: &Column<u64>) -> bool {
 }
 
 fn extremes(raw: &[u64]) -> (u64, u64) {
-    // Several at once: one after the other would be branches, which a processor guesses wrong where dates come nearly in order.
+    // Several at once: one after the other would be branches, which a processor guesses wrong where dates come nearly
+    // in order.
     let (fours, rest) = raw.as_chunks::<4>();
     let (mut least, mut greatest) = ([u64::MAX; 4], [0; 4]);
     for four in fours {
