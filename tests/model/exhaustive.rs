@@ -30,7 +30,7 @@ fn indexing() -> Arc<Job> {
 
 fn start_and_trigger(job: &Job) {
     let _ = job.lifecycle.start(&job.revisions);
-    job.lifecycle.trigger(Duration::ZERO, |_, _| ());
+    let _run = job.lifecycle.trigger(Duration::ZERO, |_, _| ());
 }
 
 /// The end of a turn on an indexer thread; the store takes everything.
