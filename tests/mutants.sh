@@ -35,7 +35,7 @@ cd "$tree"
 run() { # <folder of results> <cargo mutants arguments...>
   local folder=$out/$1
   shift
-  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 120 \
+  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 60 \
     --iterate --no-shuffle --output "$folder" "$@" -- --lib --test it -- -Z unstable-options --fail-fast || true
 }
 
