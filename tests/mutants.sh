@@ -32,15 +32,15 @@ git -C "$tree" checkout --quiet --detach "$(git rev-parse HEAD)"
 cp tests/mutants.toml "$out/config.toml"
 cd "$tree"
 
-run() { # <folder of results> <cargo mutants arguments...>
-  local folder=$out/$1
-  shift
+run() { # <folder of results> <tests> <cargo mutants arguments...>
+  local folder=$out/$1 tests=$2
+  shift 2
   CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 60 \
-    --iterate --no-shuffle --output "$folder" "$@" -- --lib --test it -- -Z unstable-options --fail-fast || true
+    --iterate --no-shuffle --output "$folder" "$@" -- $tests -- -Z unstable-options --fail-fast || true
 }
 
 printf '\n== fast tests\n'
-run fast --features testing,redb "${only[@]}" "$@"
+run fast "--lib --test it" --features testing,redb "${only[@]}" "$@"
 
 survivors=()
 while read -r name; do
@@ -48,7 +48,7 @@ while read -r name; do
 done < "$out/fast/mutants.out/missed.txt"
 if [ ${#survivors[@]} -gt 0 ]; then
   printf '\n== all tests, for %d survivors\n' $((${#survivors[@]} / 2))
-  run all --all-features "${survivors[@]}"
+  run all "--lib --test it --test threads --test kill" --all-features "${survivors[@]}"
   printf '\n== nobody minds\n'
   cat "$out/all/mutants.out/missed.txt"
 fi

@@ -141,3 +141,14 @@ fn after_a_shutdown_nothing_is_promised() {
     assert_eq!(job.stop_at_hand().map(Result::err), Some(Some(Refused::ShutDown)));
     assert_eq!(job.stop(Duration::ZERO, &revisions).err(), Some(Refused::ShutDown));
 }
+
+/// Who tells the observers is looked for once, and not at all where there are none.
+#[test]
+fn delivery_is_asked_for_once() {
+    for observed in [false, true] {
+        let job = Lifecycle::<()>::new(JobState::Stopped, Progress::default(), 0, Duration::ZERO, observed);
+        assert!(!job.wants_delivery());
+        job.start(&Revisions::default()).unwrap();
+        assert_eq!([job.wants_delivery(), job.wants_delivery()], [observed, false]);
+    }
+}

@@ -43,7 +43,6 @@ mod put;
 mod put_or_keep;
 mod random_sequences;
 mod refused_saves;
-#[cfg(feature = "rest")]
 mod remove_data;
 #[cfg(feature = "rest")]
 mod rest;

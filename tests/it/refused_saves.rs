@@ -204,6 +204,9 @@ fn a_manager_that_was_left_behind_is_fenced_by_a_store_without_epochs() {
     let successor = World::on_store(world.data.clone(), world.store.clone());
     let late = world.manager.stop("sensor", waiting());
     assert!(matches!(late, Err(StopError::LostOwnership { .. })), "{late:?}");
+    // From then on it knows.
+    let status = world.status("sensor");
+    assert_eq!((status.phase(), status.health().color()), (Phase::LostOwnership, HealthColor::Red));
     assert_eq!(successor.state("sensor"), JobState::Started);
     assert_eq!(world.store.record("sensor").state(), StoredState::Started);
     assert!(successor.manager.stop("sensor", waiting()).unwrap().is_at_rest());

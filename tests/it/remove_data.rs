@@ -1,10 +1,11 @@
 //! The data of a job that is gone.
 
-use rollup_jobs::{DeleteError, DeleteOptions, PutError, RemoveDataError};
-use serde_json::json;
+use std::time::Duration;
 
-use crate::rest::Client;
-use crate::support::{World, config, undisturbed};
+use rollup_jobs::engine::MemoryEngine;
+use rollup_jobs::{DeleteError, DeleteOptions, Phase, PutError, RemoveDataError};
+
+use crate::support::{World, config, readings, undisturbed, waiting};
 
 /// A job was deleted, as in Elasticsearch: its documents and its definition are there.
 fn left_over() -> World {
@@ -13,7 +14,7 @@ fn left_over() -> World {
     world.run("sensor");
     world.put_started("other");
     world.run("other");
-    assert!(world.manager.stop("sensor", crate::support::waiting()).unwrap().is_at_rest());
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
     world.manager.delete("sensor").unwrap();
     assert_eq!(world.documents().len(), undisturbed("sensor").len() + undisturbed("other").len());
     world
@@ -55,7 +56,11 @@ fn a_delete_with_data_of_an_unknown_job_removes_what_it_has_left() {
 }
 
 #[test]
+#[cfg(feature = "rest")]
 fn so_does_the_delete_over_http() {
+    use crate::rest::Client;
+    use serde_json::json;
+
     let world = left_over();
     let client = Client::of(&world.manager);
     assert_eq!(client.send("DELETE /_rollup/job/sensor").status.as_u16(), 404);
@@ -68,8 +73,34 @@ fn so_does_the_delete_over_http() {
 fn a_manager_that_is_shut_down_removes_nothing() {
     let world = left_over();
     let before = world.documents();
-    world.manager.shutdown(std::time::Duration::from_secs(30)).unwrap();
+    world.manager.shutdown(Duration::from_secs(30)).unwrap();
     let refused = world.manager.remove_data("rolled", "sensor");
     assert!(matches!(refused, Err(RemoveDataError::ShutDown { .. })), "{refused:?}");
     assert_eq!(world.documents(), before);
+}
+
+/// The documents are gone and the record stays: the job does not go on behind documents that are not there.
+#[test]
+fn a_record_that_stays_behind_has_no_position() {
+    let data = MemoryEngine::without_progress();
+    data.extend("sensor-1", readings());
+    let world = World::on(data, |engine| engine, |builder| builder);
+    world.put_started("sensor");
+    world.run("sensor");
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    world.store.on_remove(|_| panic!("planned refusal"));
+    let kept = world.manager.delete_with("sensor", DeleteOptions::new().delete_data(true));
+    assert!(matches!(kept, Err(DeleteError::Store { .. })), "{kept:?}");
+    assert_eq!(world.documents().len(), 0);
+    let again = world.after_crash();
+    again.gates.search().open();
+    assert_eq!(again.status("sensor").position(), None);
+    again.manager.start("sensor").unwrap();
+    again.manager.trigger("sensor").unwrap();
+    again.wait_for("sensor", "all documents", |status| {
+        // It finds its rollup index gone, and tries again after a while.
+        again.clock.advance(Duration::from_secs(1));
+        again.documents().len() == 30 && status.phase() == Phase::Idle
+    });
+    assert_eq!(again.documents(), undisturbed("sensor"));
 }
