@@ -71,7 +71,7 @@ request() { curl --silent --show-error --user operator:secret -H 'Content-Type: 
 expect() { [[ "$2" == "$3" ]] || fail "$1: expected $3, but got $2"; }
 created=$(request PUT sensor-1 -d '{ "mappings": { "properties": { "timestamp": { "type": "date" }, "node": { "type": "keyword" },
   "temperature": { "type": "double" } } } }')
-expect "create index" "$created" '{"acknowledged":true,"shards_acknowledged":true,"index":"sensor-1"}'
+expect "create index" "$created" '{"acknowledged":true,"index":"sensor-1","shards_acknowledged":true}'
 for minute in $(seq 50000); do
   printf '{"index":{}}\n{"timestamp":%d,"node":"a","temperature":20.5}\n' $((1767225600000 + minute * 60000))
 done > "$data/bulk"
