@@ -186,7 +186,7 @@ impl<R> Cell<R> {
 
     /// The ticket of the last one.
     fn at_rest(&self) -> Ticket {
-        Ticket { ends_elsewhere: false, completes_as: self.stops_completed, ..self.ticket() }
+        Ticket { completes_as: self.stops_completed, ..self.ticket() }
     }
 
     fn stop(&mut self, now: Duration, revisions: &Revisions) -> Result<Stop<R>, Refused> {

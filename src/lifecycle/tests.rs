@@ -152,3 +152,24 @@ fn delivery_is_asked_for_once() {
         assert_eq!([job.wants_delivery(), job.wants_delivery()], [observed, false]);
     }
 }
+
+/// The alarm of a run that was stopped meanwhile does not end the back-off of a later one.
+#[test]
+fn a_back_off_ends_with_its_own_alarm() {
+    let (job, revisions) = at_work();
+    let back_off = || {
+        let (_, is_stop) = job.end_of_turn(EndOfTurn::BackOff, &Progress::default(), Duration::ZERO, &revisions);
+        let _published = job.publish((), EndOfTurn::BackOff, is_stop, &Ok(()), Duration::ZERO);
+        job.view().run
+    };
+    let first = back_off();
+    let stopped = stop(&job, &revisions);
+    job.stop_saved(stopped.ticket, &Ok(()), Duration::ZERO);
+    job.start(&revisions).unwrap();
+    begin_turn(&job);
+    let second = back_off();
+    assert!(!job.end_back_off(first, Duration::ZERO));
+    assert_eq!(job.view().phase, Phase::BackingOff);
+    assert!(job.end_back_off(second, Duration::ZERO));
+    assert_eq!(job.view().phase, Phase::Queued);
+}
