@@ -1,9 +1,9 @@
 //! Moving house: jobs that another system has run go on here, where they were.
 //!
 //! `cargo run --example adopt` takes what an Elasticsearch cluster has printed;
-//! `cargo run --example adopt -- http://host:9200 user:password` asks one, or the server of `examples/search_server`, for
-//! its jobs. Those that are stopped there are adopted. The source here is a reading for each minute of the first weeks of
-//! 2026 in `sensor-1`.
+//! `cargo run --example adopt -- http://host:9200 user:password` asks one, or the server of `examples/search_server`,
+//! for its jobs. Those that are stopped there are adopted. The source here is a reading for each minute of the first
+//! weeks of 2026 in `sensor-1`.
 
 use std::env;
 use std::error::Error;

@@ -37,7 +37,8 @@ for patch in tests/mutants/*.patch; do
       > "$scratch/log" 2>&1; then
       echo "$name: NOT FOUND by $scenario"; exit 1
     fi
-    grep -q '^test result: FAILED' "$scratch/log" || { tail -n 30 "$scratch/log"; echo "$name: did not come to an end"; exit 1; }
+    grep -q '^test result: FAILED' "$scratch/log" \
+      || { tail -n 30 "$scratch/log"; echo "$name: did not come to an end"; exit 1; }
     echo "$name: found by $scenario"
   done
   cd "$root"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Mutation testing of what a stop depends on: each mutant has to fail a test. First the fast tests (memory engine, redb),
-# then all of them for those that survive; what no test can see is in tests/mutants.toml. It takes hours, and goes on
-# where it was interrupted. Needs cargo-mutants (crates.io).
+# Mutation testing of what a stop depends on: each mutant has to fail a test. First the fast tests (memory engine,
+# redb), then all of them for those that survive; what no test can see is in tests/mutants.toml. It takes hours, and
+# goes on where it was interrupted. Needs cargo-mutants (crates.io).
 #
 #   tests/mutants.sh                 lifecycle, manager, runtime, ownership, schedule, stop signal and stores
 #   tests/mutants.sh src/lifecycle   what is below that
@@ -29,14 +29,13 @@ git worktree prune
 [ -d "$tree" ] || git worktree add --quiet --detach "$tree"
 git -C "$tree" reset --quiet --hard
 git -C "$tree" checkout --quiet --detach "$(git rev-parse HEAD)"
-cp tests/mutants.toml "$out/config.toml"
 cd "$tree"
 
 run() { # <folder of results> <tests> <cargo mutants arguments...>
   local folder=$out/$1 tests=$2
   shift 2
-  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$out/config.toml" --profile mutation --timeout 60 \
-    --iterate --no-shuffle --output "$folder" "$@" -- $tests -- -Z unstable-options --fail-fast || true
+  CARGO_TARGET_DIR=$out/build cargo mutants --in-place --config "$root/tests/mutants.toml" --profile mutation \
+    --timeout 60 --iterate --no-shuffle --output "$folder" "$@" -- $tests -- -Z unstable-options --fail-fast || true
 }
 
 printf '\n== fast tests\n'

@@ -3,13 +3,14 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::stats::Printed as Stats;
 use super::{Health, JobError, JobStatus, RollupJobConfig};
 
 #[derive(Serialize)]
-struct Job<'a, T> {
+struct Job<'a> {
     config: Config<'a>,
     status: State<'a>,
-    stats: T,
+    stats: Stats,
     health: Color<'a>,
     last_errors: Vec<Trouble<'a>>,
     rolled_up_until: Option<String>,

@@ -61,8 +61,9 @@ getters! {
     processing_total: u64,
 }
 
+/// As Elasticsearch prints them.
 #[derive(Serialize)]
-struct Printed {
+pub(super) struct Printed {
     pages_processed: u64,
     documents_processed: u64,
     rollups_indexed: u64,
@@ -85,7 +86,7 @@ impl JobStats {
     }
 
     /// The same, with members in Elasticsearch's order.
-    pub(super) fn printed(&self) -> impl Serialize {
+    pub(super) fn printed(&self) -> Printed {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Printed {
             pages_processed: self.pages_processed,

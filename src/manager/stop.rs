@@ -201,16 +201,14 @@ impl RollupJobManager {
         self.is_owner().map_err(|refusal| refusal.of(job.id()))?;
         let asked = {
             let call = self.calls.begin();
-            let (ticket, record) = self.put_to(job, call.is_some())?;
-            self.settle(job, ticket, record.map_or(Ok(()), |record| self.runtime.save_one(&record)))
+            self.save(job, self.put_to(job, call.is_some())?)
         };
         self.answer(job, asked, deadline)
     }
 
     /// Does what a stop leaves to whoever asks for it, but for the waiting.
     pub(super) fn ask_to_stop(&self, job: &Job, stop: Result<Stop<Box<Run>>, Refused>) -> Result<Asked, StopError> {
-        let (ticket, record) = part_of_asker(job, stop)?;
-        Ok(self.settle(job, ticket, record.map_or(Ok(()), |record| self.runtime.save_one(&record))))
+        Ok(self.save(job, part_of_asker(job, stop)?))
     }
 
     /// Asks many: one answer each, in their order.
@@ -235,7 +233,8 @@ impl RollupJobManager {
         let mut answers = self.runtime.save(&records).into_iter();
         let mut settle = |(job, asked): (&Arc<Job>, Result<(Ticket, bool), StopError>)| {
             let (ticket, is_saved) = asked?;
-            Ok(self.settle(job, ticket, answers.by_ref().take(usize::from(is_saved)).collect()))
+            let saved = if is_saved { answers.next() } else { None };
+            Ok(saved.map_or((ticket, Ok(())), |saved| self.settle(job, ticket, saved)))
         };
         jobs.iter().zip(asked).map(&mut settle).collect()
     }
@@ -254,7 +253,12 @@ impl RollupJobManager {
         part_of_asker(job, job.lifecycle.stop(clock.monotonic(), revisions))
     }
 
-    /// Publishes how the save went; where there was nothing to save, well.
+    /// Where there is nothing to save, all is as it was.
+    fn save(&self, job: &Job, (ticket, record): (Ticket, Option<JobRecord>)) -> Asked {
+        record.map_or((ticket, Ok(())), |record| self.settle(job, ticket, self.runtime.save_one(&record)))
+    }
+
+    /// Publishes how the save went.
     fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>) -> Asked {
         job.lifecycle.stop_saved(ticket, &saved, self.runtime.clock.monotonic());
         if saved.is_err() && !ticket.ends_elsewhere {

@@ -13,14 +13,10 @@ struct Jobs {
 }
 
 pub(super) async fn serve(face: &Face, job_id: &str) -> Result<Answer, ErrorAnswer> {
-    let jobs = match job_id {
-        "" | "*" | "_all" => face.list(print).await?.into_iter().collect(),
-        id => face.manager.get(id).iter().map(print).collect(),
+    let printed = match job_id {
+        "" | "*" | "_all" => face.list(to_raw_value::<JobStatus>).await?,
+        id => face.manager.get(id).iter().map(to_raw_value).collect(),
     };
-    let jobs: Result<_, _> = jobs;
-    Answer::of(&Jobs { jobs: jobs.map_err(|error| ErrorAnswer::unprintable(&error))? })
-}
-
-fn print(status: &JobStatus) -> serde_json::Result<Box<RawValue>> {
-    to_raw_value(status)
+    let jobs = printed.into_iter().collect::<Result<_, _>>().map_err(|error| ErrorAnswer::unprintable(&error))?;
+    Answer::of(&Jobs { jobs })
 }

@@ -2,6 +2,8 @@
 //!
 //! `serde_json` has a feature for that, which would change every map of the host's whole build.
 
+use std::fmt;
+
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,5 +41,13 @@ impl Json {
 impl<T: Into<Value>> From<T> for Json {
     fn from(scalar: T) -> Self {
         Self::Scalar(scalar.into())
+    }
+}
+
+/// Indented with `{:#}`.
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = if f.alternate() { serde_json::to_string_pretty(self) } else { serde_json::to_string(self) };
+        f.write_str(&text.map_err(|_| fmt::Error)?)
     }
 }

@@ -172,7 +172,7 @@ async fn serve(State(face): State<Arc<Face>>, request: Request) -> Response {
         }
         Err(ErrorAnswer { status, body, header }) => {
             headers.extend(header.map(|header| *header));
-            (status, print(&body))
+            (status, body.to_string())
         }
     };
     let text = if pretty { indented(&answer) } else { answer };
@@ -251,7 +251,7 @@ impl Face {
         }?;
         let Some(filter) = parameters.text("filter_path") else { return Ok(answer) };
         let body = Json::read(&answer.body).map_err(|error| ErrorAnswer::unprintable(&error))?;
-        Ok(Answer { body: print(&filter_path::apply(filter, body)), ..answer })
+        Ok(Answer { body: filter_path::apply(filter, body).to_string(), ..answer })
     }
 
     async fn read(&self, request: &Parts, body: Body) -> Result<Bytes, ErrorAnswer> {
@@ -280,7 +280,7 @@ impl Answer {
     }
 
     fn object<const N: usize>(members: [(&str, Json); N]) -> Self {
-        Self { body: print(&Json::object(members)), warnings: Vec::new() }
+        Self { body: Json::object(members).to_string(), warnings: Vec::new() }
     }
 
     fn with_warnings(self, warnings: Vec<String>) -> Self {
@@ -288,13 +288,8 @@ impl Answer {
     }
 }
 
-fn print(json: &Json) -> String {
-    serde_json::to_string(json).unwrap_or_default()
-}
-
 fn indented(json: &str) -> String {
-    let indented = Json::read(json).and_then(|json| serde_json::to_string_pretty(&json));
-    indented.map_or_else(|_| json.to_owned(), |text| text + "\n")
+    Json::read(json).map_or_else(|_| json.to_owned(), |json| format!("{json:#}\n"))
 }
 
 fn refused(refusal: Refusal, action: Action, shown: &str) -> ErrorAnswer {

@@ -193,8 +193,8 @@ mod with_tantivy {
         let Err(PutError::Invalid(error)) = manager.put(job("1500ms")) else { panic!("refused") };
         assert_eq!(
             error.problems()[0].message(),
-            "The field [timestamp] keeps dates to 1000 ms in [sensor-1], which the interval [1500ms] is no multiple of: index it with \
-         a finer precision, or choose a coarser interval"
+            "The field [timestamp] keeps dates to 1000 ms in [sensor-1], which the interval [1500ms] is no multiple \
+             of: index it with a finer precision, or choose a coarser interval"
         );
         manager.put(job("5s")).unwrap();
     }
