@@ -29,9 +29,15 @@ use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
 use crate::sync::{Arc, Monitor, MonitorGuard};
 
-/// The state machine of one job. `R` is a run between its turns.
+/// A handle on the state machine of one job. `R` is a run between its turns.
 pub(crate) struct Lifecycle<R> {
     cell: Arc<Monitor<Cell<R>>>,
+}
+
+impl<R> Clone for Lifecycle<R> {
+    fn clone(&self) -> Self {
+        Self { cell: Arc::clone(&self.cell) }
+    }
 }
 
 /// Why an operation does not take place.

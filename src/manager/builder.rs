@@ -288,7 +288,7 @@ impl RollupJobManager {
             }
             LoadedRecord::Job(record) => {
                 let job = self.runtime.job(&record);
-                self.registry.write().entries.insert(record.id().to_owned(), Entry::Job(Arc::clone(&job)));
+                self.registry.write().entries.insert(Arc::clone(job.shared_id()), Entry::Job(Arc::clone(&job)));
                 match record.state {
                     StoredState::Started => job.arm(),
                     StoredState::Indexing => {
@@ -304,7 +304,7 @@ impl RollupJobManager {
                 (id.clone(), Entry::Broken(Arc::new(Broken { id, reason })))
             }
         };
-        self.registry.write().entries.insert(id, entry);
+        self.registry.write().entries.insert(id.into(), entry);
     }
 
     /// A crash came between the first and the last step of a put. Its caller got no answer, so both ends are right; but

@@ -54,7 +54,7 @@ pub struct StopCompletion {
 #[derive(Clone)]
 pub(super) struct Pending {
     pub(super) job_id: Arc<str>,
-    pub(super) lifecycle: Arc<Lifecycle<Box<Run>>>,
+    pub(super) lifecycle: Lifecycle<Box<Run>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) own_threads: Crew,
     pub(super) ticket: Ticket,

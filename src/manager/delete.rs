@@ -230,7 +230,7 @@ impl RollupJobManager {
         let mut registry = self.registry.write();
         match &removed {
             Ok(()) => drop(registry.entries.remove(job_id)),
-            Err(_) => drop(registry.entries.insert(job_id.to_owned(), broken)),
+            Err(_) => drop(registry.entries.insert(job_id.into(), broken)),
         }
         removed
     }

@@ -99,7 +99,7 @@ pub struct RollupJobManager {
 
 #[derive(Default)]
 struct Registry {
-    entries: HashMap<String, Entry>,
+    entries: HashMap<Arc<str>, Entry>,
     /// From the first step of a shutdown on nothing is added any more.
     is_closed: bool,
 }
@@ -159,7 +159,7 @@ impl RollupJobManager {
     /// Takes a job out of the registry, unless another one of its id has come in.
     fn forget(&self, job: &Job) {
         let mut registry = self.registry.write();
-        if let MapEntry::Occupied(entry) = registry.entries.entry(job.id().to_owned())
+        if let MapEntry::Occupied(entry) = registry.entries.entry(Arc::clone(job.shared_id()))
             && matches!(entry.get(), Entry::Job(known) if known.key == job.key)
         {
             let removed = entry.remove();

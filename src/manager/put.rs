@@ -265,15 +265,16 @@ pub(super) fn prepare(runtime: &Runtime, job: &JobContext, progress: &Progress) 
 /// Keeps an id from being put, or put twice, at once. Given back unless it was filled, also when a put panics.
 pub(super) struct Reservation<'a> {
     manager: &'a RollupJobManager,
-    id: String,
+    id: Arc<str>,
     filled: bool,
 }
 
 impl<'a> Reservation<'a> {
     /// Of an id that is free.
     pub(super) fn take(manager: &'a RollupJobManager, registry: &mut Registry, id: &str) -> Self {
-        registry.entries.insert(id.to_owned(), Entry::Reserved);
-        Self { manager, id: id.to_owned(), filled: false }
+        let id: Arc<str> = id.into();
+        registry.entries.insert(Arc::clone(&id), Entry::Reserved);
+        Self { manager, id, filled: false }
     }
 
     pub(super) fn fill(mut self, entry: Entry) {
@@ -287,7 +288,7 @@ impl<'a> Reservation<'a> {
             drop(job.lifecycle.shut_down(&runtime.revisions, runtime.clock.monotonic()));
             job.lifecycle.close();
         }
-        registry.entries.insert(self.id.clone(), entry);
+        registry.entries.insert(Arc::clone(&self.id), entry);
     }
 }
 

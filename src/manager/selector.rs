@@ -2,6 +2,7 @@
 
 use super::{Entry, RollupJobManager};
 use crate::job::wildcard_match;
+use crate::sync::Arc;
 
 /// Some of a manager's jobs, as Elasticsearch lets them be named: ids, `*` wildcards and `_all`, separated by commas.
 ///
@@ -30,7 +31,7 @@ enum Item {
 /// What a selector selects.
 pub(super) struct Selected {
     /// Sorted by id, each once. An id that was asked for and is not there is `None`.
-    pub(super) entries: Vec<(String, Option<Entry>)>,
+    pub(super) entries: Vec<(Arc<str>, Option<Entry>)>,
     /// The parts of the selector that match nothing.
     pub(super) unmatched: Vec<String>,
 }
@@ -90,11 +91,12 @@ impl RollupJobManager {
             let before = selected.entries.len();
             match item {
                 Item::Id(id) => {
-                    let entry = registry.entries.get(id).filter(|entry| !matches!(entry, Entry::Reserved)).cloned();
+                    let entry =
+                        registry.entries.get(id.as_str()).filter(|entry| !matches!(entry, Entry::Reserved)).cloned();
                     if entry.is_none() {
                         selected.unmatched.push(id.clone());
                     }
-                    selected.entries.push((id.clone(), entry));
+                    selected.entries.push((id.as_str().into(), entry));
                 }
                 Item::Wildcard(pattern) => {
                     let matches = known().filter(|(id, _)| wildcard_match(pattern, id));

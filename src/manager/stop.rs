@@ -199,16 +199,22 @@ impl RollupJobManager {
     pub(super) fn stop_job(&self, job: &Job, deadline: Option<Deadline>) -> Result<Stopped, StopError> {
         // Even of a job that was stopped here: nobody here knows what its owner has made of it since.
         self.is_owner().map_err(|refusal| refusal.of(job.id()))?;
+        if let Some(ticket) = job.lifecycle.stop_at_rest() {
+            job.confirm().map_err(|source| refused(job.id(), source))?;
+            return Ok(Stopped::at_rest(job, ticket.run));
+        }
         let asked = {
-            let call = self.calls.begin();
-            self.save(job, self.put_to(job, call.is_some())?)
+            let _call = self.calls.begin().ok_or_else(|| Refusal::ShutDown.of(job.id()))?;
+            self.ask_to_stop(job, self.put_to(job))?
         };
         self.answer(job, asked, deadline)
     }
 
     /// Does what a stop leaves to whoever asks for it, but for the waiting.
     pub(super) fn ask_to_stop(&self, job: &Job, stop: Result<Stop<Box<Run>>, Refused>) -> Result<Asked, StopError> {
-        Ok(self.save(job, part_of_asker(job, stop)?))
+        let (ticket, record) = part_of_asker(job, stop)?;
+        // Where there is nothing to save, all is as it was.
+        Ok(record.map_or((ticket, Ok(())), |record| self.settle(job, ticket, self.runtime.save_one(&record))))
     }
 
     /// Asks many: one answer each, in their order.
@@ -221,10 +227,16 @@ impl RollupJobManager {
         if let Some(lost) = self.runtime.owner.lost() {
             return jobs.iter().map(|job| Err(refused(job.id(), lost.clone()))).collect();
         }
-        let call = self.calls.begin();
+        let (call, is_in_doubt) = (self.calls.begin(), self.runtime.owner.has_lapsed());
         let mut records = Vec::with_capacity(jobs.len());
         let mut ask = |job: &Arc<Job>| {
-            let (ticket, record) = self.put_to(job, call.is_some())?;
+            let (ticket, record) = match job.lifecycle.stop_at_rest() {
+                Some(ticket) => {
+                    (ticket, is_in_doubt.then(|| job.record(job.lifecycle.as_it_is(&self.runtime.revisions))))
+                }
+                None if call.is_none() => return Err(Refusal::ShutDown.of(job.id())),
+                None => part_of_asker(job, self.put_to(job))?,
+            };
             let is_saved = record.is_some();
             records.extend(record);
             Ok((ticket, is_saved))
@@ -239,23 +251,10 @@ impl RollupJobManager {
         jobs.iter().zip(asked).map(&mut settle).collect()
     }
 
-    /// Puts a stop to a job, and says what has to be saved. Only a job that is at rest may be asked during a shutdown.
-    fn put_to(&self, job: &Job, may_save: bool) -> Result<(Ticket, Option<JobRecord>), StopError> {
-        let Runtime { revisions, owner, clock, .. } = &*self.runtime;
-        if let Some(ticket) = job.lifecycle.stop_at_rest() {
-            // While nobody here knows whether the job has another owner, the store says so.
-            let is_in_doubt = owner.has_lapsed();
-            return Ok((ticket, is_in_doubt.then(|| job.record(job.lifecycle.as_it_is(revisions)))));
-        }
-        if !may_save {
-            return Err(Refusal::ShutDown.of(job.id()));
-        }
-        part_of_asker(job, job.lifecycle.stop(clock.monotonic(), revisions))
-    }
-
-    /// Where there is nothing to save, all is as it was.
-    fn save(&self, job: &Job, (ticket, record): (Ticket, Option<JobRecord>)) -> Asked {
-        record.map_or((ticket, Ok(())), |record| self.settle(job, ticket, self.runtime.save_one(&record)))
+    /// Puts a stop to a job.
+    fn put_to(&self, job: &Job) -> Result<Stop<Box<Run>>, Refused> {
+        let Runtime { revisions, clock, .. } = &*self.runtime;
+        job.lifecycle.stop(clock.monotonic(), revisions)
     }
 
     /// Publishes how the save went.
@@ -281,7 +280,7 @@ impl RollupJobManager {
         }
         let pending = Pending {
             job_id: Arc::clone(job.shared_id()),
-            lifecycle: Arc::clone(&job.lifecycle),
+            lifecycle: job.lifecycle.clone(),
             clock: Arc::clone(&self.runtime.clock),
             own_threads: self.runtime.own_threads.clone(),
             ticket,

@@ -5,19 +5,20 @@ use super::selector::{JobSelector, Selected};
 use super::stop::{StopOptions, Stopped};
 use super::stop_error::StopError;
 use super::{Entry, RollupJobManager};
+use crate::sync::Arc;
 
 /// What became of the jobs that were to be stopped: one outcome each, sorted by id.
 #[derive(Debug, Clone, Default)]
 #[must_use = "some jobs may not have stopped"]
 pub struct StopReport {
-    outcomes: Vec<(String, Result<Stopped, StopError>)>,
+    outcomes: Vec<(Arc<str>, Result<Stopped, StopError>)>,
 }
 
 impl StopReport {
     /// Each job with what [`stop`](RollupJobManager::stop) would have answered.
     #[must_use]
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = (&str, &Result<Stopped, StopError>)> {
-        self.outcomes.iter().map(|(id, outcome)| (id.as_str(), outcome))
+        self.outcomes.iter().map(|(id, outcome)| (&**id, outcome))
     }
 
     /// The jobs that were not stopped, or not in time.

@@ -1,5 +1,7 @@
 //! What a job is for engines, which only an update of its settings changes.
 
+use std::ops::Deref;
+
 use super::Job;
 use crate::engine::JobContext;
 use crate::guard::discard;
@@ -26,8 +28,9 @@ impl Definition {
         Self { now: RwLock::new(Defined { context: Arc::new(context), redefine }), changing: Mutex::new(()) }
     }
 
-    pub(super) fn now(&self) -> Defined {
-        self.now.read().clone()
+    /// What it is, for a look: it cannot be changed meanwhile.
+    pub(super) fn now(&self) -> impl Deref<Target = Defined> {
+        self.now.read()
     }
 
     fn set(&self, defined: Defined) {
@@ -53,7 +56,7 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     pub(super) fn of(job: &'a Job) -> Self {
         let alone = job.definition.changing.lock();
-        Self { job, before: job.definition.now(), _alone: alone }
+        Self { job, before: job.definition.now().clone(), _alone: alone }
     }
 
     /// The configuration before it.

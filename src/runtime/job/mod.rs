@@ -28,7 +28,7 @@ pub(crate) struct Job {
     id: Arc<str>,
     definition: Definition,
     /// Shared with the handles on its stops, which keep nothing else of a manager alive.
-    pub(crate) lifecycle: Arc<Lifecycle<Box<Run>>>,
+    pub(crate) lifecycle: Lifecycle<Box<Run>>,
     /// Tells this job from an earlier one of the same id.
     pub(crate) key: u64,
     pub(super) runtime: Arc<Runtime>,
@@ -46,7 +46,7 @@ impl Job {
         Arc::new_cyclic(|this| Self {
             id: context.config().id().into(),
             definition: Definition::new(context, redefine),
-            lifecycle: Arc::new(lifecycle),
+            lifecycle,
             key,
             runtime: Arc::clone(runtime),
             this: Weak::clone(this),
@@ -64,7 +64,7 @@ impl Job {
 
     /// The job as engines get it. Its settings may be changed at any time; all else stays.
     pub(crate) fn context(&self) -> Arc<JobContext> {
-        self.definition.now().context
+        Arc::clone(&self.definition.now().context)
     }
 
     /// Begins to change its settings.
@@ -83,12 +83,13 @@ impl Job {
     }
 
     pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
-        let Defined { context, redefine } = self.definition.now();
+        let now = self.definition.now();
+        let Defined { context, redefine } = &*now;
         JobRecord {
             config: Arc::clone(context.config()),
             terms_types: context.terms_types().to_vec(),
             run_as: context.run_as().cloned(),
-            redefine,
+            redefine: *redefine,
             state: snapshot.state,
             progress: snapshot.progress,
             run: snapshot.run,
@@ -226,7 +227,7 @@ impl Job {
 
 impl Scheduled for Job {
     fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        self.context().config().schedule().next_after(instant)
+        self.definition.now().context.config().schedule().next_after(instant)
     }
 
     fn tick(&self, scheduled: Timestamp) -> bool {
