@@ -3,18 +3,16 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::job::{Identity, RollupJobConfig, RunAs, TermsType};
+use crate::job::{Identity, JobDefinition, RollupJobConfig, RunAs, TermsType};
 use crate::rollup::DocumentLayout;
 use crate::sync::Arc;
 
 /// The job that an engine call is made for.
 #[derive(Clone)]
 pub struct JobContext {
-    config: Arc<RollupJobConfig>,
+    definition: Arc<JobDefinition>,
     /// Made when it is first asked for: most of a hundred thousand jobs are idle.
     layout: OnceLock<Arc<DocumentLayout>>,
-    terms_types: Arc<[TermsType]>,
-    run_as: Option<RunAs>,
     epoch: u64,
 }
 
@@ -23,19 +21,23 @@ impl JobContext {
     /// own tests need it too.
     #[must_use]
     pub fn new(config: Arc<RollupJobConfig>, terms_types: &[TermsType]) -> Self {
-        Self { config, layout: OnceLock::new(), terms_types: terms_types.into(), run_as: None, epoch: 0 }
+        Self::of(Arc::new(JobDefinition { config, terms_types: terms_types.to_vec(), run_as: None }))
+    }
+
+    pub(crate) fn of(definition: Arc<JobDefinition>) -> Self {
+        Self { definition, layout: OnceLock::new(), epoch: 0 }
     }
 
     /// The same job with other settings.
     #[must_use]
     pub(crate) fn with_settings(&self, config: Arc<RollupJobConfig>) -> Self {
-        Self { config, ..self.clone() }
+        Self { definition: Arc::new(JobDefinition { config, ..(*self.definition).clone() }), ..self.clone() }
     }
 
     /// For the user that the job acts for. Default: nobody.
     #[must_use]
     pub fn with_run_as(mut self, run_as: Option<RunAs>) -> Self {
-        self.run_as = run_as;
+        Arc::make_mut(&mut self.definition).run_as = run_as;
         self
     }
 
@@ -46,42 +48,46 @@ impl JobContext {
         self
     }
 
+    pub(crate) fn definition(&self) -> &Arc<JobDefinition> {
+        &self.definition
+    }
+
     /// The job's id.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.config.id()
+        self.config().id()
     }
 
     /// The job's configuration.
     #[must_use]
     pub fn config(&self) -> &Arc<RollupJobConfig> {
-        &self.config
+        &self.definition.config
     }
 
     /// The fields of the job's rolled-up documents.
     #[must_use]
     pub fn layout(&self) -> &Arc<DocumentLayout> {
-        self.layout.get_or_init(|| Arc::new(DocumentLayout::new(&self.config, &self.terms_types)))
+        self.layout.get_or_init(|| Arc::new(DocumentLayout::new(self.config(), self.terms_types())))
     }
 
     /// The kinds of values of the terms fields, in configured order.
     #[must_use]
     pub fn terms_types(&self) -> &[TermsType] {
-        &self.terms_types
+        &self.definition.terms_types
     }
 
     /// Whether a definition, as [`RollupJobConfig::to_json`] or Elasticsearch prints it, is one of this job: whether
     /// its documents depend on the same. Its settings may differ, and the order in which it names fields and metrics.
     #[must_use]
     pub fn is_same_job(&self, definition: &Value) -> bool {
-        *definition == self.config.to_json()
-            || Identity::of_json(definition).is_some_and(|identity| identity == self.config.identity())
+        *definition == self.config().to_json()
+            || Identity::of_json(definition).is_some_and(|identity| identity == self.config().identity())
     }
 
     /// Whom the job acts for: what was given at put.
     #[must_use]
     pub fn run_as(&self) -> Option<&RunAs> {
-        self.run_as.as_ref()
+        self.definition.run_as.as_ref()
     }
 
     /// Which ownership of the job store the call is made under; writes of an older one must not overwrite those of a

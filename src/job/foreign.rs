@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::config::RollupJobConfig;
+use super::definition::TermsType;
 use super::position::{KeyPart, Position};
 use super::problem::ConfigError;
-use super::record::TermsType;
 use super::state::JobState;
 use super::stats::JobStats;
 use super::status::JobStatus;

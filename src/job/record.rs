@@ -1,9 +1,8 @@
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::config::RollupJobConfig;
+use super::definition::{JobDefinition, RunAs, TermsType};
 use super::progress::Progress;
 use super::state::JobState;
 use super::versioned::{self, RecordError};
@@ -12,56 +11,6 @@ use crate::sync::Arc;
 /// The version of the stored form. A record with a higher one was written by a newer crate and is left alone.
 /// 1 had a `checkpoint` instead of the `progress`, which knew of no coverage.
 const FORMAT: u32 = 2;
-
-/// Whom a job acts for: opaque to this crate, stored with the job, handed to the engine in each call, never shown.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunAs(String);
-
-impl RunAs {
-    /// Takes whatever the engine will understand.
-    pub fn new(identity: impl Into<String>) -> Self {
-        Self(identity.into())
-    }
-
-    /// The identity, for the engine.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for RunAs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RunAs(..)")
-    }
-}
-
-/// The kind of values of a `terms` field: the same in all source indices, settled when the job is put.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TermsType {
-    /// Text.
-    Keyword,
-    /// Whole numbers in the signed 64-bit range.
-    Integer,
-    /// Whole numbers in the unsigned 64-bit range.
-    Unsigned,
-    /// Floating-point numbers.
-    Floating,
-}
-
-impl fmt::Display for TermsType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Keyword => "keyword",
-            Self::Integer => "integer",
-            Self::Unsigned => "unsigned integer",
-            Self::Floating => "floating point",
-        })
-    }
-}
 
 /// What is stored about a job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,9 +45,7 @@ impl StoredState {
 /// Everything that is stored of a job: one snapshot, taken under the job's lock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRecord {
-    pub(crate) config: Arc<RollupJobConfig>,
-    pub(crate) terms_types: Vec<TermsType>,
-    pub(crate) run_as: Option<RunAs>,
+    pub(crate) definition: Arc<JobDefinition>,
     /// The rollup index has former settings.
     pub(crate) redefine: bool,
     pub(crate) state: StoredState,
@@ -128,7 +75,7 @@ impl JobRecord {
     /// The job's id, the key to store it under.
     #[must_use]
     pub fn id(&self) -> &str {
-        self.config.id()
+        self.definition.config.id()
     }
 
     /// Grows with every record that a store gets, whatever the id: of two records of one job, the higher is newer.
@@ -152,7 +99,7 @@ impl JobRecord {
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &Arc<RollupJobConfig> {
-        &self.config
+        &self.definition.config
     }
 
     /// The stored progress.
@@ -164,10 +111,11 @@ impl JobRecord {
     /// The form to store.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        let JobDefinition { config, terms_types, run_as } = &*self.definition;
         let stored = StoredJob {
-            config: self.config.to_json(),
-            terms_types: self.terms_types.clone(),
-            run_as: self.run_as.clone(),
+            config: config.to_json(),
+            terms_types: terms_types.clone(),
+            run_as: run_as.clone(),
             redefine: self.redefine,
             state: self.state,
             progress: self.progress.clone(),
@@ -185,10 +133,10 @@ impl JobRecord {
     pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
         let stored: StoredJob = versioned::read(text, FORMAT)?;
         let config = RollupJobConfig::stored(stored.config).map_err(RecordError::Config)?;
+        let definition =
+            JobDefinition { config: Arc::new(config), terms_types: stored.terms_types, run_as: stored.run_as };
         Ok(Self {
-            config: Arc::new(config),
-            terms_types: stored.terms_types,
-            run_as: stored.run_as,
+            definition: Arc::new(definition),
             redefine: stored.redefine,
             state: stored.state,
             progress: stored.progress,

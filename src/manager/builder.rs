@@ -310,7 +310,7 @@ impl RollupJobManager {
     /// A crash came between the first and the last step of a put. Its caller got no answer, so both ends are right; but
     /// what an earlier job of that id left in the rollup index is not ours to touch.
     fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
-        let context = self.runtime.context(&record.config, &record.terms_types, record.run_as.as_ref());
+        let context = self.runtime.context(&record.definition);
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
         match self.runtime.engine_call(|runtime| prepare(runtime, &context, &record.progress)) {
             Ok(()) => {

@@ -6,7 +6,8 @@ use super::{Entry, Registry, RollupJobManager};
 use crate::engine::{EngineError, EngineErrorKind, JobContext};
 use crate::guard::texts_of;
 use crate::job::{
-    ConfigError, ConfigProblem, ConfigProblemKind, JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType,
+    ConfigError, ConfigProblem, ConfigProblemKind, JobDefinition, JobRecord, Progress, RollupJobConfig, RunAs,
+    StoredState, TermsType,
 };
 use crate::runtime::{Runtime, new_record};
 use crate::store::{StoreError, StoreErrorKind};
@@ -190,8 +191,8 @@ impl<'a> Put<'a> {
         }
     }
 
-    fn context(&self, terms_types: &[TermsType]) -> JobContext {
-        self.manager.runtime.context(&self.config, terms_types, self.run_as.as_ref())
+    fn definition(&self, terms_types: Vec<TermsType>) -> Arc<JobDefinition> {
+        Arc::new(JobDefinition { config: Arc::clone(&self.config), terms_types, run_as: self.run_as.clone() })
     }
 
     fn engine<T>(&self, call: impl FnOnce(&Runtime) -> Result<T, EngineError>) -> Result<T, PutError> {
@@ -203,7 +204,8 @@ impl<'a> Put<'a> {
     }
 
     pub(super) fn check(&self) -> Result<Vec<TermsType>, PutError> {
-        let (context, fields) = (self.context(&[]), fields_of(&self.config));
+        let (definition, fields) = (self.definition(Vec::new()), fields_of(&self.config));
+        let context = self.manager.runtime.context(&definition);
         let capabilities =
             self.engine(|runtime| runtime.source.field_capabilities(&context, self.config.index_pattern(), &fields))?;
         validate(&self.config, &capabilities)
@@ -213,9 +215,10 @@ impl<'a> Put<'a> {
     /// Preparing on disk, prepared in the engine, stopped on disk: a crash in between is seen by the next open.
     pub(super) fn store(&self, terms_types: Vec<TermsType>, progress: Progress) -> Result<JobRecord, PutError> {
         let runtime = &self.manager.runtime;
-        let context = self.context(&terms_types);
+        let definition = self.definition(terms_types);
+        let context = runtime.context(&definition);
         let is_new = progress.position.is_none();
-        let mut record = new_record(Arc::clone(&self.config), terms_types, self.run_as.clone(), progress, runtime);
+        let mut record = new_record(definition, progress, runtime);
         if let Err(source) = runtime.store_call(|store| store.insert(&record)) {
             if source.is_transient() {
                 // It may be there all the same, and the id is nobody else's now.

@@ -3,7 +3,7 @@
 use super::put::Reservation;
 use super::{DeleteError, Entry, RollupJobManager};
 use crate::engine::EngineError;
-use crate::job::{ConfigError, RollupJobConfig};
+use crate::job::{ConfigError, JobDefinition, RollupJobConfig};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -91,7 +91,8 @@ impl RollupJobManager {
         let _call = self.calls.begin().ok_or_else(|| RemoveDataError::ShutDown { job_id: id() })?;
         self.owned().map_err(|source| RemoveDataError::LostOwnership { job_id: id(), source })?;
         let _reserved = self.keep_away(job_id, rollup_index)?;
-        let context = self.runtime.context(&Arc::new(config), &[], None);
+        let definition = JobDefinition { config: Arc::new(config), terms_types: Vec::new(), run_as: None };
+        let context = self.runtime.context(&Arc::new(definition));
         let removed = self.runtime.engine_call(|runtime| runtime.rollup_index.remove(&context));
         removed.map_err(|source| RemoveDataError::Engine { job_id: id(), rollup_index: index(), source })
     }

@@ -15,7 +15,7 @@ pub(crate) use job::Job;
 use crate::clock::{Clock, Deadline};
 use crate::engine::{EngineError, JobContext, RollupIndex, Source};
 use crate::guard::guarded;
-use crate::job::{JobRecord, Progress, RollupJobConfig, RunAs, StoredState, TermsType};
+use crate::job::{JobDefinition, JobRecord, Progress, StoredState};
 use crate::lifecycle::{Lifecycle, Revisions};
 use crate::observer::Observer;
 use crate::ownership::Owner;
@@ -156,18 +156,13 @@ impl Runtime {
     }
 
     /// What engines get to know of a job.
-    pub(crate) fn context(
-        &self,
-        config: &Arc<RollupJobConfig>,
-        terms_types: &[TermsType],
-        run_as: Option<&RunAs>,
-    ) -> JobContext {
-        JobContext::new(Arc::clone(config), terms_types).with_run_as(run_as.cloned()).with_epoch(self.owner.epoch())
+    pub(crate) fn context(&self, definition: &Arc<JobDefinition>) -> JobContext {
+        JobContext::of(Arc::clone(definition)).with_epoch(self.owner.epoch())
     }
 
     /// The job that a record describes, in the state that it comes back in.
     pub(crate) fn job(self: &Arc<Self>, record: &JobRecord) -> Arc<Job> {
-        let context = self.context(&record.config, &record.terms_types, record.run_as.as_ref());
+        let context = self.context(&record.definition);
         let (state, now) = (record.state.restored(), self.clock.monotonic());
         let lifecycle = Lifecycle::new(state, record.progress.clone(), record.run, now, !self.observers.is_empty());
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
@@ -216,17 +211,9 @@ impl Runtime {
 }
 
 /// The record of a job that is being put.
-pub(crate) fn new_record(
-    config: Arc<RollupJobConfig>,
-    terms_types: Vec<TermsType>,
-    run_as: Option<RunAs>,
-    progress: Progress,
-    runtime: &Runtime,
-) -> JobRecord {
+pub(crate) fn new_record(definition: Arc<JobDefinition>, progress: Progress, runtime: &Runtime) -> JobRecord {
     JobRecord {
-        config,
-        terms_types,
-        run_as,
+        definition,
         redefine: false,
         state: StoredState::Preparing,
         progress,

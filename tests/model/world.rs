@@ -15,6 +15,7 @@ use crate::engine::{
     CommitReport, CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
     RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
 };
+use crate::job::JobDefinition;
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, Ownership, StoreError};
 use crate::testing::ManualClock;
@@ -89,10 +90,9 @@ fn record(id: &str) -> JobRecord {
         let config = RollupJobConfig::builder(id).index_pattern("source").rollup_index(format!("rolled-{id}"));
         let config = config.cron("0 0 0 1 1 ? 2090");
         let config = config.page_size(1).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
+        let config = Arc::new(config.build().unwrap());
         JobRecord {
-            config: Arc::new(config.build().unwrap()),
-            terms_types: Vec::new(),
-            run_as: None,
+            definition: Arc::new(JobDefinition { config, terms_types: Vec::new(), run_as: None }),
             redefine: false,
             state: StoredState::Stopped,
             progress: Progress::default(),
@@ -178,7 +178,7 @@ impl World {
             let record = self.store.record_of(id).unwrap();
             assert_eq!(record.state(), StoredState::Stopped, "durably");
             assert_eq!(record.progress().position.as_ref(), status.position(), "with the position");
-            let rolled_up = self.data.rolled_up(record.config.rollup_index()).len() as u64;
+            let rolled_up = self.data.rolled_up(record.config().rollup_index()).len() as u64;
             assert_eq!(record.progress().stats.rollups_indexed(), rolled_up, "and everything that is committed");
         }
     }

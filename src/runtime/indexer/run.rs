@@ -9,13 +9,12 @@ use crate::observer::RunOutcome;
 use crate::runtime::Settings;
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
-use crate::sync::Arc;
 
 /// Everything from a trigger until no complete bucket is left. It is parked in the job's lifecycle between turns.
 pub(crate) struct Run {
     pub(super) number: u64,
     /// The job as it was at the trigger.
-    pub(super) context: Arc<JobContext>,
+    pub(super) context: JobContext,
     /// Only buckets that end at or before it are rolled up: fixed by the trigger.
     pub(super) boundary: i64,
     pub(super) signal: StopSignal,
@@ -51,7 +50,7 @@ pub(super) enum Stage {
 }
 
 impl Run {
-    pub(in crate::runtime) fn new(number: u64, context: Arc<JobContext>, boundary: i64, signal: StopSignal) -> Self {
+    pub(in crate::runtime) fn new(number: u64, context: JobContext, boundary: i64, signal: StopSignal) -> Self {
         Self {
             number,
             context,

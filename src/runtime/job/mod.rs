@@ -1,7 +1,7 @@
 //! What a job is to the threads: its definition, the lock around what changes all the time, and how the two get to
 //! work.
 
-mod definition;
+mod current;
 mod health;
 mod status;
 
@@ -21,12 +21,12 @@ use crate::lifecycle::{Lifecycle, Refused, Snapshot, Stop, Triggered};
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
 use crate::sync::{Arc, Weak};
-use definition::{Change, Defined, Definition};
+use current::{Change, Current, CurrentContext};
 
 /// A job: its definition, and the lock around what changes all the time.
 pub(crate) struct Job {
     id: Arc<str>,
-    definition: Definition,
+    current: CurrentContext,
     /// Shared with the handles on its stops, which keep nothing else of a manager alive.
     pub(crate) lifecycle: Lifecycle<Box<Run>>,
     /// Tells this job from an earlier one of the same id.
@@ -45,7 +45,7 @@ impl Job {
     ) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             id: context.config().id().into(),
-            definition: Definition::new(context, redefine),
+            current: CurrentContext::new(context, redefine),
             lifecycle,
             key,
             runtime: Arc::clone(runtime),
@@ -63,8 +63,8 @@ impl Job {
     }
 
     /// The job as engines get it. Its settings may be changed at any time; all else stays.
-    pub(crate) fn context(&self) -> Arc<JobContext> {
-        Arc::clone(&self.definition.now().context)
+    pub(crate) fn context(&self) -> JobContext {
+        self.current.now().context.clone()
     }
 
     /// Begins to change its settings.
@@ -74,21 +74,19 @@ impl Job {
 
     /// Whether the rollup index has to be told of new settings.
     pub(in crate::runtime) fn is_to_redefine(&self) -> bool {
-        self.definition.now().redefine
+        self.current.now().redefine
     }
 
     /// It has been told of those in `context`.
-    pub(in crate::runtime) fn is_redefined(&self, context: &Arc<JobContext>) {
-        self.definition.is_known(context);
+    pub(in crate::runtime) fn is_redefined(&self, context: &JobContext) {
+        self.current.is_known(context);
     }
 
     pub(crate) fn record(&self, snapshot: Snapshot) -> JobRecord {
-        let now = self.definition.now();
-        let Defined { context, redefine } = &*now;
+        let now = self.current.now();
+        let Current { context, redefine } = &*now;
         JobRecord {
-            config: Arc::clone(context.config()),
-            terms_types: context.terms_types().to_vec(),
-            run_as: context.run_as().cloned(),
+            definition: Arc::clone(context.definition()),
             redefine: *redefine,
             state: snapshot.state,
             progress: snapshot.progress,
@@ -113,7 +111,12 @@ impl Job {
 
     /// Begins a run, as of `instant`, unless one is under way.
     pub(crate) fn trigger(&self, instant: Timestamp) -> Result<Triggered, Refused> {
-        let context = self.context();
+        let context = {
+            let now = self.current.now();
+            // Made for the first run, and for all that follow.
+            let _layout = now.context.layout();
+            now.context.clone()
+        };
         let boundary = context.config().boundary(instant);
         let run = |number, signal| Box::new(Run::new(number, context, boundary, signal));
         let triggered = self.lifecycle.trigger(self.runtime.clock.monotonic(), run)?;
@@ -227,7 +230,7 @@ impl Job {
 
 impl Scheduled for Job {
     fn next_after(&self, instant: Timestamp) -> Option<Timestamp> {
-        self.definition.now().context.config().schedule().next_after(instant)
+        self.current.now().context.config().schedule().next_after(instant)
     }
 
     fn tick(&self, scheduled: Timestamp) -> bool {

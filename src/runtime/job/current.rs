@@ -1,4 +1,4 @@
-//! What a job is for engines, which only an update of its settings changes.
+//! The job as engines get it, which only an update of its settings changes.
 
 use std::ops::Deref;
 
@@ -10,37 +10,37 @@ use crate::lifecycle::{Refused, Snapshot};
 use crate::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 /// A job's configuration, as engines get it. A run keeps the one that it was begun with.
-pub(super) struct Definition {
-    now: RwLock<Defined>,
+pub(super) struct CurrentContext {
+    now: RwLock<Current>,
     changing: Mutex<()>,
 }
 
 /// A configuration, and whether the rollup index knows it.
 #[derive(Clone)]
-pub(crate) struct Defined {
-    pub(crate) context: Arc<JobContext>,
+pub(crate) struct Current {
+    pub(crate) context: JobContext,
     /// The rollup index has former settings, until the next run tells it.
     pub(super) redefine: bool,
 }
 
-impl Definition {
+impl CurrentContext {
     pub(super) fn new(context: JobContext, redefine: bool) -> Self {
-        Self { now: RwLock::new(Defined { context: Arc::new(context), redefine }), changing: Mutex::new(()) }
+        Self { now: RwLock::new(Current { context, redefine }), changing: Mutex::new(()) }
     }
 
     /// What it is, for a look: it cannot be changed meanwhile.
-    pub(super) fn now(&self) -> impl Deref<Target = Defined> {
+    pub(super) fn now(&self) -> impl Deref<Target = Current> {
         self.now.read()
     }
 
-    fn set(&self, defined: Defined) {
+    fn set(&self, defined: Current) {
         *self.now.write() = defined;
     }
 
     /// The rollup index knows `context` now. It may have been changed again meanwhile.
-    pub(super) fn is_known(&self, context: &Arc<JobContext>) {
+    pub(super) fn is_known(&self, context: &JobContext) {
         let mut now = self.now.write();
-        if Arc::ptr_eq(&now.context, context) {
+        if Arc::ptr_eq(now.context.definition(), context.definition()) {
             now.redefine = false;
         }
     }
@@ -49,14 +49,14 @@ impl Definition {
 /// A change of a job's settings, under way: nobody else makes one meanwhile.
 pub(crate) struct Change<'a> {
     job: &'a Job,
-    before: Defined,
+    before: Current,
     _alone: MutexGuard<'a, ()>,
 }
 
 impl<'a> Change<'a> {
     pub(super) fn of(job: &'a Job) -> Self {
-        let alone = job.definition.changing.lock();
-        Self { job, before: job.definition.now().clone(), _alone: alone }
+        let alone = job.current.changing.lock();
+        Self { job, before: job.current.now().clone(), _alone: alone }
     }
 
     /// The configuration before it.
@@ -67,17 +67,17 @@ impl<'a> Change<'a> {
     /// Makes it, and says what has to be saved. Whatever is saved from now on has the new settings: the order of
     /// revisions is that in which they were in force.
     pub(crate) fn to(&self, config: RollupJobConfig) -> Result<Snapshot, Refused> {
-        let context = Arc::new(self.before.context.with_settings(Arc::new(config)));
-        self.job.definition.set(Defined { context, redefine: true });
+        let context = self.before.context.with_settings(Arc::new(config));
+        self.job.current.set(Current { context, redefine: true });
         self.job
             .lifecycle
             .update(&self.job.runtime.revisions)
-            .inspect_err(|_| self.job.definition.set(self.before.clone()))
+            .inspect_err(|_| self.job.current.set(self.before.clone()))
     }
 
     /// It could not be saved. Whether the store has it all the same is not known, so what was before is saved again.
     pub(crate) fn undo(&self) {
-        self.job.definition.set(self.before.clone());
+        self.job.current.set(self.before.clone());
         discard(self.job.save(self.job.lifecycle.as_it_is(&self.job.runtime.revisions)));
     }
 }
