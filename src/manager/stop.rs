@@ -231,9 +231,7 @@ impl RollupJobManager {
         let mut records = Vec::with_capacity(jobs.len());
         let mut ask = |job: &Arc<Job>| {
             let (ticket, record) = match job.lifecycle.stop_at_rest() {
-                Some(ticket) => {
-                    (ticket, is_in_doubt.then(|| job.record(job.lifecycle.as_it_is(&self.runtime.revisions))))
-                }
+                Some(ticket) => (ticket, is_in_doubt.then(|| job.record_as_it_is())),
                 None if call.is_none() => return Err(Refusal::ShutDown.of(job.id())),
                 None => part_of_asker(job, self.put_to(job))?,
             };

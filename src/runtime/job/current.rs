@@ -17,8 +17,8 @@ pub(super) struct CurrentContext {
 
 /// A configuration, and whether the rollup index knows it.
 #[derive(Clone)]
-pub(crate) struct Current {
-    pub(crate) context: JobContext,
+pub(super) struct Current {
+    pub(super) context: JobContext,
     /// The rollup index has former settings, until the next run tells it.
     pub(super) redefine: bool,
 }
@@ -33,8 +33,8 @@ impl CurrentContext {
         self.now.read()
     }
 
-    fn set(&self, defined: Current) {
-        *self.now.write() = defined;
+    fn set(&self, current: Current) {
+        *self.now.write() = current;
     }
 
     /// The rollup index knows `context` now. It may have been changed again meanwhile.
@@ -78,6 +78,6 @@ impl<'a> Change<'a> {
     /// It could not be saved. Whether the store has it all the same is not known, so what was before is saved again.
     pub(crate) fn undo(&self) {
         self.job.current.set(self.before.clone());
-        discard(self.job.save(self.job.lifecycle.as_it_is(&self.job.runtime.revisions)));
+        discard(self.job.runtime.save_one(&self.job.record_as_it_is()));
     }
 }

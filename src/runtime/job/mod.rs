@@ -96,6 +96,11 @@ impl Job {
         }
     }
 
+    /// The record of the job as it is at this moment.
+    pub(crate) fn record_as_it_is(&self) -> JobRecord {
+        self.record(self.lifecycle.as_it_is(&self.runtime.revisions))
+    }
+
     pub(crate) fn save(&self, snapshot: Snapshot) -> Result<(), StoreError> {
         self.runtime.save_one(&self.record(snapshot))
     }
@@ -106,7 +111,7 @@ impl Job {
         if !self.runtime.owner.has_lapsed() {
             return Ok(());
         }
-        self.save(self.lifecycle.as_it_is(&self.runtime.revisions))
+        self.runtime.save_one(&self.record_as_it_is())
     }
 
     /// Begins a run, as of `instant`, unless one is under way.
