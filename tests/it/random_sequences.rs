@@ -459,6 +459,8 @@ impl Sut {
         let tries = self.store.updates.load(Ordering::SeqCst) + unsaved;
         self.clock.advance(Duration::from_mins(6));
         self.watcher.wait_for(&self.manager, "the next tries", || {
+            // A refusal is seen a moment before the next try is planned, which is then due later than these six.
+            self.clock.advance(Duration::from_mins(1));
             (self.store.updates.load(Ordering::SeqCst) >= tries).then_some(())
         });
     }
