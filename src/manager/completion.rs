@@ -45,13 +45,13 @@ use crate::sync::{Arc, Crew};
 #[must_use = "a handle does nothing unless it is waited for"]
 pub struct StopCompletion {
     /// None if it was completed from the beginning.
-    pending: Option<Pending>,
+    pending: Option<Arc<Pending>>,
     /// The place of its task among those to be woken.
     waker: Option<WakerKey>,
 }
 
-/// Holds neither engine nor store: who keeps an old handle must not keep a store file open.
-#[derive(Clone)]
+/// What the handles on a stop share. It holds neither engine nor store: who keeps an old handle must not keep a store
+/// file open.
 pub(super) struct Pending {
     pub(super) job_id: Arc<str>,
     pub(super) lifecycle: Lifecycle<Box<Run>>,
@@ -66,7 +66,12 @@ impl StopCompletion {
     }
 
     pub(super) fn new(pending: Pending) -> Self {
-        Self { pending: Some(pending), waker: None }
+        Self { pending: Some(Arc::new(pending)), waker: None }
+    }
+
+    /// Whether the stop was completed before there was a handle on it.
+    pub(super) fn was_completed_at_once(&self) -> bool {
+        self.pending.is_none()
     }
 
     /// Whether the stop is completed. Never blocks.

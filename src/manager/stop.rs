@@ -60,7 +60,6 @@ pub struct Stopped {
     job_id: Arc<str>,
     run: u64,
     completion: StopCompletion,
-    at_rest: bool,
 }
 
 impl Stopped {
@@ -68,7 +67,7 @@ impl Stopped {
     /// of the manager's own threads.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
-        self.at_rest
+        self.completion.was_completed_at_once()
     }
 
     /// The job.
@@ -90,8 +89,7 @@ impl Stopped {
     }
 
     fn at_rest(job: &Job, run: u64) -> Self {
-        let job_id = Arc::clone(job.shared_id());
-        Self { job_id, run, completion: StopCompletion::completed(), at_rest: true }
+        Self { job_id: Arc::clone(job.shared_id()), run, completion: StopCompletion::completed() }
     }
 }
 
@@ -100,7 +98,7 @@ impl fmt::Debug for Stopped {
         f.debug_struct("Stopped")
             .field("job_id", &self.job_id())
             .field("run", &self.run)
-            .field("at_rest", &self.at_rest)
+            .field("at_rest", &self.is_at_rest())
             .finish_non_exhaustive()
     }
 }
@@ -218,18 +216,18 @@ impl RollupJobManager {
     }
 
     /// Asks many: one answer each, in their order.
-    pub(super) fn ask_all_to_stop(&self, jobs: &[Arc<Job>]) -> Vec<Result<Asked, StopError>> {
+    pub(super) fn ask_all_to_stop(&self, jobs: &[&Job]) -> Vec<Result<Asked, StopError>> {
         jobs.chunks(ASKED_TOGETHER).flat_map(|jobs| self.ask_together(jobs)).collect()
     }
 
     /// What has to be saved is saved in one call.
-    fn ask_together(&self, jobs: &[Arc<Job>]) -> Vec<Result<Asked, StopError>> {
+    fn ask_together(&self, jobs: &[&Job]) -> Vec<Result<Asked, StopError>> {
         if let Some(lost) = self.runtime.owner.lost() {
             return jobs.iter().map(|job| Err(refused(job.id(), lost.clone()))).collect();
         }
         let (call, is_in_doubt) = (self.calls.begin(), self.runtime.owner.has_lapsed());
         let mut records = Vec::with_capacity(jobs.len());
-        let mut ask = |job: &Arc<Job>| {
+        let mut ask = |job: &&Job| {
             let (ticket, record) = match job.lifecycle.stop_at_rest() {
                 Some(ticket) => (ticket, is_in_doubt.then(|| job.record_as_it_is())),
                 None if call.is_none() => return Err(Refusal::ShutDown.of(job.id())),
@@ -241,7 +239,7 @@ impl RollupJobManager {
         };
         let asked: Vec<_> = jobs.iter().map(&mut ask).collect();
         let mut answers = self.runtime.save(&records).into_iter();
-        let mut settle = |(job, asked): (&Arc<Job>, Result<(Ticket, bool), StopError>)| {
+        let mut settle = |(job, asked): (&&Job, Result<(Ticket, bool), StopError>)| {
             let (ticket, is_saved) = asked?;
             let saved = if is_saved { answers.next() } else { None };
             Ok(saved.map_or((ticket, Ok(())), |saved| self.settle(job, ticket, saved)))
@@ -294,12 +292,12 @@ impl RollupJobManager {
                 other => other?,
             }
         }
-        let at_rest = pending.lifecycle.is_completed(ticket);
-        if !at_rest {
-            saved?;
+        if pending.lifecycle.is_completed(ticket) {
+            return Ok(Stopped::at_rest(job, ticket.run));
         }
+        saved?;
         let job_id = Arc::clone(job.shared_id());
-        Ok(Stopped { job_id, run: ticket.run, completion: StopCompletion::new(pending), at_rest })
+        Ok(Stopped { job_id, run: ticket.run, completion: StopCompletion::new(pending) })
     }
 }
 

@@ -104,15 +104,15 @@ impl RollupJobManager {
         let jobs: Vec<_> = entries
             .iter()
             .filter_map(|(_, entry)| match entry {
-                Some(Entry::Job(job)) => Some(job.clone()),
+                Some(Entry::Job(job)) => Some(&**job),
                 _ => None,
             })
             .collect();
-        let mut asked = jobs.iter().zip(self.ask_all_to_stop(&jobs));
+        let mut asked = self.ask_all_to_stop(&jobs).into_iter();
         let outcomes = entries.into_iter().map(|(id, entry)| {
             let outcome = match entry {
-                Some(Entry::Job(_)) => match asked.next() {
-                    Some((job, asked)) => asked.and_then(|asked| self.answer(job, asked, deadline)),
+                Some(Entry::Job(job)) => match asked.next() {
+                    Some(asked) => asked.and_then(|asked| self.answer(&job, asked, deadline)),
                     None => Err(Refusal::NotFound.of(&id)),
                 },
                 Some(Entry::Broken(broken)) => Err(Refusal::Unreadable(broken.reason.clone()).of(&id)),
