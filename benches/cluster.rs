@@ -198,7 +198,7 @@ impl Bench {
     /// What the run asks of the cluster, by the same client, without any overlap (and each page in one bulk, which is
     /// less work than the run's); and what each search took.
     fn one_after_the_other(&self, page_size: u32) -> (Duration, Vec<Duration>) {
-        let job = JobContext::new(Arc::new(job(page_size)), &[TermsType::Keyword]);
+        let job = JobContext::new(job(page_size), &[TermsType::Keyword]);
         self.alone.prepare(&job).unwrap();
         let (never, mut pages) = (StopSignal::never(), Vec::new());
         let began = Instant::now();

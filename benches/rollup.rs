@@ -83,7 +83,7 @@ fn rollup(criterion: &mut Criterion) {
         let source = sensor_index(folder.path(), documents);
         let engine = TantivyEngine::in_ram();
         engine.register("sensor", &source).unwrap();
-        let job = JobContext::new(Arc::new(hourly("sensor").build().unwrap()), &[TermsType::Keyword]);
+        let job = JobContext::new(hourly("sensor").build().unwrap(), &[TermsType::Keyword]);
         println!("{millions} M documents -> {} buckets", scan(&engine, &job));
 
         let mut group = criterion.benchmark_group(format!("{millions} M documents"));

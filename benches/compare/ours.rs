@@ -60,7 +60,7 @@ impl Contestant {
         let index = Index::open_in_dir(folder.join("index")).unwrap();
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().unwrap();
         let terms = if shape == Shape::Distinct { TermsType::Integer } else { TermsType::Keyword };
-        let job = JobContext::new(Arc::new(job(shape, page_size).build().unwrap()), &[terms]);
+        let job = JobContext::new(job(shape, page_size).build().unwrap(), &[terms]);
         Self { index, reader, threads, job }
     }
 

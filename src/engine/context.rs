@@ -20,7 +20,7 @@ impl JobContext {
     /// The context of a job whose terms fields have these types, in configured order. The manager makes it; an engine's
     /// own tests need it too.
     #[must_use]
-    pub fn new(config: Arc<RollupJobConfig>, terms_types: &[TermsType]) -> Self {
+    pub fn new(config: RollupJobConfig, terms_types: &[TermsType]) -> Self {
         Self::of(Arc::new(JobDefinition { config, terms_types: terms_types.to_vec(), run_as: None }))
     }
 
@@ -30,7 +30,7 @@ impl JobContext {
 
     /// The same job with other settings.
     #[must_use]
-    pub(crate) fn with_settings(&self, config: Arc<RollupJobConfig>) -> Self {
+    pub(crate) fn with_settings(&self, config: RollupJobConfig) -> Self {
         Self { definition: Arc::new(JobDefinition { config, ..(*self.definition).clone() }), ..self.clone() }
     }
 
@@ -60,7 +60,7 @@ impl JobContext {
 
     /// The job's configuration.
     #[must_use]
-    pub fn config(&self) -> &Arc<RollupJobConfig> {
+    pub fn config(&self) -> &RollupJobConfig {
         &self.definition.config
     }
 

@@ -5,7 +5,7 @@ use super::{
     CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
     RollupWriter, ScanRequest, Source, StopSignal, WriteReport, left_out,
 };
-use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress, RollupJobConfig};
+use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress};
 use crate::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
 use crate::sync::{Arc, Mutex};
 
@@ -36,12 +36,16 @@ struct MemoryData {
 
 #[derive(Debug, Clone)]
 struct Rollup {
-    config: Arc<RollupJobConfig>,
+    job: JobContext,
     progress: Option<Progress>,
     documents: BTreeMap<GroupKey, RolledUpDocument>,
 }
 
 impl Rollup {
+    fn is_of(&self, job: &JobContext) -> bool {
+        self.job.config().has_identity_of(job.config())
+    }
+
     /// Whether a job that is put may have it.
     fn is_new(&self) -> bool {
         let position = self.progress.as_ref().and_then(|progress| progress.position.as_ref());
@@ -284,8 +288,8 @@ impl Source for MemoryEngine {
         let sources = shared.resolve(job.config().index_pattern())?;
         let names = sources.iter().map(ToString::to_string).collect();
         let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
-        let config = Arc::clone(job.config());
-        Ok(Box::new(MemoryStream { config, request, names, sources, buckets: None, skipped: 0, too_far: 0 }))
+        let job = job.clone();
+        Ok(Box::new(MemoryStream { job, request, names, sources, buckets: None, skipped: 0, too_far: 0 }))
     }
 }
 
@@ -301,12 +305,11 @@ impl RollupIndex for MemoryEngine {
         }
         match shared.rollups.entry(place(job)) {
             Entry::Vacant(vacant) => {
-                let config = Arc::clone(job.config());
-                vacant.insert(Rollup { config, progress: None, documents: BTreeMap::new() });
+                vacant.insert(Rollup { job: job.clone(), progress: None, documents: BTreeMap::new() });
                 Ok(())
             }
-            Entry::Occupied(mut known) if known.get().config.has_identity_of(job.config()) && known.get().is_new() => {
-                known.get_mut().config = Arc::clone(job.config());
+            Entry::Occupied(mut known) if known.get().is_of(job) && known.get().is_new() => {
+                known.get_mut().job = job.clone();
                 Ok(())
             }
             Entry::Occupied(_) => Err(EngineError::already_exists(format!(
@@ -319,7 +322,7 @@ impl RollupIndex for MemoryEngine {
     fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
         let mut shared = self.shared.lock();
         let gone = || EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()));
-        shared.rollup(job).ok_or_else(gone)?.config = Arc::clone(job.config());
+        shared.rollup(job).ok_or_else(gone)?.job = job.clone();
         Ok(())
     }
 
@@ -351,7 +354,7 @@ impl RollupIndex for MemoryEngine {
 }
 
 struct MemoryStream {
-    config: Arc<RollupJobConfig>,
+    job: JobContext,
     request: ScanRequest,
     names: Vec<String>,
     sources: Vec<Arc<Vec<SourceDocument>>>,
@@ -369,8 +372,9 @@ impl PageStream for MemoryStream {
         if self.buckets.is_none() {
             self.buckets = Some(self.group(stop)?.into_iter());
         }
-        let mut page = Page::of_width(self.config.key_names().len(), self.config.metrics().len());
-        for (key, (doc_count, metrics)) in self.buckets.iter_mut().flatten().take(self.config.page_size()) {
+        let config = self.job.config();
+        let mut page = Page::of_width(config.key_names().len(), config.metrics().len());
+        for (key, (doc_count, metrics)) in self.buckets.iter_mut().flatten().take(config.page_size()) {
             page.push(key, doc_count, metrics);
         }
         Ok(page)
@@ -392,6 +396,7 @@ impl PageStream for MemoryStream {
 
 impl MemoryStream {
     fn group(&mut self, stop: &StopSignal) -> Result<BTreeMap<GroupKey, (u64, Vec<MetricValues>)>, EngineError> {
+        let config = self.job.config();
         let mut groups: BTreeMap<GroupKey, (u64, Vec<MetricValues>)> = BTreeMap::new();
         for block in self.sources.iter().flat_map(|source| source.chunks(BLOCK)) {
             if stop.is_stopped() {
@@ -400,13 +405,13 @@ impl MemoryStream {
             for document in block {
                 let keys = self.keys(document);
                 self.skipped += u64::from(keys.is_none());
-                let has_date = !document.values(self.config.groups().date_histogram().field()).is_empty();
+                let has_date = !document.values(config.groups().date_histogram().field()).is_empty();
                 self.too_far += u64::from(keys.is_none() && has_date);
                 for key in keys.into_iter().flatten().filter(|key| self.is_wanted(key)) {
-                    let empty = || (0, vec![MetricValues::default(); self.config.metrics().len()]);
+                    let empty = || (0, vec![MetricValues::default(); config.metrics().len()]);
                     let (doc_count, metrics) = groups.entry(key).or_insert_with(empty);
                     *doc_count += 1;
-                    for (values, metric) in metrics.iter_mut().zip(self.config.metrics()) {
+                    for (values, metric) in metrics.iter_mut().zip(config.metrics()) {
                         document
                             .values(metric.field())
                             .iter()
@@ -426,8 +431,7 @@ impl MemoryStream {
 
     /// Every combination of the document's distinct key parts; `None` without a date.
     fn keys(&self, document: &SourceDocument) -> Option<Vec<GroupKey>> {
-        let groups = self.config.groups();
-        let rounding = self.config.rounding();
+        let (groups, rounding) = (self.job.config().groups(), self.job.config().rounding());
         let dates = document.values(groups.date_histogram().field()).iter().filter_map(|value| match value {
             SourceValue::Date(millis) => rounding.has(*millis).then(|| KeyPart::Date(rounding.round_down(*millis))),
             SourceValue::Integer(_)

@@ -5,12 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::config::RollupJobConfig;
-use crate::sync::Arc;
 
 /// A configuration, and what was settled when it was put.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct JobDefinition {
-    pub(crate) config: Arc<RollupJobConfig>,
+    pub(crate) config: RollupJobConfig,
     /// Of the terms fields, in configured order.
     pub(crate) terms_types: Vec<TermsType>,
     pub(crate) run_as: Option<RunAs>,

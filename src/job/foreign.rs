@@ -118,7 +118,7 @@ impl From<&JobStatus> for ForeignJob {
     fn from(status: &JobStatus) -> Self {
         let position = status.position().map(Position::to_json);
         Self {
-            config: status.config().map_or(Value::Null, |config| config.to_json()),
+            config: status.config().map_or(Value::Null, RollupJobConfig::to_json),
             status: ForeignStatus {
                 job_state: status.state().as_str().to_owned(),
                 current_position: position.and_then(|position| position.as_object().cloned()),

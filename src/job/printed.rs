@@ -74,7 +74,7 @@ impl<'a> From<&'a JobError> for Trouble<'a> {
 impl Serialize for JobStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let job = Job {
-            config: self.config().map_or(Config::Unreadable { id: self.id() }, |config| Config::Read(config)),
+            config: self.config().map_or(Config::Unreadable { id: self.id() }, Config::Read),
             status: State {
                 job_state: self.state().as_str(),
                 current_position: self.position().map(super::Position::to_json),

@@ -49,7 +49,7 @@ pub struct JobRecord {
     /// The rollup index has former settings.
     pub(crate) redefine: bool,
     pub(crate) state: StoredState,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) run: u64,
     pub(crate) revision: u64,
     pub(crate) epoch: u64,
@@ -98,7 +98,7 @@ impl JobRecord {
 
     /// The configuration.
     #[must_use]
-    pub fn config(&self) -> &Arc<RollupJobConfig> {
+    pub fn config(&self) -> &RollupJobConfig {
         &self.definition.config
     }
 
@@ -118,7 +118,7 @@ impl JobRecord {
             run_as: run_as.clone(),
             redefine: self.redefine,
             state: self.state,
-            progress: self.progress.clone(),
+            progress: Progress::clone(&self.progress),
             run: self.run,
             revision: self.revision,
             epoch: self.epoch,
@@ -133,13 +133,12 @@ impl JobRecord {
     pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
         let stored: StoredJob = versioned::read(text, FORMAT)?;
         let config = RollupJobConfig::stored(stored.config).map_err(RecordError::Config)?;
-        let definition =
-            JobDefinition { config: Arc::new(config), terms_types: stored.terms_types, run_as: stored.run_as };
+        let definition = JobDefinition { config, terms_types: stored.terms_types, run_as: stored.run_as };
         Ok(Self {
             definition: Arc::new(definition),
             redefine: stored.redefine,
             state: stored.state,
-            progress: stored.progress,
+            progress: Arc::new(stored.progress),
             run: stored.run,
             revision: stored.revision,
             epoch: stored.epoch,

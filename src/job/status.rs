@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::config::RollupJobConfig;
+use super::definition::JobDefinition;
 use super::position::Position;
 use super::progress::Progress;
 use super::state::JobState;
@@ -205,12 +206,13 @@ pub struct JobStatus {
 #[derive(Debug, Clone)]
 pub(crate) struct StatusParts {
     pub(crate) id: String,
-    pub(crate) config: Option<Arc<RollupJobConfig>>,
+    /// None if the record cannot be read.
+    pub(crate) definition: Option<Arc<JobDefinition>>,
     pub(crate) state: JobState,
     pub(crate) phase: Phase,
     pub(crate) in_phase_for: Duration,
     pub(crate) run: u64,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) next_run: Option<Timestamp>,
     pub(crate) never_fires: bool,
     pub(crate) last_errors: Vec<JobError>,
@@ -232,8 +234,8 @@ impl JobStatus {
 
     /// The configuration; none only if the stored record cannot be read (health is red then and says why).
     #[must_use]
-    pub fn config(&self) -> Option<&Arc<RollupJobConfig>> {
-        self.parts.config.as_ref()
+    pub fn config(&self) -> Option<&RollupJobConfig> {
+        self.parts.definition.as_ref().map(|definition| &definition.config)
     }
 
     /// The state.

@@ -10,6 +10,7 @@ use crate::job::{JobError, JobState, JobStatus, Notice, Phase, Progress, StoredS
 use crate::observer::{Event, StateChange};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
+use crate::sync::Arc;
 
 /// Everything about a job that changes. `R` is a run between its turns.
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own sentence")]
@@ -19,7 +20,8 @@ pub(super) struct Cell<R> {
     pub(super) phase_since: Duration,
     /// The number of the current run, or of the last one.
     pub(super) run: u64,
-    pub(super) progress: Progress,
+    /// Shared with the records that were made of it: it changes far less often than it is handed on.
+    pub(super) progress: Arc<Progress>,
     pub(super) token: Token<R>,
     /// An entry for this job sits in the pool's queue. There is never a second one.
     pub(super) in_queue: bool,
@@ -95,14 +97,14 @@ impl<R> Token<R> {
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) state: StoredState,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) run: u64,
     pub(crate) revision: u64,
 }
 
 impl<R> Cell<R> {
     /// A job in `state`, at rest.
-    pub(super) fn new(state: JobState, progress: Progress, run: u64, now: Duration, observed: bool) -> Self {
+    pub(super) fn new(state: JobState, progress: Arc<Progress>, run: u64, now: Duration, observed: bool) -> Self {
         Self {
             state,
             phase: Phase::Idle,
@@ -167,7 +169,7 @@ impl<R> Cell<R> {
     /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
     pub(super) fn snapshot(&self, state: StoredState, revisions: &Revisions) -> Snapshot {
         let revision = revisions.next();
-        Snapshot { state, progress: self.progress.clone(), run: self.run, revision }
+        Snapshot { state, progress: Arc::clone(&self.progress), run: self.run, revision }
     }
 
     /// What a record says of a job in this state.

@@ -73,7 +73,7 @@ pub(crate) struct View {
     pub(crate) phase: Phase,
     pub(crate) phase_since: Duration,
     pub(crate) run: u64,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
     pub(crate) reduced_page_size: Option<usize>,
@@ -93,7 +93,7 @@ pub(crate) struct ShutDown<R> {
 
 impl<R: Send + 'static> Lifecycle<R> {
     /// A job in `state`, stopped or started. Events are kept only if it is `observed`.
-    pub(crate) fn new(state: JobState, progress: Progress, run: u64, now: Duration, observed: bool) -> Self {
+    pub(crate) fn new(state: JobState, progress: Arc<Progress>, run: u64, now: Duration, observed: bool) -> Self {
         let cell = Cell::new(state, progress, run, now, observed);
         Self { cell: Arc::new(Monitor::new(cell)) }
     }
@@ -138,7 +138,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             };
         }
         cell.run += 1;
-        cell.progress.stats.trigger_count += 1;
+        Arc::make_mut(&mut cell.progress).stats.trigger_count += 1;
         cell.signal = StopSignal::new();
         let run = make(cell.run, cell.signal.clone());
         let push = cell.queue(run, now);
@@ -186,13 +186,13 @@ impl<R: Send + 'static> Lifecycle<R> {
     /// saved, and [`forget_position`](Self::forget_position) says so.
     pub(crate) fn without_position(&self, revisions: &Revisions) -> Snapshot {
         let snapshot = self.as_it_is(revisions);
-        Snapshot { progress: snapshot.progress.without_position(), ..snapshot }
+        Snapshot { progress: Arc::new(snapshot.progress.without_position()), ..snapshot }
     }
 
     /// What [`without_position`](Self::without_position) has said is saved.
     pub(crate) fn forget_position(&self) {
         let mut cell = self.cell.lock();
-        cell.progress = cell.progress.without_position();
+        cell.progress = Arc::new(cell.progress.without_position());
     }
 
     /// The record is removed.
@@ -250,7 +250,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             phase: cell.phase,
             phase_since: cell.phase_since,
             run: cell.run,
-            progress: cell.progress.clone(),
+            progress: Arc::clone(&cell.progress),
             errors: cell.errors.clone(),
             notice: cell.notice.as_deref().cloned(),
             reduced_page_size: cell.reduced_page_size,

@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::{Deadline, SystemClock};
 
 fn job(state: JobState) -> (Lifecycle<()>, Revisions) {
-    (Lifecycle::new(state, Progress::default(), 0, Duration::ZERO, false), Revisions::default())
+    (Lifecycle::new(state, Arc::default(), 0, Duration::ZERO, false), Revisions::default())
 }
 
 /// Somebody has found the job before it was deleted, and gets to it afterwards.
@@ -146,7 +146,7 @@ fn after_a_shutdown_nothing_is_promised() {
 #[test]
 fn delivery_is_asked_for_once() {
     for observed in [false, true] {
-        let job = Lifecycle::<()>::new(JobState::Stopped, Progress::default(), 0, Duration::ZERO, observed);
+        let job = Lifecycle::<()>::new(JobState::Stopped, Arc::default(), 0, Duration::ZERO, observed);
         assert!(!job.wants_delivery());
         job.start(&Revisions::default()).unwrap();
         assert_eq!([job.wants_delivery(), job.wants_delivery()], [observed, false]);

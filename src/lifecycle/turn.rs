@@ -9,6 +9,7 @@ use super::transition::Event as Transition;
 use crate::job::{JobState, Phase, Progress, StoredState};
 use crate::observer::{Event, RunEnded, RunOutcome, TurnEnded};
 use crate::store::StoreError;
+use crate::sync::Arc;
 
 /// What a run wants to do after a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +76,11 @@ impl<R: Send + 'static> Lifecycle<R> {
         now: Duration,
         revisions: &Revisions,
     ) -> (Snapshot, bool) {
+        let mut progress = progress.clone();
         let mut cell = self.cell.lock();
         // Triggers are counted in the cell.
-        let trigger_count = cell.progress.stats.trigger_count;
-        cell.progress.clone_from(progress);
-        cell.progress.stats.trigger_count = trigger_count;
+        progress.stats.trigger_count = cell.progress.stats.trigger_count;
+        cell.progress = Arc::new(progress);
         cell.enter(Phase::Saving, now);
         let is_stop = cell.state == JobState::Stopping;
         let state = match end {

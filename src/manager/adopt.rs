@@ -3,7 +3,6 @@
 use super::put::{Put, PutError, PutOptions};
 use super::{Entry, RollupJobManager};
 use crate::job::{ConfigError, ForeignJob, Progress};
-use crate::sync::Arc;
 
 /// A job could not be adopted. There is no job of it here then, and it is there as it was.
 #[derive(Debug, thiserror::Error)]
@@ -92,22 +91,22 @@ impl RollupJobManager {
     /// # Errors
     /// [`AdoptError`], as there.
     pub fn adopt_with(&self, job: &ForeignJob, options: PutOptions) -> Result<(), AdoptError> {
-        let config = Arc::new(job.config().map_err(AdoptError::Config)?);
-        let job_id = || config.id().to_owned();
+        let config = job.config().map_err(AdoptError::Config)?;
+        let job_id = config.id().to_owned();
         if !job.is_stopped() {
-            return Err(AdoptError::NotStopped { job_id: job_id(), state: job.state().to_owned() });
+            return Err(AdoptError::NotStopped { job_id, state: job.state().to_owned() });
         }
         if job.has_old_ids() {
-            return Err(AdoptError::OldIds { job_id: job_id() });
+            return Err(AdoptError::OldIds { job_id });
         }
-        let put = Put::new(self, Arc::clone(&config), options)?;
+        let put = Put::new(self, config, options)?;
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
-        let position = job.position(&config, &terms_types);
-        let position = position.map_err(|reason| AdoptError::Position { job_id: job_id(), reason })?;
+        let position = job.position(put.config(), &terms_types);
+        let position = position.map_err(|reason| AdoptError::Position { job_id, reason })?;
         let record =
             put.store(terms_types, Progress { stats: job.stats(), ..position.map(Progress::at).unwrap_or_default() })?;
-        let job = self.runtime.job(&record);
+        let job = self.runtime.job(record);
         job.note_if_it_never_fires();
         job.note_other_times_elsewhere();
         reservation.fill(Entry::Job(job));

@@ -246,6 +246,7 @@ impl RollupJobManager {
         let newest = records.iter().map(|record| record.revision).max().unwrap_or(0);
         self.runtime.revisions.go_on_after(newest);
         self.fence_all(&mut records)?;
+        self.registry.write().entries.reserve(loaded.len());
         for record in loaded {
             self.restore(record);
         }
@@ -287,9 +288,10 @@ impl RollupJobManager {
                 }
             }
             LoadedRecord::Job(record) => {
-                let job = self.runtime.job(&record);
+                let state = record.state;
+                let job = self.runtime.job(*record);
                 self.registry.write().entries.insert(Arc::clone(job.shared_id()), Entry::Job(Arc::clone(&job)));
-                match record.state {
+                match state {
                     StoredState::Started => job.arm(),
                     StoredState::Indexing => {
                         job.arm();
@@ -310,7 +312,7 @@ impl RollupJobManager {
     /// A crash came between the first and the last step of a put. Its caller got no answer, so both ends are right; but
     /// what an earlier job of that id left in the rollup index is not ours to touch.
     fn finish_put(&self, mut record: JobRecord) -> Result<Option<Entry>, String> {
-        let context = self.runtime.context(&record.definition);
+        let context = self.runtime.context(Arc::clone(&record.definition));
         let text = |error: &dyn std::error::Error| format!("a put was interrupted: {error}");
         match self.runtime.engine_call(|runtime| prepare(runtime, &context, &record.progress)) {
             Ok(()) => {
@@ -318,7 +320,7 @@ impl RollupJobManager {
                 record.revision = self.runtime.revisions.next();
                 record.epoch = self.runtime.owner.epoch();
                 self.runtime.save_one(&record).map_err(|error| text(&error))?;
-                Ok(Some(Entry::Job(self.runtime.job(&record))))
+                Ok(Some(Entry::Job(self.runtime.job(record))))
             }
             Err(error) if error.kind() == EngineErrorKind::AlreadyExists => {
                 self.runtime.store_call(|store| store.remove(record.id())).map_err(|error| text(&error))?;

@@ -26,7 +26,7 @@ impl BusyJob {
             phase: view.phase,
             in_phase_for: view.in_phase_for(now),
             run: view.run,
-            position: view.progress.position,
+            position: view.progress.position.clone(),
         }
     }
 

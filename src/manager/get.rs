@@ -1,7 +1,8 @@
 //! Get: one job's status.
 
 use super::{Broken, Entry, RollupJobManager};
-use crate::job::{Health, JobState, JobStatus, Phase, Progress, StatusParts};
+use crate::job::{Health, JobState, JobStatus, Phase, StatusParts};
+use crate::sync::Arc;
 
 impl RollupJobManager {
     /// The status of a job: an owned snapshot, taken without waiting for engine or store. `None` if there is no such
@@ -38,12 +39,12 @@ impl Broken {
     fn status(&self) -> JobStatus {
         JobStatus::new(StatusParts {
             id: self.id.clone(),
-            config: None,
+            definition: None,
             state: JobState::Stopped,
             phase: Phase::Idle,
             in_phase_for: std::time::Duration::ZERO,
             run: 0,
-            progress: Progress::default(),
+            progress: Arc::default(),
             next_run: None,
             never_fires: false,
             last_errors: Vec::new(),

@@ -135,11 +135,11 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn put_with(&self, config: RollupJobConfig, options: PutOptions) -> Result<(), PutError> {
-        let put = Put::new(self, Arc::new(config), options)?;
+        let put = Put::new(self, config, options)?;
         let reservation = put.reserve()?;
         let terms_types = put.check()?;
         let record = put.store(terms_types, Progress::default())?;
-        let job = self.runtime.job(&record);
+        let job = self.runtime.job(record);
         job.note_if_it_never_fires();
         reservation.fill(Entry::Job(job));
         Ok(())
@@ -148,7 +148,7 @@ impl RollupJobManager {
 
 pub(super) struct Put<'a> {
     manager: &'a RollupJobManager,
-    config: Arc<RollupJobConfig>,
+    config: RollupJobConfig,
     run_as: Option<RunAs>,
     /// A shutdown waits for the whole put.
     _call: Call<'a>,
@@ -157,12 +157,16 @@ pub(super) struct Put<'a> {
 impl<'a> Put<'a> {
     pub(super) fn new(
         manager: &'a RollupJobManager,
-        config: Arc<RollupJobConfig>,
+        config: RollupJobConfig,
         options: PutOptions,
     ) -> Result<Self, PutError> {
         let call = manager.calls.begin();
         let call = call.ok_or_else(|| PutError::ShutDown { job_id: config.id().to_owned() })?;
         Ok(Self { manager, config, run_as: options.run_as, _call: call })
+    }
+
+    pub(super) fn config(&self) -> &RollupJobConfig {
+        &self.config
     }
 
     fn job_id(&self) -> String {
@@ -192,7 +196,7 @@ impl<'a> Put<'a> {
     }
 
     fn definition(&self, terms_types: Vec<TermsType>) -> Arc<JobDefinition> {
-        Arc::new(JobDefinition { config: Arc::clone(&self.config), terms_types, run_as: self.run_as.clone() })
+        Arc::new(JobDefinition { config: self.config.clone(), terms_types, run_as: self.run_as.clone() })
     }
 
     fn engine<T>(&self, call: impl FnOnce(&Runtime) -> Result<T, EngineError>) -> Result<T, PutError> {
@@ -205,7 +209,7 @@ impl<'a> Put<'a> {
 
     pub(super) fn check(&self) -> Result<Vec<TermsType>, PutError> {
         let (definition, fields) = (self.definition(Vec::new()), fields_of(&self.config));
-        let context = self.manager.runtime.context(&definition);
+        let context = self.manager.runtime.context(definition);
         let capabilities =
             self.engine(|runtime| runtime.source.field_capabilities(&context, self.config.index_pattern(), &fields))?;
         validate(&self.config, &capabilities)
@@ -216,7 +220,7 @@ impl<'a> Put<'a> {
     pub(super) fn store(&self, terms_types: Vec<TermsType>, progress: Progress) -> Result<JobRecord, PutError> {
         let runtime = &self.manager.runtime;
         let definition = self.definition(terms_types);
-        let context = runtime.context(&definition);
+        let context = runtime.context(Arc::clone(&definition));
         let is_new = progress.position.is_none();
         let mut record = new_record(definition, progress, runtime);
         if let Err(source) = runtime.store_call(|store| store.insert(&record)) {

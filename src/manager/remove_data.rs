@@ -91,8 +91,8 @@ impl RollupJobManager {
         let _call = self.calls.begin().ok_or_else(|| RemoveDataError::ShutDown { job_id: id() })?;
         self.owned().map_err(|source| RemoveDataError::LostOwnership { job_id: id(), source })?;
         let _reserved = self.keep_away(job_id, rollup_index)?;
-        let definition = JobDefinition { config: Arc::new(config), terms_types: Vec::new(), run_as: None };
-        let context = self.runtime.context(&Arc::new(definition));
+        let definition = JobDefinition { config, terms_types: Vec::new(), run_as: None };
+        let context = self.runtime.context(Arc::new(definition));
         let removed = self.runtime.engine_call(|runtime| runtime.rollup_index.remove(&context));
         removed.map_err(|source| RemoveDataError::Engine { job_id: id(), rollup_index: index(), source })
     }

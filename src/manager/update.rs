@@ -91,7 +91,7 @@ impl RollupJobManager {
         let not_saved = |source| Refusal::from(source).of(job_id);
         let change = job.change();
         let updated = change.before().updated(&update).map_err(UpdateError::Invalid)?;
-        if updated == **change.before() {
+        if updated == *change.before() {
             return job.confirm().map_err(not_saved);
         }
         let snapshot = change.to(updated).map_err(|refused| Refusal::from(refused).of(job_id))?;

@@ -156,15 +156,15 @@ impl Runtime {
     }
 
     /// What engines get to know of a job.
-    pub(crate) fn context(&self, definition: &Arc<JobDefinition>) -> JobContext {
-        JobContext::of(Arc::clone(definition)).with_epoch(self.owner.epoch())
+    pub(crate) fn context(&self, definition: Arc<JobDefinition>) -> JobContext {
+        JobContext::of(definition).with_epoch(self.owner.epoch())
     }
 
     /// The job that a record describes, in the state that it comes back in.
-    pub(crate) fn job(self: &Arc<Self>, record: &JobRecord) -> Arc<Job> {
-        let context = self.context(&record.definition);
+    pub(crate) fn job(self: &Arc<Self>, record: JobRecord) -> Arc<Job> {
+        let context = self.context(record.definition);
         let (state, now) = (record.state.restored(), self.clock.monotonic());
-        let lifecycle = Lifecycle::new(state, record.progress.clone(), record.run, now, !self.observers.is_empty());
+        let lifecycle = Lifecycle::new(state, record.progress, record.run, now, !self.observers.is_empty());
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         Job::new(context, record.redefine, lifecycle, key, self)
     }
@@ -216,7 +216,7 @@ pub(crate) fn new_record(definition: Arc<JobDefinition>, progress: Progress, run
         definition,
         redefine: false,
         state: StoredState::Preparing,
-        progress,
+        progress: Arc::new(progress),
         run: 0,
         revision: runtime.revisions.next(),
         epoch: runtime.owner.epoch(),

@@ -40,7 +40,7 @@ fn config() -> RollupJobConfig {
 
 fn ask(options: ClusterOptions) -> Result<FieldCapabilities, EngineError> {
     let engine = ElasticsearchEngine::new(Cluster::new(options).unwrap());
-    let job = JobContext::new(Arc::new(config()), &[]).with_run_as(Some(RunAs::new("jane")));
+    let job = JobContext::new(config(), &[]).with_run_as(Some(RunAs::new("jane")));
     engine.field_capabilities(&job, &IndexPattern::new("sensor"), &["timestamp"])
 }
 
@@ -56,7 +56,7 @@ fn a_node_that_does_not_answer_is_left_out() {
     let breaks_off = Scripted::new(|_| Reply::Last(b"HTTP/1.1 200 Of\r\ncontent-length: 100\r\n\r\n{".to_vec()));
     let options = ClusterOptions::new([closed_port(), breaks_off.url.clone(), server.url.clone()]);
     let engine = ElasticsearchEngine::new(Cluster::new(options).unwrap());
-    let job = JobContext::new(Arc::new(config()), &[]);
+    let job = JobContext::new(config(), &[]);
     for _ in 0..10 {
         let found = engine.field_capabilities(&job, &IndexPattern::new("sensor"), &["timestamp"]).unwrap();
         assert_eq!(found.indices, ["sensor"]);

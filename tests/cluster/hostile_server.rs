@@ -16,7 +16,7 @@ fn job() -> JobContext {
     let config =
         RollupJobConfig::builder("sensor").index_pattern("sensor").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
     let config = config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build();
-    JobContext::new(Arc::new(config.unwrap()), &[])
+    JobContext::new(config.unwrap(), &[])
 }
 
 fn ask(options: ClusterOptions, fields: &[&str]) -> Result<FieldCapabilities, EngineError> {

@@ -97,7 +97,7 @@ impl RollupIndexAdapter for Flawed {
             let other = rollup_jobs::RollupJobConfig::builder("b").index_pattern("sensor-*").rollup_index("rolled");
             let date = rollup_jobs::DateHistogram::fixed_interval("timestamp", "1h");
             let other = other.cron("0 0 * * * ?").page_size(1).date_histogram(date).build().unwrap();
-            self.engine.remove(&JobContext::new(Arc::new(other), &[]))?;
+            self.engine.remove(&JobContext::new(other, &[]))?;
         }
         self.engine.remove(job)
     }

@@ -97,7 +97,7 @@ fn a_store_and_rollup_indices_of_format_1() {
     ] {
         let status = manager.get(id).unwrap();
         assert_eq!(status.state(), state, "{id}");
-        assert_eq!(**status.config().unwrap(), config(id).build().unwrap(), "{id}");
+        assert_eq!(*status.config().unwrap(), config(id).build().unwrap(), "{id}");
         assert_eq!(status.stats().documents_processed(), documents_processed, "{id}");
         assert_eq!(status.position().is_some(), documents_processed > 0, "{id}");
         run(&manager, &watcher, id);

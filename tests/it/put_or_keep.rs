@@ -47,7 +47,7 @@ fn other_settings_are_taken_over_or_refused_as_asked() {
     assert_eq!(world.status("sensor").config().unwrap().page_size(), 4);
 
     assert_eq!(keep(&world, other()).unwrap(), PutOutcome::Updated);
-    assert_eq!(**world.after_crash().status("sensor").config().unwrap(), other().build().unwrap());
+    assert_eq!(*world.after_crash().status("sensor").config().unwrap(), other().build().unwrap());
     assert_eq!(world.manager.put_or_keep_with(other().build().unwrap(), options).unwrap(), PutOutcome::Kept);
 }
 

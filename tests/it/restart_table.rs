@@ -32,7 +32,7 @@ fn restored(state: &str) -> World {
     let record = JobRecord::from_json(record.to_string().as_bytes()).unwrap();
     if state != "preparing" {
         // The engine is as far as the store, or an indexing job begins from the start.
-        let job = JobContext::new(Arc::new(config), &[TermsType::Keyword]);
+        let job = JobContext::new(config, &[TermsType::Keyword]);
         data.prepare(&job).unwrap();
         data.begin(&job).unwrap().commit(record.progress()).unwrap();
     }

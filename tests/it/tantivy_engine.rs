@@ -134,7 +134,7 @@ fn deleted_documents_are_not_rolled_up() {
 }
 
 fn context(id: &str) -> JobContext {
-    JobContext::new(Arc::new(config(id).build().unwrap()), &[TermsType::Keyword])
+    JobContext::new(config(id).build().unwrap(), &[TermsType::Keyword])
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn a_hundred_open_scans_share_one_memory_budget() {
         add_to_index(&index, part);
     }
     engine.register("sensor-1", &index).unwrap();
-    let job = JobContext::new(Arc::new(config("sensor").page_size(1_000).build().unwrap()), &[TermsType::Keyword]);
+    let job = JobContext::new(config("sensor").page_size(1_000).build().unwrap(), &[TermsType::Keyword]);
     let request = ScanRequest::new(i64::MAX / 2);
     let mut scans: Vec<_> =
         (0..100).map(|_| engine.scan(&job, request.clone(), &StopSignal::never()).unwrap()).collect();

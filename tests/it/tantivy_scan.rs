@@ -1,8 +1,6 @@
 //! Scans of the embedded engine, whichever way they group: by place or hashed, on one thread or several, in one pass
 //! or many.
 
-use std::sync::Arc;
-
 use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
@@ -82,15 +80,9 @@ fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
     };
     let base = || config("sensor").page_size(1_000).terms(["node"]);
     let jobs = [
-        JobContext::new(Arc::new(base().build().unwrap()), &[TermsType::Keyword]),
-        JobContext::new(
-            Arc::new(base().histogram(Histogram::new(1.0, ["load"])).build().unwrap()),
-            &[TermsType::Keyword],
-        ),
-        JobContext::new(
-            Arc::new(base().terms(["node", "load"]).build().unwrap()),
-            &[TermsType::Keyword, TermsType::Floating],
-        ),
+        JobContext::new(base().build().unwrap(), &[TermsType::Keyword]),
+        JobContext::new(base().histogram(Histogram::new(1.0, ["load"])).build().unwrap(), &[TermsType::Keyword]),
+        JobContext::new(base().terms(["node", "load"]).build().unwrap(), &[TermsType::Keyword, TermsType::Floating]),
     ];
     for job in &jobs {
         let (expected, expected_sums) = all_buckets(&engine(&scattered, 1, 256 << 20), job);
@@ -137,7 +129,7 @@ fn more_groups_in_a_date_bucket_than_fit() {
     };
     memory.extend("sensor-1", documents.into_iter().filter(|document| !is_deleted(document)));
     let config = config("sensor").page_size(700).terms(["load", "node"]).build().unwrap();
-    let job = JobContext::new(Arc::new(config), &[TermsType::Floating, TermsType::Keyword]);
+    let job = JobContext::new(config, &[TermsType::Floating, TermsType::Keyword]);
     let (expected, expected_sums) = all_buckets(&memory, &job);
     assert!(expected.len() > 40_000, "{} groups", expected.len());
     for (threads, budget) in [(1, 256 << 20), (1, 2 << 20), (2, 2 << 20), (3, 3 << 20)] {
@@ -168,7 +160,7 @@ fn the_ends_of_what_a_column_can_hold() {
         let config = config("sensor").date_histogram(date).terms(["node"]).build().unwrap();
         let mut expected: Vec<i64> = ends.iter().map(|millis| config.rounding().round_down(*millis)).collect();
         expected.dedup();
-        let (found, _) = all_buckets(&engine, &JobContext::new(Arc::new(config), &[TermsType::Keyword]));
+        let (found, _) = all_buckets(&engine, &JobContext::new(config, &[TermsType::Keyword]));
         let dates: Vec<_> = found.iter().map(|bucket| bucket.0[0].clone()).collect();
         assert_eq!(dates, expected.into_iter().map(KeyPart::Date).collect::<Vec<_>>());
         assert_eq!(found.iter().map(|bucket| bucket.1).sum::<u64>(), 5);
@@ -186,7 +178,7 @@ fn a_position_inside_a_bucket() {
     add_to_index(&index, &documents);
     let engine = TantivyEngine::in_ram();
     engine.register("sensor-1", &index).unwrap();
-    let job = JobContext::new(Arc::new(config("sensor").terms(["node"]).build().unwrap()), &[TermsType::Keyword]);
+    let job = JobContext::new(config("sensor").terms(["node"]).build().unwrap(), &[TermsType::Keyword]);
     for (after, expected) in [(3 * HOUR + 1, 4), (3 * HOUR, 4), (3 * HOUR - 1, 3)] {
         let after = Some(vec![KeyPart::Date(after), KeyPart::Text("a".into())]);
         let request = ScanRequest::new(100 * HOUR).after(after);
@@ -219,7 +211,7 @@ fn a_day_that_goes_on_after_the_next_one_has_begun() {
         engine.register("sensor-1", &index).unwrap();
         let date = DateHistogram::calendar_interval("timestamp", "1d").time_zone("America/St_Johns");
         let config = config("sensor").page_size(1).date_histogram(date).terms(["node"]).build().unwrap();
-        let job = JobContext::new(Arc::new(config), &[TermsType::Keyword]);
+        let job = JobContext::new(config, &[TermsType::Keyword]);
         let mut after: Option<GroupKey> = None;
         loop {
             let request = ScanRequest::new(i64::MAX / 2).after(after.clone());

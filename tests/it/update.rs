@@ -356,7 +356,7 @@ fn an_update_before_a_run_that_fails_is_told_later() {
 /// Of a definition, what documents depend on, in whatever order it names fields and metrics.
 #[test]
 fn engines_tell_jobs_by_their_identity() {
-    let job = |config: RollupJobConfig| JobContext::new(Arc::new(config), &[]);
+    let job = |config: RollupJobConfig| JobContext::new(config, &[]);
     let base = || config("sensor").terms(["a", "b"]).metric("load", [rollup_jobs::Metric::Min]);
     let one = job(base().build().unwrap());
     let same = base().terms(["b", "a"]).cron(NOON).page_size(99);

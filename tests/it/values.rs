@@ -64,7 +64,7 @@ fn roll_up(job: RollupJobConfigBuilder, documents: &[SourceDocument], members: &
                 _ => rollup_jobs::TermsType::Floating,
             })
             .collect();
-        let context = rollup_jobs::engine::JobContext::new(std::sync::Arc::new(job.clone()), &types);
+        let context = rollup_jobs::engine::JobContext::new(job.clone(), &types);
         let rolled = harness.rolled_up(&context);
         let row = |document: &Value| members.iter().map(|member| document[member].clone()).collect::<Vec<_>>();
         let mut rows: Vec<_> = rolled.values().map(row).collect();

@@ -21,7 +21,7 @@ struct Job {
 
 /// A job whose run an indexer thread has taken.
 fn indexing() -> Arc<Job> {
-    let lifecycle = Lifecycle::new(JobState::Stopped, Progress::default(), 0, Duration::ZERO, false);
+    let lifecycle = Lifecycle::new(JobState::Stopped, Arc::default(), 0, Duration::ZERO, false);
     let job = Job { lifecycle, revisions: Revisions::default() };
     start_and_trigger(&job);
     job.lifecycle.take_turn(Duration::ZERO).unwrap();

@@ -90,12 +90,12 @@ fn record(id: &str) -> JobRecord {
         let config = RollupJobConfig::builder(id).index_pattern("source").rollup_index(format!("rolled-{id}"));
         let config = config.cron("0 0 0 1 1 ? 2090");
         let config = config.page_size(1).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
-        let config = Arc::new(config.build().unwrap());
+        let config = config.build().unwrap();
         JobRecord {
             definition: Arc::new(JobDefinition { config, terms_types: Vec::new(), run_as: None }),
             redefine: false,
             state: StoredState::Stopped,
-            progress: Progress::default(),
+            progress: Arc::default(),
             run: 0,
             revision: 1,
             epoch: 0,

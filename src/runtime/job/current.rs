@@ -60,14 +60,14 @@ impl<'a> Change<'a> {
     }
 
     /// The configuration before it.
-    pub(crate) fn before(&self) -> &Arc<RollupJobConfig> {
+    pub(crate) fn before(&self) -> &RollupJobConfig {
         self.before.context.config()
     }
 
     /// Makes it, and says what has to be saved. Whatever is saved from now on has the new settings: the order of
     /// revisions is that in which they were in force.
     pub(crate) fn to(&self, config: RollupJobConfig) -> Result<Snapshot, Refused> {
-        let context = self.before.context.with_settings(Arc::new(config));
+        let context = self.before.context.with_settings(config);
         self.job.current.set(Current { context, redefine: true });
         self.job
             .lifecycle

@@ -22,7 +22,7 @@ impl Job {
         let never_fires = next_run.is_none() && self.next_after(self.runtime.clock.now()).is_none();
         JobStatus::new(StatusParts {
             id: self.id().to_owned(),
-            config: Some(Arc::clone(self.context().config())),
+            definition: Some(Arc::clone(self.context().definition())),
             state: view.state,
             phase,
             in_phase_for: now.saturating_sub(phase_since),

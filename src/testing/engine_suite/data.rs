@@ -1,7 +1,5 @@
 //! The jobs of the suite and their documents.
 
-use std::sync::Arc;
-
 use crate::engine::{FieldType, JobContext, MemoryEngine, SourceDocument, SourceValue};
 use crate::testing::{EngineHarness, MemoryHarness};
 use crate::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobConfigBuilder, TermsType};
@@ -94,7 +92,7 @@ pub(super) fn config(id: &str) -> RollupJobConfigBuilder {
 pub(super) fn context(config: RollupJobConfigBuilder, terms: &[TermsType]) -> JobContext {
     #[expect(clippy::expect_used, reason = "the suite's own configurations are valid")]
     let config = config.build().expect("a valid configuration");
-    JobContext::new(Arc::new(config), terms)
+    JobContext::new(config, terms)
 }
 
 pub(super) fn wide(id: &str) -> JobContext {

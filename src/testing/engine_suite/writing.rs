@@ -193,7 +193,7 @@ pub(super) fn redefine(harness: &dyn EngineHarness) {
     (other["cron"], other["page_size"]) = (Value::from("0 30 2 * * ?"), Value::from(7));
     other["groups"]["date_histogram"]["delay"] = Value::from("3h");
     let other = RollupJobConfig::from_json(&other.to_string()).expect("a valid configuration");
-    let other = JobContext::new(std::sync::Arc::new(other), job.terms_types());
+    let other = JobContext::new(other, job.terms_types());
     engine.redefine(&other).expect("redefined before there is anything");
     engine.prepare(&job).expect("prepared again: no document depends on the settings");
     let (buckets, _) = scan(&reference, &job, None, END);

@@ -318,7 +318,7 @@ mod tests {
             .page_size(10)
             .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
             .metric("temperature", [Metric::Min]);
-        let job = JobContext::new(Arc::new(config.build().unwrap()), &[]);
+        let job = JobContext::new(config.build().unwrap(), &[]);
         let full = Arc::new(AtomicBool::new(false));
         let directory = RollupDirectory::new(Box::new(Disk { inner: RamDirectory::create(), full: Arc::clone(&full) }));
         let schema = rollup_schema(job.layout()).unwrap();

@@ -105,7 +105,7 @@ impl<'a> Turn<'a> {
     fn new(job: &'a Arc<Job>, mut run: Box<Run>, pulse: &'a Pulse<'a>, is_published: &'a Cell<bool>) -> Self {
         run.turns += 1;
         if run.turns == 1 {
-            run.committed = job.lifecycle.view().progress;
+            run.committed = Progress::clone(&job.lifecycle.view().progress);
         }
         let mut progress = run.committed.clone();
         progress.sequence += 1;
