@@ -70,9 +70,28 @@ fn begin_turn(job: &Lifecycle<()>) {
 }
 
 fn end_turn(job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), StoreError>) {
-    let end = EndOfTurn::Continue;
+    end_turn_with(EndOfTurn::Continue, job, revisions, saved);
+}
+
+fn end_turn_with(end: EndOfTurn, job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), StoreError>) {
     let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, revisions);
     let _published = job.publish((), end, is_stop, saved, Duration::ZERO);
+}
+
+/// A timer that was set for a run that is over fires while the next one backs off.
+#[test]
+fn the_back_off_of_a_former_run_does_not_end_that_of_the_next() {
+    let (job, revisions) = at_work();
+    end_turn_with(EndOfTurn::BackOff, &job, &revisions, &Ok(()));
+    let stopped = stop(&job, &revisions);
+    job.stop_saved(stopped.ticket, &Ok(()), Duration::ZERO);
+    let start = job.start(&revisions).unwrap().expect("it was stopped");
+    job.start_saved(start.number);
+    begin_turn(&job);
+    end_turn_with(EndOfTurn::BackOff, &job, &revisions, &Ok(()));
+    assert!(!job.end_back_off(1, Duration::ZERO), "it is over");
+    assert!(job.end_back_off(2, Duration::ZERO));
+    assert!(!job.end_back_off(2, Duration::ZERO), "it is queued");
 }
 
 fn stop(job: &Lifecycle<()>, revisions: &Revisions) -> Stop<()> {

@@ -55,11 +55,8 @@ impl<R: Send + 'static> Lifecycle<R> {
     /// The back-off of `run` is over. Says whether the job has to be put into the queue.
     pub(crate) fn end_back_off(&self, run: u64, now: Duration) -> bool {
         let mut cell = self.cell.lock();
-        if cell.run != run || cell.shutting_down {
-            return false;
-        }
         match std::mem::replace(&mut cell.token, Token::None) {
-            Token::BackingOff(parked) => cell.queue(parked, now),
+            Token::BackingOff(parked) if cell.run == run => cell.queue(parked, now),
             other => {
                 cell.token = other;
                 false

@@ -95,7 +95,8 @@ impl Threads {
 fn end(timer: &Timer, pool: &Pool) {
     timer.close();
     pool.close();
-    let _ = pool.join(Deadline::NEVER) & timer.join(Deadline::NEVER);
+    pool.join(Deadline::NEVER);
+    timer.join(Deadline::NEVER);
 }
 
 impl Runtime {

@@ -221,8 +221,10 @@ fn who_waits_waits_for_the_store_too() {
         let builder = RollupJobManager::builder(Arc::new(shared.data.clone()), Arc::new(store.clone()));
         builder.clock(shared.clock.clone()).wait_for_ownership(patience)
     };
+    let clocks = Arc::strong_count(&shared.clock);
     store.fail_at(1, StoreFault::Unavailable);
     assert!(matches!(builder(Duration::ZERO).open(), Err(OpenError::Store(_))), "it has no time");
+    assert_eq!(Arc::strong_count(&shared.clock), clocks, "a thread has been left that looks at it");
     store.fail_at(1, StoreFault::Unavailable);
     let waiting = builder(Duration::MAX);
     let opened = in_thread(move || waiting.open());

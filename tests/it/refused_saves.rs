@@ -17,7 +17,7 @@ use rollup_jobs::{
     StoredState,
 };
 
-use crate::support::{JoinInTime, PATIENCE, World, hold, in_thread, waiting};
+use crate::support::{Heard, JoinInTime, PATIENCE, World, hold, in_thread, waiting};
 
 /// Two callers start one job; the store holds both saves, refuses the first, and then takes the second.
 #[test]
@@ -117,12 +117,17 @@ fn a_stop_that_was_refused_is_saved_again_without_being_asked() {
 /// The end of a run, refused on an indexer thread.
 #[test]
 fn the_end_of_a_stopped_run_that_was_refused_is_saved_again() {
-    let (world, store) = World::faulty_store();
+    let world = World::new();
     world.put_stopping("sensor");
-    store.refuse(&[StoreCall::Update]);
+    world.store.refuse_updates(true);
+    let updates = world.store.updates.load(Ordering::SeqCst);
     world.gates.commit().open();
-    world.wait_for("sensor", "the refusal", |status| status.health().color() == HealthColor::Red);
-    store.heal();
+    world.watcher.wait_for(&world.manager, "the end of the run", || {
+        world.watcher.heard().iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
+    });
+    assert_eq!(world.store.updates.load(Ordering::SeqCst), updates + 1, "the next try comes after a pause");
+    assert_eq!(world.status("sensor").health().color(), HealthColor::Red);
+    world.store.refuse_updates(false);
     world.watcher.wait_for(&world.manager, "the stop to be saved", || {
         world.clock.advance(Duration::from_secs(31));
         (world.state("sensor") == JobState::Stopped).then_some(())
