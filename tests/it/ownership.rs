@@ -9,8 +9,8 @@ use rollup_jobs::engine::{Engine, MemoryEngine};
 use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, MemoryStore, Ownership, StoreError};
 use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, StoreFault, documents_of};
 use rollup_jobs::{
-    DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome, StartError,
-    StopError, StopOptions, TriggerError,
+    DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome, ShutdownError,
+    StartError, StopError, StopOptions, TriggerError,
 };
 
 use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, config, in_thread, loaded, undisturbed};
@@ -326,6 +326,28 @@ fn who_waits_for_a_stop_is_told_that_the_jobs_are_lost() {
     host.gates.commit().open();
     assert!(matches!(completion.wait(PATIENCE), Err(StopError::LostOwnership { .. })));
     assert!(matches!(stop.join_in_time(), Err(StopError::LostOwnership { .. })));
+}
+
+#[test]
+fn a_host_that_has_handed_over_does_not_say_that_it_pauses() {
+    let host = Host::new();
+    host.manager.shutdown(Duration::MAX).unwrap();
+    host.advance(LEASE);
+    let status = host.manager.get("sensor").unwrap();
+    assert_eq!((status.phase(), status.health().color()), (Phase::Idle, HealthColor::Green));
+    assert!(host.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+}
+
+/// Who may still renew must not let anybody else in.
+#[test]
+fn a_shutdown_that_gives_up_on_a_renewal_hands_nothing_over() {
+    let host = Host::new();
+    host.store.fail_at(1, StoreFault::Hang);
+    host.advance(LEASE / 3);
+    host.wait_for("the renewal", |_| host.store.has_failed());
+    assert!(matches!(host.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })));
+    let Ok(Acquired::Held(_)) = host.shared.store.acquire(None) else { panic!("it is still being renewed") };
+    host.store.heal();
 }
 
 /// What waits for the ownership holds the job, and that the manager's innards.

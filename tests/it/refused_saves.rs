@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rollup_jobs::store::{JobStore, StoreError};
+use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, MemoryStore, Ownership, StoreError};
 use rollup_jobs::testing::{StoreCall, StoreFault};
 use rollup_jobs::{
-    DeleteError, DeleteOptions, HealthColor, JobState, Phase, ShutdownError, StartError, StopError, StopOptions,
-    StoredState,
+    DeleteError, DeleteOptions, HealthColor, JobRecord, JobState, Phase, RollupJobManager, ShutdownError, StartError,
+    StopError, StopOptions, StoredState,
 };
 
-use crate::support::{Heard, JoinInTime, PATIENCE, World, hold, in_thread, waiting};
+use crate::support::{Heard, JoinInTime, PATIENCE, World, config, hold, in_thread, loaded, records, waiting};
 
 /// Two callers start one job; the store holds both saves, refuses the first, and then takes the second.
 #[test]
@@ -204,19 +204,36 @@ fn a_delete_against_another_one_says_that_the_job_is_being_deleted() {
 /// The acknowledged stop has to outlive a manager that was opened while it was being saved.
 #[test]
 fn a_manager_that_was_left_behind_is_fenced_by_a_store_without_epochs() {
-    let world = World::new();
-    world.put_started("sensor");
-    let successor = World::on_store(world.data.clone(), world.store.clone());
-    let late = world.manager.stop("sensor", waiting());
+    let (data, store) = (loaded(), Arc::new(WithoutEpochs::default()));
+    let open = || RollupJobManager::builder(Arc::new(data.clone()), store.clone()).open().unwrap();
+    let former = open();
+    former.put(config("sensor").build().unwrap()).unwrap();
+    former.start("sensor").unwrap();
+    let successor = open();
+    let late = former.stop("sensor", waiting());
     assert!(matches!(late, Err(StopError::LostOwnership { .. })), "{late:?}");
     // From then on it knows.
-    let status = world.status("sensor");
+    let status = former.get("sensor").unwrap();
     assert_eq!((status.phase(), status.health().color()), (Phase::LostOwnership, HealthColor::Red));
-    assert_eq!(successor.state("sensor"), JobState::Started);
-    assert_eq!(world.store.record("sensor").state(), StoredState::Started);
-    assert!(successor.manager.stop("sensor", waiting()).unwrap().is_at_rest());
-    assert_eq!(world.store.inner.load().unwrap().len(), 1);
-    assert_eq!(world.store.record("sensor").state(), StoredState::Stopped);
+    assert_eq!(successor.get("sensor").unwrap().state(), JobState::Started);
+    let stored = || records(&store.0).iter().map(JobRecord::state).collect::<Vec<_>>();
+    assert_eq!(stored(), [StoredState::Started]);
+    assert!(successor.stop("sensor", waiting()).unwrap().is_at_rest());
+    assert_eq!(stored(), [StoredState::Stopped]);
+}
+
+/// It says of itself that it has one owner, and has had two.
+#[derive(Debug, Default)]
+struct WithoutEpochs(MemoryStore);
+
+impl JobStoreAdapter for WithoutEpochs {
+    fn store(&self) -> &dyn JobStore {
+        &self.0
+    }
+
+    fn acquire(&self, _lapsed: Option<&Lease>) -> Result<Acquired, StoreError> {
+        Ok(Acquired::Owned(Ownership::SOLE))
+    }
 }
 
 /// A shutdown gives up waiting for a run whose stop could not be saved. Nobody is there to save it later: the thread
