@@ -236,6 +236,38 @@ fn who_waits_waits_for_the_store_too() {
     assert!(store.has_failed());
 }
 
+/// Its owner is dead, and the store cannot be reached while somebody watches its lease: for a moment, or for long.
+#[test]
+fn who_watches_a_lease_bears_with_the_store_for_another_one() {
+    for is_down_for_long in [false, true] {
+        let shared = Shared::new();
+        let Ok(Acquired::Owned(_dead)) = shared.store.acquire(None) else { panic!("a new store") };
+        let store = FaultyStore::new(Arc::new(shared.store.clone()));
+        let builder = RollupJobManager::builder(Arc::new(shared.data.clone()), Arc::new(store.clone()));
+        let builder = builder.clock(shared.clock.clone());
+        let opened = in_thread(move || builder.open());
+        while !shared.clock.has_asleep(opened.thread().id()) {
+            std::thread::yield_now();
+        }
+        if is_down_for_long {
+            store.refuse(&[StoreCall::Acquire]);
+        } else {
+            store.fail_at(1, StoreFault::Unavailable);
+        }
+        let mut passed = Duration::ZERO;
+        while !opened.is_finished() {
+            shared.clock.advance(SECOND);
+            passed += SECOND;
+            std::thread::yield_now();
+        }
+        match opened.join_in_time() {
+            Ok(_) => assert!(!is_down_for_long && store.has_failed()),
+            Err(OpenError::Store(_)) => assert!(is_down_for_long && passed >= 2 * LEASE, "{passed:?}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 #[test]
 fn jobs_pause_while_the_ownership_has_run_out_and_go_on_when_it_is_back() {
     let host = Host::new();
@@ -347,7 +379,51 @@ fn a_shutdown_that_gives_up_on_a_renewal_hands_nothing_over() {
     host.wait_for("the renewal", |_| host.store.has_failed());
     assert!(matches!(host.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })));
     let Ok(Acquired::Held(_)) = host.shared.store.acquire(None) else { panic!("it is still being renewed") };
+    let Host { shared, store, manager, .. } = host;
+    store.heal();
+    drop(manager);
+    let next = in_thread(move || {
+        while !matches!(shared.store.acquire(None), Ok(Acquired::Owned(_))) {
+            std::thread::yield_now();
+        }
+    });
+    next.join_in_time();
+}
+
+#[test]
+fn a_shutdown_waits_for_a_renewal_and_then_hands_over() {
+    let host = Host::new();
+    host.store.fail_at(1, StoreFault::Hang);
+    host.advance(LEASE / 3);
+    host.wait_for("the renewal", |_| host.store.has_failed());
+    let manager = Arc::clone(&host.manager);
+    let shutdown = in_thread(move || manager.shutdown(Duration::MAX));
+    // Long enough for all that does not wait for the renewal.
+    for _ in 0..10_000 {
+        assert!(!shutdown.is_finished(), "it is still being renewed");
+        std::thread::yield_now();
+    }
     host.store.heal();
+    shutdown.join_in_time().unwrap();
+    let Ok(Acquired::Owned(_)) = host.shared.store.acquire(None) else { panic!("a clean shutdown hands over") };
+}
+
+#[test]
+fn the_jobs_are_handed_over_once_and_only_by_their_owner() {
+    for is_lost in [false, true] {
+        let shared = Shared::new();
+        let (host, asked) = shared.open(Duration::ZERO);
+        let host = host.join_in_time().unwrap();
+        if is_lost {
+            shared.take_over();
+            shared.clock.advance(LEASE / 3);
+            assert_eq!(asked.recv_timeout(PATIENCE), Ok(Asked::Renewed), "it hears of it");
+        }
+        host.shutdown(Duration::MAX).unwrap();
+        drop(host);
+        let released = asked.into_iter().filter(|asked| *asked == Asked::Released).count();
+        assert_eq!(released, usize::from(!is_lost));
+    }
 }
 
 /// What waits for the ownership holds the job, and that the manager's innards.
