@@ -70,9 +70,7 @@ enum Due {
 impl Timer {
     /// Starts the thread `rollup-timer` as one of `crew`.
     pub(crate) fn start(clock: Arc<dyn Clock>, crew: &Crew) -> io::Result<Self> {
-        let seen = (clock.now(), clock.monotonic());
-        let agenda = Arc::new(Monitor::new(Agenda { seen, ..Agenda::default() }));
-        let shared = Arc::new(TimerState { clock, agenda });
+        let shared = Arc::new(TimerState { clock, agenda: Arc::default() });
         let body = Arc::clone(&shared);
         let thread = crew.spawn("rollup-timer".to_owned(), move || body.run())?;
         shared.agenda.lock().thread = Some(thread);
@@ -274,3 +272,6 @@ impl Drop for Ended<'_> {
         self.0.agenda.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;
