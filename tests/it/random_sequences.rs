@@ -38,7 +38,7 @@ enum Doing {
     Committing,
     /// Likewise, and somebody asked for a stop.
     StoppingInCommit,
-    /// The end of a stop could not be saved.
+    /// The end of a stop could not be saved. That is so only while the store refuses updates.
     Unsaved,
 }
 
@@ -71,6 +71,7 @@ enum Step {
     StopBoth,
     Delete(usize),
     StopAndDelete(usize),
+    /// From now on; and when it takes updates again, time passes until all stops are saved.
     StoreRefuses(bool),
     SixMinutes,
     /// The process dies, and everything is opened again.
@@ -101,7 +102,7 @@ impl JobModel {
         !refuses
     }
 
-    /// A stop that could not be saved is saved again after a while, and by a shutdown.
+    /// A stop that could not be saved is saved again after a while.
     fn retry(&mut self, refuses: bool) {
         if self.doing == Doing::Unsaved && self.save(refuses, StoredState::Stopped) {
             self.doing = Doing::Stopped;
@@ -214,15 +215,12 @@ impl JobModel {
                     _ => Answer::NotStopped,
                 }
             }
-            Step::StoreRefuses(_) => Answer::Ok,
-            Step::SixMinutes => {
+            Step::StoreRefuses(refuses) => {
                 self.retry(refuses);
                 Answer::Ok
             }
+            Step::SixMinutes => Answer::Ok,
             Step::Crash | Step::Reopen => {
-                if matches!(step, Step::Reopen) {
-                    self.retry(refuses);
-                }
                 if matches!(step, Step::Reopen) && self.doing == Doing::Searching {
                     // A shutdown saves that the run goes on.
                     self.save(refuses, StoredState::Indexing);
@@ -454,15 +452,27 @@ impl Sut {
         }
     }
 
-    /// In this time each stop that could not be saved is tried again, and waits for the next try.
+    /// In this time stops that could not be saved are tried again, as often as there are such.
     fn let_six_minutes_pass(&self, unsaved: usize) {
         let tries = self.store.updates.load(Ordering::SeqCst) + unsaved;
         self.clock.advance(Duration::from_mins(6));
-        self.watcher.wait_for(&self.manager, "the next tries", || {
-            // A refusal is seen a moment before the next try is planned, which is then due later than these six.
-            self.clock.advance(Duration::from_mins(1));
-            (self.store.updates.load(Ordering::SeqCst) >= tries).then_some(())
+        self.let_time_pass("the next tries", || self.store.updates.load(Ordering::SeqCst) >= tries);
+    }
+
+    /// A refusal is seen a moment before the next try is planned, so that no single step of the clock is sure to make
+    /// it due. Another try may be under way afterwards.
+    fn let_time_pass(&self, what: &str, is_enough: impl Fn() -> bool) {
+        self.watcher.wait_for(&self.manager, what, || {
+            is_enough().then_some(()).or_else(|| {
+                self.clock.advance(Duration::from_mins(1));
+                None
+            })
         });
+    }
+
+    fn are_stopped(&self, jobs: &[usize]) -> bool {
+        let state = |n: usize| self.manager.get(IDS[n]).map(|status| status.state());
+        jobs.iter().all(|n| state(*n) == Some(JobState::Stopped))
     }
 
     /// Somebody waits for ever, but for what is held: the clock stands still.
@@ -524,7 +534,7 @@ impl StateMachineTest for Sequences {
 
     fn apply((mut sut, mut before): (Sut, Model), model: &Model, step: Step) -> (Sut, Model) {
         let refuses = before.store_refuses;
-        let unsaved = before.jobs.iter().filter(|job| job.doing == Doing::Unsaved).count();
+        let unsaved: Vec<_> = (0..2).filter(|n| before.jobs[*n].doing == Doing::Unsaved).collect();
         let expected: BTreeMap<_, _> = step.jobs().map(|n| (n, before.jobs[n].apply(step, refuses))).collect();
         match step {
             Step::StopBoth => {
@@ -540,10 +550,15 @@ impl StateMachineTest for Sequences {
                     assert_eq!(answer, expected[&n], "{step:?} of {}", IDS[n]);
                 }
             }
-            Step::StoreRefuses(refuses) => sut.store.refuse_updates(refuses),
-            Step::SixMinutes => sut.let_six_minutes_pass(unsaved),
+            Step::StoreRefuses(refuses) => {
+                sut.store.refuse_updates(refuses);
+                if !refuses {
+                    sut.let_time_pass("all stops to be saved", || sut.are_stopped(&unsaved));
+                }
+            }
+            Step::SixMinutes => sut.let_six_minutes_pass(unsaved.len()),
             Step::Crash => sut = crash(sut, refuses),
-            Step::Reopen => sut = reopen(sut, refuses, refuses && unsaved > 0),
+            Step::Reopen => sut = reopen(sut, refuses, !unsaved.is_empty()),
             Step::Page(n) if sut.gates.0[n].search().waiting() > 0 => sut.gates.0[n].search().let_through(1),
             Step::Commit(n) if sut.gates.0[n].commit().waiting() > 0 => sut.gates.0[n].commit().let_through(1),
             Step::FailPage(n) if sut.gates.0[n].search().waiting() > 0 => {
