@@ -125,3 +125,30 @@ fn what_is_due_first_wakes_the_thread() {
     }
     end(&timer);
 }
+
+#[test]
+fn a_join_waits_for_the_thread_until_its_deadline() {
+    let (timer, _) = standing();
+    let (sender, is_at_work) = channel();
+    let (release, released) = channel::<()>();
+    timer.after(Duration::ZERO, move || {
+        sender.send(()).unwrap();
+        released.recv_timeout(PATIENCE).unwrap();
+    });
+    is_at_work.recv_timeout(PATIENCE).unwrap();
+    timer.close();
+    assert!(!timer.join(Deadline::since(Duration::ZERO, Duration::ZERO)), "it is still at work");
+    release.send(()).unwrap();
+}
+
+#[test]
+fn the_thread_does_not_wait_for_itself() {
+    let (timer, _) = standing();
+    let (sender, joined) = channel();
+    timer.after(Duration::ZERO, {
+        let timer = timer.clone();
+        move || sender.send(timer.join(Deadline::NEVER)).unwrap()
+    });
+    assert_eq!(joined.recv_timeout(PATIENCE), Ok(true));
+    timer.close();
+}
