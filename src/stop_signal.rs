@@ -173,19 +173,22 @@ mod tests {
     #[test]
     fn callbacks_run_once_when_raised_and_at_once_afterwards() {
         let signal = StopSignal::new();
-        let count = Arc::new(AtomicU64::new(0));
-        let bump = |count: &Arc<AtomicU64>| {
+        let counts: [Arc<AtomicU64>; 3] = Default::default();
+        let [kept, dropped, late] = counts.each_ref().map(|count| {
             let count = Arc::clone(count);
             move || {
                 count.fetch_add(1, Ordering::SeqCst);
             }
-        };
-        let _kept = signal.on_stop(bump(&count));
-        drop(signal.on_stop(bump(&count)));
+        });
+        let called = || counts.each_ref().map(|count| count.load(Ordering::SeqCst));
+        let registered = signal.on_stop(kept);
+        assert!(format!("{registered:?}").contains("true") && format!("{signal:?}").contains("false"));
+        drop(signal.on_stop(dropped));
         signal.raise();
         signal.raise();
-        assert_eq!(count.load(Ordering::SeqCst), 1, "the dropped one is not called, the kept one once");
-        let _late = signal.on_stop(bump(&count));
-        assert_eq!(count.load(Ordering::SeqCst), 2);
+        assert_eq!(called(), [1, 0, 0]);
+        assert!(format!("{signal:?}").contains("true"));
+        let _late = signal.on_stop(late);
+        assert_eq!(called(), [1, 0, 1]);
     }
 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
 use super::*;
@@ -7,13 +8,23 @@ use crate::sync::Mutex;
 const PATIENCE: Duration = Duration::from_mins(1);
 const KEY: u64 = 7;
 
-/// The same moment for ever.
+/// The same moment for ever. It counts who looks at it.
 #[derive(Debug)]
-struct StandingClock(Timestamp);
+struct StandingClock {
+    now: Timestamp,
+    looks: AtomicUsize,
+}
+
+impl StandingClock {
+    fn at(now: Timestamp) -> Self {
+        Self { now, looks: AtomicUsize::new(0) }
+    }
+}
 
 impl Clock for StandingClock {
     fn now(&self) -> Timestamp {
-        self.0
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.now
     }
 
     fn monotonic(&self) -> Duration {
@@ -60,7 +71,7 @@ impl Scheduled for Appointment {
 
 fn standing() -> (Timer, Timestamp) {
     let now = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24);
-    (Timer::start(Arc::new(StandingClock(now)), &Crew::default()).unwrap(), now)
+    (Timer::start(Arc::new(StandingClock::at(now)), &Crew::default()).unwrap(), now)
 }
 
 fn end(timer: &Timer) {
@@ -151,4 +162,16 @@ fn the_thread_does_not_wait_for_itself() {
     });
     assert_eq!(joined.recv_timeout(PATIENCE), Ok(true));
     timer.close();
+}
+
+/// One that looks at the clock over and over keeps a core busy.
+#[test]
+fn a_timer_with_nothing_to_do_sleeps() {
+    let clock = Arc::new(StandingClock::at(Timestamp::UNIX_EPOCH));
+    let timer = Timer::start(clock.clone(), &Crew::default()).unwrap();
+    settle(&timer);
+    let before = clock.looks.load(Ordering::Relaxed);
+    (0..10_000).for_each(|_| std::thread::yield_now());
+    assert!(clock.looks.load(Ordering::Relaxed) - before < 10);
+    end(&timer);
 }

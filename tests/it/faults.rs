@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollup_jobs::engine::MemoryEngine;
 use rollup_jobs::testing::{EngineFault, StoreCall, StoreFault};
-use rollup_jobs::{HealthColor, JobState};
+use rollup_jobs::{HealthColor, JobError, JobState, RetryOptions};
 
 use crate::support::{Heard, World, readings, undisturbed};
 
@@ -116,6 +116,23 @@ fn a_run_does_not_go_on_for_ever_without_being_saved() {
     let run = world.manager.trigger("sensor").unwrap().run();
     end_of_run(&world, run);
     assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+/// Each pause is twice as long as the one before it, up to the longest, and as much as half of it may be left out.
+#[test]
+fn tries_keep_the_pauses_that_were_asked_for() {
+    let retry =
+        RetryOptions::new().initial_delay(Duration::from_secs(10)).max_delay(Duration::from_secs(40)).attempts(6);
+    let (world, store) = World::faulty_store_with(|builder| builder.retry(retry));
+    world.put_started("sensor");
+    let run = world.manager.trigger("sensor").unwrap().run();
+    store.refuse(&[StoreCall::Update]);
+    end_of_run(&world, run);
+    let tries: Vec<_> = world.status("sensor").last_errors().iter().map(JobError::at).collect();
+    let pauses = tries.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs());
+    let shortest = [5, 10, 20, 20, 20];
+    assert_eq!(pauses.len(), shortest.len());
+    assert!(pauses.zip(shortest).all(|(pause, shortest)| pause >= shortest), "{tries:?}");
 }
 
 #[cfg(feature = "tantivy")]

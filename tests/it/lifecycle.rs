@@ -29,6 +29,15 @@ fn a_kept_answer_of_a_stop_keeps_neither_store_nor_engine_alive() {
 }
 
 #[test]
+fn a_manager_and_its_builder_can_be_printed() {
+    let world = World::new();
+    world.put("sensor");
+    assert!(format!("{:?}", world.manager).contains("jobs: 1"));
+    let builder = RollupJobManager::builder(Arc::new(loaded()), world.store.clone()).indexer_threads(7);
+    assert!(format!("{builder:?}").contains("indexer_threads: 7"));
+}
+
+#[test]
 fn a_start_that_cannot_be_saved_leaves_the_job_stopped() {
     // The first save is refused, the second, of the stop, gets through.
     let world = World::new();

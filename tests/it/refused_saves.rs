@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, MemoryStore, Ownership, StoreError};
+use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, Ownership, StoreError, StoreErrorKind};
 use rollup_jobs::testing::{StoreCall, StoreFault};
 use rollup_jobs::{
-    DeleteError, DeleteOptions, HealthColor, JobRecord, JobState, Phase, RollupJobManager, ShutdownError, StartError,
-    StopError, StopOptions, StoredState,
+    DeleteError, DeleteOptions, HealthColor, JobRecord, JobState, OpenError, Phase, RollupJobManager, ShutdownError,
+    StartError, StopError, StopOptions, StoredState,
 };
 
-use crate::support::{Heard, JoinInTime, PATIENCE, World, config, hold, in_thread, loaded, records, waiting};
+use crate::support::{Heard, JoinInTime, PATIENCE, SpyStore, World, config, hold, in_thread, loaded, waiting};
 
 /// Two callers start one job; the store holds both saves, refuses the first, and then takes the second.
 #[test]
@@ -216,15 +216,28 @@ fn a_manager_that_was_left_behind_is_fenced_by_a_store_without_epochs() {
     let status = former.get("sensor").unwrap();
     assert_eq!((status.phase(), status.health().color()), (Phase::LostOwnership, HealthColor::Red));
     assert_eq!(successor.get("sensor").unwrap().state(), JobState::Started);
-    let stored = || records(&store.0).iter().map(JobRecord::state).collect::<Vec<_>>();
+    let stored = || store.0.records().iter().map(JobRecord::state).collect::<Vec<_>>();
     assert_eq!(stored(), [StoredState::Started]);
     assert!(successor.stop("sensor", waiting()).unwrap().is_at_rest());
     assert_eq!(stored(), [StoredState::Stopped]);
 }
 
+/// The fence of a record that cannot be saved now comes with its next save; who has lost the jobs does not open.
+#[test]
+fn a_manager_opens_though_a_fence_is_refused_but_not_without_the_ownership() {
+    let store = Arc::new(WithoutEpochs::default());
+    let open = || RollupJobManager::builder(Arc::new(loaded()), store.clone()).open();
+    open().unwrap().put(config("sensor").build().unwrap()).unwrap();
+    store.0.refuse_once(StoreError::unavailable("planned refusal"));
+    assert_eq!(open().unwrap().get("sensor").unwrap().state(), JobState::Stopped);
+    store.0.refuse_once(StoreError::lost_ownership("planned loss"));
+    let Err(OpenError::Store(error)) = open() else { panic!("somebody else has the jobs") };
+    assert_eq!(error.kind(), StoreErrorKind::LostOwnership);
+}
+
 /// It says of itself that it has one owner, and has had two.
 #[derive(Debug, Default)]
-struct WithoutEpochs(MemoryStore);
+struct WithoutEpochs(SpyStore);
 
 impl JobStoreAdapter for WithoutEpochs {
     fn store(&self) -> &dyn JobStore {

@@ -5,16 +5,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::{JobContext, RollupIndex};
-use rollup_jobs::{JobRecord, JobState, StoredState, TermsType};
+use rollup_jobs::engine::{JobContext, MemoryEngine, RollupIndex};
+use rollup_jobs::testing::{EngineFault, FaultyEngine};
+use rollup_jobs::{JobRecord, JobState, RollupJobManager, StoredState, TermsType};
 use serde_json::json;
 
 use crate::support::{SpyStore, World, config, loaded, undisturbed, waiting};
 
 const POSITION: &str = r#"{"node.terms":"b","timestamp.date_histogram":3600000}"#;
 
-/// A world that opens on one stored record. The search is held, so that a run cannot end.
-fn restored(state: &str) -> World {
+/// One stored record, and an engine that is as far.
+fn stored(state: &str) -> (MemoryEngine, Arc<SpyStore>) {
     let data = loaded();
     let config = config("sensor").build().unwrap();
     let mut record = json!({
@@ -38,7 +39,13 @@ fn restored(state: &str) -> World {
     }
     let store = SpyStore::default();
     rollup_jobs::store::JobStore::insert(&store.inner, &record).unwrap();
-    World::on_store(data, Arc::new(store))
+    (data, Arc::new(store))
+}
+
+/// A world that opens on it. The search is held, so that a run cannot end.
+fn restored(state: &str) -> World {
+    let (data, store) = stored(state);
+    World::on_store(data, store)
 }
 
 fn comes_back(state: &str, expected: JobState) -> World {
@@ -68,6 +75,7 @@ fn stopped() {
 fn started() {
     let world = comes_back("started", JobState::Started);
     assert_eq!(world.gates.search().arrived(), 0, "it waits for its time");
+    assert!(world.status("sensor").next_run().is_some(), "which comes");
 }
 
 #[test]
@@ -98,6 +106,18 @@ fn preparing() {
     world.gates.search().open();
     world.run("sensor");
     assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+/// Only a rollup index with another job's documents says that nobody was told of this one.
+#[test]
+fn preparing_that_fails() {
+    let (data, store) = stored("preparing");
+    let engine = FaultyEngine::new(Arc::new(data), EngineFault::Rejected);
+    engine.fail_at(1);
+    let manager = RollupJobManager::builder(Arc::new(engine), store.clone()).open().unwrap();
+    let status = manager.get("sensor").unwrap();
+    assert!(status.config().is_none() && status.health().reason().unwrap().contains("a put was interrupted"));
+    assert_eq!(store.record("sensor").state(), StoredState::Preparing);
 }
 
 fn three_jobs() -> World {

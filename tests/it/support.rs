@@ -207,12 +207,18 @@ impl World {
 
     /// With a store that fails on command.
     pub fn faulty_store() -> (Self, FaultyStore) {
+        Self::faulty_store_with(|builder| builder)
+    }
+
+    pub fn faulty_store_with(
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> (Self, FaultyStore) {
         let data = loaded();
         let gates = GatedEngine::new(Arc::new(data.clone()));
         let store: Arc<SpyStore> = Arc::default();
         let faulty = FaultyStore::new(store.clone());
         let builder = RollupJobManager::builder(Arc::new(gates.clone()), Arc::new(faulty.clone()));
-        let mut world = Self::build(data, gates, store, builder, |builder| builder.indexer_threads(1));
+        let mut world = Self::build(data, gates, store, builder, |builder| options(builder.indexer_threads(1)));
         let healed = faulty.clone();
         world.at_end.push(move || healed.heal());
         (world, faulty)
