@@ -29,6 +29,7 @@ fn a_task_awaits_a_stop() {
     let world = World::new();
     world.put_stopping("sensor");
     let completion = world.manager.stop("sensor", StopOptions::new()).unwrap().completion();
+    assert!(format!("{completion:?}").contains("completed: false"));
     let task = in_thread(move || block_on(completion));
     world.gates.commit().open();
     task.join_in_time().unwrap();

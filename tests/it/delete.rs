@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rollup_jobs::store::JobStore;
 use rollup_jobs::{DeleteError, DeleteOptions, JobState, StartError, StopError, StopOptions};
 
 use crate::support::{JoinInTime, World, in_thread, undisturbed};
@@ -66,4 +67,13 @@ fn an_idle_a_stopped_and_an_unknown_job() {
     }
     let unknown = world.manager.delete_with("idle", stopping_first(Duration::MAX));
     assert!(matches!(unknown, Err(DeleteError::NotFound { .. })));
+}
+
+#[test]
+fn a_job_whose_record_somebody_has_taken_away() {
+    let world = World::new();
+    world.put("sensor");
+    world.store.inner.remove("sensor").unwrap();
+    world.manager.delete("sensor").unwrap();
+    assert!(world.manager.get("sensor").is_none());
 }

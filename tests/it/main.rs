@@ -19,6 +19,7 @@ mod disk;
 mod ending_harness;
 mod errors;
 mod faults;
+mod fetching_ahead;
 #[cfg(all(feature = "tantivy", feature = "redb"))]
 mod flawed_engines;
 mod foreign_code;

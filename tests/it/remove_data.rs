@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollup_jobs::engine::MemoryEngine;
-use rollup_jobs::{DeleteError, DeleteOptions, Phase, PutError, RemoveDataError};
+use rollup_jobs::{DateHistogram, DeleteError, DeleteOptions, Phase, PutError, RemoveDataError};
 
 use crate::support::{World, config, readings, undisturbed, waiting};
 
@@ -48,11 +48,33 @@ fn a_job_that_is_there_keeps_its_data() {
 #[test]
 fn a_delete_with_data_of_an_unknown_job_removes_what_it_has_left() {
     let world = left_over();
+    let unknown = world.manager.delete("sensor");
+    assert!(matches!(unknown, Err(DeleteError::NotFound { .. })), "{unknown:?}");
+    assert_eq!(world.documents().len(), 60, "it has not asked for that");
     let options = DeleteOptions::new().delete_data(true);
     world.manager.delete_with("sensor", options.clone()).unwrap();
     assert_eq!(world.documents(), undisturbed("other"));
     let nothing = world.manager.delete_with("sensor", options);
     assert!(matches!(nothing, Err(DeleteError::NotFound { .. })), "{nothing:?}");
+}
+
+/// As in Elasticsearch, unless there is nothing: then the id is free for another definition.
+#[test]
+fn a_delete_takes_only_the_definition_of_a_job_that_has_rolled_nothing_up() {
+    let data = MemoryEngine::without_progress();
+    data.extend("sensor-1", readings());
+    let world = World::on(data, |engine| engine, |builder| builder);
+    world.put("sensor");
+    world.manager.delete("sensor").unwrap();
+    let every_two_hours = DateHistogram::fixed_interval("timestamp", "2h");
+    world.manager.put(config("sensor").date_histogram(every_two_hours).build().unwrap()).unwrap();
+    world.manager.delete("sensor").unwrap();
+
+    world.put_started("sensor");
+    world.run("sensor");
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    world.manager.delete("sensor").unwrap();
+    assert_eq!(world.documents(), undisturbed("sensor"));
 }
 
 #[test]

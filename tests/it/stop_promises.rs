@@ -342,10 +342,17 @@ fn promise_07_a_refused_last_save_wakes_every_waiter_and_the_next_stop_tries_aga
 #[test]
 fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
     let world = World::new();
+    world.put_indexing("sensor");
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    // The second run is held in its second commit.
     world.gates.commit().close();
-    world.put_started("sensor");
+    world.gates.search().open();
+    world.manager.start("sensor").unwrap();
     world.manager.trigger("sensor").unwrap();
+    world.gates.commit().let_through(1);
+    world.wait_for("sensor", "a page", |status| status.position().is_some());
     world.gates.commit().wait_for_waiting(1);
+    let position = world.status("sensor").position().cloned();
     let waiters: Vec<_> = (0..2).map(|_| world.stop_in_thread("sensor", Duration::from_secs(10))).collect();
     world.wait_for_state("sensor", JobState::Stopping);
     // However late a waiter goes to sleep, time passes until it has timed out.
@@ -359,13 +366,14 @@ fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
         let StopError::Timeout { waited, job } = &error else { panic!("{error}") };
         assert_eq!((job.state(), job.phase()), (JobState::Stopping, Phase::Committing));
         assert!(job.in_phase_for() >= Duration::from_secs(10));
-        assert_eq!((*waited, job.run()), (Duration::from_secs(10), 1));
+        assert_eq!((*waited, job.run(), job.position()), (Duration::from_secs(10), 2, position.as_ref()));
         let text = error.to_string();
         assert!(
             text.starts_with("timed out after 10s while waiting for rollup job [sensor] to stop: it is stopping"),
             "{text}"
         );
-        assert!(text.ends_with("in run 1; the stop stays in force"), "{text}");
+        let end = format!("in run 2, after {}; the stop stays in force", position.as_ref().unwrap());
+        assert!(text.ends_with(&end), "{text}");
     }
     let again = world.stop_in_thread("sensor", Duration::MAX);
     world.gates.commit().open();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::engine::{JobContext, PageStream};
+use crate::guard::guarded;
 use crate::job::Progress;
 use crate::lifecycle::EndOfTurn;
 use crate::observer::RunOutcome;
@@ -87,6 +88,14 @@ impl Run {
             EndOfTurn::BackOff
         } else {
             EndOfTurn::Over(RunOutcome::Failed)
+        }
+    }
+
+    /// A run that has to wait, or is over, holds no page.
+    pub(super) fn park(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            // A panic is the engine's own matter here: what it says next counts.
+            let _ = guarded(|| stream.park());
         }
     }
 }

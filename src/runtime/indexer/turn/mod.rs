@@ -28,9 +28,6 @@ pub(in crate::runtime) fn take(job: &Arc<Job>, pulse: &Pulse<'_>) {
         Ok(Err(failure)) => turn.fail(failure),
         Err(panic) => turn.panicked(&panic),
     };
-    if matches!(end, EndOfTurn::BackOff) || job.runtime.pool.is_busy() {
-        turn.park();
-    }
     let discarded = std::mem::take(&mut turn.discarded);
     turn.finish(end);
     if job.lifecycle.is_shutting_down() {
@@ -229,14 +226,6 @@ impl<'a> Turn<'a> {
         self.fail(TurnError { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
     }
 
-    /// A run that has to wait, or is over, holds no page.
-    fn park(&mut self) {
-        if let Some(stream) = &mut self.run.stream {
-            // A panic is the engine's own matter here: what it says next counts.
-            let _ = guarded(|| stream.park());
-        }
-    }
-
     /// Saves and publishes: first on disk, then for everybody to see.
     fn finish(self, end: EndOfTurn) {
         let Self { job, pulse, mut run, progress, is_published, .. } = self;
@@ -259,6 +248,9 @@ impl<'a> Turn<'a> {
                 Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), texts_of(error)),
             }
             let end = run.after_save(&saved, end, &runtime.settings);
+            if matches!(end, EndOfTurn::BackOff) || runtime.pool.is_busy() {
+                run.park();
+            }
             let (failures, retry_after) = (run.failures.max(run.unsaved), run.retry_after);
             let published = job.lifecycle.publish(run, end, is_stop, &saved, runtime.clock.monotonic());
             is_published.set(!matches!(published, Published::Again(_)));

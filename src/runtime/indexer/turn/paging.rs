@@ -25,7 +25,7 @@ impl Turn<'_> {
             let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
             if !is_whole || self.run.signal.is_stopped() || is_last {
                 if self.run.signal.is_stopped() {
-                    self.park();
+                    self.run.park();
                 }
                 self.discarded.page = Some(page);
                 return Ok(Pages::Interrupted);

@@ -1,0 +1,126 @@
+//! When a stream is told that its next page will be wanted soon, and when that the run has to wait.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rollup_jobs::engine::{
+    Engine, EngineError, JobContext, MemoryEngine, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
+    ScanRequest, Source, SourceAdapter, StopSignal,
+};
+use rollup_jobs::rollup::Page;
+use rollup_jobs::store::StoreError;
+
+use crate::support::{Heard, World, loaded};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    NextPage,
+    FetchAhead,
+    Park,
+}
+use Told::{FetchAhead, NextPage, Park};
+
+/// Writes down what the streams of the job `sensor` are told.
+#[derive(Debug, Clone)]
+struct Listening {
+    engine: Arc<dyn Engine>,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+impl SourceAdapter for Listening {
+    fn source(&self) -> &dyn Source {
+        &*self.engine
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let stream = self.engine.scan(job, request, stop)?;
+        Ok(if job.id() == "sensor" { Box::new(Stream { stream, told: self.told.clone() }) } else { stream })
+    }
+}
+
+impl RollupIndexAdapter for Listening {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &*self.engine
+    }
+}
+
+struct Stream {
+    stream: Box<dyn PageStream>,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+impl PageStreamAdapter for Stream {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.stream
+    }
+
+    fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
+        self.told.lock().unwrap().push(NextPage);
+        self.stream.next_page(stop)
+    }
+
+    fn fetch_ahead(&mut self) {
+        self.told.lock().unwrap().push(FetchAhead);
+        self.stream.fetch_ahead();
+    }
+
+    fn park(&mut self) {
+        self.told.lock().unwrap().push(Park);
+        self.stream.park();
+    }
+}
+
+/// Eight pages, each a turn of its own, on one thread.
+fn world(data: MemoryEngine) -> (World, Listening) {
+    let listening = |engine| Listening { engine, told: Arc::default() };
+    World::wrapped(data, listening, |builder| builder.indexer_threads(1))
+}
+
+fn told(listening: &Listening) -> Vec<Told> {
+    listening.told.lock().unwrap().clone()
+}
+
+#[test]
+fn a_run_that_nobody_waits_behind_has_its_next_page_fetched_ahead() {
+    let (world, listening) = world(loaded());
+    world.put_started("sensor");
+    world.run("sensor");
+    // After the last page an empty one says that there is no more.
+    assert_eq!(told(&listening), [[NextPage, FetchAhead].repeat(8), vec![NextPage]].concat());
+}
+
+#[test]
+fn a_run_that_makes_way_for_another_one_fetches_nothing_ahead() {
+    let (world, listening) = world(loaded());
+    world.put_indexing("sensor");
+    world.put_started("other");
+    world.manager.trigger("other").unwrap();
+    world.gates.search().open();
+    world.watcher.wait_for(&world.manager, "both runs to end", || {
+        (world.watcher.heard().iter().filter(|heard| matches!(heard, Heard::Run(..))).count() == 2).then_some(())
+    });
+    assert_eq!(told(&listening), [[NextPage, Park].repeat(8), vec![NextPage, Park]].concat());
+}
+
+#[test]
+fn a_run_that_pauses_holds_no_page() {
+    let (world, listening) = world(loaded());
+    world.put_started("sensor");
+    world.store.refuse_once(StoreError::unavailable("planned refusal"));
+    let run = world.manager.trigger("sensor").unwrap().run();
+    world.watcher.wait_for(&world.manager, "the end of the run", || {
+        world.clock.advance(Duration::from_secs(1));
+        let is_end = |heard: &Heard| matches!(heard, Heard::Run(_, ended) if ended.run == run);
+        world.watcher.heard().iter().any(is_end).then_some(())
+    });
+    assert_eq!(told(&listening)[..5], [NextPage, FetchAhead, Park, NextPage, FetchAhead]);
+}
