@@ -169,7 +169,7 @@ impl Pool {
     /// How many threads have nothing to do.
     pub(super) fn idle(&self) -> usize {
         let roster = self.shared.roster.lock();
-        let idle = |worker: &&Worker| worker.job.is_none() && !worker.lost && !worker.ended;
+        let idle = |worker: &&Worker| worker.job.is_none() && !worker.ended;
         roster.workers.iter().filter(idle).count()
     }
 

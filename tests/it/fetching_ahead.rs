@@ -1,16 +1,19 @@
-//! When a stream is told that its next page will be wanted soon, and when that the run has to wait.
+//! When a stream is told that its next page will be wanted soon, when that the run has to wait, and how many threads
+//! it may use.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rollup_jobs::RollupJobManager;
 use rollup_jobs::engine::{
     Engine, EngineError, JobContext, MemoryEngine, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
     ScanRequest, Source, SourceAdapter, StopSignal,
 };
 use rollup_jobs::rollup::Page;
-use rollup_jobs::store::StoreError;
+use rollup_jobs::store::{MemoryStore, StoreError};
+use rollup_jobs::testing::GatedEngine;
 
-use crate::support::{Heard, World, loaded};
+use crate::support::{Heard, World, config, loaded};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -25,6 +28,17 @@ use Told::{FetchAhead, NextPage, Park};
 struct Listening {
     engine: Arc<dyn Engine>,
     told: Arc<Mutex<Vec<Told>>>,
+    lent: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Listening {
+    fn new(engine: Arc<dyn Engine>) -> Self {
+        Self { engine, told: Arc::default(), lent: Arc::default() }
+    }
+
+    fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap().clone()
+    }
 }
 
 impl SourceAdapter for Listening {
@@ -39,7 +53,10 @@ impl SourceAdapter for Listening {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let stream = self.engine.scan(job, request, stop)?;
-        Ok(if job.id() == "sensor" { Box::new(Stream { stream, told: self.told.clone() }) } else { stream })
+        if job.id() != "sensor" {
+            return Ok(stream);
+        }
+        Ok(Box::new(Stream { stream, listening: self.clone() }))
     }
 }
 
@@ -51,7 +68,7 @@ impl RollupIndexAdapter for Listening {
 
 struct Stream {
     stream: Box<dyn PageStream>,
-    told: Arc<Mutex<Vec<Told>>>,
+    listening: Listening,
 }
 
 impl PageStreamAdapter for Stream {
@@ -64,29 +81,29 @@ impl PageStreamAdapter for Stream {
     }
 
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
-        self.told.lock().unwrap().push(NextPage);
+        self.listening.told.lock().unwrap().push(NextPage);
         self.stream.next_page(stop)
     }
 
+    fn lend_threads(&mut self, threads: usize) {
+        self.listening.lent.lock().unwrap().push(threads);
+        self.stream.lend_threads(threads);
+    }
+
     fn fetch_ahead(&mut self) {
-        self.told.lock().unwrap().push(FetchAhead);
+        self.listening.told.lock().unwrap().push(FetchAhead);
         self.stream.fetch_ahead();
     }
 
     fn park(&mut self) {
-        self.told.lock().unwrap().push(Park);
+        self.listening.told.lock().unwrap().push(Park);
         self.stream.park();
     }
 }
 
 /// Eight pages, each a turn of its own, on one thread.
 fn world(data: MemoryEngine) -> (World, Listening) {
-    let listening = |engine| Listening { engine, told: Arc::default() };
-    World::wrapped(data, listening, |builder| builder.indexer_threads(1))
-}
-
-fn told(listening: &Listening) -> Vec<Told> {
-    listening.told.lock().unwrap().clone()
+    World::wrapped(data, Listening::new, |builder| builder.indexer_threads(1))
 }
 
 #[test]
@@ -95,7 +112,7 @@ fn a_run_that_nobody_waits_behind_has_its_next_page_fetched_ahead() {
     world.put_started("sensor");
     world.run("sensor");
     // After the last page an empty one says that there is no more.
-    assert_eq!(told(&listening), [[NextPage, FetchAhead].repeat(8), vec![NextPage]].concat());
+    assert_eq!(listening.told(), [[NextPage, FetchAhead].repeat(8), vec![NextPage]].concat());
 }
 
 #[test]
@@ -108,7 +125,7 @@ fn a_run_that_makes_way_for_another_one_fetches_nothing_ahead() {
     world.watcher.wait_for(&world.manager, "both runs to end", || {
         (world.watcher.heard().iter().filter(|heard| matches!(heard, Heard::Run(..))).count() == 2).then_some(())
     });
-    assert_eq!(told(&listening), [[NextPage, Park].repeat(8), vec![NextPage, Park]].concat());
+    assert_eq!(listening.told(), [[NextPage, Park].repeat(8), vec![NextPage, Park]].concat());
 }
 
 #[test]
@@ -122,5 +139,22 @@ fn a_run_that_pauses_holds_no_page() {
         let is_end = |heard: &Heard| matches!(heard, Heard::Run(_, ended) if ended.run == run);
         world.watcher.heard().iter().any(is_end).then_some(())
     });
-    assert_eq!(told(&listening)[..5], [NextPage, FetchAhead, Park, NextPage, FetchAhead]);
+    assert_eq!(listening.told()[..5], [NextPage, FetchAhead, Park, NextPage, FetchAhead]);
+}
+
+#[test]
+fn a_run_may_use_the_threads_that_nobody_else_does() {
+    let gates = GatedEngine::new(Arc::new(loaded()));
+    gates.commit().close();
+    let listening = Listening::new(Arc::new(gates.clone()));
+    let builder = RollupJobManager::builder(Arc::new(listening.clone()), Arc::new(MemoryStore::new()));
+    let manager = builder.indexer_threads(4).open().unwrap();
+    for (n, id) in ["other", "another", "sensor"].iter().enumerate() {
+        manager.put(config(id).build().unwrap()).unwrap();
+        manager.start(id).unwrap();
+        manager.trigger(id).unwrap();
+        gates.commit().wait_for_waiting(n + 1);
+    }
+    assert_eq!(listening.lent.lock().unwrap()[0], 2, "its own, and one of four");
+    gates.commit().open();
 }

@@ -102,6 +102,39 @@ fn a_thread_that_comes_back_ends() {
     world.manager.shutdown(Duration::MAX).unwrap();
 }
 
+/// Each of them keeps its stack, and what the engine has given it.
+#[test]
+fn sixty_four_threads_may_be_lost_at_once() {
+    let world = World::with(|builder| builder.indexer_threads(65));
+    world.gates.commit().close();
+    let ids: Vec<_> = (0..65).map(|n| format!("stuck-{n}")).collect();
+    for id in &ids {
+        world.put_started(id);
+        world.manager.trigger(id).unwrap();
+    }
+    world.gates.commit().wait_for_waiting(65);
+    world.clock.advance(Duration::from_mins(6));
+    let is_kept = |id: &String| {
+        world.wait_for(id, "a word about its thread", |status| !status.last_errors().is_empty());
+        let error = world.status(id).last_errors()[0].to_string();
+        error.ends_with("no other indexer thread could be started: 64 threads are lost already")
+    };
+    assert_eq!(ids.iter().filter(|id| is_kept(id)).count(), 1);
+    world.gates.commit().open();
+    ids.iter().for_each(|id| world.wait_for_end_of_run(id, 1));
+
+    // Those that came back are lost no more.
+    world.gates.commit().close();
+    world.put_started("stuck");
+    world.manager.trigger("stuck").unwrap();
+    world.gates.commit().wait_for_waiting(1);
+    world.watcher.wait_for(&world.manager, "another thread", || {
+        world.clock.advance(Duration::from_mins(6));
+        let errors = world.status("stuck").last_errors().to_vec();
+        errors.iter().any(|error| error.to_string().contains("another one was started")).then_some(())
+    });
+}
+
 #[test]
 fn a_long_turn_of_short_calls_is_not_lost() {
     let world = World::with(|builder| builder.indexer_threads(1).turn_time(Duration::MAX));
