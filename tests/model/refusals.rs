@@ -1,4 +1,4 @@
-//! Refused saves, starts that meet, leases that run out, and foreign code that owns the manager: each under thousands
+//! Refused saves, starts that meet, leases and pauses that run out, and foreign code that owns the manager: each under thousands
 //! of schedules.
 
 use std::future::Future;
@@ -9,7 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::world::{ID, OTHER, World, at_rest, check, pause, stop, waiting};
-use crate::{JobState, Observer, RollupJobManager, StopError, StopOptions, StoredState, TurnEnded};
+use crate::sync::Monitor;
+use crate::{JobState, Observer, RollupJobManager, RunEnded, StopError, StopOptions, StoredState, TurnEnded};
 
 #[test]
 fn stoppers_of_an_idle_job_all_hear_that_the_store_refuses() {
@@ -85,6 +86,31 @@ fn at_rest_is_durable_whatever_becomes_of_the_lease() {
             assert_eq!(stored, StoredState::Stopped, "at rest: {}", stopped.is_at_rest());
         }
         time.join().unwrap();
+        world.end();
+    });
+}
+
+/// The turn that is withheld in that very moment goes on too: a run that is forgotten never ends.
+#[test]
+fn a_run_goes_on_however_a_resume_meets_it() {
+    #[derive(Default)]
+    struct Ended(Monitor<bool>);
+    impl Observer for Ended {
+        fn run_ended(&self, _: &str, _: &RunEnded) {
+            *self.0.lock() = true;
+            self.0.notify_all();
+        }
+    }
+    check(|| {
+        let ended = Arc::<Ended>::default();
+        let world = World::paused(Arc::clone(&ended) as Arc<dyn Observer>);
+        world.start_and_trigger();
+        world.manager.resume();
+        let mut is_over = ended.0.lock();
+        while !*is_over {
+            ended.0.wait(&mut is_over);
+        }
+        drop(is_over);
         world.end();
     });
 }

@@ -21,7 +21,7 @@ use crate::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, Ownersh
 use crate::testing::ManualClock;
 use crate::{
     DateHistogram, IndexPattern, JobRecord, JobState, Ledger, Observer, Progress, RollupJobConfig, RollupJobManager,
-    StopError, StopOptions, Stopped, StoredState,
+    RollupJobManagerBuilder, StopError, StopOptions, Stopped, StoredState,
 };
 
 pub(super) const ID: &str = "sensor";
@@ -110,24 +110,28 @@ impl World {
     }
 
     pub(super) fn with(threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
-        Self::on(MemoryStore::new(), &[ID], threads, observer)
+        Self::on(MemoryStore::new(), &[ID], |builder| observed(builder.indexer_threads(threads), observer))
+    }
+
+    /// Opened paused.
+    pub(super) fn paused(observer: Arc<dyn Observer>) -> Self {
+        Self::on(MemoryStore::new(), &[ID], |builder| builder.indexer_threads(1).paused(true).observer(observer))
     }
 
     /// Whose jobs are its own for so long at a time.
     pub(super) fn leased(lease: Duration) -> Self {
-        Self::on(MemoryStore::new().leased_for(lease), &[ID], 1, None)
+        Self::on(MemoryStore::new().leased_for(lease), &[ID], |builder| builder.indexer_threads(1))
     }
 
     /// With a second job.
     pub(super) fn of_two(threads: usize, observer: Arc<dyn Observer>) -> Self {
-        Self::on(MemoryStore::new(), &[ID, OTHER], threads, Some(observer))
+        Self::on(MemoryStore::new(), &[ID, OTHER], |builder| builder.indexer_threads(threads).observer(observer))
     }
 
     fn on(
         store: MemoryStore,
         jobs: &'static [&'static str],
-        threads: usize,
-        observer: Option<Arc<dyn Observer>>,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
     ) -> Self {
         let data = MemoryEngine::new();
         for hour in 0..3 {
@@ -141,11 +145,9 @@ impl World {
         let engine = Arc::new(ModelEngine { inner: data.clone(), plan: Arc::clone(&plan) });
         let clock = Arc::new(ManualClock::at("2026-11-23T12:00:00Z".parse().unwrap()));
         let builder = RollupJobManager::builder(engine, Arc::clone(&store) as Arc<dyn JobStore>)
-            .indexer_threads(threads)
             .turn_time(Duration::ZERO)
             .clock(Arc::clone(&clock) as Arc<dyn crate::Clock>);
-        let builder = observer.into_iter().fold(builder, |builder, observer| builder.observer(observer));
-        Self { jobs, manager: Arc::new(builder.open().unwrap()), store, clock, plan, data }
+        Self { jobs, manager: Arc::new(options(builder).open().unwrap()), store, clock, plan, data }
     }
 
     pub(super) fn start_and_trigger(&self) {
@@ -188,6 +190,10 @@ impl World {
         drop(self.manager);
         assert!(!self.plan.two_at_once.load(Ordering::SeqCst), "two threads were at one job");
     }
+}
+
+fn observed(builder: RollupJobManagerBuilder, observer: Option<Arc<dyn Observer>>) -> RollupJobManagerBuilder {
+    observer.into_iter().fold(builder, |builder, observer| builder.observer(observer))
 }
 
 pub(super) fn waiting() -> StopOptions {
