@@ -9,7 +9,7 @@ use super::wakers::Wakers;
 use crate::job::{JobError, JobState, JobStatus, Notice, Phase, Progress, StoredState};
 use crate::observer::{Event, StateChange};
 use crate::stop_signal::StopSignal;
-use crate::store::StoreError;
+use crate::store::{StoreError, StoreErrorKind};
 use crate::sync::Arc;
 
 /// Everything about a job that changes. `R` is a run between its turns.
@@ -181,8 +181,16 @@ impl<R> Cell<R> {
         }
     }
 
+    /// The save of a stop's end is over. A record that is gone brings nothing back: such a stop is durable too.
+    pub(super) fn end_stop(&mut self, saved: &Result<(), StoreError>, now: Duration) {
+        match saved {
+            Err(error) if error.kind() != StoreErrorKind::Gone => self.refuse_stop(error, now),
+            _ => self.complete_stop(now),
+        }
+    }
+
     /// A stop is at rest and durable.
-    pub(super) fn complete_stop(&mut self, now: Duration) {
+    fn complete_stop(&mut self, now: Duration) {
         self.go(Transition::StopSaved);
         self.token = Token::None;
         self.stops_completed += 1;
@@ -193,7 +201,7 @@ impl<R> Cell<R> {
 
     /// The store refused the save that would have completed a stop: nobody has the run any more, and the next stop, or
     /// [`Lifecycle::retry_stop`](super::Lifecycle::retry_stop), tries again.
-    pub(super) fn refuse_stop(&mut self, error: &StoreError, now: Duration) {
+    fn refuse_stop(&mut self, error: &StoreError, now: Duration) {
         self.token = Token::None;
         self.saves_refused += 1;
         self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);

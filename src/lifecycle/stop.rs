@@ -80,10 +80,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             cell.stop_is_durable |= saved.is_ok();
             return;
         }
-        match saved {
-            Ok(()) => cell.complete_stop(now),
-            Err(error) => cell.refuse_stop(error, now),
-        }
+        cell.end_stop(saved, now);
         self.announce(cell);
     }
 

@@ -104,16 +104,10 @@ impl<R: Send + 'static> Lifecycle<R> {
             return Published::Again(run);
         }
         let published = match (saved, end) {
-            (Ok(()), _) if was_stop => {
-                let outcome =
-                    if end == EndOfTurn::Over(RunOutcome::Failed) { RunOutcome::Failed } else { RunOutcome::Stopped };
-                cell.end_run(outcome);
-                cell.complete_stop(now);
-                Published::Over(run)
-            }
-            (Err(error), _) if was_stop => {
-                cell.end_run(RunOutcome::Stopped);
-                cell.refuse_stop(error, now);
+            _ if was_stop => {
+                let has_failed = saved.is_ok() && end == EndOfTurn::Over(RunOutcome::Failed);
+                cell.end_run(if has_failed { RunOutcome::Failed } else { RunOutcome::Stopped });
+                cell.end_stop(saved, now);
                 Published::Over(run)
             }
             (_, EndOfTurn::BackOff) if !cell.shutting_down => {
@@ -160,15 +154,15 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// A turn has unwound before it published its end, by a bug of ours: nobody must wait for it for ever.
     pub(crate) fn turn_was_lost(&self, now: Duration) {
-        let error = &StoreError::rejected("the end of a turn was lost by a bug in this crate: please report it");
+        let lost = StoreError::rejected("the end of a turn was lost by a bug in this crate: please report it");
         let mut cell = self.cell.lock();
         cell.end_run(RunOutcome::Failed);
         if cell.state == JobState::Stopping {
-            cell.refuse_stop(error, now);
+            cell.end_stop(&Err(lost), now);
         } else {
             cell.go(Transition::RunEnded);
             cell.token = Token::None;
-            cell.note_unsaved(Some(error));
+            cell.note_unsaved(Some(&lost));
             cell.enter(Phase::Idle, now);
         }
         self.announce(cell);

@@ -31,7 +31,9 @@ pub enum StopError {
     },
     /// The job store refused the save. The run ends all the same. If its end could not be saved either, the job is
     /// `stopping`, with red health, and the manager saves it again, with growing pauses, until it gets through; so does
-    /// the next stop. Until then a crash may bring the job back as it was saved last.
+    /// the next stop. Until then a crash may bring the job back as it was saved last. Only a job whose record is gone
+    /// ([`StoreErrorKind::Gone`](crate::store::StoreErrorKind::Gone)) is `stopped` all the same, since nothing brings
+    /// it back; it can be deleted.
     #[error("could not save the stop of rollup job [{job_id}]")]
     Store {
         /// The job.
@@ -73,7 +75,8 @@ pub enum StopError {
 
 operation_error!(StopError, |job_id, _aborting| StopError::Aborting { job_id });
 
-/// The store has refused to save a stop. A job without a record is still stopped, and has to be.
+/// The store has refused to save a stop. A job without a record is stopped all the same; that it is not found would
+/// hide that.
 pub(super) fn refused(job_id: &str, source: StoreError) -> StopError {
     match source.kind() {
         StoreErrorKind::Gone => Refusal::Store(source).of(job_id),

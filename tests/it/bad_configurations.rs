@@ -106,6 +106,14 @@ fn a_field_that_is_not_there_may_be_a_misspelt_one() {
     assert_eq!(misspelt.kind(), ConfigProblemKind::UnknownField);
     assert_eq!(misspelt.hint(), Some("did you mean [latency]?"));
     assert_eq!(refused(&manager, plain("zzzzzzzzzzzz")).hint(), None);
+    // Elasticsearch's message names none of them.
+    let all = |field, metric| plain(metric).date_histogram(DateHistogram::fixed_interval(field, "1h"));
+    for (field, metric, hint) in [
+        ("timestmap", "latncy", "[latncy]: did you mean [latency]?, [timestmap]: did you mean [timestamp]?"),
+        ("qqqqqqqqqqqq", "zzzzzzzzzzzz", "none of the indices has [qqqqqqqqqqqq, zzzzzzzzzzzz]"),
+    ] {
+        assert_eq!(refused(&manager, all(field, metric)).hint(), Some(hint));
+    }
 
     let nothing = refused(&manager, plain("latency").index_pattern("sensro-*"));
     assert_eq!(nothing.kind(), ConfigProblemKind::Pattern);

@@ -4,9 +4,11 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use rollup_jobs::{HealthColor, JobState, Observer, Phase, ShutdownError, StopError, TurnEnded};
+use rollup_jobs::store::MemoryStore;
+use rollup_jobs::testing::{GatedEngine, ManualClock};
+use rollup_jobs::{HealthColor, JobState, Observer, Phase, RollupJobManager, ShutdownError, StopError, TurnEnded};
 
-use crate::support::{Heard, JoinInTime, PATIENCE, World, undisturbed, waiting};
+use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, World, config, loaded, undisturbed, waiting};
 
 /// A world whose only thread is held in a commit of the job `stuck`.
 fn stuck() -> World {
@@ -100,6 +102,26 @@ fn a_thread_that_comes_back_ends() {
     world.put_started("sensor");
     world.run("sensor");
     world.manager.shutdown(Duration::MAX).unwrap();
+}
+
+/// The first thing that a thread ever does.
+#[test]
+fn the_very_first_call_is_watched() {
+    let gates = GatedEngine::new(Arc::new(loaded()));
+    gates.search().close();
+    let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
+    let builder = RollupJobManager::builder(Arc::new(gates.clone()), Arc::new(MemoryStore::new()));
+    // Nobody is to be told of anything, which would be another thing to do.
+    let manager = builder.indexer_threads(1).clock(clock.clone()).open().unwrap();
+    manager.put(config("stuck").build().unwrap()).unwrap();
+    manager.start("stuck").unwrap();
+    manager.trigger("stuck").unwrap();
+    gates.search().wait_for_waiting(1);
+    clock.advance(Duration::from_mins(6));
+    Watcher::default().wait_for(&manager, "another thread", || {
+        (!manager.get("stuck").unwrap().last_errors().is_empty()).then_some(())
+    });
+    gates.search().open();
 }
 
 /// Each of them keeps its stack, and what the engine has given it.

@@ -145,6 +145,14 @@ fn waiting() -> StopOptions {
 }
 
 #[test]
+fn a_put_may_be_the_first_to_find_out() {
+    let host = Host::new();
+    host.shared.take_over();
+    let put = host.manager.put(config("other").build().unwrap());
+    assert!(matches!(put, Err(PutError::LostOwnership { .. })), "{put:?}");
+}
+
+#[test]
 fn a_second_host_fails_when_the_first_one_shows_that_it_lives() {
     let shared = Shared::new();
     let (first, renewals) = shared.open(Duration::ZERO);

@@ -6,10 +6,10 @@ use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument, SourceValue};
 use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::{
     DateHistogram, Histogram, Metric, PutError, PutOptions, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager,
-    RunAs,
+    RunAs, StoredState,
 };
 
-use crate::support::{config, loaded};
+use crate::support::{World, config, loaded};
 use crate::terse_store::TerseStore;
 
 fn base() -> RollupJobConfigBuilder {
@@ -221,4 +221,15 @@ mod with_tantivy {
             ]
         );
     }
+}
+
+/// Whoever has written it into the store: it is not ours to overwrite.
+#[test]
+fn a_record_that_is_there_is_not_overwritten() {
+    let (world, other) = (World::new(), World::new());
+    other.put_started("sensor");
+    world.store.inner.insert(&other.store.record("sensor")).unwrap();
+    let put = world.manager.put(config("sensor").build().unwrap());
+    assert!(matches!(put, Err(PutError::AlreadyExists { .. })), "{put:?}");
+    assert_eq!(world.store.record("sensor").state(), StoredState::Started);
 }

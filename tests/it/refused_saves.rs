@@ -222,6 +222,38 @@ fn a_manager_that_was_left_behind_is_fenced_by_a_store_without_epochs() {
     assert_eq!(stored(), [StoredState::Stopped]);
 }
 
+/// Somebody has taken it away. Such a job was `stopping` for ever, and could not be deleted either.
+#[test]
+fn a_job_without_a_record_is_stopped_all_the_same() {
+    let stopped_and_deleted = |world: &World| {
+        assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+        assert_eq!(world.status("sensor").health().color(), HealthColor::Green);
+        world.manager.delete("sensor").unwrap();
+        assert!(world.manager.get("sensor").is_none());
+    };
+    let is_gone = |error: &StoreError| error.kind() == StoreErrorKind::Gone;
+
+    let world = World::new();
+    world.put("sensor");
+    world.store.inner.remove("sensor").unwrap();
+    assert!(matches!(world.manager.start("sensor"), Err(StartError::NotFound { .. })));
+    stopped_and_deleted(&world);
+
+    let world = World::new();
+    world.put_started("sensor");
+    world.store.inner.remove("sensor").unwrap();
+    let stopped = world.manager.stop("sensor", waiting());
+    assert!(matches!(&stopped, Err(StopError::Store { source, .. }) if is_gone(source)), "{stopped:?}");
+    stopped_and_deleted(&world);
+
+    let world = World::new();
+    world.put_stopping("sensor");
+    world.store.inner.remove("sensor").unwrap();
+    world.gates.commit().open();
+    world.wait_for_state("sensor", JobState::Stopped);
+    stopped_and_deleted(&world);
+}
+
 /// The fence of a record that cannot be saved now comes with its next save; who has lost the jobs does not open.
 #[test]
 fn a_manager_opens_though_a_fence_is_refused_but_not_without_the_ownership() {

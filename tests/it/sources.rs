@@ -3,7 +3,7 @@
 use rollup_jobs::engine::{MemoryEngine, SourceDocument};
 use rollup_jobs::{HealthColor, JobState};
 
-use crate::support::{HOUR, World, loaded, undisturbed};
+use crate::support::{HOUR, Heard, World, loaded, undisturbed};
 
 /// Two indices of five hours each.
 fn halves() -> MemoryEngine {
@@ -20,12 +20,16 @@ fn a_manager_that_is_opened_paused_waits_for_its_sources() {
     world.put_indexing("sensor");
     world.gates.search().let_through(1);
     world.wait_for("sensor", "its first page to be saved", |status| status.stats().pages_processed() == 1);
-    let after = world.after_crash_with(|builder| builder.paused(true));
+    let after = world.after_crash_with(|builder| builder.indexer_threads(1).paused(true));
     assert!(after.manager.is_paused());
     let status = after.status("sensor");
     assert_eq!((status.state(), status.health().color()), (JobState::Indexing, HealthColor::Yellow));
     after.put_started("other");
     after.manager.trigger("other").unwrap();
+    after.watcher.wait_for(&after.manager, "the thread to have nothing to do but to tell", || {
+        let told = |heard: &Heard| matches!(heard, Heard::State(id, change) if id == "other" && change.to == JobState::Indexing);
+        after.watcher.heard().iter().any(told).then_some(())
+    });
     assert!(after.manager.stop("other", crate::support::waiting()).unwrap().is_at_rest(), "what waits can be stopped");
     assert_eq!(after.gates.search().arrived(), 0, "nothing runs");
     after.gates.search().open();
