@@ -1,12 +1,16 @@
 //! A call that never returns keeps its thread: the pool starts another one, and says so.
 
 use std::cell::Cell;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::{GatedEngine, ManualClock};
-use rollup_jobs::{HealthColor, JobState, Observer, Phase, RollupJobManager, ShutdownError, StopError, TurnEnded};
+use rollup_jobs::{
+    Clock, HealthColor, JobState, Observer, Phase, RollupJobManager, ShutdownError, StopError, TurnEnded, Wake,
+};
 
 use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, World, config, loaded, undisturbed, waiting};
 
@@ -38,6 +42,9 @@ fn the_other_jobs_go_on() {
     assert!(error.contains("has not returned for 5m: its indexer thread is lost, another one was started"), "{error}");
     assert_eq!(world.status("stuck").health().color(), HealthColor::Red);
     world.gates.commit().wait_for_waiting(2);
+    world.clock.advance(Duration::from_mins(5));
+    world.wait_for("sensor", "a thread for it too", |status| !status.last_errors().is_empty());
+    assert_eq!(world.status("stuck").last_errors().len(), 1, "its thread was replaced once");
     world.gates.commit().open();
     world.wait_for_end_of_run("sensor", 1);
     world.wait_for_end_of_run("stuck", 1);
@@ -104,24 +111,91 @@ fn a_thread_that_comes_back_ends() {
     world.manager.shutdown(Duration::MAX).unwrap();
 }
 
-/// The first thing that a thread ever does.
-#[test]
-fn the_very_first_call_is_watched() {
+/// Counts who looks at it.
+#[derive(Debug)]
+struct Counted {
+    clock: ManualClock,
+    looks: AtomicUsize,
+}
+
+impl Clock for Counted {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.looks.fetch_add(1, Ordering::SeqCst);
+        self.clock.monotonic()
+    }
+
+    fn sleep_bound(&self, remaining: Duration) -> Option<Duration> {
+        self.clock.sleep_bound(remaining)
+    }
+
+    fn on_advance(&self, wake: Weak<Wake>) {
+        self.clock.on_advance(wake);
+    }
+}
+
+/// A manager with one thread, held in its first search. It has nobody to tell of anything, which would be something
+/// else to do.
+fn stuck_alone() -> (RollupJobManager, GatedEngine, Arc<Counted>) {
     let gates = GatedEngine::new(Arc::new(loaded()));
     gates.search().close();
-    let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
+    let clock = Arc::new(Counted { clock: ManualClock::at(NOW.parse().unwrap()), looks: AtomicUsize::new(0) });
     let builder = RollupJobManager::builder(Arc::new(gates.clone()), Arc::new(MemoryStore::new()));
-    // Nobody is to be told of anything, which would be another thing to do.
-    let manager = builder.indexer_threads(1).clock(clock.clone()).open().unwrap();
+    let builder = builder.indexer_threads(1).turn_time(Duration::ZERO).clock(clock.clone());
+    let manager = builder.open().unwrap();
     manager.put(config("stuck").build().unwrap()).unwrap();
     manager.start("stuck").unwrap();
     manager.trigger("stuck").unwrap();
     gates.search().wait_for_waiting(1);
-    clock.advance(Duration::from_mins(6));
-    Watcher::default().wait_for(&manager, "another thread", || {
+    (manager, gates, clock)
+}
+
+fn wait_for_a_word(manager: &RollupJobManager) {
+    Watcher::default().wait_for(manager, "a word about the thread", || {
         (!manager.get("stuck").unwrap().last_errors().is_empty()).then_some(())
     });
+}
+
+#[test]
+fn the_very_first_call_is_watched() {
+    let (manager, gates, clock) = stuck_alone();
+    clock.clock.advance(Duration::from_mins(6));
+    wait_for_a_word(&manager);
     gates.search().open();
+}
+
+#[test]
+fn so_is_one_that_began_after_the_watch() {
+    let (manager, gates, clock) = stuck_alone();
+    clock.clock.advance(Duration::from_mins(1));
+    gates.search().let_through(1);
+    while gates.search().arrived() < 2 {
+        std::thread::yield_now();
+    }
+    for _ in 0..5 {
+        // It is looked at before, most of the time, when it has not been silent for long enough.
+        (0..1_000).for_each(|_| std::thread::yield_now());
+        clock.clock.advance(Duration::from_mins(1));
+    }
+    wait_for_a_word(&manager);
+    gates.search().open();
+}
+
+#[test]
+fn nobody_watches_threads_that_have_nothing_to_do() {
+    let (manager, gates, clock) = stuck_alone();
+    gates.search().open();
+    Watcher::default().wait_for(&manager, "the end of the run", || {
+        (manager.get("stuck").unwrap().state() == JobState::Started).then_some(())
+    });
+    clock.clock.advance(Duration::from_mins(6));
+    (0..10_000).for_each(|_| std::thread::yield_now());
+    let before = clock.looks.load(Ordering::SeqCst);
+    (0..10_000).for_each(|_| std::thread::yield_now());
+    assert!(clock.looks.load(Ordering::SeqCst) - before < 10);
 }
 
 /// Each of them keeps its stack, and what the engine has given it.
