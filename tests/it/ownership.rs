@@ -9,8 +9,8 @@ use rollup_jobs::engine::{Engine, MemoryEngine};
 use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, MemoryStore, Ownership, StoreError};
 use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, StoreFault, documents_of};
 use rollup_jobs::{
-    DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RollupJobManager, RunOutcome, ShutdownError,
-    StartError, StopError, StopOptions, TriggerError,
+    DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RemoveDataError, RollupJobManager, RunOutcome,
+    ShutdownError, StartError, StopError, StopOptions, TriggerError,
 };
 
 use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, config, in_thread, loaded, undisturbed};
@@ -334,6 +334,8 @@ fn who_has_lost_the_jobs_says_so_to_everybody() {
     assert!(matches!(manager.delete("sensor"), Err(DeleteError::LostOwnership { .. })));
     let put = manager.put(config("other").build().unwrap());
     assert!(matches!(put, Err(PutError::LostOwnership { .. })));
+    let removed = manager.remove_data("rolled", "former");
+    assert!(matches!(removed, Err(RemoveDataError::LostOwnership { .. })));
     let report = manager.stop_many(rollup_jobs::JobSelector::all(), waiting()).unwrap();
     assert!(report.outcomes().all(|(_, answer)| matches!(answer, Err(StopError::LostOwnership { .. }))));
 
@@ -469,6 +471,8 @@ fn while_the_ownership_is_in_doubt_nothing_is_answered_from_memory() {
         assert!(matches!(manager.stop("sensor", waiting()), Err(StopError::Store { .. })));
         assert!(matches!(manager.start("started"), Err(StartError::Store { .. })));
         assert!(matches!(manager.trigger("started"), Err(TriggerError::Store { .. })));
+        let removed = manager.remove_data("rolled", "former");
+        assert!(matches!(removed, Err(RemoveDataError::LostOwnership { .. })), "what is lost, or may be");
         let report = manager.stop_many("sensor", waiting()).unwrap();
         assert!(report.outcomes().all(|(_, answer)| matches!(answer, Err(StopError::Store { .. }))));
         // The store can.

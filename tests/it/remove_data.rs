@@ -46,6 +46,15 @@ fn a_job_that_is_there_keeps_its_data() {
 }
 
 #[test]
+fn what_a_job_has_left_in_another_rollup_index_can_be_removed() {
+    let world = left_over();
+    world.manager.put(config("sensor").rollup_index("rolled-2").build().unwrap()).unwrap();
+    world.manager.remove_data("rolled", "sensor").unwrap();
+    assert_eq!(world.documents(), undisturbed("other"));
+    assert!(world.manager.get("sensor").is_some());
+}
+
+#[test]
 fn a_delete_with_data_of_an_unknown_job_removes_what_it_has_left() {
     let world = left_over();
     let unknown = world.manager.delete("sensor");

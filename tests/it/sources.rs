@@ -34,6 +34,7 @@ fn a_manager_that_is_opened_paused_waits_for_its_sources() {
     assert_eq!(after.gates.search().arrived(), 0, "nothing runs");
     after.gates.search().open();
     after.manager.resume();
+    assert!(!after.manager.is_paused());
     after.wait_for_state("sensor", JobState::Started);
     assert_eq!(after.documents(), undisturbed("sensor"));
     assert_eq!(after.status("sensor").health().color(), HealthColor::Green);
