@@ -154,9 +154,8 @@ impl RollupJobManager {
             // It is for the new owner to say what becomes of them.
             return None;
         }
-        let is_unsaved = |view: &View| view.state == JobState::Stopping && view.phase == Phase::Saving;
         let mut unsaved: Vec<_> = self.jobs().into_iter().map(|job| (job.lifecycle.view(), job)).collect();
-        unsaved.retain(|(view, _)| is_unsaved(view));
+        unsaved.retain(|(view, _)| view.state == JobState::Stopping);
         unsaved.sort_by(|(_, a), (_, b)| a.id().cmp(b.id()));
         let source = unsaved.first().and_then(|(view, _)| view.unsaved.clone())?;
         let now = self.runtime.clock.monotonic();

@@ -31,6 +31,10 @@ fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
         let status = world.status("sensor");
         assert_eq!(status.state(), JobState::Started);
         assert_eq!(!status.last_errors().is_empty(), failed, "{fault:?} {call}");
+        if !matches!(fault, EngineFault::Panic | EngineFault::ItemUnavailable) {
+            let (search, index) = (status.stats().search_failures(), status.stats().index_failures());
+            assert_eq!(search + index, u64::from(failed), "{fault:?} {call}");
+        }
         if matches!(fault, EngineFault::Rejected | EngineFault::Panic) && failed {
             assert_eq!(status.health().color(), HealthColor::Yellow, "{fault:?} {call}");
         }

@@ -63,6 +63,7 @@ fn the_other_jobs_go_on() {
 #[test]
 fn a_stop_says_where_it_is_stuck_and_a_shutdown_names_it() {
     let world = stuck();
+    world.put("idle");
     world.clock.advance(Duration::from_mins(6));
     wait_for_replacement(&world);
     let error = world.manager.stop("stuck", waiting().timeout(Duration::ZERO)).unwrap_err();

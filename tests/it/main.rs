@@ -35,6 +35,7 @@ mod late_observers;
 mod lifecycle;
 mod lost_threads;
 mod meddling;
+mod merging;
 mod opening;
 mod ownership;
 mod page_sizes;

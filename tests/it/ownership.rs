@@ -419,6 +419,17 @@ fn a_shutdown_waits_for_a_renewal_and_then_hands_over() {
 }
 
 #[test]
+fn a_shutdown_in_a_hurry_does_not_hand_over_what_is_being_renewed() {
+    let host = Host::new();
+    host.store.fail_at(1, StoreFault::Hang);
+    host.advance(LEASE / 3);
+    host.wait_for("the renewal", |_| host.store.has_failed());
+    assert!(matches!(host.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })));
+    assert!(matches!(host.shared.store.acquire(None), Ok(Acquired::Held(_))));
+    host.store.heal();
+}
+
+#[test]
 fn the_jobs_are_handed_over_once_and_only_by_their_owner() {
     for is_lost in [false, true] {
         let shared = Shared::new();

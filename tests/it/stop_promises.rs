@@ -377,7 +377,9 @@ fn promise_08_a_timeout_withdraws_nothing_and_says_where_the_job_is() {
     }
     let again = world.stop_in_thread("sensor", Duration::MAX);
     world.gates.commit().open();
-    assert!(again.join_in_time().unwrap().is_at_rest(), "the same call may be repeated");
+    let stopped = again.join_in_time().unwrap();
+    assert!(stopped.is_at_rest(), "the same call may be repeated");
+    assert_eq!((stopped.job_id(), stopped.run()), ("sensor", 2));
     assert_eq!(world.state("sensor"), JobState::Stopped);
 }
 
