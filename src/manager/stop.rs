@@ -256,7 +256,7 @@ impl RollupJobManager {
     /// Publishes how the save went.
     fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>) -> Asked {
         job.lifecycle.stop_saved(ticket, &saved, self.runtime.clock.monotonic());
-        if saved.is_err() && !ticket.ends_elsewhere {
+        if saved.is_err() {
             job.save_stop_later();
         }
         job.deliver_later();

@@ -10,10 +10,10 @@ use rollup_jobs::store::{Acquired, JobStore, JobStoreAdapter, Lease, MemoryStore
 use rollup_jobs::testing::{FaultyStore, GatedEngine, ManualClock, StoreCall, StoreFault, documents_of};
 use rollup_jobs::{
     DeleteError, HealthColor, JobState, OpenError, Phase, PutError, RemoveDataError, RollupJobManager, RunOutcome,
-    ShutdownError, StartError, StopError, StopOptions, TriggerError,
+    ShutdownError, StartError, StopError, StopOptions, StoredState, TriggerError,
 };
 
-use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, config, in_thread, loaded, undisturbed};
+use crate::support::{Heard, JoinInTime, NOW, PATIENCE, Watcher, config, in_thread, loaded, records, undisturbed};
 
 const LEASE: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
@@ -343,6 +343,7 @@ fn who_has_lost_the_jobs_says_so_to_everybody() {
     assert_eq!((status.state(), status.phase()), (JobState::Stopped, Phase::LostOwnership));
     assert_eq!(status.health().color(), HealthColor::Red);
     assert_eq!(status.next_run(), None);
+    assert_eq!(manager.get("running").unwrap().next_run(), None);
     assert_eq!(manager.list().len(), 2);
     // The search was given up, not the gate opened; and nothing was written.
     let over =
@@ -427,6 +428,28 @@ fn a_shutdown_in_a_hurry_does_not_hand_over_what_is_being_renewed() {
     assert!(matches!(host.manager.shutdown(Duration::ZERO), Err(ShutdownError::Timeout { .. })));
     assert!(matches!(host.shared.store.acquire(None), Ok(Acquired::Held(_))));
     host.store.heal();
+}
+
+/// Once a shutdown has waited for callers' threads, none begins anything more: the jobs may be handed over.
+#[test]
+fn who_comes_while_the_jobs_are_handed_over_is_too_late() {
+    let host = Host::new();
+    host.manager.start("sensor").unwrap();
+    host.store.fail_at(1, StoreFault::Hang);
+    host.advance(LEASE / 3);
+    host.wait_for("the renewal", |_| host.store.has_failed());
+    let manager = Arc::clone(&host.manager);
+    let shutdown = in_thread(move || manager.shutdown(Duration::MAX));
+    host.watcher.wait_for(&host.manager, "the end of all calls", || {
+        let removed = host.manager.remove_data("rolled", "nobody");
+        matches!(removed, Err(RemoveDataError::ShutDown { .. })).then_some(())
+    });
+    assert!(matches!(host.manager.stop("sensor", waiting()), Err(StopError::ShutDown { .. })));
+    let report = host.manager.stop_many("sensor", waiting()).unwrap();
+    assert!(report.outcomes().all(|(_, answer)| matches!(answer, Err(StopError::ShutDown { .. }))));
+    host.store.heal();
+    shutdown.join_in_time().unwrap();
+    assert_eq!(records(&host.shared.store)[0].state(), StoredState::Started);
 }
 
 #[test]

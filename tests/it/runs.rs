@@ -8,7 +8,7 @@ use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{HealthColor, JobState, JobStatus, Phase};
 
 use crate::meddling::{Act, Meddling};
-use crate::support::{HOUR, Heard, World, config, loaded, undisturbed};
+use crate::support::{HOUR, Heard, World, config, loaded, undisturbed, waiting};
 
 #[test]
 fn the_schedule_triggers_started_jobs_only() {
@@ -28,6 +28,8 @@ fn the_schedule_triggers_started_jobs_only() {
     world.clock.advance(Duration::from_hours(1));
     world.wait_for_end_of_run("started", 2);
     assert_eq!(world.status("stopped").run(), 0);
+    let _ = world.manager.stop("started", waiting()).unwrap();
+    assert_eq!(world.status("started").next_run(), None);
 }
 
 #[test]
@@ -47,8 +49,11 @@ fn times_that_were_missed_are_not_made_up_for() {
 fn a_schedule_that_is_over_never_triggers() {
     let world = World::new();
     world.manager.put(config("sensor").cron("0 0 0 1 1 ? 2020").build().unwrap()).unwrap();
+    let told = "the schedule [0 0 0 1 1 ? 2020] has no time to come: only a trigger runs the job";
+    assert_eq!(world.status("sensor").notice().unwrap().text(), told);
     world.manager.start("sensor").unwrap();
-    assert_eq!(world.status("sensor").next_run(), None);
+    let status = world.status("sensor");
+    assert_eq!((status.next_run(), status.health().reason()), (None, Some(told)));
 }
 
 #[test]
