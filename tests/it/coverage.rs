@@ -1,12 +1,14 @@
 //! How far everything is rolled up: never further than is true, durable, and not behind on a quiet series.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::SourceDocument;
+use rollup_jobs::engine::{CommittedProgress, JobContext, RollupIndex, SourceDocument};
+use rollup_jobs::store::JobStore;
 use rollup_jobs::testing::EngineFault;
-use rollup_jobs::{JobState, Phase};
+use rollup_jobs::{JobState, Phase, Progress, TermsType};
 
-use crate::support::{HOUR, World, config, loaded, waiting};
+use crate::support::{HOUR, SpyStore, World, config, loaded, waiting};
 
 fn until(world: &World) -> Option<String> {
     world.status("sensor").rolled_up_until().map(|until| until.to_string())
@@ -161,4 +163,38 @@ fn with_the_rollup_index_it_is_gone() {
     world.gates.search().open();
     world.wait_for_state("sensor", JobState::Started);
     assert_eq!(until(&world).as_deref(), Some(NOW));
+}
+
+fn committed(world: &World) -> (JobContext, Progress) {
+    let job = JobContext::new(config("sensor").build().unwrap(), &[TermsType::Keyword]);
+    let Ok(CommittedProgress::Kept(Some(kept))) = world.data.committed_progress(&job) else { panic!("it is there") };
+    (job, kept)
+}
+
+/// Of two that have one position the higher number knows more, so that none is given twice.
+#[test]
+fn a_job_that_is_behind_its_engine_counts_on_from_there() {
+    let world = World::new();
+    world.put_started("sensor");
+    let behind = SpyStore::default();
+    behind.inner.insert(&world.store.record("sensor")).unwrap();
+    world.run("sensor");
+    let (_, kept) = committed(&world);
+    let world = World::on_store(world.data.clone(), Arc::new(behind));
+    world.gates.search().open();
+    world.run("sensor");
+    assert!(world.store.record("sensor").progress().sequence > kept.sequence);
+}
+
+#[test]
+fn with_one_position_the_higher_number_counts() {
+    let world = World::new();
+    world.put_started("sensor");
+    world.run("sensor");
+    let (job, mut newer) = committed(&world);
+    newer.sequence += 10;
+    newer.rolled_up_until = Some(1_000_000 * HOUR);
+    world.data.begin(&job).unwrap().commit(&newer).unwrap();
+    world.run("sensor");
+    assert_eq!(until(&world), Some(hour(1_000_000)));
 }
