@@ -12,6 +12,8 @@ root=$PWD
 out=$root/target/mutation
 tree=$out/tree
 export CARGO_TERM_COLOR=never RUST_BACKTRACE=0 RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}" ROLLUP_IN_A_HURRY=1
+# One mutant's counter-example must not be the next one's.
+export PROPTEST_DISABLE_FAILURE_PERSISTENCE=1
 # So that the test runner knows --fail-fast.
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="env RUSTC_BOOTSTRAP=1"
 
