@@ -218,7 +218,9 @@ fn sixty_four_threads_may_be_lost_at_once() {
     };
     assert_eq!(ids.iter().filter(|id| is_kept(id)).count(), 1);
     world.gates.commit().open();
-    ids.iter().for_each(|id| world.wait_for_end_of_run(id, 1));
+    for id in &ids {
+        world.wait_for_end_of_run(id, 1);
+    }
 
     // Those that came back are lost no more.
     world.gates.commit().close();
