@@ -7,15 +7,7 @@ use rollup_jobs::engine::MemoryEngine;
 use rollup_jobs::testing::{EngineFault, StoreCall, StoreFault};
 use rollup_jobs::{HealthColor, JobError, JobState, RetryOptions};
 
-use crate::support::{Heard, World, readings, undisturbed};
-
-/// Runs until the end of `run`, letting back-offs pass.
-fn end_of_run(world: &World, run: u64) {
-    world.watcher.wait_for(&world.manager, "the run to end", || {
-        world.clock.advance(Duration::from_secs(1));
-        world.watcher.heard().iter().any(|h| matches!(h, Heard::Run(_, ended) if ended.run == run)).then_some(())
-    });
-}
+use crate::support::{World, readings, undisturbed};
 
 fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
     let expected = undisturbed("sensor");
@@ -26,7 +18,7 @@ fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
         world.put_started("sensor");
         engine.fail_at(call);
         let mut run = world.manager.trigger("sensor").unwrap().run();
-        end_of_run(&world, run);
+        world.let_pauses_pass_until_end_of_run(run);
         let failed = engine.has_failed();
         let status = world.status("sensor");
         assert_eq!(status.state(), JobState::Started);
@@ -41,7 +33,7 @@ fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
         // The next trigger has what is left; after a transient fault nothing is.
         engine.heal();
         run = world.manager.trigger("sensor").unwrap().run();
-        end_of_run(&world, run);
+        world.let_pauses_pass_until_end_of_run(run);
         assert_eq!(world.documents(), expected, "{fault:?} at call {call}");
         let status = world.status("sensor");
         assert_eq!(status.health().color(), HealthColor::Green);
@@ -94,7 +86,7 @@ fn a_run_goes_on_after_a_save_that_failed_for_a_moment() {
         world.put_started("sensor");
         store.fail_at(call, StoreFault::Unavailable);
         let run = world.manager.trigger("sensor").unwrap().run();
-        end_of_run(&world, run);
+        world.let_pauses_pass_until_end_of_run(run);
         assert!(store.has_failed(), "{call}");
         assert_eq!(world.documents(), undisturbed("sensor"), "{call}");
         let status = world.status("sensor");
@@ -112,13 +104,13 @@ fn a_run_does_not_go_on_for_ever_without_being_saved() {
     world.put_started("sensor");
     let run = world.manager.trigger("sensor").unwrap().run();
     store.refuse(&[StoreCall::Update]);
-    end_of_run(&world, run);
+    world.let_pauses_pass_until_end_of_run(run);
     let status = world.status("sensor");
     assert_eq!(status.health().color(), HealthColor::Red, "{status:?}");
     assert!(world.documents().len() < undisturbed("sensor").len(), "it was not at the end");
     store.heal();
     let run = world.manager.trigger("sensor").unwrap().run();
-    end_of_run(&world, run);
+    world.let_pauses_pass_until_end_of_run(run);
     assert_eq!(world.documents(), undisturbed("sensor"));
 }
 
@@ -131,7 +123,7 @@ fn tries_keep_the_pauses_that_were_asked_for() {
     world.put_started("sensor");
     let run = world.manager.trigger("sensor").unwrap().run();
     store.refuse(&[StoreCall::Update]);
-    end_of_run(&world, run);
+    world.let_pauses_pass_until_end_of_run(run);
     let tries: Vec<_> = world.status("sensor").last_errors().iter().map(JobError::at).collect();
     let pauses = tries.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs());
     let shortest = [5, 10, 20, 20, 20];
@@ -165,7 +157,7 @@ mod with_tantivy {
                 engine.fail_at(call);
                 for _ in 0..2 {
                     let run = world.manager.trigger("sensor").unwrap().run();
-                    end_of_run(&world, run);
+                    world.let_pauses_pass_until_end_of_run(run);
                 }
                 let index = harness.engine.rollup_index("rolled", "sensor").unwrap().unwrap();
                 assert_eq!(

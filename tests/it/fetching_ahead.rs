@@ -2,18 +2,17 @@
 //! it may use.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rollup_jobs::RollupJobManager;
 use rollup_jobs::engine::{
-    Engine, EngineError, JobContext, MemoryEngine, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
-    ScanRequest, Source, SourceAdapter, StopSignal,
+    Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter, ScanRequest,
+    Source, SourceAdapter, StopSignal,
 };
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::{MemoryStore, StoreError};
 use rollup_jobs::testing::GatedEngine;
 
-use crate::support::{Heard, World, config, loaded};
+use crate::support::{World, config, loaded};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Told {
@@ -102,13 +101,13 @@ impl PageStreamAdapter for Stream {
 }
 
 /// Eight pages, each a turn of its own, on one thread.
-fn world(data: MemoryEngine) -> (World, Listening) {
-    World::wrapped(data, Listening::new, |builder| builder.indexer_threads(1))
+fn world() -> (World, Listening) {
+    World::wrapped(loaded(), Listening::new, |builder| builder.indexer_threads(1))
 }
 
 #[test]
 fn a_run_that_nobody_waits_behind_has_its_next_page_fetched_ahead() {
-    let (world, listening) = world(loaded());
+    let (world, listening) = world();
     world.put_started("sensor");
     world.run("sensor");
     // After the last page an empty one says that there is no more.
@@ -117,28 +116,23 @@ fn a_run_that_nobody_waits_behind_has_its_next_page_fetched_ahead() {
 
 #[test]
 fn a_run_that_makes_way_for_another_one_fetches_nothing_ahead() {
-    let (world, listening) = world(loaded());
+    let (world, listening) = world();
     world.put_indexing("sensor");
     world.put_started("other");
     world.manager.trigger("other").unwrap();
     world.gates.search().open();
-    world.watcher.wait_for(&world.manager, "both runs to end", || {
-        (world.watcher.heard().iter().filter(|heard| matches!(heard, Heard::Run(..))).count() == 2).then_some(())
-    });
+    world.wait_for_end_of_run("sensor", 1);
+    world.wait_for_end_of_run("other", 1);
     assert_eq!(listening.told(), [[NextPage, Park].repeat(8), vec![NextPage, Park]].concat());
 }
 
 #[test]
 fn a_run_that_pauses_holds_no_page() {
-    let (world, listening) = world(loaded());
+    let (world, listening) = world();
     world.put_started("sensor");
     world.store.refuse_once(StoreError::unavailable("planned refusal"));
     let run = world.manager.trigger("sensor").unwrap().run();
-    world.watcher.wait_for(&world.manager, "the end of the run", || {
-        world.clock.advance(Duration::from_secs(1));
-        let is_end = |heard: &Heard| matches!(heard, Heard::Run(_, ended) if ended.run == run);
-        world.watcher.heard().iter().any(is_end).then_some(())
-    });
+    world.let_pauses_pass_until_end_of_run(run);
     assert_eq!(listening.told()[..5], [NextPage, FetchAhead, Park, NextPage, FetchAhead]);
 }
 

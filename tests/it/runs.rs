@@ -181,10 +181,7 @@ fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
         world.data.add("sensor-1", SourceDocument::new().date("timestamp", 20 * HOUR).keyword("node", "z"));
         let run = world.manager.trigger("sensor").unwrap().run();
         // An engine without checkpoints finds out when it writes, and tries again after a pause.
-        world.watcher.wait_for(&world.manager, "the run", || {
-            world.clock.advance(Duration::from_secs(1));
-            world.watcher.heard().iter().any(|h| matches!(h, Heard::Run(_, ended) if ended.run == run)).then_some(())
-        });
+        world.let_pauses_pass_until_end_of_run(run);
         assert_eq!(world.documents().len(), 31);
         assert!(world.status("sensor").notice().unwrap().text().contains("rolling up from the start"));
     }
@@ -203,10 +200,7 @@ fn an_item_that_is_rejected_again_and_again_ends_the_run() {
     );
     world.put_started("sensor");
     let run = world.manager.trigger("sensor").unwrap().run();
-    world.watcher.wait_for(&world.manager, "the run", || {
-        world.clock.advance(Duration::from_secs(1));
-        world.watcher.heard().iter().any(|h| matches!(h, Heard::Run(_, ended) if ended.run == run)).then_some(())
-    });
+    world.let_pauses_pass_until_end_of_run(run);
     assert_eq!(world.status("sensor").last_errors().len(), 5);
     assert!(world.documents().is_empty());
 }

@@ -27,7 +27,10 @@ fn a_manager_that_is_opened_paused_waits_for_its_sources() {
     after.put_started("other");
     after.manager.trigger("other").unwrap();
     after.watcher.wait_for(&after.manager, "the thread to have nothing to do but to tell", || {
-        let told = |heard: &Heard| matches!(heard, Heard::State(id, change) if id == "other" && change.to == JobState::Indexing);
+        let told = |heard: &Heard| match heard {
+            Heard::State(id, change) => id == "other" && change.to == JobState::Indexing,
+            _ => false,
+        };
         after.watcher.heard().iter().any(told).then_some(())
     });
     assert!(after.manager.stop("other", crate::support::waiting()).unwrap().is_at_rest(), "what waits can be stopped");

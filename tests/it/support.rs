@@ -343,6 +343,15 @@ impl World {
         self.wait_for_end_after(0, id, run);
     }
 
+    /// The same of a run that pauses: time passes until it ends.
+    pub fn let_pauses_pass_until_end_of_run(&self, run: u64) {
+        self.watcher.wait_for(&self.manager, "the run to end", || {
+            self.clock.advance(Duration::from_secs(1));
+            let is_end = |heard: &Heard| matches!(heard, Heard::Run(_, ended) if ended.run == run);
+            self.watcher.heard().iter().any(is_end).then_some(())
+        });
+    }
+
     fn wait_for_end_after(&self, before: usize, id: &str, run: u64) {
         self.watcher.wait_for(&self.manager, "the end of the run", || {
             self.watcher.heard()[before..]
