@@ -1,5 +1,5 @@
-//! Refused saves, starts that meet, leases and pauses that run out, and foreign code that owns the manager: each under thousands
-//! of schedules.
+//! Refused saves, starts that meet, leases and pauses that run out, and foreign code that owns the manager: each under
+//! thousands of schedules.
 
 use std::future::Future;
 use std::pin::pin;

@@ -322,7 +322,7 @@ impl Observer for StopsInCallback {
 fn stop_from_an_observer() {
     check(|| {
         let observer = Arc::<StopsInCallback>::default();
-        let world = World::with(1, Some(Arc::clone(&observer) as Arc<dyn Observer>));
+        let world = World::observed(1, Arc::clone(&observer) as Arc<dyn Observer>);
         observer.0.set(Arc::downgrade(&world.manager)).unwrap();
         world.start_and_trigger();
         at_rest(stop(&world.manager));
@@ -432,7 +432,7 @@ fn the_last_owner_drops_the_manager_in_a_callback() {
     }
     check(|| {
         let observer = Arc::<Drops>::default();
-        let world = World::with(2, Some(Arc::clone(&observer) as Arc<dyn Observer>));
+        let world = World::observed(2, Arc::clone(&observer) as Arc<dyn Observer>);
         *observer.0.lock().unwrap() = Some(Arc::clone(&world.manager));
         world.start_and_trigger();
         world.end();

@@ -106,11 +106,11 @@ fn record(id: &str) -> JobRecord {
 
 impl World {
     pub(super) fn new(threads: usize) -> Self {
-        Self::with(threads, None)
+        Self::on(MemoryStore::new(), &[ID], |builder| builder.indexer_threads(threads))
     }
 
-    pub(super) fn with(threads: usize, observer: Option<Arc<dyn Observer>>) -> Self {
-        Self::on(MemoryStore::new(), &[ID], |builder| observed(builder.indexer_threads(threads), observer))
+    pub(super) fn observed(threads: usize, observer: Arc<dyn Observer>) -> Self {
+        Self::on(MemoryStore::new(), &[ID], |builder| builder.indexer_threads(threads).observer(observer))
     }
 
     /// Opened paused.
@@ -190,10 +190,6 @@ impl World {
         drop(self.manager);
         assert!(!self.plan.two_at_once.load(Ordering::SeqCst), "two threads were at one job");
     }
-}
-
-fn observed(builder: RollupJobManagerBuilder, observer: Option<Arc<dyn Observer>>) -> RollupJobManagerBuilder {
-    observer.into_iter().fold(builder, |builder, observer| builder.observer(observer))
 }
 
 pub(super) fn waiting() -> StopOptions {
