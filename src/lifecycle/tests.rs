@@ -19,6 +19,55 @@ fn a_job_that_was_deleted_meanwhile_does_nothing_any_more() {
     assert!(job.stop_at_rest().is_none());
 }
 
+/// The manager goes while a turn is under way: whatever the run wants to do next, it is parked as it is.
+#[test]
+fn a_run_goes_no_further_than_its_turn_in_a_shutdown() {
+    for end in [EndOfTurn::Continue, EndOfTurn::BackOff] {
+        let (job, revisions) = at_work();
+        job.shut_down(&revisions, Duration::ZERO);
+        let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, &revisions);
+        let published = job.publish((), end, is_stop, &Ok(()), Duration::ZERO);
+        assert!(matches!(published, Published::Over(())), "{end:?}");
+        assert_eq!((job.view().state, job.view().phase), (JobState::Indexing, Phase::Idle), "{end:?}");
+    }
+}
+
+/// A stop ends the run: it was stopped, unless it has failed by itself before it could be.
+#[test]
+fn a_run_that_fails_while_it_is_stopped_has_failed() {
+    for (end, outcome) in [
+        (EndOfTurn::Continue, RunOutcome::Stopped),
+        (EndOfTurn::Over(RunOutcome::Finished), RunOutcome::Stopped),
+        (EndOfTurn::Over(RunOutcome::Failed), RunOutcome::Failed),
+    ] {
+        let revisions = Revisions::default();
+        let job = Lifecycle::new(JobState::Started, Arc::default(), 0, Duration::ZERO, true);
+        begin_turn(&job);
+        let _ticket = stop(&job, &revisions).ticket;
+        end_turn_with(end, &job, &revisions, &Ok(()));
+        let ended = job.next_events(false).into_iter().find_map(|event| match event {
+            Event::Run(ended) => Some(ended.outcome),
+            _ => None,
+        });
+        assert_eq!(ended, Some(outcome), "{end:?}");
+    }
+}
+
+/// A turn has come to no end, by a bug: whoever waits for it hears so, and the job can be stopped again.
+#[test]
+fn a_turn_that_was_lost_keeps_nobody_waiting() {
+    let (job, revisions) = at_work();
+    job.turn_was_lost(Duration::ZERO);
+    assert_eq!((job.view().state, job.view().phase), (JobState::Started, Phase::Idle));
+    begin_turn(&job);
+    let stopping = stop(&job, &revisions);
+    job.turn_was_lost(Duration::ZERO);
+    assert!(matches!(outcome(&job, stopping.ticket), WaitOutcome::Refused(_)));
+    let retry = job.retry_stop(Duration::ZERO, &revisions).expect("it was not saved");
+    job.stop_saved(retry.ticket, &Ok(()), Duration::ZERO);
+    assert_eq!(job.view().state, JobState::Stopped);
+}
+
 /// The manager goes: what is at rest can be stopped, and nothing begins.
 #[test]
 fn nothing_begins_during_a_shutdown() {
