@@ -2,8 +2,8 @@
 //! it may use.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use rollup_jobs::RollupJobManager;
 use rollup_jobs::engine::{
     Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter, ScanRequest,
     Source, SourceAdapter, StopSignal,
@@ -11,6 +11,7 @@ use rollup_jobs::engine::{
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::{MemoryStore, StoreError};
 use rollup_jobs::testing::GatedEngine;
+use rollup_jobs::{RollupJobManager, RollupJobManagerBuilder};
 
 use crate::support::{World, config, loaded};
 
@@ -115,6 +116,18 @@ fn a_run_that_nobody_waits_behind_has_its_next_page_fetched_ahead() {
 }
 
 #[test]
+fn within_a_turn_pages_are_fetched_ahead_whoever_waits() {
+    let options = |builder: RollupJobManagerBuilder| builder.indexer_threads(1).turn_time(Duration::MAX);
+    let (world, listening) = World::wrapped(loaded(), Listening::new, options);
+    world.put_indexing("sensor");
+    world.put_started("other");
+    world.manager.trigger("other").unwrap();
+    world.gates.search().open();
+    world.wait_for_end_of_run("sensor", 1);
+    assert_eq!(listening.told(), [[NextPage, FetchAhead].repeat(8), vec![NextPage, Park]].concat());
+}
+
+#[test]
 fn a_run_that_makes_way_for_another_one_fetches_nothing_ahead() {
     let (world, listening) = world();
     world.put_indexing("sensor");
@@ -142,13 +155,13 @@ fn a_run_may_use_the_threads_that_nobody_else_does() {
     gates.commit().close();
     let listening = Listening::new(Arc::new(gates.clone()));
     let builder = RollupJobManager::builder(Arc::new(listening.clone()), Arc::new(MemoryStore::new()));
-    let manager = builder.indexer_threads(4).open().unwrap();
+    let manager = builder.indexer_threads(5).open().unwrap();
     for (n, id) in ["other", "another", "sensor"].iter().enumerate() {
         manager.put(config(id).build().unwrap()).unwrap();
         manager.start(id).unwrap();
         manager.trigger(id).unwrap();
         gates.commit().wait_for_waiting(n + 1);
     }
-    assert_eq!(listening.lent.lock().unwrap()[0], 2, "its own, and one of four");
+    assert_eq!(listening.lent.lock().unwrap()[0], 3, "its own, and two of five");
     gates.commit().open();
 }

@@ -50,6 +50,7 @@ mod remove_data;
 mod rest;
 mod restart_table;
 mod runs;
+mod searching;
 mod shutdown;
 mod sources;
 #[cfg(all(feature = "tantivy", feature = "redb"))]

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+use rollup_jobs::store::JobStore;
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{HealthColor, JobState, JobStatus, Phase};
 
 use crate::meddling::{Act, Meddling};
-use crate::support::{HOUR, Heard, World, config, loaded, undisturbed, waiting};
+use crate::support::{HOUR, Heard, SpyStore, World, config, loaded, undisturbed, waiting};
 
 #[test]
 fn the_schedule_triggers_started_jobs_only() {
@@ -185,6 +186,23 @@ fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
         assert_eq!(world.documents().len(), 31);
         assert!(world.status("sensor").notice().unwrap().text().contains("rolling up from the start"));
     }
+}
+
+/// A crash between the engine's commit and the store's save.
+#[test]
+fn a_run_says_that_the_engine_was_further_than_the_store() {
+    let world = World::new();
+    world.put_started("sensor");
+    let store = SpyStore::default();
+    store.insert(&world.store.record("sensor")).unwrap();
+    world.run("sensor");
+    let position = world.status("sensor").position().unwrap().clone();
+    let after = World::on_store(world.data.clone(), Arc::new(store));
+    after.gates.search().open();
+    after.run("sensor");
+    let expected =
+        format!("the engine has committed up to {position}, the job store up to nothing: going on from the engine's");
+    assert_eq!(after.status("sensor").notice().unwrap().text(), expected);
 }
 
 /// A document that is rejected again and again had an empty commit before each try, which counted as progress: the

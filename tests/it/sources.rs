@@ -61,6 +61,26 @@ fn a_run_says_which_indices_are_gone_and_stays_green() {
     assert_eq!(world.status("sensor").notice().unwrap().run(), run);
 }
 
+/// Of many it names ten.
+#[test]
+fn a_run_that_misses_many_indices_names_some_and_counts_the_others() {
+    for (many, text) in [(10, "sensor-08, sensor-09"), (12, "sensor-08, sensor-09 and 2 more")] {
+        let world = World::new();
+        let names: Vec<_> = (0..many).map(|n| format!("sensor-{n:02}")).collect();
+        for name in &names {
+            world.data.add(name, SourceDocument::new().date("timestamp", 0).keyword("node", "a"));
+        }
+        world.put_started("sensor");
+        world.run("sensor");
+        for name in &names {
+            assert!(world.data.remove_index(name));
+        }
+        world.run("sensor");
+        let notice = world.status("sensor").notice().expect("a notice").text().to_owned();
+        assert!(notice.ends_with(text), "{notice}");
+    }
+}
+
 #[test]
 fn which_indices_there_were_is_known_after_a_restart() {
     let world = World::on(halves(), |engine| engine, |builder| builder);
