@@ -77,3 +77,4 @@ mod update;
 #[cfg(feature = "tantivy")]
 mod values;
 mod weaknesses;
+mod writing;

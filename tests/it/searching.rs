@@ -95,7 +95,7 @@ fn every_search_and_every_page_counts() {
     let stats = status.stats();
     // The last search finds nothing.
     assert_eq!((stats.search_total(), stats.pages_processed(), stats.processing_total()), (9, 9, 8));
-    assert_eq!((stats.documents_processed(), stats.rollups_indexed()), (60, 30));
+    assert_eq!((stats.documents_processed(), stats.rollups_indexed(), stats.index_total()), (60, 30, 8));
     assert_eq!(failures(&world), (Vec::new(), 0));
 }
 
