@@ -36,6 +36,20 @@ fn a_crash_while_the_file_is_created_leaves_none() {
     RedbStore::open(&path).unwrap();
 }
 
+/// Its folder is the one that the process is in.
+#[test]
+fn a_file_may_be_named_without_a_folder() {
+    struct Removed(String);
+    impl Drop for Removed {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+    let name = Removed(format!("bare-name-{}.redb", std::process::id()));
+    drop(RedbStore::open(&name.0).unwrap());
+    assert!(fs::exists(&name.0).unwrap());
+}
+
 #[test]
 fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();

@@ -111,10 +111,8 @@ impl RedbStore {
         // A name of this process: another one may be creating the store at this moment.
         new.push(format!(".new-{}", std::process::id()));
         let new = Path::new(&new);
-        match fs::remove_file(new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io(error)),
-            _ => {}
-        }
+        // What a crash has left of a creation. Where it cannot be removed nothing can be created either.
+        let _ = fs::remove_file(new);
         drop(Self::check(backend(new)?, path)?);
         // A link, unlike a new name, never takes the place of a file that somebody else has created meanwhile.
         match fs::hard_link(new, path) {
