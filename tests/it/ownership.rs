@@ -169,6 +169,11 @@ impl Host {
     }
 }
 
+/// The first second may pass before the host notes when it has seen the lease, and one more while it ends.
+fn is_about(passed: Duration, expected: Duration) -> bool {
+    (expected..=expected + 2 * SECOND).contains(&passed)
+}
+
 fn waiting() -> StopOptions {
     StopOptions::new().wait_for_completion(true).timeout(Duration::MAX)
 }
@@ -209,7 +214,7 @@ fn a_host_that_died_is_succeeded_after_a_whole_lease() {
         passed += SECOND;
     }
     second.join_in_time().unwrap();
-    assert_eq!(passed, LEASE);
+    assert!(is_about(passed, LEASE), "{passed:?}");
     assert!(shared.store.renew(&dead).is_err());
 }
 
@@ -292,7 +297,7 @@ fn who_watches_a_lease_bears_with_the_store_for_another_one() {
         }
         match opened.join_in_time() {
             Ok(_) => assert!(!is_down_for_long && store.has_failed()),
-            Err(OpenError::Store(_)) => assert!(is_down_for_long && passed == 2 * LEASE, "{passed:?}"),
+            Err(OpenError::Store(_)) => assert!(is_down_for_long && is_about(passed, 2 * LEASE), "{passed:?}"),
             Err(error) => panic!("{error}"),
         }
     }
