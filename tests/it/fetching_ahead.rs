@@ -162,6 +162,7 @@ fn a_run_may_use_the_threads_that_nobody_else_does() {
         manager.trigger(id).unwrap();
         gates.commit().wait_for_waiting(n + 1);
     }
-    assert_eq!(listening.lent.lock().unwrap()[0], 3, "its own, and two of five");
+    let lent = listening.lent.lock().unwrap()[0];
     gates.commit().open();
+    assert_eq!(lent, 3, "its own, and two of five");
 }

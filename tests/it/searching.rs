@@ -12,7 +12,7 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::rollup::Page;
 
-use crate::support::{JoinInTime, PATIENCE, World, hold, loaded};
+use crate::support::{Heard, JoinInTime, PATIENCE, World, hold, loaded};
 
 /// What a run gets of the n-th search, from 1 on, which has found this page.
 type Answer = dyn Fn(usize, Page) -> Result<Page, EngineError> + Send + Sync;
@@ -97,6 +97,9 @@ fn every_search_and_every_page_counts() {
     assert_eq!((stats.search_total(), stats.pages_processed(), stats.processing_total()), (9, 9, 8));
     assert_eq!((stats.documents_processed(), stats.rollups_indexed(), stats.index_total()), (60, 30, 8));
     assert_eq!(failures(&world), (Vec::new(), 0));
+    world.manager.shutdown(PATIENCE).unwrap();
+    let turns = world.watcher.heard().into_iter().filter(|heard| matches!(heard, Heard::Turn(..))).count();
+    assert_eq!(turns, 1, "there is time for all of them");
 }
 
 #[test]

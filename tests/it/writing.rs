@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rollup_jobs::engine::{
     Engine, EngineError, JobContext, MemoryEngine, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter,
     RollupWriterAdapter, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::RolledUpDocuments;
+use rollup_jobs::{JobState, RollupJobManagerBuilder};
 
-use crate::support::{World, readings};
+use crate::support::{JoinInTime, PATIENCE, World, hold, readings};
 
 /// What a run gets of a write that has taken all documents.
 type Answer = dyn Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync;
@@ -24,10 +26,17 @@ struct Answering {
 impl Answering {
     /// Sixty documents in thirty buckets, of which four are a page and a turn, in an engine that replaces by id.
     fn world(answer: impl Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync + 'static) -> World {
+        Self::world_with(answer, |builder| builder)
+    }
+
+    fn world_with(
+        answer: impl Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync + 'static,
+        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+    ) -> World {
         let data = MemoryEngine::without_progress();
         data.extend("sensor-1", readings());
         let wrap = |engine| Self { engine, answer: Arc::new(answer) };
-        World::wrapped(data, wrap, |builder| builder.indexer_threads(1)).0
+        World::wrapped(data, wrap, |builder| options(builder.indexer_threads(1))).0
     }
 }
 
@@ -92,6 +101,25 @@ fn what_is_left_out_counts_as_skipped_from_the_turn_on() {
     world.gates.search().open();
     world.wait_for_end_of_run("sensor", 1);
     assert_eq!(counts(), (16, 44, 22));
+}
+
+/// A stop that comes when a page is written finds nothing more to wait for.
+#[test]
+fn after_a_stop_no_further_page_is_searched_for() {
+    let (hold, inside, leave) = hold();
+    let hold_after_it = move |_: RolledUpDocuments<'_>, report| {
+        hold();
+        report
+    };
+    let world = Answering::world_with(hold_after_it, |builder| builder.turn_time(Duration::MAX));
+    world.put_started("sensor");
+    world.manager.trigger("sensor").unwrap();
+    inside.recv_timeout(PATIENCE).unwrap();
+    let stop = world.stop_in_thread("sensor", PATIENCE);
+    world.wait_for_state("sensor", JobState::Stopping);
+    leave.send(()).unwrap();
+    assert!(stop.join_in_time().unwrap().is_at_rest());
+    assert_eq!((world.gates.search().arrived(), world.documents().len()), (1, 4));
 }
 
 /// To try again what will never be accepted is of no use, whatever else may be accepted then.
