@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument, SourceValue};
+use rollup_jobs::engine::{
+    EngineError, FieldType, JobContext, MemoryEngine, RollupIndex, RollupIndexAdapter, Source, SourceAdapter,
+    SourceDocument, SourceValue,
+};
 use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::{
-    DateHistogram, Histogram, Metric, PutError, PutOptions, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager,
-    RunAs, StoredState,
+    ConfigProblemKind, DateHistogram, Histogram, Metric, PutError, PutOptions, RollupJobConfig, RollupJobConfigBuilder,
+    RollupJobManager, RunAs, StoredState,
 };
 
 use crate::support::{World, config, loaded};
@@ -142,6 +145,35 @@ fn an_index_that_does_not_exist_is_named() {
         ["could not put rollup job [sensor]: engine call failed: Some(\"the engine did not find an index\")"],
         "the name is in the cause of that"
     );
+}
+
+/// Has rules of its own for names.
+#[derive(Debug)]
+struct Picky(MemoryEngine);
+
+impl SourceAdapter for Picky {
+    fn source(&self) -> &dyn Source {
+        &self.0
+    }
+}
+
+impl RollupIndexAdapter for Picky {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.0
+    }
+
+    fn prepare(&self, _job: &JobContext) -> Result<(), EngineError> {
+        Err(EngineError::invalid_name("no vowels, please"))
+    }
+}
+
+#[test]
+fn a_name_that_the_engine_cannot_have_is_a_problem_of_the_configuration() {
+    let manager = RollupJobManager::builder(Arc::new(Picky(data())), Arc::new(MemoryStore::new())).open().unwrap();
+    let Err(PutError::Invalid(error)) = manager.put(job().build().unwrap()) else { panic!("a name") };
+    let problem = &error.problems()[0];
+    assert_eq!((problem.kind(), problem.field()), (ConfigProblemKind::Name, "rollup_index"));
+    assert!(problem.message().ends_with("no vowels, please"), "{problem}");
 }
 
 #[test]
