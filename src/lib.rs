@@ -90,6 +90,7 @@ mod durable;
 pub mod engine;
 mod error;
 mod exact;
+pub mod filter;
 mod guard;
 mod human;
 mod job;

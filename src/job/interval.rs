@@ -1,9 +1,10 @@
 //! The interval and the time zone of a date histogram: from Elasticsearch's texts to what rounding needs.
 
-use jiff::tz::{TimeZone, TimeZoneDatabase};
+use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 
-use super::rounding::{Unit, Zone, millis_of};
+use super::rounding::{Rounding, Unit, Zone, millis_of};
 use super::time_value::{TimeValue, TimeValueError};
+use crate::exact::exact;
 
 /// A calendar unit that a date histogram can use as its interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -152,6 +153,22 @@ pub(super) fn time_zone(id: &str) -> Result<Zone, String> {
         Ok(zone) if zone.iana_name() == Some(id) => Ok(simplify(zone)),
         _ => Err(format!("Unknown time-zone ID: {id}")),
     }
+}
+
+/// The rules of a zone that is named so.
+pub(crate) fn zone_rules(id: &str) -> Result<TimeZone, String> {
+    match time_zone(id)? {
+        Zone::Rules(rules) => Ok(rules),
+        Zone::Offset(millis) => {
+            let offset = Offset::from_seconds(exact(millis / 1_000)).map_err(|error| error.to_string())?;
+            Ok(TimeZone::fixed(offset))
+        }
+    }
+}
+
+/// The grid of a calendar unit in a zone that is named so.
+pub(crate) fn calendar_grid(unit: CalendarUnit, zone: &str) -> Result<Rounding, String> {
+    Ok(Rounding::new(unit.into(), time_zone(zone)?))
 }
 
 /// A zone that never changed its offset is as good as that offset, and much faster.

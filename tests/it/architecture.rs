@@ -11,7 +11,7 @@ const LEVELS: [&[&str]; 9] = [
     &["runtime"],
     &["ownership"],
     &["schedule", "lifecycle", "engine", "store"],
-    &["cluster", "rollup"],
+    &["cluster", "rollup", "filter"],
     &["job", "observer", "clock", "stop_signal"],
     &["measure"],
     &["sync", "durable", "guard", "adapter", "human", "exact"],

@@ -1,0 +1,82 @@
+use super::FilterValue;
+
+/// A range of values, open or closed at either end.
+///
+/// ```
+/// use rollup_jobs::filter::{Filter, FilterRange};
+///
+/// let january = FilterRange::new().at_least("2026-01").at_most("2026-01").time_zone("Europe/Berlin");
+/// let filter = Filter::range("timestamp", january);
+/// # assert_eq!(filter.fields(), ["timestamp"]);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct FilterRange {
+    /// Where it begins.
+    pub from: Option<FilterBound>,
+    /// Where it ends.
+    pub to: Option<FilterBound>,
+    /// How dates are written, such as `epoch_second`. Default: `strict_date_optional_time||epoch_millis`.
+    pub format: Option<String>,
+    /// The time zone of dates that do not say theirs, and in which they are rounded. Default: UTC.
+    pub time_zone: Option<String>,
+}
+
+/// An end of a range.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FilterBound {
+    /// The value is in it.
+    Included(FilterValue),
+    /// The value is not in it.
+    Excluded(FilterValue),
+}
+
+impl FilterRange {
+    /// Every value.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From this value on (`gte`).
+    #[must_use]
+    pub fn at_least(mut self, value: impl Into<FilterValue>) -> Self {
+        self.from = Some(FilterBound::Included(value.into()));
+        self
+    }
+
+    /// What is greater than this value (`gt`).
+    #[must_use]
+    pub fn above(mut self, value: impl Into<FilterValue>) -> Self {
+        self.from = Some(FilterBound::Excluded(value.into()));
+        self
+    }
+
+    /// Up to this value (`lte`).
+    #[must_use]
+    pub fn at_most(mut self, value: impl Into<FilterValue>) -> Self {
+        self.to = Some(FilterBound::Included(value.into()));
+        self
+    }
+
+    /// What is less than this value (`lt`).
+    #[must_use]
+    pub fn below(mut self, value: impl Into<FilterValue>) -> Self {
+        self.to = Some(FilterBound::Excluded(value.into()));
+        self
+    }
+
+    /// Dates are written so (`format`).
+    #[must_use]
+    pub fn format(mut self, format: impl Into<String>) -> Self {
+        self.format = Some(format.into());
+        self
+    }
+
+    /// Dates that do not say their time zone are in this one (`time_zone`).
+    #[must_use]
+    pub fn time_zone(mut self, time_zone: impl Into<String>) -> Self {
+        self.time_zone = Some(time_zone.into());
+        self
+    }
+}
