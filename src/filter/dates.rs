@@ -84,15 +84,18 @@ impl<'a> DateReader<'a> {
             };
             let digits = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let (number, behind) = behind.split_at(digits);
-            let unit = behind.chars().next().ok_or_else(|| format!("date math [{math}] ends without a unit"))?;
-            rest = &behind[unit.len_utf8()..];
+            let letter = behind.chars().next().ok_or_else(|| format!("date math [{math}] ends without a unit"))?;
+            rest = &behind[letter.len_utf8()..];
+            let unit = unit_of(letter)?;
             let out_of_range = || format!("date math [{math}] leaves the years that there are");
             instant = match sign {
                 None if number.is_empty() => self.round(instant, unit, is_last)?,
                 None => return Err(format!("rounding `/` can only be used on single unit types, but was [{math}]")),
                 Some(sign) => {
                     let number: i64 = if number.is_empty() { Ok(1) } else { number.parse() }.map_err(|_| unknown())?;
-                    let moved = span(unit, number.checked_mul(sign).ok_or_else(out_of_range)?)?;
+                    let number = number.checked_mul(sign).ok_or_else(out_of_range)?;
+                    let moved =
+                        span(unit, number).ok_or_else(|| format!("[{number}{letter}] is too much for date math"))?;
                     let at = Timestamp::from_millisecond(instant).map_err(|_| out_of_range())?;
                     let moved =
                         at.to_zoned_datetime(self.zone.clone()).checked_add(moved).map_err(|_| out_of_range())?;
@@ -103,39 +106,39 @@ impl<'a> DateReader<'a> {
         Ok(instant)
     }
 
-    fn round(&self, instant: i64, unit: char, is_last: bool) -> Result<i64, String> {
-        let unit = match unit {
-            'y' => CalendarUnit::Year,
-            'M' => CalendarUnit::Month,
-            'w' => CalendarUnit::Week,
-            'd' => CalendarUnit::Day,
-            'h' | 'H' => CalendarUnit::Hour,
-            'm' => CalendarUnit::Minute,
-            's' => CalendarUnit::Second,
-            other => return Err(unknown_unit(other)),
-        };
+    fn round(&self, instant: i64, unit: CalendarUnit, is_last: bool) -> Result<i64, String> {
         let bucket = calendar_grid(unit, self.zone_id)?.bucket(instant);
         Ok(if is_last { bucket.end - 1 } else { bucket.start })
     }
 }
 
-fn span(unit: char, number: i64) -> Result<Span, String> {
-    let span = Span::new();
-    let span = match unit {
-        'y' => span.try_years(number),
-        'M' => span.try_months(number),
-        'w' => span.try_weeks(number),
-        'd' => span.try_days(number),
-        'h' | 'H' => span.try_hours(number),
-        'm' => span.try_minutes(number),
-        's' => span.try_seconds(number),
-        other => return Err(unknown_unit(other)),
-    };
-    span.map_err(|_| format!("[{number}{unit}] is too much for date math"))
+fn unit_of(letter: char) -> Result<CalendarUnit, String> {
+    match letter {
+        'y' => Ok(CalendarUnit::Year),
+        'M' => Ok(CalendarUnit::Month),
+        'w' => Ok(CalendarUnit::Week),
+        'd' => Ok(CalendarUnit::Day),
+        'h' | 'H' => Ok(CalendarUnit::Hour),
+        'm' => Ok(CalendarUnit::Minute),
+        's' => Ok(CalendarUnit::Second),
+        other => Err(format!("unit [{other}] not supported for date math: use y, M, w, d, h, m and s")),
+    }
 }
 
-fn unknown_unit(unit: char) -> String {
-    format!("unit [{unit}] not supported for date math: use y, M, w, d, h, m and s")
+/// So many units, if there can be so many.
+fn span(unit: CalendarUnit, number: i64) -> Option<Span> {
+    let span = Span::new();
+    match unit {
+        CalendarUnit::Year => span.try_years(number),
+        CalendarUnit::Quarter => span.try_months(number.checked_mul(3)?),
+        CalendarUnit::Month => span.try_months(number),
+        CalendarUnit::Week => span.try_weeks(number),
+        CalendarUnit::Day => span.try_days(number),
+        CalendarUnit::Hour => span.try_hours(number),
+        CalendarUnit::Minute => span.try_minutes(number),
+        CalendarUnit::Second => span.try_seconds(number),
+    }
+    .ok()
 }
 
 /// A text as one format reads it.
@@ -168,7 +171,7 @@ impl Parts {
         let time = jiff::civil::Time::new(hour, minute, second, nanosecond).ok()?;
         let zone = self.offset.map_or_else(|| zone.clone(), TimeZone::fixed);
         let zoned = zone.to_zoned_datetime(DateTime::from_parts(date, time)).ok()?;
-        Some(zoned.timestamp().as_nanosecond().div_euclid(1_000_000)).and_then(|millis| i64::try_from(millis).ok())
+        i64::try_from(zoned.timestamp().as_nanosecond().div_euclid(1_000_000)).ok()
     }
 }
 
@@ -203,13 +206,13 @@ impl<'a> Format<'a> {
 
     fn read(&self, text: &str) -> Option<Written> {
         let mut cursor = Cursor { rest: text };
-        match self {
-            Self::EpochMillis => text.parse().ok().map(Written::Millis),
-            Self::EpochSecond => text.parse::<i64>().ok()?.checked_mul(1_000).map(Written::Millis),
+        let parts = match self {
+            Self::EpochMillis => return text.parse().ok().map(Written::Millis),
+            Self::EpochSecond => return text.parse::<i64>().ok()?.checked_mul(1_000).map(Written::Millis),
             Self::OptionalTime { is_strict } => optional_time(&mut cursor, *is_strict),
             Self::Pattern(pattern) => by_pattern(&mut cursor, pattern),
-        }
-        .filter(|_| cursor.rest.is_empty() || matches!(self, Self::EpochMillis | Self::EpochSecond))
+        }?;
+        cursor.rest.is_empty().then_some(Written::Parts(parts))
     }
 }
 
@@ -263,7 +266,7 @@ impl Cursor<'_> {
     }
 }
 
-fn optional_time(cursor: &mut Cursor<'_>, is_strict: bool) -> Option<Written> {
+fn optional_time(cursor: &mut Cursor<'_>, is_strict: bool) -> Option<Parts> {
     let least = if is_strict { 2 } else { 1 };
     let mut parts = Parts { year: cursor.number(if is_strict { 4 } else { 1 }, 4)?, ..Parts::default() };
     if cursor.skip('-').is_some() {
@@ -288,10 +291,10 @@ fn optional_time(cursor: &mut Cursor<'_>, is_strict: bool) -> Option<Written> {
             parts.offset = Some(cursor.offset()?);
         }
     }
-    Some(Written::Parts(parts))
+    Some(parts)
 }
 
-fn by_pattern(cursor: &mut Cursor<'_>, pattern: &str) -> Option<Written> {
+fn by_pattern(cursor: &mut Cursor<'_>, pattern: &str) -> Option<Parts> {
     let mut parts = Parts::default();
     for (at, piece) in pattern.split('\'').enumerate() {
         // Between quotes, literally; two quotes are one.
@@ -320,5 +323,5 @@ fn by_pattern(cursor: &mut Cursor<'_>, pattern: &str) -> Option<Written> {
             }
         }
     }
-    Some(Written::Parts(parts))
+    Some(parts)
 }

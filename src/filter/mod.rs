@@ -2,13 +2,13 @@
 //! raw ones.
 //!
 //! A [`Filter`] is built, or parsed from Elasticsearch's query DSL ([`Filter::from_json`]), and printed as it
-//! ([`Filter::to_json`]). It is two-valued: a document meets it or does not. What a field has no value for does not meet
-//! a condition on the field, and meets its negation; NaN and the infinities are no values. Of several values one has to
-//! meet the condition.
+//! ([`Filter::to_json`]). It is two-valued: a document meets it or does not. What a field has no value for does not
+//! meet a condition on the field, and meets its negation; NaN and the infinities are no values. Of several values one
+//! has to meet the condition.
 //!
-//! Filters look at the very columns that documents are grouped by. An engine has a filter [select](Filter::select): that
-//! makes each condition the set of values of its column that meet it, with dates and numbers read, or says what cannot
-//! be meant.
+//! Filters look at the very columns that documents are grouped by. An engine has a filter [select](Filter::select):
+//! that makes each condition the set of values of its column that meet it, with dates and numbers read, or says what
+//! cannot be meant.
 
 mod dates;
 mod parse;
@@ -19,7 +19,7 @@ mod values;
 
 use crate::sync::Arc;
 
-pub use range::{FilterBound, FilterRange};
+pub use range::FilterRange;
 pub use select::{FilterField, Selection};
 pub use values::{TextRange, ValueSet};
 
@@ -203,7 +203,7 @@ impl Filter {
 
 /// A query cannot be a filter, or not of these fields.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}{problem}", if place.is_empty() { String::new() } else { format!("{place}: ") })]
+#[error("{place}: {problem}")]
 pub struct FilterError {
     place: String,
     problem: String,
@@ -214,7 +214,8 @@ impl FilterError {
         Self { place: place.into(), problem: problem.into() }
     }
 
-    /// Where in the query, as members and numbers: such as `bool.must[1].range.load`. Empty for the query itself.
+    /// Where it is: in a query that was parsed as members and numbers, such as `query.bool.must[1].range.load`; in a
+    /// filter that was [selected](Filter::select) the field.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place

@@ -2,9 +2,11 @@
 //! call a query (`_name`) are read and have no meaning here; what would change which documents are meant and is not
 //! known is refused.
 
+use std::ops::Bound;
+
 use serde_json::{Map, Value};
 
-use super::{BoolFilter, Filter, FilterBound, FilterError, FilterRange, FilterValue};
+use super::{BoolFilter, Filter, FilterError, FilterRange, FilterValue};
 
 /// The queries that can be filters, for messages.
 const KINDS: &str =
@@ -159,14 +161,14 @@ fn bound(
     members: &Map<String, Value>,
     place: &Place,
     [included, excluded, older, is_included]: [&str; 4],
-) -> Result<Option<FilterBound>, FilterError> {
+) -> Result<Bound<FilterValue>, FilterError> {
     let mut given = [included, excluded, older].into_iter().filter(|name| members.contains_key(*name));
-    let Some(name) = given.next() else { return Ok(None) };
+    let Some(name) = given.next() else { return Ok(Bound::Unbounded) };
     if let Some(second) = given.next() {
         return place.error(format!("a range has one end here, but was given [{name}] and [{second}]"));
     }
     let value = match &members[name] {
-        Value::Null => return Ok(None),
+        Value::Null => return Ok(Bound::Unbounded),
         value => scalar(value, &place.member(name))?,
     };
     let is_excluded = name == excluded
@@ -178,7 +180,7 @@ fn bound(
                     return place.member(is_included).error(format!("expected true or false, but was {other}"));
                 }
             };
-    Ok(Some(if is_excluded { FilterBound::Excluded(value) } else { FilterBound::Included(value) }))
+    Ok(if is_excluded { Bound::Excluded(value) } else { Bound::Included(value) })
 }
 
 fn exists(body: &Value, place: &Place) -> Result<Filter, FilterError> {

@@ -1,8 +1,10 @@
 //! A filter as Elasticsearch's query DSL: what a cluster is sent, and what comes back as the same filter when parsed.
 
+use std::ops::Bound;
+
 use serde_json::{Map, Value, json};
 
-use super::{BoolFilter, Filter, FilterBound, FilterRange, FilterValue};
+use super::{BoolFilter, Filter, FilterRange, FilterValue};
 
 impl Filter {
     /// Elasticsearch's query.
@@ -47,10 +49,10 @@ impl BoolFilter {
 impl FilterRange {
     fn to_json(&self) -> Value {
         let Self { from, to, format, time_zone } = self;
-        let bound = |bound: &Option<FilterBound>, included: &str, excluded: &str| match bound {
-            Some(FilterBound::Included(value)) => Some((included.to_owned(), value.to_json())),
-            Some(FilterBound::Excluded(value)) => Some((excluded.to_owned(), value.to_json())),
-            None => None,
+        let bound = |bound: &Bound<FilterValue>, included: &str, excluded: &str| match bound {
+            Bound::Included(value) => Some((included.to_owned(), value.to_json())),
+            Bound::Excluded(value) => Some((excluded.to_owned(), value.to_json())),
+            Bound::Unbounded => None,
         };
         let text = |name: &str, text: &Option<String>| Some((name.to_owned(), Value::from(text.clone()?)));
         let members =

@@ -1,3 +1,5 @@
+use std::ops::Bound;
+
 use super::FilterValue;
 
 /// A range of values, open or closed at either end.
@@ -9,26 +11,23 @@ use super::FilterValue;
 /// let filter = Filter::range("timestamp", january);
 /// # assert_eq!(filter.fields(), ["timestamp"]);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct FilterRange {
     /// Where it begins.
-    pub from: Option<FilterBound>,
+    pub from: Bound<FilterValue>,
     /// Where it ends.
-    pub to: Option<FilterBound>,
+    pub to: Bound<FilterValue>,
     /// How dates are written, such as `epoch_second`. Default: `strict_date_optional_time||epoch_millis`.
     pub format: Option<String>,
     /// The time zone of dates that do not say theirs, and in which they are rounded. Default: UTC.
     pub time_zone: Option<String>,
 }
 
-/// An end of a range.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FilterBound {
-    /// The value is in it.
-    Included(FilterValue),
-    /// The value is not in it.
-    Excluded(FilterValue),
+impl Default for FilterRange {
+    fn default() -> Self {
+        Self { from: Bound::Unbounded, to: Bound::Unbounded, format: None, time_zone: None }
+    }
 }
 
 impl FilterRange {
@@ -41,28 +40,28 @@ impl FilterRange {
     /// From this value on (`gte`).
     #[must_use]
     pub fn at_least(mut self, value: impl Into<FilterValue>) -> Self {
-        self.from = Some(FilterBound::Included(value.into()));
+        self.from = Bound::Included(value.into());
         self
     }
 
     /// What is greater than this value (`gt`).
     #[must_use]
     pub fn above(mut self, value: impl Into<FilterValue>) -> Self {
-        self.from = Some(FilterBound::Excluded(value.into()));
+        self.from = Bound::Excluded(value.into());
         self
     }
 
     /// Up to this value (`lte`).
     #[must_use]
     pub fn at_most(mut self, value: impl Into<FilterValue>) -> Self {
-        self.to = Some(FilterBound::Included(value.into()));
+        self.to = Bound::Included(value.into());
         self
     }
 
     /// What is less than this value (`lt`).
     #[must_use]
     pub fn below(mut self, value: impl Into<FilterValue>) -> Self {
-        self.to = Some(FilterBound::Excluded(value.into()));
+        self.to = Bound::Excluded(value.into());
         self
     }
 

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use super::dates::DateReader;
 use super::values::ValueSet;
-use super::{BoolFilter, Filter, FilterBound, FilterError, FilterRange, FilterValue};
+use super::{BoolFilter, Filter, FilterError, FilterRange, FilterValue};
 
 /// What a field holds, as far as a condition on it is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,60 +178,43 @@ fn within(range: &FilterRange, kind: FilterField, now: i64) -> Result<ValueSet, 
     match kind {
         FilterField::Date => {
             let dates = DateReader::new(format.as_deref(), time_zone.as_deref(), now)?;
-            let from = match from {
-                None => i128::MIN,
-                Some(FilterBound::Included(value)) => date(value, &dates, false)?,
-                Some(FilterBound::Excluded(value)) => date(value, &dates, true)?.saturating_add(1),
-            };
-            let to = match to {
-                None => i128::MAX,
-                Some(FilterBound::Included(value)) => date(value, &dates, true)?,
-                Some(FilterBound::Excluded(value)) => date(value, &dates, false)?.saturating_sub(1),
-            };
+            let (first, last) = (|value: &_| date(value, &dates, false), |value: &_| date(value, &dates, true));
+            let from = end(from, i128::MIN, first, |value| Ok(last(value)?.saturating_add(1)))?;
+            let to = end(to, i128::MAX, last, |value| Ok(first(value)?.saturating_sub(1)))?;
             Ok(ValueSet::integers(vec![from..=to]))
         }
         FilterField::Integer => {
-            let from = match from {
-                None => i128::MIN,
-                Some(FilterBound::Included(value)) => number(value)?.ceil(),
-                Some(FilterBound::Excluded(value)) => number(value)?.floor().saturating_add(1),
-            };
-            let to = match to {
-                None => i128::MAX,
-                Some(FilterBound::Included(value)) => number(value)?.floor(),
-                Some(FilterBound::Excluded(value)) => number(value)?.ceil().saturating_sub(1),
-            };
+            let (floor, ceil) = (|value: &_| Ok(number(value)?.floor()), |value: &_| Ok(number(value)?.ceil()));
+            let from = end(from, i128::MIN, ceil, |value| Ok(floor(value)?.saturating_add(1)))?;
+            let to = end(to, i128::MAX, floor, |value| Ok(ceil(value)?.saturating_sub(1)))?;
             Ok(ValueSet::integers(vec![from..=to]))
         }
         FilterField::Double => {
-            let from = match from {
-                None => f64::NEG_INFINITY,
-                Some(FilterBound::Included(value)) => number(value)?.as_double(),
-                // Zero has no sign here, so that what comes next is not its other sign.
-                Some(FilterBound::Excluded(value)) => (number(value)?.as_double() + 0.0).next_up(),
-            };
-            let to = match to {
-                None => f64::INFINITY,
-                Some(FilterBound::Included(value)) => number(value)?.as_double(),
-                Some(FilterBound::Excluded(value)) => (number(value)?.as_double() + 0.0).next_down(),
-            };
+            // Zero has no sign here, so that what comes next is not its other sign.
+            let double = |value: &_| Ok(number(value)?.as_double() + 0.0);
+            let from = end(from, f64::NEG_INFINITY, double, |value| Ok(double(value)?.next_up()))?;
+            let to = end(to, f64::INFINITY, double, |value| Ok(double(value)?.next_down()))?;
             Ok(ValueSet::doubles(vec![from..=to]))
         }
         FilterField::Boolean => Err("[range] is not for true and false".to_owned()),
         FilterField::Text => {
-            let texts = [from, to].map(|bound| {
-                bound.as_ref().map(|bound| match bound {
-                    FilterBound::Included(value) => Bound::Included(text(value)),
-                    FilterBound::Excluded(value) => Bound::Excluded(text(value)),
-                })
-            });
-            let [from, to] = texts.each_ref().map(|text| match text {
-                Some(Bound::Included(text)) => Bound::Included(text.as_str()),
-                Some(Bound::Excluded(text)) => Bound::Excluded(text.as_str()),
-                Some(Bound::Unbounded) | None => Bound::Unbounded,
-            });
-            Ok(ValueSet::text_range(from, to))
+            let [from, to] = [from, to].map(|bound| bound.as_ref().map(text));
+            Ok(ValueSet::text_range(from.as_ref().map(String::as_str), to.as_ref().map(String::as_str)))
         }
+    }
+}
+
+/// The last value inside of an end of a range.
+fn end<T>(
+    bound: &Bound<FilterValue>,
+    open: T,
+    included: impl Fn(&FilterValue) -> Result<T, String>,
+    excluded: impl Fn(&FilterValue) -> Result<T, String>,
+) -> Result<T, String> {
+    match bound {
+        Bound::Unbounded => Ok(open),
+        Bound::Included(value) => included(value),
+        Bound::Excluded(value) => excluded(value),
     }
 }
 

@@ -33,7 +33,8 @@ impl ValueSet {
     /// Whether a whole number is in it.
     #[must_use]
     pub fn has_integer(&self, value: i128) -> bool {
-        matches!(self, Self::Integers(ranges) if find(ranges, |range| place(&value, range.start(), range.end(), i128::cmp)))
+        let Self::Integers(ranges) = self else { return false };
+        find(ranges, |range| place(&value, range))
     }
 
     /// Whether a floating-point number is in it; NaN and the infinities never are.
@@ -41,16 +42,15 @@ impl ValueSet {
     pub fn has_double(&self, value: f64) -> bool {
         // 0.0 and -0.0 are the same.
         let value = value + 0.0;
-        value.is_finite()
-            && matches!(self, Self::Doubles(ranges) if find(ranges, |range| {
-                place(&value, range.start(), range.end(), f64::total_cmp)
-            }))
+        let Self::Doubles(ranges) = self else { return false };
+        value.is_finite() && find(ranges, |range| place(&value, range))
     }
 
     /// Whether a text is in it.
     #[must_use]
     pub fn has_text(&self, text: &str) -> bool {
-        matches!(self, Self::Texts(ranges) if find(ranges, |(from, to)| {
+        let Self::Texts(ranges) = self else { return false };
+        find(ranges, |(from, to)| {
             if is_below(text.as_bytes(), from) {
                 Ordering::Greater
             } else if is_above(text.as_bytes(), to) {
@@ -58,43 +58,22 @@ impl ValueSet {
             } else {
                 Ordering::Equal
             }
-        }))
+        })
     }
 
     /// Whole numbers in any of these ranges.
     pub(super) fn integers(ranges: Vec<RangeInclusive<i128>>) -> Self {
         // What no field can have is left out.
         let (lowest, highest) = (i128::from(i64::MIN), i128::from(u64::MAX));
-        let mut ranges: Vec<_> =
-            ranges.into_iter().map(|range| lowest.max(*range.start())..=highest.min(*range.end())).collect();
-        ranges.retain(|range| !range.is_empty());
-        ranges.sort_by_key(|range| *range.start());
-        let mut merged: Vec<RangeInclusive<i128>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if *range.start() <= last.end() + 1 => {
-                    *last = *last.start()..=*last.end().max(range.end());
-                }
-                _ => merged.push(range),
-            }
-        }
-        Self::Integers(merged)
+        let ranges = ranges.into_iter().map(|range| lowest.max(*range.start())..=highest.min(*range.end()));
+        Self::Integers(merged(ranges, |end, start| start <= end + 1))
     }
 
     /// Numbers in any of these ranges.
     pub(super) fn doubles(ranges: Vec<RangeInclusive<f64>>) -> Self {
         // 0.0 stands for both zeros.
-        let mut ranges: Vec<_> = ranges.into_iter().map(|range| range.start() + 0.0..=range.end() + 0.0).collect();
-        ranges.retain(|range| !range.is_empty());
-        ranges.sort_by(|a, b| a.start().total_cmp(b.start()));
-        let mut merged: Vec<RangeInclusive<f64>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if range.start() <= last.end() => *last = *last.start()..=last.end().max(*range.end()),
-                _ => merged.push(range),
-            }
-        }
-        Self::Doubles(merged)
+        let ranges = ranges.into_iter().map(|range| range.start() + 0.0..=range.end() + 0.0);
+        Self::Doubles(merged(ranges, |end, start| start <= end))
     }
 
     /// These texts.
@@ -131,17 +110,40 @@ impl ValueSet {
     }
 }
 
+/// The same ranges, of which none is NaN, in order, and one of those that `touch`: the end of one and the start of the
+/// next.
+fn merged<T: Copy + PartialOrd>(
+    ranges: impl Iterator<Item = RangeInclusive<T>>,
+    touch: impl Fn(T, T) -> bool,
+) -> Vec<RangeInclusive<T>> {
+    let mut ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
+    ranges.sort_by(|a, b| a.start().partial_cmp(b.start()).unwrap_or(Ordering::Equal));
+    let mut merged: Vec<RangeInclusive<T>> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(last) if touch(*last.end(), *range.start()) => {
+                let end = if range.end() > last.end() { range.end() } else { last.end() };
+                *last = *last.start()..=*end;
+            }
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
 /// Whether one of these ranges, which are in order, has what it is asked for.
 fn find<T>(ranges: &[T], place: impl Fn(&T) -> Ordering) -> bool {
     ranges.binary_search_by(place).is_ok()
 }
 
 /// Where a range is, seen from a value.
-fn place<T>(value: &T, from: &T, to: &T, compare: impl Fn(&T, &T) -> Ordering) -> Ordering {
-    match (compare(from, value), compare(to, value)) {
-        (Ordering::Greater, _) => Ordering::Greater,
-        (_, Ordering::Less) => Ordering::Less,
-        _ => Ordering::Equal,
+fn place<T: PartialOrd>(value: &T, range: &RangeInclusive<T>) -> Ordering {
+    if value < range.start() {
+        Ordering::Greater
+    } else if value > range.end() {
+        Ordering::Less
+    } else {
+        Ordering::Equal
     }
 }
 
