@@ -27,8 +27,16 @@ enum Format<'a> {
     },
     EpochMillis,
     EpochSecond,
-    /// Letters as in Java's patterns.
-    Pattern(&'a str),
+    /// As in Java's patterns.
+    Pattern(&'a str, Vec<Piece>),
+}
+
+/// A piece of a pattern.
+#[derive(Clone, Copy)]
+enum Piece {
+    Literal(char),
+    /// A letter, and how often it stands there.
+    Part(char, usize),
 }
 
 impl<'a> DateReader<'a> {
@@ -184,13 +192,12 @@ impl<'a> Format<'a> {
             "date_optional_time" => Ok(Self::OptionalTime { is_strict: false }),
             "epoch_millis" => Ok(Self::EpochMillis),
             "epoch_second" => Ok(Self::EpochSecond),
-            pattern if letters(pattern).all(|letter| "yuMdHmsSXZ".contains(letter)) && pattern.contains(['y', 'u']) => {
-                Ok(Self::Pattern(pattern))
-            }
-            other => Err(format!(
-                "date format [{other}] is not supported: use strict_date_optional_time, date_optional_time, \
-                 epoch_millis, epoch_second, or a pattern of yyyy MM dd HH mm ss SSS XXX"
-            )),
+            pattern => pieces(pattern).map(|pieces| Self::Pattern(pattern, pieces)).ok_or_else(|| {
+                format!(
+                    "date format [{pattern}] is not supported: use strict_date_optional_time, date_optional_time, \
+                     epoch_millis, epoch_second, or a pattern of yyyy MM dd HH mm ss SSS XXX"
+                )
+            }),
         }
     }
 
@@ -200,7 +207,7 @@ impl<'a> Format<'a> {
             Self::OptionalTime { is_strict: false } => "date_optional_time",
             Self::EpochMillis => "epoch_millis",
             Self::EpochSecond => "epoch_second",
-            Self::Pattern(pattern) => pattern,
+            Self::Pattern(pattern, _) => pattern,
         }
     }
 
@@ -210,15 +217,47 @@ impl<'a> Format<'a> {
             Self::EpochMillis => return text.parse().ok().map(Written::Millis),
             Self::EpochSecond => return text.parse::<i64>().ok()?.checked_mul(1_000).map(Written::Millis),
             Self::OptionalTime { is_strict } => optional_time(&mut cursor, *is_strict),
-            Self::Pattern(pattern) => by_pattern(&mut cursor, pattern),
+            Self::Pattern(_, pieces) => by_pattern(&mut cursor, pieces),
         }?;
         cursor.rest.is_empty().then_some(Written::Parts(parts))
     }
 }
 
-/// The letters of a pattern that are not in quotes.
-fn letters(pattern: &str) -> impl Iterator<Item = char> {
-    pattern.split('\'').step_by(2).flat_map(str::chars).filter(char::is_ascii_alphabetic)
+/// The pieces of a pattern, if all of its letters are known as often as they stand there (`yy` is the year of some
+/// century, `MMM` a month's name) and a year is among them.
+fn pieces(pattern: &str) -> Option<Vec<Piece>> {
+    let (mut pieces, mut has_year) = (Vec::new(), false);
+    // Every other piece is in quotes.
+    for (at, text) in pattern.split('\'').enumerate() {
+        if at % 2 == 1 {
+            // Two quotes are one.
+            pieces.extend(if text.is_empty() { "'" } else { text }.chars().map(Piece::Literal));
+            continue;
+        }
+        let mut rest = text;
+        while let Some(letter) = rest.chars().next() {
+            if !letter.is_ascii_alphabetic() {
+                pieces.push(Piece::Literal(letter));
+                rest = &rest[letter.len_utf8()..];
+                continue;
+            }
+            let count = rest.len() - rest.trim_start_matches(letter).len();
+            rest = &rest[count..];
+            let is_known = match letter {
+                'y' | 'u' => matches!(count, 1 | 4),
+                'M' | 'd' | 'H' | 'm' | 's' => count <= 2,
+                'S' => count <= 9,
+                'X' | 'Z' => count <= 3,
+                _ => false,
+            };
+            if !is_known {
+                return None;
+            }
+            has_year |= matches!(letter, 'y' | 'u');
+            pieces.push(Piece::Part(letter, count));
+        }
+    }
+    has_year.then_some(pieces)
 }
 
 /// What of a text is still to be read.
@@ -294,33 +333,19 @@ fn optional_time(cursor: &mut Cursor<'_>, is_strict: bool) -> Option<Parts> {
     Some(parts)
 }
 
-fn by_pattern(cursor: &mut Cursor<'_>, pattern: &str) -> Option<Parts> {
+fn by_pattern(cursor: &mut Cursor<'_>, pieces: &[Piece]) -> Option<Parts> {
     let mut parts = Parts::default();
-    for (at, piece) in pattern.split('\'').enumerate() {
-        // Between quotes, literally; two quotes are one.
-        let is_literal = at % 2 == 1;
-        let mut rest = piece;
-        if is_literal && piece.is_empty() {
-            cursor.skip('\'')?;
-        }
-        while let Some(letter) = rest.chars().next() {
-            if is_literal || !letter.is_ascii_alphabetic() {
-                cursor.skip(letter)?;
-                rest = &rest[letter.len_utf8()..];
-                continue;
-            }
-            let count = rest.len() - rest.trim_start_matches(letter).len();
-            rest = &rest[count..];
-            match letter {
-                'y' | 'u' => parts.year = cursor.number(count.min(4), 4)?,
-                'M' => parts.month = Some(cursor.number(count, 2)?),
-                'd' => parts.day = Some(cursor.number(count, 2)?),
-                'H' => parts.hour = Some(cursor.number(count, 2)?),
-                'm' => parts.minute = Some(cursor.number(count, 2)?),
-                's' => parts.second = Some(cursor.number(count, 2)?),
-                'S' => parts.nanosecond = Some(cursor.fraction(count, count.min(9))?),
-                _ => parts.offset = Some(cursor.offset()?),
-            }
+    for piece in pieces {
+        match *piece {
+            Piece::Literal(literal) => cursor.skip(literal)?,
+            Piece::Part('y' | 'u', count) => parts.year = cursor.number(count, 4)?,
+            Piece::Part('M', count) => parts.month = Some(cursor.number(count, 2)?),
+            Piece::Part('d', count) => parts.day = Some(cursor.number(count, 2)?),
+            Piece::Part('H', count) => parts.hour = Some(cursor.number(count, 2)?),
+            Piece::Part('m', count) => parts.minute = Some(cursor.number(count, 2)?),
+            Piece::Part('s', count) => parts.second = Some(cursor.number(count, 2)?),
+            Piece::Part('S', count) => parts.nanosecond = Some(cursor.fraction(count, count)?),
+            Piece::Part(..) => parts.offset = Some(cursor.offset()?),
         }
     }
     Some(parts)

@@ -250,6 +250,13 @@ fn what_a_field_cannot_have_is_refused_by_name() {
         (Filter::prefix("load", "1"), "load: [prefix] is for texts, and the field holds numbers"),
         (Filter::range("load", FilterRange::new().format("yyyy")), "load: [format] and [time_zone] are for dates"),
         (Filter::range("at", FilterRange::new().format("QQQ")), "at: date format [QQQ] is not supported"),
+        // Two letters are the year of a century, three of a month its name.
+        (Filter::range("at", FilterRange::new().at_least("26-01-31").format("yy-MM-dd")), "at: date format [yy-MM-dd]"),
+        (
+            Filter::range("at", FilterRange::new().format("dd MMM yyyy")),
+            "at: date format [dd MMM yyyy] is not supported",
+        ),
+        (Filter::range("at", FilterRange::new().format("'yyyy'")), "at: date format ['yyyy'] is not supported"),
         (Filter::range("at", FilterRange::new().time_zone("Mars/Base")), "at: Unknown time-zone ID: Mars/Base"),
     ] {
         let found = filter.select(NOW, &holds).unwrap_err().to_string();
