@@ -25,8 +25,7 @@ fn a_run_goes_no_further_than_its_turn_in_a_shutdown() {
     for end in [EndOfTurn::Continue, EndOfTurn::BackOff] {
         let (job, revisions) = at_work();
         job.shut_down(&revisions, Duration::ZERO);
-        let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, &revisions);
-        let published = job.publish((), end, is_stop, &Ok(()), Duration::ZERO);
+        let published = end_turn_with(end, &job, &revisions, &Ok(()));
         assert!(matches!(published, Published::Over(())), "{end:?}");
         assert_eq!((job.view().state, job.view().phase), (JobState::Indexing, Phase::Idle), "{end:?}");
     }
@@ -122,9 +121,14 @@ fn end_turn(job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), Store
     end_turn_with(EndOfTurn::Continue, job, revisions, saved);
 }
 
-fn end_turn_with(end: EndOfTurn, job: &Lifecycle<()>, revisions: &Revisions, saved: &Result<(), StoreError>) {
+fn end_turn_with(
+    end: EndOfTurn,
+    job: &Lifecycle<()>,
+    revisions: &Revisions,
+    saved: &Result<(), StoreError>,
+) -> Published<()> {
     let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, revisions);
-    let _published = job.publish((), end, is_stop, saved, Duration::ZERO);
+    job.publish((), end, is_stop, saved, Duration::ZERO)
 }
 
 /// A timer that was set for a run that is over fires while the next one backs off.
@@ -226,8 +230,7 @@ fn delivery_is_asked_for_once() {
 fn a_back_off_ends_with_its_own_alarm() {
     let (job, revisions) = at_work();
     let back_off = || {
-        let (_, is_stop) = job.end_of_turn(EndOfTurn::BackOff, &Progress::default(), Duration::ZERO, &revisions);
-        let _published = job.publish((), EndOfTurn::BackOff, is_stop, &Ok(()), Duration::ZERO);
+        end_turn_with(EndOfTurn::BackOff, &job, &revisions, &Ok(()));
         job.view().run
     };
     let first = back_off();

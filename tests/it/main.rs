@@ -5,6 +5,7 @@
 
 #[cfg(all(feature = "tantivy", feature = "rest"))]
 mod adopt;
+mod answering;
 mod architecture;
 mod bad_configurations;
 mod clock_jumps;

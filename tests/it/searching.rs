@@ -1,84 +1,21 @@
 //! What becomes of a page that comes too late, comes wrong, or does not come, and what of a job's searches is counted.
 
-use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rollup_jobs::JobState;
-use rollup_jobs::engine::{
-    Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter, ScanRequest,
-    Source, SourceAdapter, StopSignal,
-};
+use rollup_jobs::engine::EngineError;
 use rollup_jobs::rollup::Page;
 
+use crate::answering::Answering;
 use crate::support::{Heard, JoinInTime, PATIENCE, World, hold, loaded};
 
-/// What a run gets of the n-th search, from 1 on, which has found this page.
-type Answer = dyn Fn(usize, Page) -> Result<Page, EngineError> + Send + Sync;
-
-/// Gives answers of its own, and pays no attention to a stop.
-#[derive(Clone)]
-struct Answering {
-    engine: Arc<dyn Engine>,
-    answer: Arc<Answer>,
-    searches: Arc<AtomicUsize>,
-}
-
-impl Answering {
-    fn world(answer: impl Fn(usize, Page) -> Result<Page, EngineError> + Send + Sync + 'static) -> World {
-        let wrap = |engine| Self { engine, answer: Arc::new(answer), searches: Arc::default() };
-        let (world, _) = World::wrapped(loaded(), wrap, |builder| builder.turn_time(Duration::MAX));
-        world.put_started("sensor");
-        world
-    }
-}
-
-impl fmt::Debug for Answering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answering").finish_non_exhaustive()
-    }
-}
-
-impl SourceAdapter for Answering {
-    fn source(&self) -> &dyn Source {
-        &*self.engine
-    }
-
-    fn scan(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        Ok(Box::new(Pages { stream: self.engine.scan(job, request, stop)?, answering: self.clone() }))
-    }
-}
-
-impl RollupIndexAdapter for Answering {
-    fn rollup_index(&self) -> &dyn RollupIndex {
-        &*self.engine
-    }
-}
-
-struct Pages {
-    stream: Box<dyn PageStream>,
-    answering: Answering,
-}
-
-impl PageStreamAdapter for Pages {
-    fn stream(&self) -> &dyn PageStream {
-        &*self.stream
-    }
-
-    fn stream_mut(&mut self) -> &mut dyn PageStream {
-        &mut *self.stream
-    }
-
-    fn next_page(&mut self, _stop: &StopSignal) -> Result<Page, EngineError> {
-        let page = self.stream.next_page(&StopSignal::never())?;
-        (self.answering.answer)(self.answering.searches.fetch_add(1, Ordering::SeqCst) + 1, page)
-    }
+/// A started job, whose runs are one turn, and get these answers.
+fn world(answer: impl Fn(usize, Page) -> Result<Page, EngineError> + Send + Sync + 'static) -> World {
+    let wrap = |engine| Answering::new(engine).searches(answer);
+    let (world, _) = World::wrapped(loaded(), wrap, |builder| builder.turn_time(Duration::MAX));
+    world.put_started("sensor");
+    world
 }
 
 /// The errors of the job, and how many searches have failed.
@@ -89,7 +26,7 @@ fn failures(world: &World) -> (Vec<String>, u64) {
 
 #[test]
 fn every_search_and_every_page_counts() {
-    let world = Answering::world(|_, page| Ok(page));
+    let world = world(|_, page| Ok(page));
     world.run("sensor");
     let status = world.status("sensor");
     let stats = status.stats();
@@ -105,7 +42,7 @@ fn every_search_and_every_page_counts() {
 #[test]
 fn a_page_that_comes_after_the_stop_is_not_wanted() {
     let (hold, inside, leave) = hold();
-    let world = Answering::world(move |n, page| {
+    let world = world(move |n, page| {
         if n == 3 {
             hold();
         }
@@ -126,7 +63,7 @@ fn a_page_that_comes_after_the_stop_is_not_wanted() {
 #[test]
 fn a_search_that_fails_under_a_stop_is_told_of() {
     let (hold, inside, leave) = hold();
-    let world = Answering::world(move |_, _| {
+    let world = world(move |_, _| {
         hold();
         Err(EngineError::rejected("planned refusal"))
     });
@@ -144,7 +81,7 @@ fn a_search_that_fails_under_a_stop_is_told_of() {
 /// Nobody has asked for it: the run would otherwise ask again for ever, at full speed.
 #[test]
 fn a_search_that_is_given_up_without_a_stop_has_failed() {
-    let world = Answering::world(|n, page| if n == 1 { Err(EngineError::cancelled()) } else { Ok(page) });
+    let world = world(|n, page| if n == 1 { Err(EngineError::cancelled()) } else { Ok(page) });
     let run = world.manager.trigger("sensor").unwrap().run();
     world.let_pauses_pass_until_end_of_run(run);
     assert_eq!(failures(&world).1, 1);
@@ -159,7 +96,7 @@ fn what_was_written_before_a_search_failed_is_kept() {
         Ok(if n == 3 { first.clone() } else { page })
     };
     let refuse = |n: usize, page: Page| if n == 3 { Err(EngineError::rejected("planned refusal")) } else { Ok(page) };
-    for (world, reason) in [(Answering::world(again), "out of order"), (Answering::world(refuse), "planned refusal")] {
+    for (world, reason) in [(world(again), "out of order"), (world(refuse), "planned refusal")] {
         world.run("sensor");
         let (errors, failures) = failures(&world);
         assert_eq!((errors.len(), failures), (1, 1), "{reason}");

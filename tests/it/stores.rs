@@ -39,15 +39,10 @@ fn a_crash_while_the_file_is_created_leaves_none() {
 /// Its folder is the one that the process is in.
 #[test]
 fn a_file_may_be_named_without_a_folder() {
-    struct Removed(String);
-    impl Drop for Removed {
-        fn drop(&mut self) {
-            let _ = fs::remove_file(&self.0);
-        }
-    }
-    let name = Removed(format!("bare-name-{}.redb", std::process::id()));
-    drop(RedbStore::open(&name.0).unwrap());
-    assert!(fs::exists(&name.0).unwrap());
+    let name = format!("bare-name-{}.redb", std::process::id());
+    let _removed_at_the_end = tempfile::TempPath::try_from_path(&name).unwrap();
+    drop(RedbStore::open(&name).unwrap());
+    assert!(fs::exists(&name).unwrap());
 }
 
 #[test]

@@ -1,90 +1,33 @@
 //! What becomes of documents that a rollup index does not take, or has no place for, and what of them is counted.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::{
-    Engine, EngineError, JobContext, MemoryEngine, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter,
-    RollupWriterAdapter, Source, SourceAdapter, StopSignal, WriteReport,
-};
+use rollup_jobs::engine::{EngineError, MemoryEngine, RejectedItem, WriteReport};
 use rollup_jobs::rollup::RolledUpDocuments;
 use rollup_jobs::{JobState, RollupJobManagerBuilder};
 
+use crate::answering::Answering;
 use crate::support::{JoinInTime, PATIENCE, World, hold, readings};
 
-/// What a run gets of a write that has taken all documents.
-type Answer = dyn Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync;
-
-/// Gives answers of its own.
-#[derive(Clone)]
-struct Answering {
-    engine: Arc<dyn Engine>,
-    answer: Arc<Answer>,
+/// Sixty documents in thirty buckets, of which four are a page and a turn, in an engine that replaces by id and gives
+/// these answers.
+fn world(answer: impl Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync + 'static) -> World {
+    world_with(answer, |builder| builder)
 }
 
-impl Answering {
-    /// Sixty documents in thirty buckets, of which four are a page and a turn, in an engine that replaces by id.
-    fn world(answer: impl Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync + 'static) -> World {
-        Self::world_with(answer, |builder| builder)
-    }
-
-    fn world_with(
-        answer: impl Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync + 'static,
-        options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
-    ) -> World {
-        let data = MemoryEngine::without_progress();
-        data.extend("sensor-1", readings());
-        let wrap = |engine| Self { engine, answer: Arc::new(answer) };
-        World::wrapped(data, wrap, |builder| options(builder.indexer_threads(1))).0
-    }
-}
-
-impl fmt::Debug for Answering {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answering").finish_non_exhaustive()
-    }
-}
-
-impl SourceAdapter for Answering {
-    fn source(&self) -> &dyn Source {
-        &*self.engine
-    }
-}
-
-impl RollupIndexAdapter for Answering {
-    fn rollup_index(&self) -> &dyn RollupIndex {
-        &*self.engine
-    }
-
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(Writer { writer: self.engine.begin(job)?, answer: Arc::clone(&self.answer) }))
-    }
-}
-
-struct Writer {
-    writer: Box<dyn RollupWriter>,
-    answer: Arc<Answer>,
-}
-
-impl RollupWriterAdapter for Writer {
-    fn writer(&mut self) -> &mut dyn RollupWriter {
-        &mut *self.writer
-    }
-
-    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
-        self.writer
-    }
-
-    fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
-        let report = self.writer.write(documents, stop)?;
-        Ok((self.answer)(documents, report))
-    }
+fn world_with(
+    answer: impl Fn(RolledUpDocuments<'_>, WriteReport) -> WriteReport + Send + Sync + 'static,
+    options: impl FnOnce(RollupJobManagerBuilder) -> RollupJobManagerBuilder,
+) -> World {
+    let data = MemoryEngine::without_progress();
+    data.extend("sensor-1", readings());
+    let wrap = |engine| Answering::new(engine).writes(answer);
+    World::wrapped(data, wrap, |builder| options(builder.indexer_threads(1))).0
 }
 
 #[test]
 fn what_is_left_out_counts_as_skipped_from_the_turn_on() {
-    let world = Answering::world(|documents, report| {
+    let world = world(|documents, report| {
         let first = documents.buckets().next().map_or(0, |bucket| bucket.doc_count);
         report.leaving_out(1, first, "where there is no place")
     });
@@ -111,7 +54,7 @@ fn after_a_stop_no_further_page_is_searched_for() {
         hold();
         report
     };
-    let world = Answering::world_with(hold_after_it, |builder| builder.turn_time(Duration::MAX));
+    let world = world_with(hold_after_it, |builder| builder.turn_time(Duration::MAX));
     world.put_started("sensor");
     world.manager.trigger("sensor").unwrap();
     inside.recv_timeout(PATIENCE).unwrap();
@@ -125,7 +68,7 @@ fn after_a_stop_no_further_page_is_searched_for() {
 /// To try again what will never be accepted is of no use, whatever else may be accepted then.
 #[test]
 fn of_several_rejections_the_one_for_good_ends_the_run() {
-    let world = Answering::world(|documents, _| {
+    let world = world(|documents, _| {
         let for_now = RejectedItem::new(1, EngineError::unavailable("planned, for now"));
         let for_good = RejectedItem::new(2, EngineError::rejected("planned, for good"));
         WriteReport::with_rejected(documents.len(), vec![for_now, for_good])
