@@ -27,7 +27,7 @@ use reqwest::Method;
 use reqwest::blocking::Client;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::engine::{JobContext, RollupIndex, ScanRequest, Source, StopSignal};
+use rollup_jobs::engine::{JobContext, RollupIndex, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
@@ -202,8 +202,8 @@ impl Bench {
         self.alone.prepare(&job).unwrap();
         let (never, mut pages) = (StopSignal::never(), Vec::new());
         let began = Instant::now();
-        let request = ScanRequest::new(i64::MAX / 2);
-        let mut stream = self.alone.scan(&job, request, &never).unwrap();
+        let request = job.scan_request();
+        let mut stream = self.alone.scan(&job, job.config().index_pattern(), request, &never).unwrap();
         let mut writer = self.alone.begin(&job).unwrap();
         loop {
             let asked = Instant::now();

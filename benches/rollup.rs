@@ -18,7 +18,7 @@ use common::{hourly, sensor_index};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::{Index, ReloadPolicy};
-use rollup_jobs::engine::{JobContext, ScanRequest, Source, StopSignal};
+use rollup_jobs::engine::{JobContext, Source, StopSignal};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{Observer, RollupJobManager, RunEnded, TermsType};
 
@@ -40,8 +40,8 @@ fn decode(index: &Index) -> u64 {
 }
 
 fn scan(engine: &TantivyEngine, job: &JobContext) -> usize {
-    let request = ScanRequest::new(i64::MAX / 2);
-    let mut stream = engine.scan(job, request, &StopSignal::never()).unwrap();
+    let request = job.scan_request();
+    let mut stream = engine.scan(job, job.config().index_pattern(), request, &StopSignal::never()).unwrap();
     let mut buckets = 0;
     loop {
         let page = stream.next_page(&StopSignal::never()).unwrap().len();

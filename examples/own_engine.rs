@@ -1,24 +1,24 @@
 //! An engine of one's own: a service that has its readings in a plain list, and wants them rolled up into a map.
 //!
-//! It keeps no checkpoints and replaces documents by id, as a remote engine does. The rest is two questions: which
-//! groups are there after a position, and where do documents go. An engine for real use should pass
+//! It keeps no checkpoints and replaces documents by id, as a remote engine does. The rest is two questions: which rows
+//! are there, and where do documents go. An engine for real use should pass
 //! `rollup_jobs::testing::check_engine`.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::IntoIter;
 use std::error::Error;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollup_jobs::engine::{
     CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
-    RollupWriter, ScanRequest, Source, StopSignal, WriteReport,
+    RollupWriter, Source, StopSignal, WriteReport,
 };
-use rollup_jobs::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
+use rollup_jobs::filter::FilterField;
+use rollup_jobs::rollup::{Page, RolledUpDocument, RolledUpDocuments};
+use rollup_jobs::scan::{Fold, Pages, RolledUpFields, ScanRequest, SourceDocument};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
-    DateHistogram, GroupKey, IndexPattern, KeyPart, Metric, Observer, Progress, RollupJobConfig, RollupJobManager,
-    RunEnded,
+    DateHistogram, IndexPattern, Metric, Observer, Progress, RollupJobConfig, RollupJobManager, RunEnded,
 };
 
 /// The service's own data.
@@ -54,21 +54,22 @@ impl Source for House {
 
     fn scan(
         &self,
-        job: &JobContext,
+        _job: &JobContext,
+        _pattern: &IndexPattern,
         request: ScanRequest,
         _stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let mut groups: BTreeMap<GroupKey, (u64, MetricValues)> = BTreeMap::new();
-        for reading in self.readings.iter() {
-            let start = job.config().rounding().round_down(reading.millis);
-            let key = vec![KeyPart::Date(start), KeyPart::Text(reading.room.into())];
-            if start < request.before && request.after.as_ref().is_none_or(|after| key > *after) {
-                let (count, watts) = groups.entry(key).or_default();
-                *count += 1;
-                watts.add(reading.watts);
-            }
+        let mut fold = Fold::new(request)?;
+        fold.holding(&|field| match field {
+            "at" => Some(FilterField::Date),
+            "room" => Some(FilterField::Text),
+            "watts" => Some(FilterField::Double),
+            _ => None,
+        })?;
+        for Reading { millis, room, watts } in self.readings.iter() {
+            fold.add(&SourceDocument::new().date("at", *millis).keyword("room", room).double("watts", *watts));
         }
-        Ok(Box::new(Pages { groups: groups.into_iter(), job: job.clone() }))
+        Ok(Box::new(Groups(fold.into_pages())))
     }
 }
 
@@ -85,6 +86,20 @@ impl RollupIndex for House {
         Ok(Box::new(Batch { house: self.clone(), documents: Vec::new() }))
     }
 
+    fn scan_rolled_up(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let fields = RolledUpFields::of(job.layout(), &request)?;
+        let mut fold = Fold::of_rolled_up(request, &fields)?;
+        let rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_job = rolled_up.values().filter(|document| document.layout().job_id() == job.id());
+        of_job.for_each(|document| fold.add_rolled_up(&fields, document));
+        Ok(Box::new(Groups(fold.into_pages())))
+    }
+
     fn committed_progress(&self, _job: &JobContext) -> Result<CommittedProgress, EngineError> {
         Ok(CommittedProgress::NotKept)
     }
@@ -96,21 +111,14 @@ impl RollupIndex for House {
     }
 }
 
-struct Pages {
-    groups: IntoIter<GroupKey, (u64, MetricValues)>,
-    job: JobContext,
-}
+struct Groups(Pages);
 
-impl PageStream for Pages {
+impl PageStream for Groups {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         if stop.is_stopped() {
             return Err(EngineError::cancelled());
         }
-        let mut page = Page::new(self.job.layout());
-        for (key, (doc_count, watts)) in self.groups.by_ref().take(self.job.config().page_size()) {
-            page.push(key, doc_count, [watts]);
-        }
-        Ok(page)
+        Ok(self.0.next_page())
     }
 }
 

@@ -106,6 +106,7 @@ mod ownership;
 pub mod rest;
 pub mod rollup;
 mod runtime;
+pub mod scan;
 mod schedule;
 mod stop_signal;
 pub mod store;

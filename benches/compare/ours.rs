@@ -16,7 +16,7 @@ use rollup_jobs::engine::tantivy::tantivy::{
     DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
 };
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{JobContext, RollupIndex, ScanRequest, Source, StopSignal};
+use rollup_jobs::engine::{JobContext, RollupIndex, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::rollup::{FieldValue, Page, RolledUpDocument, RolledUpPage};
 use rollup_jobs::store::RedbStore;
@@ -72,8 +72,9 @@ impl Contestant {
     pub(crate) fn scan(&self, mut see: impl FnMut(&Page)) -> usize {
         let engine = TantivyEngine::in_ram_with(self.options());
         engine.register("sensor", &self.index).unwrap();
-        let request = ScanRequest::new(i64::MAX / 2);
-        let mut stream = engine.scan(&self.job, request, &StopSignal::never()).unwrap();
+        let request = self.job.scan_request();
+        let mut stream =
+            engine.scan(&self.job, self.job.config().index_pattern(), request, &StopSignal::never()).unwrap();
         let mut buckets = 0;
         loop {
             let page = stream.next_page(&StopSignal::never()).unwrap();

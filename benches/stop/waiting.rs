@@ -14,7 +14,7 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
-use rollup_jobs::{DateHistogram, JobRecord, Progress, RollupJobConfig, RollupJobManager, StopOptions};
+use rollup_jobs::{DateHistogram, IndexPattern, JobRecord, Progress, RollupJobConfig, RollupJobManager, StopOptions};
 
 use crate::common::{hourly, sensor_index};
 use crate::latencies::{Latencies, spin};
@@ -70,7 +70,13 @@ impl SourceAdapter for ParkingEngine {
         &self.data
     }
 
-    fn scan(&self, _: &JobContext, _: ScanRequest, _: &StopSignal) -> Result<Box<dyn PageStream>, EngineError> {
+    fn scan(
+        &self,
+        _: &JobContext,
+        _: &IndexPattern,
+        _: ScanRequest,
+        _: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
         let stream =
             ParkingStream { searching: self.searching.lock().unwrap().clone(), busy: *self.busy.lock().unwrap() };
         Ok(Box::new(stream))

@@ -9,10 +9,11 @@ use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
 use super::rollup_index::{CommitReport, CommittedProgress, RollupIndex, RollupWriter, WriteReport};
-use super::source::{PageStream, ScanRequest, Source};
+use super::source::{PageStream, Source};
 use crate::adapter::adapter;
 use crate::job::{IndexPattern, Progress};
 use crate::rollup::{Page, RolledUpDocuments};
+use crate::scan::ScanRequest;
 use crate::stop_signal::StopSignal;
 
 adapter! {
@@ -26,6 +27,7 @@ adapter! {
     ///     EngineError, JobContext, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source, SourceAdapter,
     ///     StopSignal,
     /// };
+    /// use rollup_jobs::IndexPattern;
     ///
     /// /// Refuses jobs that run as nobody in particular.
     /// #[derive(Debug)]
@@ -39,11 +41,12 @@ adapter! {
     ///     fn scan(
     ///         &self,
     ///         job: &JobContext,
+    ///         pattern: &IndexPattern,
     ///         request: ScanRequest,
     ///         stop: &StopSignal,
     ///     ) -> Result<Box<dyn PageStream>, EngineError> {
     ///         match job.run_as() {
-    ///             Some(_) => self.0.scan(job, request, stop),
+    ///             Some(_) => self.0.scan(job, pattern, request, stop),
     ///             None => Err(EngineError::rejected("who is asking?")),
     ///         }
     ///     }
@@ -63,7 +66,7 @@ adapter! {
             self: &Self, job: &JobContext, pattern: &IndexPattern, fields: &[&str]
         ) -> Result<FieldCapabilities, EngineError>;
         pass on to source: fn scan(
-            self: &Self, job: &JobContext, request: ScanRequest, stop: &StopSignal
+            self: &Self, job: &JobContext, pattern: &IndexPattern, request: ScanRequest, stop: &StopSignal
         ) -> Result<Box<dyn PageStream>, EngineError>;
     }
 }
@@ -80,6 +83,9 @@ adapter! {
         ) -> Result<(), EngineError>;
         pass on to rollup_index: fn redefine(self: &Self, job: &JobContext) -> Result<(), EngineError>;
         pass on to rollup_index: fn begin(self: &Self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
+        pass on to rollup_index: fn scan_rolled_up(
+            self: &Self, job: &JobContext, request: ScanRequest, stop: &StopSignal
+        ) -> Result<Box<dyn PageStream>, EngineError>;
         pass on to rollup_index: fn committed_progress(
             self: &Self, job: &JobContext
         ) -> Result<CommittedProgress, EngineError>;

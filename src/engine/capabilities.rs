@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::filter::FilterField;
+
 /// The type of a source field, with Elasticsearch's names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -68,6 +70,20 @@ impl FieldType {
     #[must_use]
     pub fn is_numeric(&self) -> bool {
         self.is_integer() || self.is_floating()
+    }
+
+    /// What values of it are to a filter, if it can look at them.
+    #[must_use]
+    pub fn filter_field(&self) -> Option<FilterField> {
+        match self {
+            Self::Date | Self::DateNanos => Some(FilterField::Date),
+            Self::Keyword => Some(FilterField::Text),
+            Self::Boolean => Some(FilterField::Boolean),
+            Self::Long | Self::Unsigned | Self::Double | Self::Text | Self::Ip | Self::Other(_) => {
+                let number = self.is_integer().then_some(FilterField::Integer);
+                number.or_else(|| self.is_floating().then_some(FilterField::Double))
+            }
+        }
     }
 
     /// Whether it is text.

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::job::{Identity, JobDefinition, RollupJobConfig, RunAs, TermsType};
 use crate::rollup::DocumentLayout;
+use crate::scan::ScanRequest;
 use crate::sync::Arc;
 
 /// The job that an engine call is made for.
@@ -68,6 +69,24 @@ impl JobContext {
     #[must_use]
     pub fn layout(&self) -> &Arc<DocumentLayout> {
         self.layout.get_or_init(|| Arc::new(DocumentLayout::new(self.config(), self.terms_types())))
+    }
+
+    /// The scan that rolls the job up: all groups of its configuration, with its page size.
+    ///
+    /// ```
+    /// # use rollup_jobs::engine::JobContext;
+    /// # use rollup_jobs::scan::Times;
+    /// # use rollup_jobs::{DateHistogram, KeyPart, RollupJobConfig};
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?")
+    /// #     .page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?;
+    /// # let job = JobContext::new(config, &[]);
+    /// let request = job.scan_request().times(Times::buckets_before(3_600_000)).after(vec![KeyPart::Date(0)]);
+    /// assert_eq!(request.page_size, 10);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn scan_request(&self) -> ScanRequest {
+        ScanRequest::new(Arc::clone(self.layout().grouping())).page_size(self.config().page_size())
     }
 
     /// The kinds of values of the terms fields, in configured order.

@@ -2,6 +2,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::scan::ScanRequestError;
+
 /// A failed engine call. Adapters build it, callers ask it.
 ///
 /// ```
@@ -33,6 +35,8 @@ pub enum EngineErrorKind {
     Unavailable,
     /// The request itself cannot work.
     Rejected,
+    /// The engine has no way to do what was asked, which others may have.
+    Unsupported,
     /// An index does not exist.
     NotFound,
     /// The job is known with another definition or with data.
@@ -54,6 +58,11 @@ impl EngineError {
     /// The engine will not do it, however often it is asked.
     pub fn rejected(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(EngineErrorKind::Rejected, Some(source.into()))
+    }
+
+    /// The engine has no way to do this. The text says what it is, and what helps.
+    pub fn unsupported(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(EngineErrorKind::Unsupported, Some(source.into()))
     }
 
     /// An index that was named does not exist.
@@ -127,11 +136,18 @@ impl EngineError {
     }
 }
 
+impl From<ScanRequestError> for EngineError {
+    fn from(error: ScanRequestError) -> Self {
+        Self::rejected(error)
+    }
+}
+
 impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             EngineErrorKind::Unavailable => "the engine is not available",
             EngineErrorKind::Rejected => "the engine rejected the request",
+            EngineErrorKind::Unsupported => "the engine cannot do what was asked",
             EngineErrorKind::NotFound => "the engine did not find an index",
             EngineErrorKind::AlreadyExists => "the engine knows the job already",
             EngineErrorKind::Cancelled => "the engine call was given up because of a stop",

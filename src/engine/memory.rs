@@ -3,10 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
-    RollupWriter, ScanRequest, Source, StopSignal, WriteReport, left_out,
+    RollupWriter, Source, StopSignal, WriteReport, left_out,
 };
-use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress};
-use crate::rollup::{MetricValues, Page, RolledUpDocument, RolledUpDocuments};
+use crate::filter::FilterField;
+use crate::job::{GroupKey, IndexPattern, OUT_OF_RANGE, Progress};
+use crate::rollup::{Page, RolledUpDocument, RolledUpDocuments};
+use crate::scan::{Fold, Pages, RolledUpFields, ScanRequest, SourceDocument, SourceValue};
 use crate::sync::{Arc, Mutex};
 
 /// How many documents a scan looks at between two looks at the stop signal.
@@ -50,118 +52,6 @@ impl Rollup {
     fn is_new(&self) -> bool {
         let position = self.progress.as_ref().and_then(|progress| progress.position.as_ref());
         self.documents.is_empty() && position.is_none()
-    }
-}
-
-/// A value of a source document.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum SourceValue {
-    /// Milliseconds since 1970.
-    Date(i64),
-    /// A whole number in the signed 64-bit range.
-    Integer(i64),
-    /// A whole number in the unsigned 64-bit range.
-    Unsigned(u64),
-    /// A floating-point number.
-    Double(f64),
-    /// Text that is one term.
-    Keyword(Arc<str>),
-    /// True or false.
-    Boolean(bool),
-}
-
-/// A document of a source index: fields with any number of values each.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct SourceDocument {
-    fields: BTreeMap<String, Vec<SourceValue>>,
-}
-
-impl SourceDocument {
-    /// Without any field.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// One more value of `field`.
-    #[must_use]
-    pub fn with(mut self, field: &str, value: SourceValue) -> Self {
-        self.fields.entry(field.to_owned()).or_default().push(value);
-        self
-    }
-
-    /// One more date, in milliseconds since 1970.
-    #[must_use]
-    pub fn date(self, field: &str, millis: i64) -> Self {
-        self.with(field, SourceValue::Date(millis))
-    }
-
-    /// One more whole number.
-    #[must_use]
-    pub fn integer(self, field: &str, value: i64) -> Self {
-        self.with(field, SourceValue::Integer(value))
-    }
-
-    /// One more unsigned whole number.
-    #[must_use]
-    pub fn unsigned(self, field: &str, value: u64) -> Self {
-        self.with(field, SourceValue::Unsigned(value))
-    }
-
-    /// One more floating-point number.
-    #[must_use]
-    pub fn double(self, field: &str, value: f64) -> Self {
-        self.with(field, SourceValue::Double(value))
-    }
-
-    /// One more keyword.
-    #[must_use]
-    pub fn keyword(self, field: &str, value: &str) -> Self {
-        self.with(field, SourceValue::Keyword(value.into()))
-    }
-
-    /// The fields and their values.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &[SourceValue])> {
-        self.fields.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
-    }
-
-    fn values(&self, field: &str) -> &[SourceValue] {
-        self.fields.get(field).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl SourceValue {
-    fn field_type(&self) -> FieldType {
-        match self {
-            Self::Date(_) => FieldType::Date,
-            Self::Integer(_) => FieldType::Long,
-            Self::Unsigned(_) => FieldType::Unsigned,
-            Self::Double(_) => FieldType::Double,
-            Self::Keyword(_) => FieldType::Keyword,
-            Self::Boolean(_) => FieldType::Boolean,
-        }
-    }
-
-    /// The value as a metric sees it: a double, rounded to nearest where it is an integer beyond 2^53.
-    #[expect(clippy::cast_precision_loss, reason = "metrics are doubles, as in Elasticsearch")]
-    fn as_double(&self) -> Option<f64> {
-        match self {
-            Self::Date(value) | Self::Integer(value) => Some(*value as f64),
-            Self::Unsigned(value) => Some(*value as f64),
-            Self::Double(value) => Some(*value),
-            Self::Keyword(_) | Self::Boolean(_) => None,
-        }
-    }
-
-    fn as_term(&self) -> KeyPart {
-        match self {
-            Self::Integer(value) => KeyPart::Integer(*value),
-            Self::Unsigned(value) => KeyPart::unsigned(*value),
-            Self::Double(value) => KeyPart::double(*value),
-            Self::Keyword(text) => KeyPart::Text(Arc::clone(text)),
-            Self::Date(_) | Self::Boolean(_) => KeyPart::Null,
-        }
     }
 }
 
@@ -244,13 +134,36 @@ impl MemoryData {
             .map_err(|name| EngineError::not_found(format!("no such index [{name}]")))
     }
 
+    /// The types that a field has in an index: those of its values, and the one that a host has told.
+    fn types(&self, index: &str, field: &str) -> BTreeSet<FieldType> {
+        let values = self.sources.get(index).into_iter().flat_map(|documents| documents.iter());
+        let values = values.flat_map(|document| document.values(field)).map(type_of);
+        let told = self.mappings.get(index).and_then(|mapped| mapped.get(field)).cloned();
+        values.chain(told).collect()
+    }
+
     fn rollup(&mut self, job: &JobContext) -> Option<&mut Rollup> {
         self.rollups.get_mut(&place(job))
     }
 }
 
+fn type_of(value: &SourceValue) -> FieldType {
+    match value {
+        SourceValue::Date(_) => FieldType::Date,
+        SourceValue::Integer(_) => FieldType::Long,
+        SourceValue::Unsigned(_) => FieldType::Unsigned,
+        SourceValue::Double(_) => FieldType::Double,
+        SourceValue::Keyword(_) => FieldType::Keyword,
+        SourceValue::Boolean(_) => FieldType::Boolean,
+    }
+}
+
 fn place(job: &JobContext) -> (String, String) {
     (job.config().rollup_index().to_owned(), job.id().to_owned())
+}
+
+fn gone(job: &JobContext) -> EngineError {
+    EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()))
 }
 
 impl Source for MemoryEngine {
@@ -265,12 +178,12 @@ impl Source for MemoryEngine {
         let mut capabilities = FieldCapabilities::new(indices.iter().map(ToString::to_string).collect());
         for index in indices {
             let (documents, mapped) = (&shared.sources[index], shared.mappings.get(index));
-            let names = documents.iter().flat_map(|document| document.fields.keys());
-            capabilities.known_fields.extend(names.chain(mapped.into_iter().flat_map(BTreeMap::keys)).cloned());
+            let names = documents.iter().flat_map(|document| document.fields().map(|(name, _)| name));
+            capabilities.known_fields.extend(
+                names.chain(mapped.into_iter().flat_map(BTreeMap::keys).map(String::as_str)).map(str::to_owned),
+            );
             for field in fields {
-                let values = documents.iter().flat_map(|document| document.values(field));
-                let told = mapped.and_then(|mapped| mapped.get(*field)).cloned();
-                for field_type in values.map(SourceValue::field_type).chain(told).collect::<BTreeSet<_>>() {
+                for field_type in shared.types(index, field) {
                     capabilities.add(field, index, field_type, true, 0);
                 }
             }
@@ -280,16 +193,24 @@ impl Source for MemoryEngine {
 
     fn scan(
         &self,
-        job: &JobContext,
+        _job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         _stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
+        request.check()?;
         let shared = self.shared.lock();
-        let sources = shared.resolve(job.config().index_pattern())?;
+        let sources = shared.resolve(pattern)?;
         let names = sources.iter().map(ToString::to_string).collect();
-        let sources = sources.into_iter().map(|index| Arc::clone(&shared.sources[index])).collect();
-        let job = job.clone();
-        Ok(Box::new(MemoryStream { job, request, names, sources, buckets: None, skipped: 0, too_far: 0 }))
+        let sources = sources.into_iter().map(|index| {
+            let filtered = request.filter.fields();
+            let types = filtered.iter().map(|field| (*field, shared.types(index, field)));
+            // Of several types that a field has in one index, which a real index does not allow, the first.
+            let holds = types.filter_map(|(field, types)| Some((field.to_owned(), types.first()?.filter_field()?)));
+            (Arc::clone(&shared.sources[index]), holds.collect())
+        });
+        let rows = Rows::Raw(sources.collect());
+        Ok(MemoryStream::boxed(request, rows, Some(names)))
     }
 }
 
@@ -321,16 +242,28 @@ impl RollupIndex for MemoryEngine {
 
     fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
         let mut shared = self.shared.lock();
-        let gone = || EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()));
-        shared.rollup(job).ok_or_else(gone)?.job = job.clone();
+        shared.rollup(job).ok_or_else(|| gone(job))?.job = job.clone();
         Ok(())
     }
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         if self.shared.lock().rollup(job).is_none() {
-            return Err(EngineError::not_found(format!("no such index [{}]", job.config().rollup_index())));
+            return Err(gone(job));
         }
         Ok(Box::new(MemoryWriter { engine: self.clone(), job: job.clone(), pending: Vec::new() }))
+    }
+
+    fn scan_rolled_up(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        RolledUpFields::of(job.layout(), &request)?;
+        let mut shared = self.shared.lock();
+        let rollup = shared.rollup(job).ok_or_else(|| gone(job))?;
+        let documents = rollup.documents.values().cloned().collect();
+        Ok(MemoryStream::boxed(request, Rows::RolledUp(job.clone(), documents), None))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
@@ -353,15 +286,26 @@ impl RollupIndex for MemoryEngine {
     }
 }
 
+/// What a scan reads.
+enum Rows {
+    /// Documents of indices, each with what its fields hold.
+    Raw(Vec<(Arc<Vec<SourceDocument>>, BTreeMap<String, FilterField>)>),
+    RolledUp(JobContext, Vec<RolledUpDocument>),
+}
+
 struct MemoryStream {
-    job: JobContext,
     request: ScanRequest,
-    names: Vec<String>,
-    sources: Vec<Arc<Vec<SourceDocument>>>,
-    buckets: Option<std::collections::btree_map::IntoIter<GroupKey, (u64, Vec<MetricValues>)>>,
-    skipped: u64,
-    /// Those of them whose date is too far away.
+    source_indices: Option<Vec<String>>,
+    rows: Rows,
+    pages: Option<Pages>,
+    /// Rows whose date is too far away, until that was told.
     too_far: u64,
+}
+
+impl MemoryStream {
+    fn boxed(request: ScanRequest, rows: Rows, source_indices: Option<Vec<String>>) -> Box<dyn PageStream> {
+        Box::new(Self { request, source_indices, rows, pages: None, too_far: 0 })
+    }
 }
 
 impl PageStream for MemoryStream {
@@ -369,19 +313,19 @@ impl PageStream for MemoryStream {
         if stop.is_stopped() {
             return Err(EngineError::cancelled());
         }
-        if self.buckets.is_none() {
-            self.buckets = Some(self.group(stop)?.into_iter());
-        }
-        let config = self.job.config();
-        let mut page = Page::of_width(config.key_names().len(), config.metrics().len());
-        for (key, (doc_count, metrics)) in self.buckets.iter_mut().flatten().take(config.page_size()) {
-            page.push(key, doc_count, metrics);
-        }
-        Ok(page)
+        let pages = match &mut self.pages {
+            Some(pages) => pages,
+            none => {
+                let pages = none.insert(self.rows.group(self.request.clone(), stop)?);
+                self.too_far = pages.rows_too_far();
+                pages
+            }
+        };
+        Ok(pages.next_page())
     }
 
     fn source_indices(&self) -> Option<Vec<String>> {
-        Some(self.names.clone())
+        self.source_indices.clone()
     }
 
     fn take_notice(&mut self) -> Option<String> {
@@ -390,82 +334,36 @@ impl PageStream for MemoryStream {
     }
 
     fn documents_skipped(&self) -> u64 {
-        self.skipped
+        self.pages.as_ref().map_or(0, Pages::rows_without_date)
     }
 }
 
-impl MemoryStream {
-    fn group(&mut self, stop: &StopSignal) -> Result<BTreeMap<GroupKey, (u64, Vec<MetricValues>)>, EngineError> {
-        let config = self.job.config();
-        let mut groups: BTreeMap<GroupKey, (u64, Vec<MetricValues>)> = BTreeMap::new();
-        for block in self.sources.iter().flat_map(|source| source.chunks(BLOCK)) {
-            if stop.is_stopped() {
-                return Err(EngineError::cancelled());
-            }
-            for document in block {
-                let keys = self.keys(document);
-                self.skipped += u64::from(keys.is_none());
-                let has_date = !document.values(config.groups().date_histogram().field()).is_empty();
-                self.too_far += u64::from(keys.is_none() && has_date);
-                for key in keys.into_iter().flatten().filter(|key| self.is_wanted(key)) {
-                    let empty = || (0, vec![MetricValues::default(); config.metrics().len()]);
-                    let (doc_count, metrics) = groups.entry(key).or_insert_with(empty);
-                    *doc_count += 1;
-                    for (values, metric) in metrics.iter_mut().zip(config.metrics()) {
-                        document
-                            .values(metric.field())
-                            .iter()
-                            .filter_map(SourceValue::as_double)
-                            .for_each(|v| values.add(v));
+impl Rows {
+    fn group(&self, request: ScanRequest, stop: &StopSignal) -> Result<Pages, EngineError> {
+        let look = || if stop.is_stopped() { Err(EngineError::cancelled()) } else { Ok(()) };
+        match self {
+            Self::Raw(sources) => {
+                let mut fold = Fold::new(request)?;
+                for (documents, holds) in sources {
+                    fold.holding(&|field| holds.get(field).copied())?;
+                    for block in documents.chunks(BLOCK) {
+                        look()?;
+                        block.iter().for_each(|document| fold.add(document));
                     }
                 }
+                Ok(fold.into_pages())
+            }
+            Self::RolledUp(job, documents) => {
+                let fields = RolledUpFields::of(job.layout(), &request)?;
+                let mut fold = Fold::of_rolled_up(request, &fields)?;
+                for block in documents.chunks(BLOCK) {
+                    look()?;
+                    block.iter().for_each(|document| fold.add_rolled_up(&fields, document));
+                }
+                Ok(fold.into_pages())
             }
         }
-        Ok(groups)
     }
-
-    fn is_wanted(&self, key: &GroupKey) -> bool {
-        matches!(key[0], KeyPart::Date(start) if start < self.request.before)
-            && self.request.after.as_ref().is_none_or(|after| key > after)
-    }
-
-    /// Every combination of the document's distinct key parts; `None` without a date.
-    fn keys(&self, document: &SourceDocument) -> Option<Vec<GroupKey>> {
-        let (groups, rounding) = (self.job.config().groups(), self.job.config().rounding());
-        let dates = document.values(groups.date_histogram().field()).iter().filter_map(|value| match value {
-            SourceValue::Date(millis) => rounding.has(*millis).then(|| KeyPart::Date(rounding.round_down(*millis))),
-            SourceValue::Integer(_)
-            | SourceValue::Unsigned(_)
-            | SourceValue::Double(_)
-            | SourceValue::Keyword(_)
-            | SourceValue::Boolean(_) => None,
-        });
-        let dates: BTreeSet<_> = dates.collect();
-        if dates.is_empty() {
-            return None;
-        }
-        let interval = groups.histogram().map_or(1.0, crate::job::Histogram::interval);
-        let histogram = groups.histogram_fields().iter().map(|field| {
-            let values = document.values(field).iter().filter_map(SourceValue::as_double);
-            parts(values.map(|value| KeyPart::histogram(value, interval)))
-        });
-        let terms =
-            groups.terms_fields().iter().map(|field| parts(document.values(field).iter().map(SourceValue::as_term)));
-        let mut keys: Vec<GroupKey> = dates.into_iter().map(|date| vec![date]).collect();
-        for parts in histogram.chain(terms) {
-            keys = keys
-                .iter()
-                .flat_map(|key| parts.iter().map(|part| [key.as_slice(), std::slice::from_ref(part)].concat()))
-                .collect();
-        }
-        Some(keys)
-    }
-}
-
-/// The distinct parts, or the null group if there is none.
-fn parts(parts: impl Iterator<Item = KeyPart>) -> BTreeSet<KeyPart> {
-    let parts: BTreeSet<_> = parts.filter(|part| *part != KeyPart::Null).collect();
-    if parts.is_empty() { BTreeSet::from([KeyPart::Null]) } else { parts }
 }
 
 struct MemoryWriter {
@@ -487,9 +385,7 @@ impl RollupWriter for MemoryWriter {
 
     fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let mut shared = self.engine.shared.lock();
-        let index = self.job.config().rollup_index();
-        let rollup =
-            shared.rollup(&self.job).ok_or_else(|| EngineError::not_found(format!("no such index [{index}]")))?;
+        let rollup = shared.rollup(&self.job).ok_or_else(|| gone(&self.job))?;
         rollup.documents.extend(self.pending.into_iter().map(|document| (document.key().clone(), document)));
         if self.engine.keeps_progress {
             rollup.progress = Some(progress.clone());

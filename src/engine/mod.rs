@@ -22,17 +22,20 @@ mod source;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 
+pub use crate::scan::{ScanRequest, SourceDocument, SourceValue};
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use adapter::{PageStreamAdapter, RollupIndexAdapter, RollupWriterAdapter, SourceAdapter};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
 pub use context::JobContext;
 pub use error::{EngineError, EngineErrorKind};
-pub use memory::{MemoryEngine, SourceDocument, SourceValue};
+pub use memory::MemoryEngine;
 pub use rollup_index::{
     CommitReport, CommittedProgress, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
 };
 pub(crate) use source::left_out;
-pub use source::{PageStream, ScanRequest, Source};
+#[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
+pub(crate) use source::only_runs;
+pub use source::{PageStream, Source};
 
 /// A search engine that holds both source indices and rollup indices. Whatever has the two roles is one.
 pub trait Engine: Source + RollupIndex {}

@@ -4,8 +4,10 @@ use std::fmt;
 
 use super::context::JobContext;
 use super::error::{EngineError, EngineErrorKind};
+use super::source::PageStream;
 use crate::job::Progress;
 use crate::rollup::RolledUpDocuments;
+use crate::scan::ScanRequest;
 use crate::stop_signal::StopSignal;
 
 /// A search engine that keeps rolled-up documents in rollup indices.
@@ -40,6 +42,21 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// Any [`EngineError`]. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
     /// job rolled up from the start.
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
+
+    /// Opens a stream of pages over what the job has rolled up, as of one commit: the groups that the request asks for,
+    /// each rolled-up document standing for the rows that it was made of
+    /// ([`RolledUpFields`](crate::scan::RolledUpFields) says how). It finds no rows without a date, and has no source
+    /// indices.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]. [`EngineError::rejected`] if the job's documents do not have what is asked for;
+    /// [`EngineError::not_found`] if the rollup index is gone.
+    fn scan_rolled_up(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError>;
 
     /// How far the job has come, as far as the engine knows.
     ///

@@ -5,8 +5,9 @@ use std::fmt;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
-use crate::job::{GroupKey, IndexPattern};
+use crate::job::IndexPattern;
 use crate::rollup::Page;
+use crate::scan::ScanRequest;
 use crate::stop_signal::StopSignal;
 
 /// A search engine that holds source indices.
@@ -28,55 +29,25 @@ pub trait Source: Send + Sync + fmt::Debug {
         fields: &[&str],
     ) -> Result<FieldCapabilities, EngineError>;
 
-    /// Opens a stream of pages over what the job's source indices hold at this moment.
+    /// Opens a stream of pages over what the indices that `pattern` means hold at this moment: the groups that the
+    /// request asks for. Whose identity it is made with is the [job's](JobContext::run_as).
     ///
     /// # Errors
-    /// Any [`EngineError`]. Opening should be quick: the work belongs into [`PageStream::next_page`].
+    /// Any [`EngineError`]. [`EngineError::unsupported`] for a request that this engine cannot answer. Opening should
+    /// be quick: the work belongs into [`PageStream::next_page`].
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError>;
 }
 
-/// What a scan is to deliver, besides what the job's configuration says.
-///
-/// ```
-/// use rollup_jobs::KeyPart;
-/// use rollup_jobs::engine::ScanRequest;
-///
-/// let request = ScanRequest::new(3_600_000).after(vec![KeyPart::Date(0)]);
-/// assert_eq!(request.before, 3_600_000);
-/// ```
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct ScanRequest {
-    /// Only buckets strictly after this key.
-    pub after: Option<GroupKey>,
-    /// Only date buckets that start before this instant (milliseconds since 1970); it is itself the start of a bucket.
-    pub before: i64,
-}
-
-impl ScanRequest {
-    /// All buckets whose dates start before this instant.
-    #[must_use]
-    pub fn new(before: i64) -> Self {
-        Self { after: None, before }
-    }
-
-    /// Only those strictly after this key, if there is one.
-    #[must_use]
-    pub fn after(mut self, key: impl Into<Option<GroupKey>>) -> Self {
-        self.after = key.into();
-        self
-    }
-}
-
 /// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one
 /// consistent snapshot of the source.
 pub trait PageStream: Send {
-    /// The next buckets, at most `page_size` of the job's configuration; an empty page means the end.
+    /// The next buckets, at most as many as the request says; an empty page means the end.
     ///
     /// # Errors
     /// [`EngineError::cancelled`] if `stop` was raised before the page was ready. After any error the stream is
@@ -128,6 +99,21 @@ pub trait PageStream: Send {
     fn take_notice(&mut self) -> Option<String> {
         None
     }
+}
+
+/// The instant before which date buckets begin, if a request is a run's: of an engine that answers no others yet.
+#[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
+pub(crate) fn only_runs(job: &JobContext, request: &ScanRequest) -> Result<i64, EngineError> {
+    let ScanRequest { grouping, filter, times, page_size, .. } = request;
+    let before = match times.ranges() {
+        [range] if range.start == i64::MIN && (times.are_of_buckets() || range.end == i64::MAX) => Some(range.end),
+        _ => None,
+    };
+    let is_run = *grouping == *job.layout().grouping()
+        && *filter == crate::filter::Filter::MatchAll
+        && *page_size == job.config().page_size();
+    let text = "this engine groups only as the job does, without a filter, and up to an instant";
+    before.filter(|_| is_run).ok_or_else(|| EngineError::unsupported(text))
 }
 
 /// For people: documents that a scan has left out.

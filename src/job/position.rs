@@ -45,6 +45,15 @@ impl KeyPart {
         if number.is_finite() { Self::Histogram { number: number + 0.0, interval } } else { Self::Null }
     }
 
+    /// The part whose key Elasticsearch prints so: a product with the interval. `None` if there is none.
+    #[must_use]
+    pub fn of_histogram_key(key: f64, interval: f64) -> Option<Self> {
+        let about = (key / interval).round();
+        let near = [about, about.next_up().ceil(), about.next_down().floor()];
+        let number = near.into_iter().find(|number| (number * interval).to_bits() == key.to_bits())?;
+        Some(Self::Histogram { number, interval })
+    }
+
     /// The key of a floating-point term; NaN and the infinities count as missing.
     #[must_use]
     pub fn double(value: f64) -> Self {

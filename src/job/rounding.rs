@@ -137,6 +137,11 @@ impl Rounding {
     /// nearest that is.
     #[must_use]
     pub fn has(&self, instant: i64) -> bool {
+        Self::can_round(instant)
+    }
+
+    /// The same, which does not depend on the grid.
+    pub(crate) fn can_round(instant: i64) -> bool {
         clamp(instant) == instant
     }
 

@@ -1,18 +1,20 @@
 //! What is kept of a field's values? One file per metric: its name, the fields that it has in a rolled-up document, and
 //! how their values come out of a bucket's and go back into them.
 //!
-//! A new metric is a file here, its `mod`, and a line in [`metrics!`]. What it keeps beyond [`MetricValues`] is a field
-//! there, which each engine has to find out too.
+//! A new metric is a file here, its `mod`, and a line in [`metrics!`]. What it needs beyond the [`Measure`]s that there
+//! are is one more of them and a field of [`MetricValues`], which each engine has to find out too.
 
 use std::fmt;
 
 mod avg;
 mod max;
+mod measures;
 mod min;
 mod sum;
 mod value_count;
 mod values;
 
+pub use measures::{Measure, Measures};
 pub use values::MetricValues;
 
 /// What is to be known of a metric.
@@ -29,6 +31,8 @@ struct Definition {
 struct Part {
     /// What its name ends with.
     suffix: &'static str,
+    /// What has to be found out of the field's values for it.
+    measure: Measure,
     /// The value that is stored; not finite if there is none.
     store: fn(&MetricValues) -> f64,
     /// Puts a stored value back to where it came from, for whoever reads rolled-up documents. The parts of all metrics
@@ -90,6 +94,12 @@ impl Metric {
         self.definition().fits_dates
     }
 
+    /// What has to be found out of the field's values for it.
+    #[must_use]
+    pub fn measures(self) -> Measures {
+        self.definition().parts.iter().map(|part| part.measure).collect()
+    }
+
     /// The fields that a rolled-up document has of it.
     #[must_use]
     pub fn parts(self) -> impl ExactSizeIterator<Item = MetricPart> {
@@ -115,6 +125,12 @@ impl MetricPart {
     #[must_use]
     pub fn metric(self) -> Metric {
         self.metric
+    }
+
+    /// What of the field's values it holds.
+    #[must_use]
+    pub fn measure(self) -> Measure {
+        self.part.measure
     }
 
     /// What the field's name has behind the source field: such as `min.value`, or `avg._count`.

@@ -1,8 +1,13 @@
-use super::{Definition, MetricValues, Part};
+use super::{Definition, Measure, MetricValues, Part};
 
 /// 0 of nothing.
 pub(super) const DEFINITION: Definition = Definition {
     name: "value_count",
     fits_dates: true,
-    parts: &[Part { suffix: "value", store: MetricValues::count_as_double, restore: MetricValues::set_count }],
+    parts: &[Part {
+        suffix: "value",
+        measure: Measure::Count,
+        store: MetricValues::count_as_double,
+        restore: MetricValues::set_count,
+    }],
 };

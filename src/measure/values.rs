@@ -1,3 +1,5 @@
+use super::{Measure, Measures};
+
 /// The values of one field in one bucket: how many, their sum, the smallest and the largest.
 ///
 /// The sum is compensated (Kahan), as Elasticsearch's is. A value that is NaN or infinite counts as missing:
@@ -63,6 +65,32 @@ impl MetricValues {
         self.add_to_sum(-compensation);
     }
 
+    /// Takes one measure of another part of the bucket, as it is stored in a rolled-up document.
+    #[inline]
+    pub fn merge_stored(&mut self, measure: Measure, stored: f64) {
+        match measure {
+            Measure::Count => self.count += whole(stored),
+            Measure::Sum => self.add_to_sum(stored),
+            Measure::Min => self.widen(stored, f64::NEG_INFINITY),
+            Measure::Max => self.widen(f64::INFINITY, stored),
+        }
+    }
+
+    /// These measures; all others are those of no values.
+    #[must_use]
+    pub fn only(&self, measures: Measures) -> Self {
+        let mut only = Self::default();
+        for measure in measures.iter() {
+            match measure {
+                Measure::Count => only.count = self.count,
+                Measure::Sum => (only.sum, only.compensation) = (self.sum, self.compensation),
+                Measure::Min => only.min = self.min,
+                Measure::Max => only.max = self.max,
+            }
+        }
+        only
+    }
+
     /// As Java has it, -0.0 is less than 0.0.
     #[inline]
     pub(super) fn widen(&mut self, min: f64, max: f64) {
@@ -116,13 +144,17 @@ impl MetricValues {
     }
 
     /// Of what something else has counted.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a stored count is a whole number")]
     pub(super) fn set_count(&mut self, count: f64) {
-        self.count = count as u64;
+        self.count = whole(count);
     }
 
     /// What something else has summed up, compensated or not.
     pub(super) fn set_sum(&mut self, sum: f64) {
         (self.sum, self.compensation) = (sum, 0.0);
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a stored count is a whole number")]
+fn whole(count: f64) -> u64 {
+    count as u64
 }

@@ -164,6 +164,12 @@ impl RolledUpDocument {
         self.values.iter().map(Option::as_ref)
     }
 
+    /// The value of the field of this name, unless it is left out.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&FieldValue> {
+        self.fields().find(|(field, _)| field.name == name).map(|(_, value)| value)
+    }
+
     /// Fields and values in the order of the layout; what is left out is not among them.
     pub fn fields(&self) -> impl Iterator<Item = (&LayoutField, &FieldValue)> {
         self.layout.fields().iter().zip(self.values()).filter_map(|(field, value)| Some((field, value?)))

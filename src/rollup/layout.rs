@@ -1,6 +1,8 @@
+use super::grouping::Grouping;
 use super::value::FieldValue;
 use crate::job::{RollupJobConfig, TermsType};
-use crate::measure::MetricPart;
+use crate::measure::{Measure, MetricPart};
+use crate::sync::Arc;
 
 /// The type of a field of a rolled-up document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,7 +53,7 @@ pub struct DocumentLayout {
     job_id: String,
     key_order: Vec<usize>,
     key_kinds: Vec<ValueKind>,
-    metric_fields: usize,
+    grouping: Arc<Grouping>,
 }
 
 impl DocumentLayout {
@@ -100,8 +102,8 @@ impl DocumentLayout {
         key_order.sort_by(|a, b| names[*a].cmp(&names[*b]));
         let key_kind = |field: &LayoutField| matches!(field.source, FieldSource::Key(_)).then_some(field.kind);
         let key_kinds = fields.iter().filter_map(key_kind).collect();
-        let metric_fields = config.metrics().len();
-        Self { fields, job_id: config.id().to_owned(), key_order, key_kinds, metric_fields }
+        let grouping = Arc::new(Grouping::of(config, terms_types));
+        Self { fields, job_id: config.id().to_owned(), key_order, key_kinds, grouping }
     }
 
     /// All fields, in the order in which a document is printed.
@@ -125,7 +127,37 @@ impl DocumentLayout {
     /// How many metric fields there are.
     #[must_use]
     pub fn metric_fields(&self) -> usize {
-        self.metric_fields
+        self.grouping.measured().len()
+    }
+
+    /// What the job groups by and finds out.
+    #[must_use]
+    pub fn grouping(&self) -> &Arc<Grouping> {
+        &self.grouping
+    }
+
+    /// The field that has the part of a key at this place, of which the first is the date.
+    ///
+    /// # Panics
+    /// If keys do not have so many parts.
+    #[must_use]
+    pub fn key_field(&self, at: usize) -> &LayoutField {
+        let field = self.fields.iter().find(|field| field.source == FieldSource::Key(at));
+        field.unwrap_or_else(|| panic!("keys have {} parts, and no part {at}", self.key_parts()))
+    }
+
+    /// A field that has this measure of the metric field at a place, if one has.
+    #[must_use]
+    pub fn measure_field(&self, at: usize, measure: Measure) -> Option<&LayoutField> {
+        let has = |source: &FieldSource| matches!(source, FieldSource::Metric(metric, part) if *metric == at && part.measure() == measure);
+        self.fields.iter().find(|field| has(&field.source))
+    }
+
+    /// A field that says how many source documents a rolled-up document stands for.
+    #[must_use]
+    pub fn count_field(&self) -> &LayoutField {
+        let field = self.fields.iter().find(|field| field.source == FieldSource::DocCount);
+        field.unwrap_or_else(|| unreachable!("the date has a count"))
     }
 
     /// The id of the job.

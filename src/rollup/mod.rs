@@ -2,17 +2,19 @@
 //! ids.
 
 mod document;
+mod grouping;
 mod id;
 mod layout;
 mod page;
 mod value;
 
 pub use document::{RolledUpDocument, RolledUpDocuments, RolledUpPage};
+pub use grouping::{Grouping, GroupingKey, KeyKind, MeasuredField};
 pub use layout::{DocumentLayout, FieldSource, LayoutField, ValueKind};
 pub use page::{Bucket, Page};
 pub use value::FieldValue;
 
-pub use crate::measure::{MetricPart, MetricValues};
+pub use crate::measure::{Measure, Measures, MetricPart, MetricValues};
 
 use crate::stop_signal::StopSignal;
 use crate::sync::Arc;

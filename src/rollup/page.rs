@@ -1,5 +1,6 @@
 use std::ops::Range;
 
+use super::grouping::Grouping;
 use super::layout::DocumentLayout;
 use crate::job::KeyPart;
 use crate::measure::MetricValues;
@@ -45,6 +46,12 @@ impl Page {
     #[must_use]
     pub fn new(layout: &DocumentLayout) -> Self {
         Self::of_width(layout.key_parts(), layout.metric_fields())
+    }
+
+    /// An empty page for groups of this grouping.
+    #[must_use]
+    pub fn of(grouping: &Grouping) -> Self {
+        Self::of_width(grouping.key_parts(), grouping.measured().len())
     }
 
     pub(crate) fn of_width(key_parts: usize, metric_fields: usize) -> Self {

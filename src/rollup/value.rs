@@ -39,6 +39,23 @@ impl FieldValue {
         }
     }
 
+    /// A count of documents, 0 if it is none.
+    pub(crate) fn as_count(&self) -> u64 {
+        match self {
+            Self::Integer(value) => u64::try_from(*value).unwrap_or(0),
+            Self::Unsigned(value) => *value,
+            Self::Null | Self::Date(_) | Self::Double(_) | Self::Text(_) => 0,
+        }
+    }
+
+    /// What is stored of a metric.
+    pub(crate) fn as_double(&self) -> Option<f64> {
+        match self {
+            Self::Double(value) => Some(*value),
+            Self::Null | Self::Date(_) | Self::Integer(_) | Self::Unsigned(_) | Self::Text(_) => None,
+        }
+    }
+
     /// The value in Elasticsearch's JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::Progress;
 use crate::engine::{
     CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
     RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
+use crate::{IndexPattern, Progress};
 
 /// An engine that counts its calls.
 #[derive(Debug, Clone)]
@@ -85,10 +85,11 @@ impl SourceAdapter for CountingEngine {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let stream = self.engine.scan(job, request, stop)?;
+        let stream = self.engine.scan(job, pattern, request, stop)?;
         self.counts.scans.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(CountingStream { stream, counts: Arc::clone(&self.counts) }))
     }

@@ -109,11 +109,12 @@ impl SourceAdapter for FaultyEngine {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         self.plan.check()?;
-        let stream = self.engine.scan(job, request, stop)?;
+        let stream = self.engine.scan(job, pattern, request, stop)?;
         Ok(Box::new(FaultyStream { stream, plan: Arc::clone(&self.plan) }))
     }
 }

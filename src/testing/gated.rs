@@ -1,12 +1,12 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::Progress;
 use crate::engine::{
     CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
     RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
+use crate::{IndexPattern, Progress};
 
 /// How long a test waits for a gate before it fails: a hang is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -152,10 +152,11 @@ impl SourceAdapter for GatedEngine {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let stream = self.engine.scan(job, request, stop)?;
+        let stream = self.engine.scan(job, pattern, request, stop)?;
         Ok(Box::new(GatedStream { stream, gate: self.gates.search.clone() }))
     }
 }

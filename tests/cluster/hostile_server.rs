@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
-use rollup_jobs::engine::{EngineError, FieldCapabilities, JobContext, ScanRequest, Source, StopSignal};
+use rollup_jobs::engine::{EngineError, FieldCapabilities, JobContext, Source, StopSignal};
 use rollup_jobs::{DateHistogram, IndexPattern, RollupJobConfig};
 
 use crate::scripted::{Reply, Scripted, Seen};
@@ -79,7 +79,7 @@ fn a_page_that_comes_again_is_an_error() {
     });
     let engine = ElasticsearchEngine::new(Cluster::new(ClusterOptions::new([server.url.clone()])).unwrap());
     let stop = StopSignal::never();
-    let mut stream = engine.scan(&job(), ScanRequest::new(i64::MAX), &stop).unwrap();
+    let mut stream = engine.scan(&job(), job().config().index_pattern(), job().scan_request(), &stop).unwrap();
     assert_eq!(stream.next_page(&stop).unwrap().len(), 1);
     let error = stream.next_page(&stop).unwrap_err();
     assert!(text(&error).contains("a page again"), "{}", text(&error));

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rollup_jobs::Progress;
 use rollup_jobs::engine::{
     CommitReport, CommittedProgress, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
     RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
+use rollup_jobs::{IndexPattern, Progress};
 
 /// A kind of call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,11 +62,12 @@ impl SourceAdapter for Meddling {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         self.before.call(Call::Open);
-        Ok(Box::new(Stream { inner: self.inner.scan(job, request, stop)?, before: Arc::clone(&self.before) }))
+        Ok(Box::new(Stream { inner: self.inner.scan(job, pattern, request, stop)?, before: Arc::clone(&self.before) }))
     }
 }
 

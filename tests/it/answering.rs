@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rollup_jobs::IndexPattern;
 use rollup_jobs::engine::{
     Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter,
     RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
@@ -65,10 +66,11 @@ impl SourceAdapter for Answering {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        Ok(Box::new(Pages { stream: self.engine.scan(job, request, stop)?, answering: self.clone() }))
+        Ok(Box::new(Pages { stream: self.engine.scan(job, pattern, request, stop)?, answering: self.clone() }))
     }
 }
 

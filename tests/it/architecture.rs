@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 /// The levels from the top; a module imports from levels below its own. Modules on one level do not import each
 /// other, but for the bottom: there everything may use `job` and `sync`.
-const LEVELS: [&[&str]; 9] = [
+const LEVELS: [&[&str]; 10] = [
     &["rest", "testing", "error"],
     &["manager"],
     &["runtime"],
     &["ownership"],
     &["schedule", "lifecycle", "engine", "store"],
+    &["scan"],
     &["cluster", "rollup", "filter"],
     &["job", "observer", "clock", "stop_signal"],
     &["measure"],

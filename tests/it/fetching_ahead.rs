@@ -11,7 +11,7 @@ use rollup_jobs::engine::{
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::{MemoryStore, StoreError};
 use rollup_jobs::testing::GatedEngine;
-use rollup_jobs::{RollupJobManager, RollupJobManagerBuilder};
+use rollup_jobs::{IndexPattern, RollupJobManager, RollupJobManagerBuilder};
 
 use crate::support::{World, config, loaded};
 
@@ -49,10 +49,11 @@ impl SourceAdapter for Listening {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let stream = self.engine.scan(job, request, stop)?;
+        let stream = self.engine.scan(job, pattern, request, stop)?;
         if job.id() != "sensor" {
             return Ok(stream);
         }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rollup_jobs::Progress;
 use rollup_jobs::engine::{
     CommitReport, CommittedProgress, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
     PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
@@ -13,6 +12,7 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::testing::{EngineHarness, MemoryHarness, check_engine};
+use rollup_jobs::{IndexPattern, Progress};
 use serde_json::Value;
 
 use crate::disk::Left;
@@ -54,10 +54,11 @@ impl SourceAdapter for Flawed {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let stream = self.engine.scan(job, request, stop)?;
+        let stream = self.engine.scan(job, pattern, request, stop)?;
         Ok(Box::new(Pages { stream, flaw: self.flaw, parked: false, lent: false, last: None }))
     }
 }

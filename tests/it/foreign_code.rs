@@ -12,7 +12,9 @@ use rollup_jobs::engine::{
     StopSignal,
 };
 use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
-use rollup_jobs::{HealthColor, JobRecord, JobState, Observer, RollupJobManager, StateChange, StopError, StoredState};
+use rollup_jobs::{
+    HealthColor, IndexPattern, JobRecord, JobState, Observer, RollupJobManager, StateChange, StopError, StoredState,
+};
 
 use crate::support::{Watcher, World, config, loaded, waiting};
 
@@ -176,7 +178,13 @@ impl SourceAdapter for Throwing {
         &*self.engine
     }
 
-    fn scan(&self, _: &JobContext, _: ScanRequest, _: &StopSignal) -> Result<Box<dyn PageStream>, EngineError> {
+    fn scan(
+        &self,
+        _: &JobContext,
+        _: &IndexPattern,
+        _: ScanRequest,
+        _: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
         if self.fault == 0 {
             panic_any(Payload);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rollup_jobs::IndexPattern;
 use rollup_jobs::engine::{
     Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter, ScanRequest,
     Source, SourceAdapter, StopSignal,
@@ -21,10 +22,11 @@ impl SourceAdapter for Small {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        Ok(Box::new(Halved { stream: self.0.scan(job, request, stop)?, pages: 0 }))
+        Ok(Box::new(Halved { stream: self.0.scan(job, pattern, request, stop)?, pages: 0 }))
     }
 }
 

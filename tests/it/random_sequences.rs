@@ -350,10 +350,11 @@ impl Source for PerJob {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        self.of(job).scan(job, request, stop)
+        self.of(job).scan(job, pattern, request, stop)
     }
 }
 
@@ -364,6 +365,15 @@ impl RollupIndex for PerJob {
 
     fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
         self.of(job).begin(job)
+    }
+
+    fn scan_rolled_up(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        self.of(job).scan_rolled_up(job, request, stop)
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

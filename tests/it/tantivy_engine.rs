@@ -9,9 +9,7 @@ use rollup_jobs::engine::tantivy::tantivy::query::{AllQuery, TermQuery};
 use rollup_jobs::engine::tantivy::tantivy::schema::IndexRecordOption;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOptions};
-use rollup_jobs::engine::{
-    EngineErrorKind, FieldType, JobContext, RollupIndex, ScanRequest, Source, SourceDocument, StopSignal,
-};
+use rollup_jobs::engine::{EngineErrorKind, FieldType, JobContext, RollupIndex, Source, SourceDocument, StopSignal};
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::{MemoryStore, RedbStore};
 use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};
@@ -85,11 +83,11 @@ fn source_indices_come_and_go_while_jobs_run() {
         assert!(matches!(engine.register(bad, &first), Err(TantivyEngineError::Name { .. })), "{bad:?}");
     }
     let job = context("sensor");
-    let mut stream = engine.scan(&job, ScanRequest::new(100 * HOUR), &StopSignal::never()).unwrap();
+    let mut stream = engine.scan(&job, job.config().index_pattern(), job.scan_request(), &StopSignal::never()).unwrap();
     assert!(engine.unregister("sensor-1"));
     assert!(!engine.unregister("sensor-1"));
     assert_eq!(stream.next_page(&StopSignal::never()).unwrap().len(), 4, "a run under way goes on with it");
-    let nothing = engine.scan(&job, ScanRequest::new(100 * HOUR), &StopSignal::never());
+    let nothing = engine.scan(&job, job.config().index_pattern(), job.scan_request(), &StopSignal::never());
     assert!(nothing.unwrap().next_page(&StopSignal::never()).unwrap().is_empty());
 }
 
@@ -119,8 +117,8 @@ fn deleted_documents_are_not_rolled_up() {
     writer.commit().unwrap();
     harness.engine.register("sensor-1", &index).unwrap();
     let job = context("sensor");
-    let request = ScanRequest::new(100 * HOUR);
-    let mut stream = harness.engine.scan(&job, request, &StopSignal::never()).unwrap();
+    let request = job.scan_request();
+    let mut stream = harness.engine.scan(&job, job.config().index_pattern(), request, &StopSignal::never()).unwrap();
     let mut buckets = Page::default();
     loop {
         let page = stream.next_page(&StopSignal::never()).unwrap();
@@ -239,9 +237,10 @@ fn a_hundred_open_scans_share_one_memory_budget() {
     }
     engine.register("sensor-1", &index).unwrap();
     let job = JobContext::new(config("sensor").page_size(1_000).build().unwrap(), &[TermsType::Keyword]);
-    let request = ScanRequest::new(i64::MAX / 2);
-    let mut scans: Vec<_> =
-        (0..100).map(|_| engine.scan(&job, request.clone(), &StopSignal::never()).unwrap()).collect();
+    let request = job.scan_request();
+    let mut scans: Vec<_> = (0..100)
+        .map(|_| engine.scan(&job, job.config().index_pattern(), request.clone(), &StopSignal::never()).unwrap())
+        .collect();
     let mut found = vec![Vec::new(); scans.len()];
     let mut open = scans.len();
     while open > 0 {
@@ -274,7 +273,9 @@ fn an_index_counts_once_whatever_its_names() {
         let engine = TantivyEngine::in_ram();
         engine.register("sensor-1", first).unwrap();
         engine.register("sensor-2", second).unwrap();
-        let mut stream = engine.scan(&context("sensor"), ScanRequest::new(100 * HOUR), &StopSignal::never()).unwrap();
+        let job = context("sensor");
+        let pattern = job.config().index_pattern();
+        let mut stream = engine.scan(&job, pattern, job.scan_request(), &StopSignal::never()).unwrap();
         let counted: u64 = (0..8)
             .map(|_| stream.next_page(&StopSignal::never()).unwrap().iter().map(|bucket| bucket.doc_count).sum::<u64>())
             .sum();

@@ -5,7 +5,7 @@ use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{
-    Engine, FieldType, JobContext, MemoryEngine, ScanRequest, Source, SourceDocument, SourceValue, StopSignal,
+    Engine, FieldType, JobContext, MemoryEngine, Source, SourceDocument, SourceValue, StopSignal,
 };
 use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, TermsType};
 
@@ -17,8 +17,8 @@ type Exact = (GroupKey, u64, u64, u64, u64);
 
 /// What a scan delivers, and the sums of the metric.
 fn all_buckets(engine: &dyn Engine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) {
-    let request = ScanRequest::new(i64::MAX / 2);
-    let mut stream = engine.scan(job, request, &StopSignal::never()).unwrap();
+    let request = job.scan_request();
+    let mut stream = engine.scan(job, job.config().index_pattern(), request, &StopSignal::never()).unwrap();
     let (mut buckets, mut sums) = (Vec::new(), Vec::new());
     loop {
         let page = stream.next_page(&StopSignal::never()).unwrap();
@@ -181,8 +181,12 @@ fn a_position_inside_a_bucket() {
     let job = JobContext::new(config("sensor").terms(["node"]).build().unwrap(), &[TermsType::Keyword]);
     for (after, expected) in [(3 * HOUR + 1, 4), (3 * HOUR, 4), (3 * HOUR - 1, 3)] {
         let after = Some(vec![KeyPart::Date(after), KeyPart::Text("a".into())]);
-        let request = ScanRequest::new(100 * HOUR).after(after);
-        let page = engine.scan(&job, request, &StopSignal::never()).unwrap().next_page(&StopSignal::never()).unwrap();
+        let request = job.scan_request().after(after);
+        let page = engine
+            .scan(&job, job.config().index_pattern(), request, &StopSignal::never())
+            .unwrap()
+            .next_page(&StopSignal::never())
+            .unwrap();
         assert_eq!(page.get(0).unwrap().key[0], KeyPart::Date(expected * HOUR));
     }
 }
@@ -214,9 +218,10 @@ fn a_day_that_goes_on_after_the_next_one_has_begun() {
         let job = JobContext::new(config, &[TermsType::Keyword]);
         let mut after: Option<GroupKey> = None;
         loop {
-            let request = ScanRequest::new(i64::MAX / 2).after(after.clone());
+            let request = job.scan_request().after(after.clone());
             let first = |engine: &dyn Engine| {
-                let mut stream = engine.scan(&job, request.clone(), &StopSignal::never()).unwrap();
+                let mut stream =
+                    engine.scan(&job, job.config().index_pattern(), request.clone(), &StopSignal::never()).unwrap();
                 let page = stream.next_page(&StopSignal::never()).unwrap();
                 page.get(0).map(|bucket| (bucket.key.to_vec(), bucket.doc_count))
             };

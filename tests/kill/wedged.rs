@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::engine::{
-    CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex, RollupWriter,
-    ScanRequest, Source, SourceDocument, StopSignal,
+    EngineError, JobContext, MemoryEngine, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source,
+    SourceAdapter, SourceDocument, StopSignal,
 };
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::MemoryStore;
@@ -31,41 +31,25 @@ impl PageStream for Never {
     }
 }
 
-impl Source for Wedged {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.0.field_capabilities(job, pattern, fields)
+impl SourceAdapter for Wedged {
+    fn source(&self) -> &dyn Source {
+        &self.0
     }
 
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        if job.id() == "stuck" { Ok(Box::new(Never)) } else { self.0.scan(job, request, stop) }
+        if job.id() == "stuck" { Ok(Box::new(Never)) } else { self.0.scan(job, pattern, request, stop) }
     }
 }
 
-impl RollupIndex for Wedged {
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.0.prepare(job)
-    }
-
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        self.0.begin(job)
-    }
-
-    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
-        self.0.committed_progress(job)
-    }
-
-    fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.0.remove(job)
+impl RollupIndexAdapter for Wedged {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.0
     }
 }
 

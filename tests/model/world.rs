@@ -304,11 +304,12 @@ impl Source for ModelEngine {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let _at_work = self.plan.enter(job);
-        let stream = self.inner.scan(job, request, stop)?;
+        let stream = self.inner.scan(job, pattern, request, stop)?;
         Ok(Box::new(ModelStream { stream, plan: Arc::clone(&self.plan), job: job.clone() }))
     }
 }
@@ -322,6 +323,15 @@ impl RollupIndex for ModelEngine {
         let _at_work = self.plan.enter(job);
         let writer = self.inner.begin(job)?;
         Ok(Box::new(ModelWriter { writer, plan: Arc::clone(&self.plan), job: job.clone() }))
+    }
+
+    fn scan_rolled_up(
+        &self,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        self.inner.scan_rolled_up(job, request, stop)
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

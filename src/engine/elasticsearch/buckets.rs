@@ -115,7 +115,10 @@ fn key(job: &JobContext, found: &Value) -> Result<GroupKey, Failure> {
             Failure::new(Cause::Refused, text)
         }),
         (_, Value::Null) => Ok(KeyPart::Null),
-        (at, value) if at <= histograms => histogram(value, interval).ok_or_else(|| unexpected(name, value)),
+        (at, value) if at <= histograms => {
+            let key = value.as_f64().and_then(|key| KeyPart::of_histogram_key(key, interval));
+            key.ok_or_else(|| unexpected(name, value))
+        }
         (at, value) => term(job.terms_types().get(at - 1 - histograms), value).ok_or_else(|| unexpected(name, value)),
     });
     parts.collect()
@@ -130,15 +133,6 @@ fn date(job: &JobContext, value: &Value) -> Option<KeyPart> {
 fn is_too_far(job: &JobContext, key: &GroupKey) -> bool {
     let rounding = job.config().rounding();
     matches!(key.first(), Some(KeyPart::Date(start)) if rounding.round_down(*start) != *start)
-}
-
-/// The number of the bucket with this key, which is a product with the interval.
-fn histogram(value: &Value, interval: f64) -> Option<KeyPart> {
-    let key = value.as_f64()?;
-    let about = (key / interval).round();
-    let number = [about, about.next_up().ceil(), about.next_down().floor()];
-    let number = number.into_iter().find(|number| (number * interval).to_bits() == key.to_bits())?;
-    Some(KeyPart::Histogram { number, interval })
 }
 
 fn term(kind: Option<&TermsType>, value: &Value) -> Option<KeyPart> {

@@ -44,7 +44,7 @@ use std::time::Duration;
 
 use super::{
     CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter, ScanRequest,
-    Source, StopSignal,
+    Source, StopSignal, only_runs,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::job::{IndexPattern, Progress};
@@ -216,11 +216,12 @@ impl Source for ElasticsearchEngine {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let pattern = job.config().index_pattern();
-        let scan = Scan::open(&self.shared, job, request, stop);
+        let before = only_runs(job, &request)?;
+        let scan = Scan::open(&self.shared, job, pattern, before, request.after, stop);
         Ok(Box::new(scan.map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))?))
     }
 }
@@ -244,6 +245,15 @@ impl RollupIndex for ElasticsearchEngine {
     }
 
     /// It keeps none. But if the rollup index is not the one that was prepared, there is nothing of the job.
+    fn scan_rolled_up(
+        &self,
+        _job: &JobContext,
+        _request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        Err(EngineError::unsupported("this engine does not read what was rolled up yet"))
+    }
+
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
         Ok(match self.shared.rollups.check(job)? {
             Standing::Prepared => CommittedProgress::NotKept,

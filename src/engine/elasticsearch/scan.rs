@@ -9,8 +9,8 @@ use super::indices::{expression, resolve};
 use super::snapshot::Snapshot;
 use super::{ElasticsearchState, failed, of_job, query};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
-use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, StopSignal, left_out};
-use crate::job::{GroupKey, OUT_OF_RANGE};
+use crate::engine::{EngineError, JobContext, PageStream, StopSignal, left_out};
+use crate::job::{GroupKey, IndexPattern, OUT_OF_RANGE};
 use crate::rollup::Page;
 use crate::sync::{Arc, Mutex};
 
@@ -75,10 +75,12 @@ impl Scan {
     pub(super) fn open(
         shared: &Arc<ElasticsearchState>,
         job: &JobContext,
-        request: ScanRequest,
+        pattern: &IndexPattern,
+        before: i64,
+        after: Option<GroupKey>,
         stop: &StopSignal,
     ) -> Result<Self, Failure> {
-        let (cluster, options, pattern) = (&shared.cluster, &shared.options, job.config().index_pattern());
+        let (cluster, options) = (&shared.cluster, &shared.options);
         let resolved = resolve(cluster, job, pattern, stop)?;
         resolved.allows(options.skip_closed)?;
         let snapshot = if resolved.open.is_empty() {
@@ -94,8 +96,8 @@ impl Scan {
             shared: Arc::clone(shared),
             job: job.clone(),
             snapshot,
-            before: request.before,
-            after: request.after,
+            before,
+            after,
             ahead: None,
             size: shared.page_sizes.of(job),
             went_well: 0,

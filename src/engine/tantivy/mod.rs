@@ -312,10 +312,11 @@ impl Source for TantivyEngine {
     fn scan(
         &self,
         job: &JobContext,
+        pattern: &IndexPattern,
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let sources = self.shared.resolve(job.config().index_pattern())?;
+        let sources = self.shared.resolve(pattern)?;
         Ok(Box::new(Scan::open(
             job,
             &request,
@@ -354,6 +355,15 @@ impl RollupIndex for TantivyEngine {
         let TantivyOptions { writer_threads, writer_memory, .. } = self.shared.options;
         let options = WriterOptions { threads: writer_threads.max(1), memory: writer_memory };
         Ok(Box::new(TantivyWriter::begin(index, job, options)?))
+    }
+
+    fn scan_rolled_up(
+        &self,
+        _job: &JobContext,
+        _request: ScanRequest,
+        _stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        Err(EngineError::unsupported("this engine does not read what was rolled up yet"))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

@@ -1,8 +1,9 @@
 //! Capabilities, and scans that equal those of the reference.
 
 use super::data::{END, config, context, documents, fields, loaded, wide};
-use crate::engine::{EngineErrorKind, FieldType, JobContext, PageStream, ScanRequest, StopSignal};
+use crate::engine::{EngineErrorKind, FieldType, JobContext, PageStream, StopSignal};
 use crate::rollup::{Bucket, MetricValues, Page};
+use crate::scan::Times;
 use crate::testing::EngineHarness;
 use crate::{DateHistogram, Histogram, IndexPattern, Metric, TermsType};
 
@@ -13,8 +14,9 @@ pub(super) fn open(
     after: Option<Bucket<'_>>,
     before: i64,
 ) -> Box<dyn PageStream> {
-    let request = ScanRequest::new(before).after(after.map(|bucket| bucket.key.to_vec()));
-    harness.engine().scan(job, request, &StopSignal::never()).expect("the scan opens")
+    let request =
+        job.scan_request().times(Times::buckets_before(before)).after(after.map(|bucket| bucket.key.to_vec()));
+    harness.engine().scan(job, job.config().index_pattern(), request, &StopSignal::never()).expect("the scan opens")
 }
 
 pub(super) fn drain(mut stream: Box<dyn PageStream>, page_size: usize) -> (Page, u64) {

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::data::{END, config, context, loaded, wide};
 use super::reading::scan;
-use crate::engine::{CommittedProgress, EngineError, EngineErrorKind, JobContext, ScanRequest, StopSignal};
+use crate::engine::{CommittedProgress, EngineError, EngineErrorKind, JobContext, StopSignal};
 use crate::rollup::{Page, RolledUpPage, roll_up};
+use crate::scan::Times;
 use crate::testing::EngineHarness;
 use crate::{DateHistogram, Position, Progress, RollupJobConfig, TermsType};
 
@@ -33,9 +34,12 @@ pub(super) fn prepare_is_idempotent(harness: &dyn EngineHarness) {
 pub(super) fn adopt_is_idempotent(harness: &dyn EngineHarness) {
     loaded(harness);
     let (engine, job) = (harness.engine(), wide("a"));
-    let request = ScanRequest::new(END);
+    let request = job.scan_request().times(Times::buckets_before(END));
     let never = StopSignal::never();
-    let page = engine.scan(&job, request, &never).and_then(|mut stream| stream.next_page(&never)).expect("a page");
+    let page = engine
+        .scan(&job, job.config().index_pattern(), request, &never)
+        .and_then(|mut stream| stream.next_page(&never))
+        .expect("a page");
     let last = page.iter().last().map(|bucket| Position::of(job.config(), bucket.key));
     let progress = Progress { position: last, ..Progress::default() };
     engine.adopt(&job, &progress).expect("the first time");

@@ -28,7 +28,7 @@ pub(super) use budget::Budget;
 
 use super::failed;
 use super::schema::{check_source, fits_terms};
-use crate::engine::{EngineError, FieldType, JobContext, PageStream, ScanRequest, StopSignal};
+use crate::engine::{EngineError, FieldType, JobContext, PageStream, ScanRequest, StopSignal, only_runs};
 use crate::job::Rounding;
 use crate::rollup::Page;
 use crate::sync::{Arc, Mutex};
@@ -110,6 +110,7 @@ impl Scan {
         threads: usize,
         stop: &StopSignal,
     ) -> Result<Self, EngineError> {
+        let before = only_runs(job, request)?;
         let shape = KeyShape::of(job);
         let (mut segments, mut keywords) = (Vec::new(), Vec::new());
         for Snapshot { name, index, searcher } in snapshots::open(sources)? {
@@ -142,7 +143,7 @@ impl Scan {
         let mut scan = Self {
             page_size: job.config().page_size(),
             rest: KeyRange::default(),
-            before: request.before.to_u64(),
+            before: before.to_u64(),
             rounding: job.config().rounding().clone(),
             metrics: job.config().metrics().len(),
             codes: Codes::of(&shape, &segments, &terms).map(Arc::new),

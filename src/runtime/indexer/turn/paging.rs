@@ -1,9 +1,10 @@
 //! Page after page: search, convert, write.
 
 use super::{Pages, Turn, TurnError};
-use crate::engine::{EngineError, ScanRequest, WriteReport, left_out};
+use crate::engine::{EngineError, WriteReport, left_out};
 use crate::job::{KeyPart, Phase, Position};
 use crate::rollup::{BLOCK, Page, RolledUpPage, roll_up_until};
+use crate::scan::Times;
 
 impl Turn<'_> {
     pub(super) fn pages(&mut self) -> Result<Pages, TurnError> {
@@ -72,8 +73,10 @@ impl Turn<'_> {
             Some(stream) => stream,
             empty => {
                 let after = self.progress.position.as_ref().map(Position::key);
-                let request = ScanRequest::new(self.run.boundary).after(after);
-                let stream = self.job.runtime.source.scan(&self.run.context, request, &self.run.signal)?;
+                let context = &self.run.context;
+                let request = context.scan_request().times(Times::buckets_before(self.run.boundary)).after(after);
+                let pattern = context.config().index_pattern();
+                let stream = self.job.runtime.source.scan(context, pattern, request, &self.run.signal)?;
                 found = stream.source_indices();
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
