@@ -27,7 +27,7 @@ use reqwest::Method;
 use reqwest::blocking::Client;
 use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::engine::{JobContext, RollupIndex, Source, StopSignal};
+use rollup_jobs::engine::{Batch, JobContext, RollupIndex, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
@@ -204,7 +204,7 @@ impl Bench {
         let began = Instant::now();
         let request = job.scan_request();
         let mut stream = self.alone.scan(&job, job.config().index_pattern(), request, &never).unwrap();
-        let mut writer = self.alone.begin(&job).unwrap();
+        let mut writer = self.alone.begin(&job, &Batch::Append).unwrap();
         loop {
             let asked = Instant::now();
             let page = stream.next_page(&never).unwrap();

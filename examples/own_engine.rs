@@ -10,15 +10,15 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
-    RollupWriter, Source, StopSignal, WriteReport,
+    Batch, CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
+    RollupIndex, RollupWriter, Source, StopSignal, WriteReport,
 };
 use rollup_jobs::filter::FilterField;
 use rollup_jobs::rollup::{Page, RolledUpDocument, RolledUpDocuments};
 use rollup_jobs::scan::{Fold, Pages, RolledUpFields, ScanRequest, SourceDocument};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
-    DateHistogram, IndexPattern, Metric, Observer, Progress, RollupJobConfig, RollupJobManager, RunEnded,
+    DateHistogram, IndexPattern, KeyPart, Metric, Observer, Progress, RollupJobConfig, RollupJobManager, RunEnded,
 };
 
 /// The service's own data.
@@ -82,8 +82,9 @@ impl RollupIndex for House {
         Ok(())
     }
 
-    fn begin(&self, _job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(Batch { house: self.clone(), documents: Vec::new() }))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let (house, job_id, batch) = (self.clone(), job.id().to_owned(), batch.clone());
+        Ok(Box::new(Turn { house, job_id, batch, documents: Vec::new() }))
     }
 
     fn scan_rolled_up(
@@ -122,12 +123,14 @@ impl PageStream for Groups {
     }
 }
 
-struct Batch {
+struct Turn {
     house: House,
+    job_id: String,
+    batch: Batch,
     documents: Vec<RolledUpDocument>,
 }
 
-impl RollupWriter for Batch {
+impl RollupWriter for Turn {
     fn write(&mut self, documents: RolledUpDocuments<'_>, _stop: &StopSignal) -> Result<WriteReport, EngineError> {
         self.documents.extend(documents.iter());
         Ok(WriteReport::accepted(documents.len()))
@@ -135,6 +138,13 @@ impl RollupWriter for Batch {
 
     fn commit(self: Box<Self>, _checkpoint: &Progress) -> Result<CommitReport, EngineError> {
         let mut rolled_up = self.house.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Batch::Replace(buckets) = &self.batch {
+            let is_replaced = |document: &RolledUpDocument| match document.key()[0] {
+                KeyPart::Date(start) => document.layout().job_id() == self.job_id && buckets.contain(start, start),
+                _ => false,
+            };
+            rolled_up.retain(|_, document| !is_replaced(document));
+        }
         rolled_up.extend(self.documents.into_iter().map(|document| (document.id().to_owned(), document)));
         Ok(CommitReport::default())
     }

@@ -48,6 +48,9 @@ pub enum Error {
     /// The data of a job that is gone could not be removed.
     #[error(transparent)]
     RemoveData(#[from] crate::RemoveDataError),
+    /// What a job has rolled up could not be read.
+    #[error(transparent)]
+    RolledUp(#[from] crate::RolledUpError),
     /// A time value is not valid.
     #[error(transparent)]
     TimeValue(#[from] crate::TimeValueError),

@@ -132,9 +132,9 @@ pub use job::{
 };
 pub use manager::{
     AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, PutOrKeepError,
-    PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RollupJobManager, RollupJobManagerBuilder,
-    ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions, StopReport, Stopped,
-    TriggerError, Triggered, UpdateError,
+    PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RolledUpError, RolledUpRows, RollupJobManager,
+    RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions,
+    StopReport, Stopped, TriggerError, Triggered, UpdateError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

@@ -84,6 +84,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shapes", nargs="+", default=["ordered", "shuffled", "missing", "histogram", "coarse", "flights"])
+    parser.add_argument("--only-asking", action="store_true", help="only questions over raw and rolled-up data")
     parser.add_argument("--slow", action="store_true", help="SQLite and tantivy's composite aggregation too: minutes")
     parser.add_argument("--growth", action="store_true", help="ten times as many documents, and other page sizes, too")
     options = parser.parse_args()
@@ -107,6 +108,9 @@ def main():
             others.ask("open", folder, shape)
             ours.ask("open", folder, shape, threads, 1_000)
             result = os.path.join(options.data, "result")
+            if options.only_asking:
+                asking(options, ours, others, result)
+                continue
             ours.ask("result", result)
             others.ask("check", result)
             print(f" {shape}: every bucket is the same")
@@ -121,6 +125,7 @@ def main():
                 ]
                 interleaved(options.repeats, works)
             if shape == "ordered":
+                asking(options, ours, others, result)
                 # In a process of its own, which keeps the memory of all those documents.
                 writer = Contestant(options.ours)
                 writer.ask("open", folder, shape, threads, 1_000)
@@ -141,6 +146,27 @@ def main():
     if options.growth:
         growth(options, ours, folder_of)
     ours.end()
+
+
+QUESTIONS = {
+    "rolled-average": "rolled up, by day and node, an average",
+    "rolled-all": "rolled up, by day and node, everything",
+    "raw-node": "raw, one node of 200",
+    "raw-day": "raw, one day of 90",
+}
+
+
+def asking(options, ours, others, answer):
+    others.ask("duckdb roll-up")
+    ours.ask("roll-up", os.path.join(options.data, "rolled"))
+    for question, title in QUESTIONS.items():
+        ours.ask("answer", question, answer)
+        others.ask("answer", question, answer)
+        works = [
+            (f"DuckDB, {title}", lambda: others.ask("duckdb ask", question)),
+            ("rollup-jobs", lambda: ours.ask("ask", question)),
+        ]
+        interleaved(options.repeats, works)
 
 
 def growth(options, ours, folder_of):

@@ -2,6 +2,7 @@
 //! `README.md` here.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
+mod asking;
 mod data;
 mod ours;
 mod report;
@@ -9,12 +10,13 @@ mod report;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;
 
+use asking::Asked;
 use data::Shape;
 use ours::Contestant;
 
 fn main() {
     let _ = *report::AT_FIRST;
-    let mut contestant = None;
+    let (mut contestant, mut asked) = (None, None);
     for line in stdin().lock().lines().map(Result::unwrap) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words.as_slice() {
@@ -31,6 +33,19 @@ fn main() {
                 let (threads, page_size) = (threads.parse().unwrap(), page_size.parse().unwrap());
                 contestant = Some(Contestant::open(Path::new(folder), Shape::named(shape), threads, page_size));
                 "{}".to_owned()
+            }
+            ["roll-up", folder] => {
+                let contestant: &Contestant = contestant.as_ref().unwrap();
+                asked = Some(contestant.asked(Path::new(folder)));
+                "{}".to_owned()
+            }
+            ["ask", question] => {
+                let asked: &Asked = asked.as_ref().unwrap();
+                report::timed(|| asked.ask(question, |_| {}))
+            }
+            ["answer", question, file] => {
+                let asked: &Asked = asked.as_ref().unwrap();
+                report::timed(|| asked.write_answer(question, Path::new(file)))
             }
             [command, rest @ ..] => {
                 let contestant: &Contestant = contestant.as_ref().unwrap();

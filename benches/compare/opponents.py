@@ -151,6 +151,65 @@ def check(data, file):
     return len(ours)
 
 
+def duckdb_roll_up(data):
+    connection = data.open_duckdb()
+    connection.execute("DROP TABLE IF EXISTS rolled")
+    connection.execute(f"CREATE TABLE rolled AS {data.duckdb_question()}")
+    connection.execute("CHECKPOINT")
+    return connection.execute("SELECT count(*) FROM rolled").fetchone()[0]
+
+
+ASKED_DAY = 45
+
+
+def asked(data, question):
+    """The same questions as in asking.rs."""
+    merged = {"min": "min", "max": "max", "sum": "sum", "count": "sum"}
+
+    def rolled(fields):
+        values = [f"{how}({field}_{name}) AS {field}_{name}" for field, names in fields for name, how in merged.items() if name in names]
+        return (
+            f"SELECT date_trunc('day', bucket) AS bucket, node, sum(documents) AS documents, {', '.join(values)} "
+            "FROM rolled GROUP BY 1, 2 ORDER BY 1, 2"
+        )
+
+    match question:
+        case "rolled-average":
+            return rolled([("temperature", ("sum", "count"))])
+        case "rolled-all":
+            return rolled([(field, tuple(merged)) for field in data.metrics])
+        case "raw-node":
+            return data.duckdb_question().replace("FROM sensor", "FROM sensor WHERE node = 'node-007'")
+        case "raw-day":
+            first = data.open_duckdb().execute("SELECT date_trunc('day', min(timestamp)) FROM sensor").fetchone()[0]
+            since = f"TIMESTAMP '{first}' + INTERVAL {ASKED_DAY} DAY"
+            where = f"WHERE timestamp >= {since} AND timestamp < {since} + INTERVAL 1 DAY"
+            return data.duckdb_question().replace("FROM sensor", f"FROM sensor {where}")
+
+
+def duckdb_ask(data, question):
+    return data.open_duckdb().sql(question).to_arrow_table().num_rows
+
+
+def check_answer(data, question, file):
+    """Group for group."""
+    ours = numpy.fromfile(file, dtype="<f8").reshape(-1, 5)
+    theirs = data.open_duckdb().sql(asked(data, question)).to_arrow_table()
+    assert len(ours) == theirs.num_rows > 0, f"{len(ours)} groups, not {theirs.num_rows}"
+
+    def column(name):
+        return theirs[name].combine_chunks().cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+
+    dates = theirs["bucket"].combine_chunks().cast(pyarrow.timestamp("ms")).cast(pyarrow.int64()).to_numpy()
+    assert (ours[:, 0] == dates).all(), "dates"
+    assert (ours[:, 1] == numpy.array([int(name[5:]) for name in theirs["node"].to_pylist()])).all(), "nodes"
+    assert (ours[:, 2] == column("documents")).all(), "documents"
+    total = column("temperature_sum")
+    assert (abs(ours[:, 3] - total) <= 1e-12 * abs(total).clip(1e-300)).all(), "sums"
+    assert (ours[:, 4] == column("temperature_count")).all(), "counts"
+    return len(ours)
+
+
 SCANS = {"duckdb": duckdb_scan, "polars": polars_scan, "datafusion": datafusion_scan, "sqlite": sqlite_scan}
 
 
@@ -169,6 +228,13 @@ def main():
                 data, answer = Data(folder, shape), {}
             case ["check", file]:
                 answer = timed(check, data, file)
+            case ["answer", question, file]:
+                answer = timed(check_answer, data, question, file)
+            case ["duckdb", "roll-up"]:
+                answer = timed(duckdb_roll_up, data)
+            case ["duckdb", "ask", question]:
+                text = asked(data, question)
+                answer = timed(duckdb_ask, data, text)
             case ["duckdb", "run", file]:
                 answer = timed(duckdb_run, data, file)
             case [engine, "scan"]:

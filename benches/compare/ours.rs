@@ -16,7 +16,7 @@ use rollup_jobs::engine::tantivy::tantivy::{
     DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
 };
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
-use rollup_jobs::engine::{JobContext, RollupIndex, Source, StopSignal};
+use rollup_jobs::engine::{Batch, JobContext, RollupIndex, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
 use rollup_jobs::rollup::{FieldValue, Page, RolledUpDocument, RolledUpPage};
 use rollup_jobs::store::RedbStore;
@@ -25,6 +25,7 @@ use rollup_jobs::{
     RollupJobManager, RunEnded, TermsType,
 };
 
+use crate::asking::Asked;
 use crate::data::Shape;
 use crate::report::timed;
 
@@ -139,6 +140,11 @@ impl Contestant {
         pages
     }
 
+    /// Ready for questions, with all data rolled up into `folder`.
+    pub(crate) fn asked(&self, folder: &Path) -> Asked {
+        Asked::new(&self.index, self.options(), &self.job, folder)
+    }
+
     /// The rolled-up documents alone, written and durable.
     pub(crate) fn write(&self) -> String {
         let (job, pages) = (&self.job, self.pages());
@@ -146,7 +152,7 @@ impl Contestant {
         let engine = TantivyEngine::open_with(folder.path(), self.options()).unwrap();
         engine.prepare(job).unwrap();
         timed(|| {
-            let mut writer = engine.begin(job).unwrap();
+            let mut writer = engine.begin(job, &Batch::Append).unwrap();
             let written = pages.iter().map(|page| writer.write(page.documents(), &StopSignal::never()).unwrap().taken);
             let written = written.sum();
             writer.commit(&Progress::default()).unwrap();

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use criterion::Criterion;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::{
-    CommitReport, EngineError, JobContext, MemoryEngine, PageStream, RollupIndex, RollupIndexAdapter, RollupWriter,
-    RollupWriterAdapter, ScanRequest, Source, SourceAdapter, SourceDocument, StopSignal, WriteReport,
+    Batch, CommitReport, EngineError, JobContext, MemoryEngine, PageStream, RollupIndex, RollupIndexAdapter,
+    RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, SourceDocument, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
@@ -289,9 +289,9 @@ impl RollupIndexAdapter for TimedEngine {
         &self.inner
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
         let writing = self.writing.lock().unwrap().clone();
-        Ok(Box::new(TimedWriter { inner: self.inner.begin(job)?, writing, commits: Arc::clone(&self.commits) }))
+        Ok(Box::new(TimedWriter { inner: self.inner.begin(job, batch)?, writing, commits: Arc::clone(&self.commits) }))
     }
 }
 

@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (progress, turns) = Progress::new();
     let bar = progress.bar.clone();
-    let (_, manager) = open(folder.path(), &source, progress)?;
+    let manager = open(folder.path(), &source, progress)?;
     manager.put(config()?)?;
     manager.start("sensor")?;
     println!("2. Put and started the job [sensor]: a document per station and local day.");
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     drop(manager);
 
     let (progress, turns) = Progress::new();
-    let (engine, manager) = open(folder.path(), &source, progress)?;
+    let manager = open(folder.path(), &source, progress)?;
     let restored = manager.get("sensor").ok_or("the job was forgotten")?;
     assert_eq!((restored.state(), restored.position()), (JobState::Stopped, Some(position)));
     manager.start("sensor")?;
@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("4. Opened everything from disk again: still stopped, same position.");
     println!("   Resumed, and finished: {rolled_up} documents.\n");
 
-    let days = report::read(&engine)?;
+    let days = report::read(&manager)?;
     report::table_by_month(&days);
     report::picture_of_the_year(&days);
 
@@ -77,21 +77,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The host keeps the engine: to register its indices, and to search what was rolled up.
-fn open(
-    folder: &Path,
-    source: &Index,
-    progress: Progress,
-) -> Result<(Arc<TantivyEngine>, RollupJobManager), Box<dyn Error>> {
-    let engine = Arc::new(TantivyEngine::open(folder.join("rollups"))?);
+fn open(folder: &Path, source: &Index, progress: Progress) -> Result<RollupJobManager, Box<dyn Error>> {
+    let engine = TantivyEngine::open(folder.join("rollups"))?;
     engine.register("sensor-2013", source)?;
     let store = RedbStore::open(folder.join("jobs.redb"))?;
-    let manager = RollupJobManager::builder(engine.clone(), Arc::new(store))
+    let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(store))
         // A turn is one page here, so that there is something to watch; the default is half a second of pages.
         .turn_time(Duration::ZERO)
         .observer(Arc::new(progress))
         .open()?;
-    Ok((engine, manager))
+    Ok(manager)
 }
 
 fn config() -> Result<RollupJobConfig, rollup_jobs::ConfigError> {

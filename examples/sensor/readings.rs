@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, TantivyDocument};
 
+use rollup_jobs::rollup::RolledUpRow;
+
 use crate::report::Day;
 
 const CSV: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data/sensor_nyc2013.csv");
@@ -77,10 +79,11 @@ impl Raw {
     /// digits.
     pub(crate) fn check(&self, days: &[Day]) -> Result<(), String> {
         for (station, readings) in &self.readings {
-            let of_station = || days.iter().filter(|day| day.station == *station);
-            let value = |name: &'static str| of_station().filter_map(move |day| day.values.get(name).copied());
-            let min = |name| value(name).fold(f64::INFINITY, f64::min);
-            let max = |name| value(name).fold(f64::NEG_INFINITY, f64::max);
+            let rows = || days.iter().map(|day| &day.row).filter(|row| row.text("node") == Some(station));
+            let min = |field| rows().filter_map(|row| row.min(field)).fold(f64::INFINITY, f64::min);
+            let max = |field| rows().filter_map(|row| row.max(field)).fold(f64::NEG_INFINITY, f64::max);
+            let sum = |field| rows().filter_map(|row| row.sum(field)).sum::<f64>();
+            let values = |field| rows().filter_map(|row| row.value_count(field)).sum();
             let same = |what: &str, rolled: f64, raw: f64| {
                 let close = (rolled - raw).abs() <= 1e-9 * raw.abs().max(1.0);
                 if close { Ok(()) } else { Err(format!("{what} of {station}: rolled up to {rolled}, but is {raw}")) }
@@ -88,24 +91,19 @@ impl Raw {
             let raw = |field| self.fields[&(station.clone(), field)];
             #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
             let count = |count: u64| count as f64;
-            same("readings", count(of_station().map(|day| day.readings).sum()), count(*readings))?;
-            same("temperature.min", min("temperature.min.value"), raw("temperature").min)?;
-            same("temperature.max", max("temperature.max.value"), raw("temperature").max)?;
-            same("temperature.sum", value("temperature.sum.value").sum(), raw("temperature").sum)?;
-            same(
-                "temperature.value_count",
-                value("temperature.value_count.value").sum(),
-                count(raw("temperature").count),
-            )?;
-            same("humidity.avg", value("humidity.avg.value").sum(), raw("humidity").sum)?;
-            same("humidity.avg count", value("humidity.avg._count").sum(), count(raw("humidity").count))?;
-            same("wind_speed.max", max("wind_speed.max.value"), raw("wind_speed").max)?;
-            same("wind_speed.avg", value("wind_speed.avg.value").sum(), raw("wind_speed").sum)?;
-            same("precip.sum", value("precip.sum.value").sum(), raw("precip").sum)?;
-            same("precip.max", max("precip.max.value"), raw("precip").max)?;
-            same("pressure.min", min("pressure.min.value"), raw("pressure").min)?;
-            same("pressure.max", max("pressure.max.value"), raw("pressure").max)?;
-            same("pressure.value_count", value("pressure.value_count.value").sum(), count(raw("pressure").count))?;
+            same("readings", count(rows().map(RolledUpRow::doc_count).sum()), count(*readings))?;
+            for field in ["temperature", "pressure"] {
+                same(&format!("min of {field}"), min(field), raw(field).min)?;
+            }
+            for field in ["temperature", "wind_speed", "precip", "pressure"] {
+                same(&format!("max of {field}"), max(field), raw(field).max)?;
+            }
+            for field in ["temperature", "humidity", "wind_speed", "precip"] {
+                same(&format!("sum of {field}"), sum(field), raw(field).sum)?;
+            }
+            for field in ["temperature", "humidity", "wind_speed", "pressure"] {
+                same(&format!("values of {field}"), count(values(field)), count(raw(field).count))?;
+            }
         }
         Ok(())
     }

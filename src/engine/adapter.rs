@@ -8,7 +8,7 @@ use std::fmt;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
-use super::rollup_index::{CommitReport, CommittedProgress, RollupIndex, RollupWriter, WriteReport};
+use super::rollup_index::{Batch, CommitReport, CommittedProgress, RollupIndex, RollupWriter, WriteReport};
 use super::source::{PageStream, Source};
 use crate::adapter::adapter;
 use crate::job::{IndexPattern, Progress};
@@ -82,7 +82,9 @@ adapter! {
             self: &Self, job: &JobContext, progress: &Progress
         ) -> Result<(), EngineError>;
         pass on to rollup_index: fn redefine(self: &Self, job: &JobContext) -> Result<(), EngineError>;
-        pass on to rollup_index: fn begin(self: &Self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
+        pass on to rollup_index: fn begin(
+            self: &Self, job: &JobContext, batch: &Batch
+        ) -> Result<Box<dyn RollupWriter>, EngineError>;
         pass on to rollup_index: fn scan_rolled_up(
             self: &Self, job: &JobContext, request: ScanRequest, stop: &StopSignal
         ) -> Result<Box<dyn PageStream>, EngineError>;

@@ -2,11 +2,11 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream, RollupIndex,
-    RollupWriter, Source, StopSignal, WriteReport, left_out,
+    Batch, CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
+    RollupIndex, RollupWriter, Source, StopSignal, WriteReport, left_out,
 };
 use crate::filter::FilterField;
-use crate::job::{GroupKey, IndexPattern, OUT_OF_RANGE, Progress};
+use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress};
 use crate::rollup::{Page, RolledUpDocument, RolledUpDocuments};
 use crate::scan::{Fold, Pages, RolledUpFields, ScanRequest, SourceDocument, SourceValue};
 use crate::sync::{Arc, Mutex};
@@ -246,11 +246,12 @@ impl RollupIndex for MemoryEngine {
         Ok(())
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
         if self.shared.lock().rollup(job).is_none() {
             return Err(gone(job));
         }
-        Ok(Box::new(MemoryWriter { engine: self.clone(), job: job.clone(), pending: Vec::new() }))
+        let (engine, job, batch) = (self.clone(), job.clone(), batch.clone());
+        Ok(Box::new(MemoryWriter { engine, job, batch, pending: Vec::new() }))
     }
 
     fn scan_rolled_up(
@@ -289,9 +290,11 @@ impl RollupIndex for MemoryEngine {
 /// What a scan reads.
 enum Rows {
     /// Documents of indices, each with what its fields hold.
-    Raw(Vec<(Arc<Vec<SourceDocument>>, BTreeMap<String, FilterField>)>),
+    Raw(Vec<RawRows>),
     RolledUp(JobContext, Vec<RolledUpDocument>),
 }
+
+type RawRows = (Arc<Vec<SourceDocument>>, BTreeMap<String, FilterField>);
 
 struct MemoryStream {
     request: ScanRequest,
@@ -348,7 +351,9 @@ impl Rows {
                     fold.holding(&|field| holds.get(field).copied())?;
                     for block in documents.chunks(BLOCK) {
                         look()?;
-                        block.iter().for_each(|document| fold.add(document));
+                        for document in block {
+                            fold.add(document);
+                        }
                     }
                 }
                 Ok(fold.into_pages())
@@ -358,7 +363,9 @@ impl Rows {
                 let mut fold = Fold::of_rolled_up(request, &fields)?;
                 for block in documents.chunks(BLOCK) {
                     look()?;
-                    block.iter().for_each(|document| fold.add_rolled_up(&fields, document));
+                    for document in block {
+                        fold.add_rolled_up(&fields, document);
+                    }
                 }
                 Ok(fold.into_pages())
             }
@@ -369,6 +376,7 @@ impl Rows {
 struct MemoryWriter {
     engine: MemoryEngine,
     job: JobContext,
+    batch: Batch,
     pending: Vec<RolledUpDocument>,
 }
 
@@ -386,6 +394,10 @@ impl RollupWriter for MemoryWriter {
     fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
         let mut shared = self.engine.shared.lock();
         let rollup = shared.rollup(&self.job).ok_or_else(|| gone(&self.job))?;
+        if let Batch::Replace(buckets) = &self.batch {
+            let is_replaced = |key: &GroupKey| matches!(key[0], KeyPart::Date(start) if buckets.contain(start, start));
+            rollup.documents.retain(|key, _| !is_replaced(key));
+        }
         rollup.documents.extend(self.pending.into_iter().map(|document| (document.key().clone(), document)));
         if self.engine.keeps_progress {
             rollup.progress = Some(progress.clone());

@@ -30,11 +30,9 @@ pub use context::JobContext;
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryEngine;
 pub use rollup_index::{
-    CommitReport, CommittedProgress, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
+    Batch, CommitReport, CommittedProgress, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
 };
 pub(crate) use source::left_out;
-#[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
-pub(crate) use source::only_runs;
 pub use source::{PageStream, Source};
 
 /// A search engine that holds both source indices and rollup indices. Whatever has the two roles is one.

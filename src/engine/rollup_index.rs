@@ -7,7 +7,7 @@ use super::error::{EngineError, EngineErrorKind};
 use super::source::PageStream;
 use crate::job::Progress;
 use crate::rollup::RolledUpDocuments;
-use crate::scan::ScanRequest;
+use crate::scan::{ScanRequest, Times};
 use crate::stop_signal::StopSignal;
 
 /// A search engine that keeps rolled-up documents in rollup indices.
@@ -39,9 +39,9 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// Begins a batch of rolled-up documents.
     ///
     /// # Errors
-    /// Any [`EngineError`]. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
+    /// Any [`EngineError`]; [`EngineError::unsupported`] if documents cannot be replaced here. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
     /// job rolled up from the start.
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError>;
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError>;
 
     /// Opens a stream of pages over what the job has rolled up, as of one commit: the groups that the request asks for,
     /// each rolled-up document standing for the rows that it was made of
@@ -92,7 +92,7 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
             }
             other => other?,
         }
-        self.begin(job)?.commit(progress).map(drop)
+        self.begin(job, &Batch::Append)?.commit(progress).map(drop)
     }
 
     /// The rollup indices that have documents, or the definition, of a job of this id, whether or not there is such a
@@ -113,6 +113,27 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// # Errors
     /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.
     fn remove(&self, job: &JobContext) -> Result<(), EngineError>;
+}
+
+/// What becomes of the documents that are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batch {
+    /// They stay: those of the batch are others.
+    Append,
+    /// Of the date buckets that begin in these times, the documents of the batch are all that there are once it is
+    /// committed; it has no others. Until then those that were there stay.
+    Replace(Times),
+}
+
+impl Batch {
+    /// The date buckets whose documents go.
+    #[must_use]
+    pub fn replaced(&self) -> Option<&Times> {
+        match self {
+            Self::Append => None,
+            Self::Replace(buckets) => Some(buckets),
+        }
+    }
 }
 
 /// Takes the rolled-up documents of one turn.

@@ -101,21 +101,6 @@ pub trait PageStream: Send {
     }
 }
 
-/// The instant before which date buckets begin, if a request is a run's: of an engine that answers no others yet.
-#[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
-pub(crate) fn only_runs(job: &JobContext, request: &ScanRequest) -> Result<i64, EngineError> {
-    let ScanRequest { grouping, filter, times, page_size, .. } = request;
-    let before = match times.ranges() {
-        [range] if range.start == i64::MIN && (times.are_of_buckets() || range.end == i64::MAX) => Some(range.end),
-        _ => None,
-    };
-    let is_run = *grouping == *job.layout().grouping()
-        && *filter == crate::filter::Filter::MatchAll
-        && *page_size == job.config().page_size();
-    let text = "this engine groups only as the job does, without a filter, and up to an instant";
-    before.filter(|_| is_run).ok_or_else(|| EngineError::unsupported(text))
-}
-
 /// For people: documents that a scan has left out.
 pub(crate) fn left_out(documents: u64, because: &str) -> String {
     if documents == 1 {

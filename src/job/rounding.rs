@@ -183,6 +183,50 @@ impl Rounding {
         transitions.take_while(|at| *at <= last).all(|at| self.round_down(at - 1) <= self.round_down(at))
     }
 
+    /// All instants that may have a bucket that begins in this range.
+    pub(crate) fn instants_of(&self, starts: &Range<i64>) -> Range<i64> {
+        const DAY: i64 = 86_400_000;
+        let end = self.bucket(starts.end.saturating_sub(1)).end.max(starts.end);
+        // A bucket may go on after the next one has begun.
+        let is_end =
+            self.rules_of_days().is_none() || self.is_monotone(end.saturating_sub(DAY), end.saturating_add(DAY));
+        let begins_at_end = self.round_down(starts.end) == starts.end;
+        match (is_end, begins_at_end) {
+            (true, true) => starts.clone(),
+            (true, false) => starts.start..end,
+            (false, _) => starts.start..end.saturating_add(DAY),
+        }
+    }
+
+    /// The interval as Elasticsearch's aggregations are told, and by which name.
+    pub(crate) fn elasticsearch_interval(&self) -> (&'static str, String) {
+        let calendar = |unit: &str| ("calendar_interval", unit.to_owned());
+        match self.unit {
+            // Seconds, minutes and hours of the calendar are of one length, but where a time zone's clocks are set
+            // forward by a part of an hour servers make one bucket out of two, or find one of months before.
+            Unit::Fixed(millis) => ("fixed_interval", format!("{millis}ms")),
+            Unit::Day => calendar("1d"),
+            Unit::Week => calendar("1w"),
+            Unit::Month => calendar("1M"),
+            Unit::Quarter => calendar("1q"),
+            Unit::Year => calendar("1y"),
+        }
+    }
+
+    /// The time zone as Elasticsearch is told.
+    pub(crate) fn elasticsearch_time_zone(&self) -> String {
+        match &self.zone {
+            Zone::Offset(0) => "UTC".to_owned(),
+            Zone::Offset(millis) => {
+                let (sign, seconds) = (if *millis < 0 { '-' } else { '+' }, millis.unsigned_abs() / 1_000);
+                let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+                let seconds = if seconds == 0 { String::new() } else { format!(":{seconds:02}") };
+                format!("{sign}{hours:02}:{minutes:02}{seconds}")
+            }
+            Zone::Rules(zone) => zone.iana_name().unwrap_or("UTC").to_owned(),
+        }
+    }
+
     /// As far as instants around one of them are certain to have its bucket: not beyond a transition, nor over a
     /// second midnight.
     fn certain(&self, bucket: DateBucket, instant: i64) -> Range<i64> {

@@ -6,12 +6,14 @@ mod grouping;
 mod id;
 mod layout;
 mod page;
+mod row;
 mod value;
 
 pub use document::{RolledUpDocument, RolledUpDocuments, RolledUpPage};
 pub use grouping::{Grouping, GroupingKey, KeyKind, MeasuredField};
 pub use layout::{DocumentLayout, FieldSource, LayoutField, ValueKind};
 pub use page::{Bucket, Page};
+pub use row::RolledUpRow;
 pub use value::FieldValue;
 
 pub use crate::measure::{Measure, Measures, MetricPart, MetricValues};

@@ -79,15 +79,15 @@ impl Page {
         self.metrics.extend(metrics);
     }
 
-    /// The same for a bucket whose parts behind the date are at hand: they are copied together.
+    /// The same for a bucket whose parts behind the date, if there is one, are at hand: they are copied together.
     pub fn push_parts(
         &mut self,
-        date: KeyPart,
+        date: Option<KeyPart>,
         rest: &[KeyPart],
         doc_count: u64,
         metrics: impl IntoIterator<Item = MetricValues>,
     ) {
-        self.keys.push(date);
+        self.keys.extend(date);
         self.keys.extend_from_slice(rest);
         self.doc_counts.push(doc_count);
         self.metrics.extend(metrics);

@@ -99,7 +99,9 @@ impl Fold {
         self.take(&row, count, part, |at, _, values| {
             for (measure, field) in &fields.measured[at] {
                 let stored = document.value(&field.name).and_then(FieldValue::as_double);
-                stored.into_iter().for_each(|stored| values.merge_stored(*measure, stored));
+                if let Some(stored) = stored {
+                    values.merge_stored(*measure, stored);
+                }
             }
         });
     }

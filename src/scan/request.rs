@@ -17,7 +17,7 @@ const PAGE_SIZE: usize = 10_000;
 /// let grouping = Grouping::new("timestamp").measure("temperature", Measure::Max);
 /// let request = ScanRequest::new(grouping)
 ///     .filter(Filter::term("node", "a"), 0)
-///     .times(Times::instants([0..3_600_000]))
+///     .times(Times::between(0..3_600_000))
 ///     .page_size(10);
 /// assert!(request.check().is_ok());
 /// ```

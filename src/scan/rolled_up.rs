@@ -138,7 +138,7 @@ fn is_made_of(asked: KeyKind, kept: KeyKind) -> bool {
         (KeyKind::Histogram { interval: asked }, KeyKind::Histogram { interval: kept }) => {
             // Fractions do not divide exactly.
             let is_whole = |interval: f64| interval.fract() == 0.0 && interval < MAX_EXACT;
-            asked == kept || is_whole(asked) && is_whole(kept) && asked % kept == 0.0
+            asked.to_bits() == kept.to_bits() || is_whole(asked) && is_whole(kept) && asked % kept == 0.0
         }
         (KeyKind::Terms(asked), KeyKind::Terms(kept)) => asked == kept,
         (KeyKind::Histogram { .. }, KeyKind::Terms(_)) | (KeyKind::Terms(_), KeyKind::Histogram { .. }) => false,

@@ -30,7 +30,13 @@ impl Times {
     #[must_use]
     pub fn all() -> Self {
         // What no date can be is no loss: the last instant is half a million years away.
-        Self::instants([i64::MIN..i64::MAX])
+        Self::between(i64::MIN..i64::MAX)
+    }
+
+    /// The instants in one range.
+    #[must_use]
+    pub fn between(range: Range<i64>) -> Self {
+        Self::instants(std::iter::once(range))
     }
 
     /// The instants in any of these ranges. A date bucket that lies partly in them has what is in them.
@@ -49,10 +55,16 @@ impl Times {
         Self { ranges: merged(ranges), of: Of::Buckets }
     }
 
+    /// The date buckets that begin in one range.
+    #[must_use]
+    pub fn buckets_between(range: Range<i64>) -> Self {
+        Self::buckets(std::iter::once(range))
+    }
+
     /// The date buckets that begin before an instant.
     #[must_use]
     pub fn buckets_before(instant: i64) -> Self {
-        Self::buckets([i64::MIN..instant])
+        Self::buckets_between(i64::MIN..instant)
     }
 
     /// The ranges in order; none touches another.
@@ -108,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_in_them_whole() {
-        let times = Times::buckets([10..20]);
+        let times = Times::buckets_between(10..20);
         assert!(times.contain(25, 19) && !times.contain(15, 9));
     }
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::engine::{
-    CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
-    RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
+    Batch, CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
+    RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::{IndexPattern, Progress};
@@ -100,8 +100,8 @@ impl RollupIndexAdapter for CountingEngine {
         &*self.engine
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(CountingWriter { writer: self.engine.begin(job)?, counts: Arc::clone(&self.counts) }))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(CountingWriter { writer: self.engine.begin(job, batch)?, counts: Arc::clone(&self.counts) }))
     }
 }
 

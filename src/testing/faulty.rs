@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use super::fault_plan::{Due, FaultPlan};
 use crate::engine::{
-    CommitReport, CommittedProgress, Engine, EngineError, FieldCapabilities, JobContext, PageStream, PageStreamAdapter,
-    RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
-    SourceAdapter, StopSignal, WriteReport,
+    Batch, CommitReport, CommittedProgress, Engine, EngineError, FieldCapabilities, JobContext, PageStream,
+    PageStreamAdapter, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest,
+    Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::{IndexPattern, Progress};
@@ -139,9 +139,9 @@ impl RollupIndexAdapter for FaultyEngine {
         self.engine.redefine(job)
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
         self.plan.check()?;
-        Ok(Box::new(FaultyWriter { writer: self.engine.begin(job)?, plan: Arc::clone(&self.plan) }))
+        Ok(Box::new(FaultyWriter { writer: self.engine.begin(job, batch)?, plan: Arc::clone(&self.plan) }))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

@@ -2,8 +2,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::engine::{
-    CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
-    RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
+    Batch, CommitReport, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
+    RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::{IndexPattern, Progress};
@@ -166,8 +166,8 @@ impl RollupIndexAdapter for GatedEngine {
         &*self.engine
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(GatedWriter { writer: self.engine.begin(job)?, gates: self.gates.clone() }))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(GatedWriter { writer: self.engine.begin(job, batch)?, gates: self.gates.clone() }))
     }
 }
 

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedProgress, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex,
-    RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
+    Batch, CommitReport, CommittedProgress, Engine, EngineError, JobContext, PageStream, PageStreamAdapter,
+    RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal,
+    WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::{IndexPattern, Progress};
@@ -76,8 +77,8 @@ impl RollupIndexAdapter for Meddling {
         &*self.inner
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(Writer { inner: self.inner.begin(job)?, before: Arc::clone(&self.before) }))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(Writer { inner: self.inner.begin(job, batch)?, before: Arc::clone(&self.before) }))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

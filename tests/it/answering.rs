@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rollup_jobs::IndexPattern;
 use rollup_jobs::engine::{
-    Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter,
-    RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
+    Batch, Engine, EngineError, JobContext, PageStream, PageStreamAdapter, RollupIndex, RollupIndexAdapter,
+    RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 
@@ -79,8 +79,8 @@ impl RollupIndexAdapter for Answering {
         &*self.engine
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(Writer { writer: self.engine.begin(job)?, write: Arc::clone(&self.write) }))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(Writer { writer: self.engine.begin(job, batch)?, write: Arc::clone(&self.write) }))
     }
 }
 

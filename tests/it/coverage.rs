@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::{CommittedProgress, JobContext, RollupIndex, SourceDocument};
+use rollup_jobs::engine::{Batch, CommittedProgress, JobContext, RollupIndex, SourceDocument};
 use rollup_jobs::store::JobStore;
 use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{JobState, Phase, Progress, TermsType};
@@ -194,7 +194,7 @@ fn with_one_position_the_higher_number_counts() {
     let (job, mut newer) = committed(&world);
     newer.sequence += 10;
     newer.rolled_up_until = Some(1_000_000 * HOUR);
-    world.data.begin(&job).unwrap().commit(&newer).unwrap();
+    world.data.begin(&job, &Batch::Append).unwrap().commit(&newer).unwrap();
     world.run("sensor");
     assert_eq!(until(&world), Some(hour(1_000_000)));
 }

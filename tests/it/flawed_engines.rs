@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rollup_jobs::engine::{
-    CommitReport, CommittedProgress, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
+    Batch, CommitReport, CommittedProgress, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
     PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
     SourceAdapter, SourceDocument, SourceValue, StopSignal, WriteReport,
 };
@@ -68,11 +68,11 @@ impl RollupIndexAdapter for Flawed {
         &*self.engine
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        let writer = match self.engine.begin(job) {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let writer = match self.engine.begin(job, batch) {
             Err(_) if self.flaw == Flaw::BeginPrepares => {
                 self.engine.prepare(job)?;
-                self.engine.begin(job)?
+                self.engine.begin(job, batch)?
             }
             other => other?,
         };
@@ -81,7 +81,7 @@ impl RollupIndexAdapter for Flawed {
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
         if self.flaw == Flaw::MergeLosesThePosition {
-            self.engine.begin(job)?.commit(&Progress::default())?;
+            self.engine.begin(job, &Batch::Append)?.commit(&Progress::default())?;
         }
         self.engine.merge(job, stop)
     }
@@ -219,7 +219,7 @@ impl RollupWriterAdapter for Turn {
                 panic!("an engine that keeps checkpoints")
             };
             self.writer.commit(&before.unwrap_or_default())?;
-            return self.engine.begin(&self.job)?.commit(progress);
+            return self.engine.begin(&self.job, &Batch::Append)?.commit(progress);
         }
         self.writer.commit(progress)
     }

@@ -7,6 +7,7 @@
 mod adopt;
 mod answering;
 mod architecture;
+mod asking;
 mod bad_configurations;
 mod clock_jumps;
 mod completion;

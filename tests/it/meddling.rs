@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use rollup_jobs::engine::{
-    CommitReport, Engine, EngineError, JobContext, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter,
+    Batch, CommitReport, Engine, EngineError, JobContext, RejectedItem, RollupIndex, RollupIndexAdapter, RollupWriter,
     RollupWriterAdapter, Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::RolledUpDocuments;
@@ -37,8 +37,8 @@ impl RollupIndexAdapter for Meddling {
         &*self.engine
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        let (writer, manager, act) = (self.engine.begin(job)?, self.manager.clone(), self.act);
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        let (writer, manager, act) = (self.engine.begin(job, batch)?, self.manager.clone(), self.act);
         Ok(Box::new(MeddlingWriter { writer, manager, act, job: job.id().to_owned() }))
     }
 }

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rollup_jobs::engine::{
-    CommitReport, Engine, EngineError, JobContext, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter,
-    Source, SourceAdapter, StopSignal,
+    Batch, CommitReport, Engine, EngineError, JobContext, RollupIndex, RollupIndexAdapter, RollupWriter,
+    RollupWriterAdapter, Source, SourceAdapter, StopSignal,
 };
 use rollup_jobs::{HealthColor, Phase, Progress};
 
@@ -32,8 +32,8 @@ impl RollupIndexAdapter for Merging {
         &*self.engine
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(Writer { writer: self.engine.begin(job)?, commits: self.commits.clone() }))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(Writer { writer: self.engine.begin(job, batch)?, commits: self.commits.clone() }))
     }
 
     fn merge(&self, _job: &JobContext, _stop: &StopSignal) -> Result<(), EngineError> {

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use rollup_jobs::engine::{
-    CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex, RollupWriter,
-    ScanRequest, Source, StopSignal,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
+    RollupWriter, ScanRequest, Source, StopSignal,
 };
 use rollup_jobs::testing::{EngineFault, FaultyEngine, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
@@ -363,8 +363,8 @@ impl RollupIndex for PerJob {
         self.of(job).prepare(job)
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        self.of(job).begin(job)
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        self.of(job).begin(job, batch)
     }
 
     fn scan_rolled_up(

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::{JobContext, MemoryEngine, RollupIndex};
+use rollup_jobs::engine::{Batch, JobContext, MemoryEngine, RollupIndex};
 use rollup_jobs::testing::{EngineFault, FaultyEngine};
 use rollup_jobs::{JobRecord, JobState, RollupJobManager, StoredState, TermsType};
 use serde_json::json;
@@ -35,7 +35,7 @@ fn stored(state: &str) -> (MemoryEngine, Arc<SpyStore>) {
         // The engine is as far as the store, or an indexing job begins from the start.
         let job = JobContext::new(config, &[TermsType::Keyword]);
         data.prepare(&job).unwrap();
-        data.begin(&job).unwrap().commit(record.progress()).unwrap();
+        data.begin(&job, &Batch::Append).unwrap().commit(record.progress()).unwrap();
     }
     let store = SpyStore::default();
     rollup_jobs::store::JobStore::insert(&store.inner, &record).unwrap();

@@ -9,7 +9,7 @@ use rollup_jobs::testing::EngineFault;
 use rollup_jobs::{HealthColor, JobState, JobStatus, Phase};
 
 use crate::meddling::{Act, Meddling};
-use crate::support::{HOUR, Heard, SpyStore, World, config, loaded, undisturbed, waiting};
+use crate::support::{Heard, SpyStore, World, config, loaded, now, undisturbed, waiting};
 
 #[test]
 fn the_schedule_triggers_started_jobs_only() {
@@ -179,7 +179,8 @@ fn a_rollup_index_that_is_gone_is_rolled_up_anew() {
         world.put_started("sensor");
         world.run("sensor");
         assert!(world.data.remove_index("rolled"));
-        world.data.add("sensor-1", SourceDocument::new().date("timestamp", 20 * HOUR).keyword("node", "z"));
+        world.data.add("sensor-1", SourceDocument::new().date("timestamp", now()).keyword("node", "z"));
+        world.clock.advance(Duration::from_hours(1));
         let run = world.manager.trigger("sensor").unwrap().run();
         // An engine without checkpoints finds out when it writes, and tries again after a pause.
         world.let_pauses_pass_until_end_of_run(run);

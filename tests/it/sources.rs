@@ -3,7 +3,9 @@
 use rollup_jobs::engine::{MemoryEngine, SourceDocument};
 use rollup_jobs::{HealthColor, JobState};
 
-use crate::support::{HOUR, Heard, World, loaded, undisturbed};
+use std::time::Duration;
+
+use crate::support::{Heard, World, loaded, now, undisturbed};
 
 /// Two indices of five hours each.
 fn halves() -> MemoryEngine {
@@ -50,6 +52,7 @@ fn a_run_says_which_indices_are_gone_and_stays_green() {
     world.run("sensor");
     assert_eq!(world.status("sensor").notice(), None);
     assert!(world.data.remove_index("sensor-old"));
+    world.clock.advance(Duration::from_hours(1));
     world.run("sensor");
     let status = world.status("sensor");
     let notice = status.notice().expect("a notice").text();
@@ -57,6 +60,7 @@ fn a_run_says_which_indices_are_gone_and_stays_green() {
     assert_eq!(status.health().color(), HealthColor::Green);
     // It is news once.
     let run = status.notice().unwrap().run();
+    world.clock.advance(Duration::from_hours(1));
     world.run("sensor");
     assert_eq!(world.status("sensor").notice().unwrap().run(), run);
 }
@@ -75,6 +79,7 @@ fn a_run_that_misses_many_indices_names_some_and_counts_the_others() {
         for name in &names {
             assert!(world.data.remove_index(name));
         }
+        world.clock.advance(Duration::from_hours(1));
         world.run("sensor");
         let notice = world.status("sensor").notice().expect("a notice").text().to_owned();
         assert!(notice.ends_with(text), "{notice}");
@@ -89,6 +94,7 @@ fn which_indices_there_were_is_known_after_a_restart() {
     assert!(world.data.remove_index("sensor-old"));
     let after = world.after_crash();
     after.gates.search().open();
+    after.clock.advance(Duration::from_hours(1));
     after.run("sensor");
     assert!(after.status("sensor").notice().unwrap().text().ends_with("sensor-old"));
 }
@@ -99,6 +105,7 @@ fn a_pattern_that_means_no_index_any_more_is_yellow() {
     world.put_started("sensor");
     world.run("sensor");
     assert!(world.data.remove_index("sensor-1"));
+    world.clock.advance(Duration::from_hours(1));
     for _ in 0..2 {
         world.run("sensor");
         let status = world.status("sensor");
@@ -106,7 +113,7 @@ fn a_pattern_that_means_no_index_any_more_is_yellow() {
         let reason = "the index pattern [sensor-*] means no index any more: nothing can be rolled up";
         assert_eq!(status.health().reason(), Some(reason));
     }
-    world.data.add("sensor-2", SourceDocument::new().date("timestamp", 20 * HOUR).keyword("node", "a"));
+    world.data.add("sensor-2", SourceDocument::new().date("timestamp", now()).keyword("node", "a"));
     world.run("sensor");
     assert_eq!(world.status("sensor").health().color(), HealthColor::Green);
     assert_eq!(world.documents().len(), 31);

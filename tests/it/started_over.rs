@@ -12,11 +12,11 @@ use rollup_jobs::engine::tantivy::tantivy::Index;
 use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
 use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, StoreFault, documents_of};
-use rollup_jobs::{JobRecord, JobState, RetryOptions, RollupJobManager};
+use rollup_jobs::{DateHistogram, JobRecord, JobState, JobUpdate, RetryOptions, RollupJobManager};
 use serde_json::Value;
 
 use crate::disk::{Disk, Left};
-use crate::support::{HOUR, SpyStore, Watcher, World, config, loaded, readings, undisturbed};
+use crate::support::{HOUR, SpyStore, Watcher, World, config, delay_until, loaded, readings, undisturbed};
 use crate::tantivy_harness::{read_rollup, sensor_index};
 
 /// A manager whose engine and store can fail, over data that outlives it.
@@ -60,10 +60,12 @@ impl Host {
 fn deleted(data: &MemoryEngine) -> Arc<SpyStore> {
     let store: Arc<SpyStore> = Arc::default();
     let host = Host::open(data, &store, EngineFault::Unavailable);
-    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    let date = || DateHistogram::fixed_interval("timestamp", "1h");
+    host.manager.put(config("sensor").date_histogram(date().delay(delay_until(10))).build().unwrap()).unwrap();
     host.manager.start("sensor").unwrap();
     host.run();
     assert_eq!(documents_of(data, "rolled").len(), 30);
+    host.manager.update("sensor", JobUpdate::new().no_delay()).unwrap();
     assert!(data.remove_index("rolled"));
     // Without anything new an engine that keeps no checkpoints is asked for nothing that could find out.
     data.extend("sensor-1", more());
@@ -79,9 +81,9 @@ fn stored(records: Vec<JobRecord>) -> Arc<SpyStore> {
     Arc::new(store)
 }
 
-/// One more hour.
+/// One more hour, of which nothing is over in the first run.
 fn more() -> impl Iterator<Item = SourceDocument> {
-    ["a", "b", "c"].into_iter().map(|node| SourceDocument::new().date("timestamp", 10 * HOUR).keyword("node", node))
+    ["a", "b", "c"].into_iter().map(|node| SourceDocument::new().date("timestamp", 20 * HOUR).keyword("node", node))
 }
 
 /// What a job has of all this that was never disturbed.

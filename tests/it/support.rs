@@ -25,6 +25,17 @@ pub const PATIENCE: Duration = Duration::from_secs(if option_env!("ROLLUP_IN_A_H
 pub const NOW: &str = "2026-11-23T12:00:00Z";
 pub const HOUR: i64 = 3_600_000;
 
+/// The same in milliseconds: where a bucket begins that is not over.
+pub fn now() -> i64 {
+    NOW.parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+/// A delay for which, by the machine's clock, about so many hours since 1970 are over.
+#[expect(clippy::disallowed_methods, reason = "the manager has the machine's clock too")]
+pub fn delay_until(hours: i64) -> String {
+    format!("{}h", jiff::Timestamp::now().as_millisecond() / HOUR - hours)
+}
+
 /// What an observer heard, in order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {

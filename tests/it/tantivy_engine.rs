@@ -9,12 +9,14 @@ use rollup_jobs::engine::tantivy::tantivy::query::{AllQuery, TermQuery};
 use rollup_jobs::engine::tantivy::tantivy::schema::IndexRecordOption;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOptions};
-use rollup_jobs::engine::{EngineErrorKind, FieldType, JobContext, RollupIndex, Source, SourceDocument, StopSignal};
+use rollup_jobs::engine::{
+    Batch, EngineErrorKind, FieldType, JobContext, RollupIndex, Source, SourceDocument, StopSignal,
+};
 use rollup_jobs::rollup::Page;
 use rollup_jobs::store::{MemoryStore, RedbStore};
-use rollup_jobs::{HealthColor, PutError, RollupJobManager, TermsType};
+use rollup_jobs::{DateHistogram, HealthColor, JobUpdate, PutError, RollupJobManager, TermsType};
 
-use crate::support::{HOUR, Heard, Watcher, config, readings, undisturbed, waiting};
+use crate::support::{HOUR, Heard, Watcher, config, delay_until, readings, undisturbed, waiting};
 use crate::tantivy_harness::{FIELDS, TantivyHarness, add_to_index, read_rollup, sensor_index, source_schema};
 
 fn source() -> Index {
@@ -54,10 +56,12 @@ impl Host {
 fn rollup_indices_survive_a_restart_and_are_searched_with_plain_tantivy() {
     let (folder, source) = (tempfile::tempdir().unwrap(), source());
     let host = Host::open(folder.path(), &source);
-    host.manager.put(config("sensor").build().unwrap()).unwrap();
+    let date = DateHistogram::fixed_interval("timestamp", "1h").delay(delay_until(10));
+    host.manager.put(config("sensor").date_histogram(date).build().unwrap()).unwrap();
     host.manager.start("sensor").unwrap();
     host.run("sensor");
     assert_eq!(read_rollup(&host.rollup("sensor")), undisturbed("sensor"));
+    host.manager.update("sensor", JobUpdate::new().no_delay()).unwrap();
     drop(host);
 
     let host = Host::open(folder.path(), &source);
@@ -146,7 +150,7 @@ fn a_field_that_has_changed_its_type_ends_the_run_with_its_name() {
     host.run("sensor");
     let status = host.manager.get("sensor").unwrap();
     let error = status.last_errors()[0].to_string();
-    assert!(error.contains("field [node] of index [sensor-2] is [long], the job needs keyword terms"), "{error}");
+    assert!(error.contains("field [node] of source index [sensor-2] is [long], where a keyword is needed"), "{error}");
     assert_eq!(status.health().color(), HealthColor::Yellow);
 }
 
@@ -156,14 +160,14 @@ fn a_locked_and_a_damaged_rollup_index_are_errors_that_name_the_folder() {
     let host = Host::open(folder.path(), &source());
     host.manager.put(config("sensor").build().unwrap()).unwrap();
     let writer: IndexWriter = host.rollup("sensor").writer_with_num_threads(1, 15_000_000).unwrap();
-    let error = host.engine.begin(&context("sensor")).err().unwrap();
+    let error = host.engine.begin(&context("sensor"), &Batch::Append).err().unwrap();
     assert!(error.is_transient(), "whoever holds the lock may let go of it");
     assert!(chain(&error).contains("rollups/rolled/sensor"), "{}", chain(&error));
     drop(writer);
     drop(host);
     fs::write(folder.path().join("rollups/rolled/sensor/meta.json"), "{").unwrap();
     let engine = TantivyEngine::open(folder.path().join("rollups")).unwrap();
-    let error = engine.begin(&context("sensor")).err().unwrap();
+    let error = engine.begin(&context("sensor"), &Batch::Append).err().unwrap();
     assert!(!error.is_transient());
     assert!(chain(&error).contains("rollups/rolled/sensor"), "{}", chain(&error));
     let file = folder.path().join("file");

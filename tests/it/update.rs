@@ -12,7 +12,7 @@ use rollup_jobs::{
     RollupJobManager, UpdateError,
 };
 
-use crate::support::{HOUR, JoinInTime, PATIENCE, World, config, hold, in_thread, loaded, undisturbed};
+use crate::support::{HOUR, JoinInTime, PATIENCE, World, config, hold, in_thread, loaded, now, undisturbed};
 
 const NOON: &str = "0 0 12 * * ?";
 
@@ -117,11 +117,12 @@ fn a_run_keeps_what_it_was_begun_with() {
     assert_eq!(world.status("sensor").stats().pages_processed(), 9, "30 buckets, 4 a page, and an empty one");
     assert_eq!(settings(&world).1, 10, "what the run has saved meanwhile has the new settings");
     assert_eq!(settings(&world.after_crash()).1, 10);
-    let later = (60..120_u32).map(|n| {
-        let reading = rollup_jobs::engine::SourceDocument::new().date("timestamp", i64::from(n) * HOUR / 6);
+    let later = (0..60_u32).map(|n| {
+        let reading = rollup_jobs::engine::SourceDocument::new().date("timestamp", now() + i64::from(n) * HOUR / 6);
         reading.keyword("node", ["a", "b", "c"][n as usize % 3]).double("temperature", f64::from(n))
     });
     world.data.extend("sensor-1", later);
+    world.clock.advance(Duration::from_hours(10));
     world.run("sensor");
     assert_eq!(world.status("sensor").stats().pages_processed(), 9 + 4, "30 buckets, 10 a page, and an empty one");
 }

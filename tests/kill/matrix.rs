@@ -12,8 +12,8 @@ use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, doc};
 use rollup_jobs::engine::{
-    CommitReport, EngineError, JobContext, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, Source,
-    SourceAdapter, StopSignal, WriteReport,
+    Batch, CommitReport, EngineError, JobContext, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter,
+    Source, SourceAdapter, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::RolledUpDocuments;
 use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, RedbStore, StoreError};
@@ -169,8 +169,8 @@ impl RollupIndexAdapter for HaltingEngine {
         prepared
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
-        Ok(Box::new(HaltingWriter(self.0.begin(job)?, Arc::clone(&self.1))))
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        Ok(Box::new(HaltingWriter(self.0.begin(job, batch)?, Arc::clone(&self.1))))
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {

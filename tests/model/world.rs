@@ -12,8 +12,8 @@ use shuttle::thread::{JoinHandle, yield_now};
 use shuttle::{Config, Runner};
 
 use crate::engine::{
-    CommitReport, CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream, RollupIndex,
-    RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
+    Batch, CommitReport, CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
+    RollupIndex, RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
 };
 use crate::job::JobDefinition;
 use crate::rollup::{Page, RolledUpDocuments};
@@ -319,9 +319,9 @@ impl RollupIndex for ModelEngine {
         self.inner.prepare(job)
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
         let _at_work = self.plan.enter(job);
-        let writer = self.inner.begin(job)?;
+        let writer = self.inner.begin(job, batch)?;
         Ok(Box::new(ModelWriter { writer, plan: Arc::clone(&self.plan), job: job.clone() }))
     }
 

@@ -7,11 +7,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::query::COMPOSITE;
+use super::query::{COMPOSITE, DATES, ROWS, name};
+use super::question::{MeasuredFields, Part, PartKind, Question};
 use crate::cluster::{Cause, Failure, Shards};
-use crate::engine::JobContext;
-use crate::job::{GroupKey, Histogram, KeyPart, TermsType};
-use crate::rollup::{MetricValues, Page};
+use crate::job::{GroupKey, KeyPart, Rounding, TermsType};
+use crate::measure::{Measure, Measures, MetricValues};
+use crate::rollup::Page;
 
 /// What a search answers, as far as it is looked at. Parsed, all its buckets would take many times the memory of
 /// their text, which nothing accounts for: they stay text until the page is made of them.
@@ -25,7 +26,7 @@ pub(super) struct SearchAnswer<'a> {
     #[serde(default)]
     hits: Hits,
     #[serde(borrow)]
-    aggregations: Option<HashMap<String, Composite<'a>>>,
+    aggregations: Option<HashMap<String, &'a RawValue>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -69,32 +70,57 @@ impl SearchAnswer<'_> {
         self.hits.total.value
     }
 
-    /// The buckets after `after` that begin before `before`.
-    pub(super) fn buckets(&self, job: &JobContext, after: Option<&GroupKey>, before: i64) -> Result<Buckets, Failure> {
-        let mut page = Page::new(job.layout());
+    /// How many dates there are, if that was asked for.
+    pub(super) fn dates(&self) -> Option<u64> {
+        let found: Value = serde_json::from_str(self.aggregations.as_ref()?.get(DATES)?.get()).ok()?;
+        found["value"].as_u64().or_else(|| found["value"].as_f64().map(whole))
+    }
+
+    /// The groups after `after` that are wanted.
+    pub(super) fn buckets(&self, question: &Question, after: Option<&GroupKey>) -> Result<Buckets, Failure> {
+        let mut buckets = Buckets { page: Page::of(&question.request.grouping), after: None, too_far: 0 };
         let nothing = || Failure::new(Cause::Unavailable, "the answer to a search has no buckets");
-        let (mut last, mut too_far) = (None, 0);
+        if question.parts.is_empty() {
+            self.only_group(question, after, &mut buckets)?;
+            return Ok(buckets);
+        }
         let composite = self.aggregations.as_ref().and_then(|found| found.get(COMPOSITE)).ok_or_else(nothing)?;
+        let composite: Composite<'_> =
+            serde_json::from_str(composite.get()).map_err(|error| unexpected("aggregation", error))?;
         for bucket in &composite.buckets {
             let bucket: Value = serde_json::from_str(bucket.get()).map_err(|error| unexpected("bucket", error))?;
-            let key = key(job, &bucket["key"])?;
+            let key = key(question, &bucket["key"])?;
             // Documents with several dates bring buckets along that nobody asked for.
-            if matches!(key.first(), Some(KeyPart::Date(start)) if *start >= before) {
-                return Ok(Buckets { page, after: None, too_far });
-            }
-            if after.is_none_or(|after| key > *after) {
-                let doc_count = bucket["doc_count"].as_u64().ok_or_else(|| unexpected("doc_count", &bucket))?;
-                if is_too_far(job, &key) {
-                    too_far += doc_count;
-                    last = Some(key);
-                    continue;
+            match place(question, &key) {
+                Place::Behind => {
+                    buckets.after = None;
+                    return Ok(buckets);
                 }
-                let metrics = (0..job.config().metrics().len()).map(|at| metric(&bucket[at.to_string()]));
-                page.push(key.iter().cloned(), doc_count, metrics.collect::<Result<Vec<_>, _>>()?);
+                Place::TooFar if after.is_none_or(|after| key > *after) => {
+                    buckets.too_far += doc_count(&bucket)?;
+                }
+                Place::Wanted if after.is_none_or(|after| key > *after) => {
+                    let rows = rows(question, &bucket, doc_count(&bucket)?)?;
+                    buckets.page.push(key.iter().cloned(), rows, measures(question, &bucket)?);
+                }
+                Place::Wanted | Place::TooFar | Place::Beside => {}
             }
-            last = Some(key);
+            buckets.after = Some(key);
         }
-        Ok(Buckets { page, after: last, too_far })
+        Ok(buckets)
+    }
+
+    /// The group of all documents.
+    fn only_group(&self, question: &Question, after: Option<&GroupKey>, into: &mut Buckets) -> Result<(), Failure> {
+        let found = self.aggregations.iter().flatten();
+        let found = found.map(|(name, found)| Ok((name.clone(), serde_json::from_str(found.get())?)));
+        let found: serde_json::Result<serde_json::Map<String, Value>> = found.collect();
+        let found = Value::Object(found.map_err(|error| unexpected("aggregation", error))?);
+        let rows = rows(question, &found, self.hits())?;
+        if rows > 0 && after.is_none() {
+            into.page.push([], rows, measures(question, &found)?);
+        }
+        Ok(())
     }
 }
 
@@ -102,41 +128,77 @@ fn unexpected(what: &str, found: impl Display) -> Failure {
     Failure::new(Cause::Refused, format!("the cluster answered a [{what}] that it cannot have: {found}"))
 }
 
-fn key(job: &JobContext, found: &Value) -> Result<GroupKey, Failure> {
-    let (config, groups) = (job.config(), job.config().groups());
-    let interval = groups.histogram().map_or(1.0, Histogram::interval);
-    let histograms = groups.histogram_fields().len();
-    let parts = config.key_names().iter().enumerate();
-    let parts = parts.map(|(at, name)| match (at, &found[&**name]) {
-        (0, value) => date(job, value).ok_or_else(|| {
+fn doc_count(bucket: &Value) -> Result<u64, Failure> {
+    bucket["doc_count"].as_u64().ok_or_else(|| unexpected("doc_count", bucket))
+}
+
+/// How many rows so many documents stand for.
+fn rows(question: &Question, bucket: &Value, documents: u64) -> Result<u64, Failure> {
+    match &question.count {
+        None => Ok(documents),
+        Some(_) => bucket[ROWS]["value"].as_f64().map(whole).ok_or_else(|| unexpected(ROWS, bucket)),
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count is a whole number")]
+fn whole(count: f64) -> u64 {
+    count as u64
+}
+
+fn key(question: &Question, found: &Value) -> Result<GroupKey, Failure> {
+    let part = |part: &Part| match (&part.kind, &found[&part.name]) {
+        (PartKind::Date(grid), value) => date(grid, value).ok_or_else(|| {
             let text = format!(
                 "the cluster begins a date bucket at [{value}], where by these rules of time zones none begins"
             );
             Failure::new(Cause::Refused, text)
         }),
         (_, Value::Null) => Ok(KeyPart::Null),
-        (at, value) if at <= histograms => {
-            let key = value.as_f64().and_then(|key| KeyPart::of_histogram_key(key, interval));
-            key.ok_or_else(|| unexpected(name, value))
+        (PartKind::Histogram { interval }, value) => {
+            let key = value.as_f64().and_then(|key| KeyPart::of_histogram_key(key, *interval));
+            key.ok_or_else(|| unexpected(&part.name, value))
         }
-        (at, value) => term(job.terms_types().get(at - 1 - histograms), value).ok_or_else(|| unexpected(name, value)),
-    });
-    parts.collect()
+        (PartKind::Terms(kind), value) => term(*kind, value).ok_or_else(|| unexpected(&part.name, value)),
+    };
+    question.parts.iter().map(part).collect()
 }
 
-fn date(job: &JobContext, value: &Value) -> Option<KeyPart> {
-    let (start, rounding) = (value.as_i64()?, job.config().rounding());
-    (rounding.round_down(start) == start || !rounding.has(start)).then_some(KeyPart::Date(start))
+fn date(grid: &Rounding, value: &Value) -> Option<KeyPart> {
+    let start = value.as_i64()?;
+    (grid.round_down(start) == start || !grid.has(start)).then_some(KeyPart::Date(start))
 }
 
-/// Whether a bucket begins where nobody can tell the date.
-fn is_too_far(job: &JobContext, key: &GroupKey) -> bool {
-    let rounding = job.config().rounding();
-    matches!(key.first(), Some(KeyPart::Date(start)) if rounding.round_down(*start) != *start)
+/// Where a group is, seen from the times that are asked for.
+enum Place {
+    Wanted,
+    /// Nobody can tell the date of its bucket.
+    TooFar,
+    Beside,
+    /// Behind all of them.
+    Behind,
 }
 
-fn term(kind: Option<&TermsType>, value: &Value) -> Option<KeyPart> {
-    match kind.unwrap_or(&TermsType::Keyword) {
+fn place(question: &Question, key: &GroupKey) -> Place {
+    let (times, grid) = (&question.request.times, question.request.grouping.grid());
+    let (Some(grid), Some(KeyPart::Date(start))) = (grid, key.first()) else { return Place::Wanted };
+    let bucket = grid.bucket(*start);
+    if times.ranges().last().is_none_or(|last| bucket.start >= last.end) {
+        return Place::Behind;
+    }
+    if bucket.start != *start {
+        return Place::TooFar;
+    }
+    let at = times.ranges().partition_point(|range| range.end <= bucket.start);
+    let is_wanted = if times.are_of_buckets() {
+        times.contain(bucket.start, bucket.start)
+    } else {
+        times.ranges().get(at).is_some_and(|range| range.start < bucket.end)
+    };
+    if is_wanted { Place::Wanted } else { Place::Beside }
+}
+
+fn term(kind: TermsType, value: &Value) -> Option<KeyPart> {
+    match kind {
         TermsType::Keyword => value.as_str().map(|text| KeyPart::Text(text.into())),
         TermsType::Integer | TermsType::Unsigned => {
             value.as_i64().map(KeyPart::Integer).or_else(|| value.as_u64().map(KeyPart::Unsigned))
@@ -146,16 +208,43 @@ fn term(kind: Option<&TermsType>, value: &Value) -> Option<KeyPart> {
     }
 }
 
-fn metric(stats: &Value) -> Result<MetricValues, Failure> {
-    let number = |name: &str, nothing: f64| match &stats[name] {
+fn measures(question: &Question, bucket: &Value) -> Result<Vec<MetricValues>, Failure> {
+    question.measured.iter().enumerate().map(|(at, measured)| of_field(at, measured, bucket)).collect()
+}
+
+fn of_field(at: usize, fields: &MeasuredFields, bucket: &Value) -> Result<MetricValues, Failure> {
+    let mut values = MetricValues::default();
+    let number = |found: &Value, nothing: f64| match found {
         Value::Null => Ok(nothing),
-        found => found.as_f64().ok_or_else(|| unexpected(name, stats)),
+        found => found.as_f64().ok_or_else(|| unexpected("number", found)),
     };
-    Ok(MetricValues {
-        count: stats["count"].as_u64().ok_or_else(|| unexpected("stats", stats))?,
-        sum: number("sum", 0.0)?,
-        compensation: 0.0,
-        min: number("min", f64::INFINITY)?,
-        max: number("max", f64::NEG_INFINITY)?,
-    })
+    let mut put = |measure, found: &Value| -> Result<(), Failure> {
+        match measure {
+            Measure::Count => values.count = number(found, 0.0).map(whole)?,
+            Measure::Sum => values.sum = number(found, 0.0)?,
+            Measure::Min => values.min = number(found, f64::INFINITY)?,
+            Measure::Max => values.max = number(found, f64::NEG_INFINITY)?,
+        }
+        Ok(())
+    };
+    match fields {
+        MeasuredFields::Values(_, measures) if *measures == Measures::ALL => {
+            let stats = &bucket[at.to_string()];
+            if stats["count"].is_null() {
+                return Err(unexpected("stats", stats));
+            }
+            for (measure, name) in
+                [(Measure::Count, "count"), (Measure::Sum, "sum"), (Measure::Min, "min"), (Measure::Max, "max")]
+            {
+                put(measure, &stats[name])?;
+            }
+        }
+        MeasuredFields::Values(_, measures) => {
+            measures.iter().try_for_each(|measure| put(measure, &bucket[name(at, measure)]["value"]))?;
+        }
+        MeasuredFields::Stored(stored) => {
+            stored.iter().try_for_each(|(measure, _)| put(*measure, &bucket[name(at, *measure)]["value"]))?;
+        }
+    }
+    Ok(values)
 }

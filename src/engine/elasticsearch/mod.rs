@@ -34,8 +34,10 @@ mod buckets;
 mod bulk;
 mod indices;
 mod query;
+mod question;
 mod rollup_index;
 mod scan;
+mod selection;
 mod snapshot;
 mod writer;
 
@@ -43,8 +45,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter, ScanRequest,
-    Source, StopSignal, only_runs,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
+    ScanRequest, Source, StopSignal,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::job::{IndexPattern, Progress};
@@ -220,9 +222,7 @@ impl Source for ElasticsearchEngine {
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        let before = only_runs(job, &request)?;
-        let scan = Scan::open(&self.shared, job, pattern, before, request.after, stop);
-        Ok(Box::new(scan.map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))?))
+        Ok(Box::new(Scan::of_source(&self.shared, job, pattern, request, stop)?))
     }
 }
 
@@ -240,20 +240,23 @@ impl RollupIndex for ElasticsearchEngine {
         self.shared.rollups.redefine(job)
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
+        if batch.replaced().is_some() {
+            return Err(EngineError::unsupported("documents in a cluster are not replaced yet"));
+        }
         Ok(Box::new(BulkWriter::new(Arc::clone(&self.shared), job)))
     }
 
-    /// It keeps none. But if the rollup index is not the one that was prepared, there is nothing of the job.
     fn scan_rolled_up(
         &self,
-        _job: &JobContext,
-        _request: ScanRequest,
-        _stop: &StopSignal,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        Err(EngineError::unsupported("this engine does not read what was rolled up yet"))
+        Ok(Box::new(Scan::of_rolled_up(&self.shared, job, request, stop)?))
     }
 
+    /// It keeps none. But if the rollup index is not the one that was prepared, there is nothing of the job.
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
         Ok(match self.shared.rollups.check(job)? {
             Standing::Prepared => CommittedProgress::NotKept,

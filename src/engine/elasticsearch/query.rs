@@ -1,91 +1,160 @@
 //! The searches of a scan, as the cluster gets them.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value, json};
 
-use crate::engine::JobContext;
-use crate::job::{DateInterval, GroupKey, Histogram, KeyPart, TermsType};
+use super::question::{MeasuredFields, Question};
+use crate::job::{GroupKey, KeyPart};
+use crate::measure::{Measure, Measures};
 
 /// The name of the composite aggregation, as in Elasticsearch's own rollups.
 pub(super) const COMPOSITE: &str = "rollup";
+/// How many rows the rolled-up documents of a bucket stand for.
+pub(super) const ROWS: &str = "rows";
+/// How many dates there are.
+pub(super) const DATES: &str = "dates";
 
-/// One page: the buckets after `after` whose dates are before `before`.
-pub(super) fn page(job: &JobContext, after: Option<&GroupKey>, before: i64, size: usize) -> Value {
-    let mut composite = json!({ "size": size, "sources": sources(job) });
-    if let Some(after) = after {
-        composite["after"] = after_key(job, after);
-    }
-    // What lies before the position's own bucket need not be looked at. A bare range as the query, not in a filter,
-    // made OpenSearch count wrongly.
-    let mut range = json!({ "lt": before, "format": "epoch_millis" });
-    // And of an instant before 1970 a field of nanoseconds does not even want to hear.
-    if let Some(KeyPart::Date(start)) = after.and_then(|after| after.first()).filter(|date| **date >= KeyPart::Date(0))
-    {
-        range["gte"] = json!(start);
-    }
-    let field = job.config().groups().date_histogram().field();
-    let mut metrics = metrics(job);
-    if metrics.is_empty() && job.config().key_names().len() == 1 {
-        // Of a lone date histogram OpenSearch makes ranges, and fails (500, `array_index_out_of_bounds_exception`)
-        // where all documents of a segment are before the page. Not where there is something to compute.
-        metrics.insert("dates".to_owned(), json!({ "value_count": { "field": field } }));
-    }
-    let aggregation = json!({ "composite": composite, "aggregations": metrics });
-    json!({
-        "size": 0,
-        "track_total_hits": false,
-        "query": { "bool": { "filter": [{ "range": { field: range } }] } },
-        "aggregations": { COMPOSITE: aggregation },
-    })
-}
-
-/// How many documents have no date.
-pub(super) fn without_date(job: &JobContext) -> Value {
-    let field = job.config().groups().date_histogram().field();
-    json!({
-        "size": 0,
-        "track_total_hits": true,
-        "query": { "bool": { "must_not": [{ "exists": { "field": field } }] } },
-    })
-}
-
-fn sources(job: &JobContext) -> Vec<Value> {
-    let (config, groups) = (job.config(), job.config().groups());
-    let names = config.key_names();
-    let date = groups.date_histogram();
-    let (kind, interval) = match (config.interval(), config.rounding().fixed_millis()) {
-        (DateInterval::Fixed { text, .. }, _) => ("fixed_interval", text.clone()),
-        // Seconds, minutes and hours of the calendar are of one length, but where a time zone's clocks are set
-        // forward by a part of an hour servers make one bucket out of two, or find one of months before.
-        (DateInterval::Calendar { .. }, Some(millis)) => ("fixed_interval", format!("{millis}ms")),
-        (DateInterval::Calendar { text, .. }, None) => ("calendar_interval", text.clone()),
-    };
-    let date = json!({ "date_histogram": {
-        "field": date.field(), kind: interval, "time_zone": date.time_zone_id(), "order": "asc"
-    } });
-    let interval = groups.histogram().map_or(1.0, Histogram::interval);
-    let histogram = groups.histogram_fields().iter().map(|field| {
-        json!({ "histogram": { "field": field, "interval": interval, "missing_bucket": true, "order": "asc" } })
-    });
-    let terms = groups.terms_fields().iter().zip(job.terms_types()).map(|(field, kind)| {
-        let mut terms = json!({ "field": field, "missing_bucket": true, "order": "asc" });
-        // An index in which the field is not mapped would take it for text, and OpenSearch refuse the second page.
-        match kind {
-            TermsType::Keyword => {}
-            TermsType::Integer | TermsType::Unsigned => terms["value_type"] = json!("long"),
-            TermsType::Floating => terms["value_type"] = json!("double"),
+impl Question {
+    /// One page: the groups after `after`.
+    pub(super) fn page(&self, after: Option<&GroupKey>, size: usize) -> Value {
+        let mut metrics = self.metrics();
+        if metrics.is_empty() && self.parts.len() == 1 {
+            // Of a lone date histogram OpenSearch makes ranges, and fails (500, `array_index_out_of_bounds_exception`)
+            // where all documents of a segment are before the page. Not where there is something to compute.
+            metrics.insert(DATES.to_owned(), json!({ "value_count": { "field": self.date } }));
         }
-        json!({ "terms": terms })
-    });
-    let sources = std::iter::once(date).chain(histogram).chain(terms);
-    names.iter().zip(sources).map(|(name, source)| json!({ &**name: source })).collect()
+        let query = json!({ "bool": { "filter": self.conditions(after) } });
+        if self.parts.is_empty() {
+            // One group has no key.
+            return json!({ "size": 0, "track_total_hits": true, "query": query, "aggregations": metrics });
+        }
+        let sources = self.parts.iter().map(|part| json!({ part.name.as_str(): part.source }));
+        let mut composite = json!({ "size": size, "sources": sources.collect::<Vec<_>>() });
+        if let Some(after) = after {
+            let parts = self.parts.iter().zip(after).map(|(part, value)| (part.name.clone(), value.to_json()));
+            composite["after"] = Value::Object(parts.collect());
+        }
+        let aggregation = json!({ "composite": composite, "aggregations": metrics });
+        json!({
+            "size": 0,
+            "track_total_hits": false,
+            "query": query,
+            "aggregations": { COMPOSITE: aggregation },
+        })
+    }
+
+    /// How many documents have no date.
+    pub(super) fn without_date(&self) -> Value {
+        json!({
+            "size": 0,
+            "track_total_hits": true,
+            "query": { "bool": { "must_not": [{ "exists": { "field": self.date } }] } },
+        })
+    }
+
+    /// How many documents have a date, and how many dates they have.
+    pub(super) fn dates(&self) -> Value {
+        json!({
+            "size": 0,
+            "track_total_hits": true,
+            "query": { "exists": { "field": self.date } },
+            "aggregations": { DATES: { "value_count": { "field": self.date } } },
+        })
+    }
+
+    /// Which documents can be in a group after `after`.
+    fn conditions(&self, after: Option<&GroupKey>) -> Vec<Value> {
+        // What lies before the position's own bucket need not be looked at.
+        let from = match after.and_then(|after| after.first()) {
+            Some(KeyPart::Date(start)) => *start,
+            _ => i64::MIN,
+        };
+        let mut ranges = self.instants().into_iter().filter(|range| range.end > from).filter_map(|range| {
+            let mut ends = Map::new();
+            // A field of nanoseconds does not want to hear of an instant before 1970.
+            let (start, least) = (range.start.max(from), if self.has_nanos { 0 } else { i64::MIN });
+            if start > least {
+                ends.insert("gte".to_owned(), start.into());
+            }
+            if range.end < i64::MAX {
+                ends.insert("lt".to_owned(), range.end.into());
+            }
+            let all = || json!({ "exists": { "field": self.date } });
+            if ends.is_empty() {
+                return Some(all());
+            }
+            ends.insert("format".to_owned(), "epoch_millis".into());
+            (range.end > least).then(|| json!({ "range": { self.date.as_str(): ends } }))
+        });
+        // A bare range as the query, not in a filter, made OpenSearch count wrongly.
+        let mut ranges: Vec<Value> = ranges.by_ref().collect();
+        let dates = match ranges.len() {
+            0 => json!({ "match_none": {} }),
+            1 => ranges.remove(0),
+            _ => json!({ "bool": { "should": ranges, "minimum_should_match": 1 } }),
+        };
+        let rows = self.count.iter().map(|count| json!({ "range": { count.as_str(): { "gt": 0 } } }));
+        std::iter::once(dates).chain(rows).chain(self.filter.iter().cloned()).collect()
+    }
+
+    /// The instants that may be wanted.
+    fn instants(&self) -> Vec<Range<i64>> {
+        let (times, grid) = (&self.request.times, self.request.grouping.grid());
+        match grid {
+            Some(grid) if times.are_of_buckets() => {
+                times.ranges().iter().map(|range| grid.instants_of(range)).collect()
+            }
+            _ => times.ranges().to_vec(),
+        }
+    }
+
+    fn metrics(&self) -> Map<String, Value> {
+        let mut metrics = Map::new();
+        if let Some(count) = &self.count {
+            metrics.insert(ROWS.to_owned(), json!({ "sum": { "field": count } }));
+        }
+        for (at, measured) in self.measured.iter().enumerate() {
+            match measured {
+                MeasuredFields::Values(field, measures) if *measures == Measures::ALL => {
+                    metrics.insert(at.to_string(), json!({ "stats": { "field": field } }));
+                }
+                MeasuredFields::Values(field, measures) => {
+                    let of_values = |measure| match measure {
+                        Measure::Count => "value_count",
+                        Measure::Sum => "sum",
+                        Measure::Min => "min",
+                        Measure::Max => "max",
+                    };
+                    let each = measures.iter().map(|measure| (measure, of_values(measure), field));
+                    metrics.extend(
+                        each.map(|(measure, kind, field)| (name(at, measure), json!({ kind: { "field": field } }))),
+                    );
+                }
+                MeasuredFields::Stored(stored) => {
+                    let merged = |measure| match measure {
+                        Measure::Count | Measure::Sum => "sum",
+                        Measure::Min => "min",
+                        Measure::Max => "max",
+                    };
+                    let each = stored.iter().map(|(measure, field)| (*measure, merged(*measure), field));
+                    metrics.extend(
+                        each.map(|(measure, kind, field)| (name(at, measure), json!({ kind: { "field": field } }))),
+                    );
+                }
+            }
+        }
+        metrics
+    }
 }
 
-fn metrics(job: &JobContext) -> Map<String, Value> {
-    let metrics = job.config().metrics().iter().enumerate();
-    metrics.map(|(at, metric)| (at.to_string(), json!({ "stats": { "field": metric.field() } }))).collect()
-}
-
-fn after_key(job: &JobContext, after: &GroupKey) -> Value {
-    let names = job.config().key_names();
-    Value::Object(names.iter().zip(after).map(|(name, part)| (name.to_string(), part.to_json())).collect())
+/// The name of the aggregation that finds a measure of a field out.
+pub(super) fn name(at: usize, measure: Measure) -> String {
+    let measure = match measure {
+        Measure::Count => "count",
+        Measure::Sum => "sum",
+        Measure::Min => "min",
+        Measure::Max => "max",
+    };
+    format!("{at}.{measure}")
 }

@@ -5,13 +5,19 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
-use super::indices::{expression, resolve};
+use super::indices::{capabilities, expression, resolve};
+use super::question::Question;
+use super::rollup_index::of_index;
+use super::selection::Held;
 use super::snapshot::Snapshot;
-use super::{ElasticsearchState, failed, of_job, query};
+use super::{ElasticsearchState, failed, of_job};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
-use crate::engine::{EngineError, JobContext, PageStream, StopSignal, left_out};
-use crate::job::{GroupKey, IndexPattern, OUT_OF_RANGE};
+use crate::engine::{
+    EngineError, FieldCapability, FieldType, JobContext, PageStream, ScanRequest, StopSignal, left_out,
+};
+use crate::job::{GroupKey, IndexPattern, MAX_PAGE_SIZE, OUT_OF_RANGE};
 use crate::rollup::Page;
+use crate::scan::Times;
 use crate::sync::{Arc, Mutex};
 
 /// After so many pages that went well a page may be larger again.
@@ -20,10 +26,12 @@ const GROWS_AFTER: u32 = 8;
 pub(super) struct Scan {
     shared: Arc<ElasticsearchState>,
     job: JobContext,
+    question: Question,
+    /// Which indices, for people.
+    described: String,
     /// The search for the next page, if it is on its way. It is given up before what it reads from is closed.
     ahead: Option<Pending>,
     snapshot: Snapshot,
-    before: i64,
     /// After which key the next page begins.
     after: Option<GroupKey>,
     /// How many buckets a page has, and how many pages of that size went well.
@@ -32,9 +40,11 @@ pub(super) struct Scan {
     notice: Option<String>,
     /// Documents in date buckets that cannot be kept.
     too_far: u64,
-    source_indices: Vec<String>,
+    source_indices: Option<Vec<String>>,
     /// Documents without a date, once they were counted.
     skipped: Option<u64>,
+    /// Whether that has found documents with several dates where it matters.
+    has_several_dates: bool,
     is_done: bool,
 }
 
@@ -50,64 +60,107 @@ struct Reduced {
 }
 
 impl PageSizes {
-    fn of(&self, job: &JobContext) -> usize {
-        let configured = job.config().page_size();
-        self.0.lock().get(job.id()).map_or(configured, |reduced| reduced.size.min(configured))
+    fn of(&self, name: &str, configured: usize) -> usize {
+        self.0.lock().get(name).map_or(configured, |reduced| reduced.size.min(configured))
     }
 
-    fn note(&self, job: &JobContext, size: usize) {
+    fn note(&self, name: &str, size: usize, configured: usize) {
         let mut sizes = self.0.lock();
-        if size < job.config().page_size() {
-            sizes.insert(job.id().to_owned(), Reduced { size, is_suspect: false });
+        if size < configured {
+            sizes.insert(name.to_owned(), Reduced { size, is_suspect: false });
         } else {
-            sizes.remove(job.id());
+            sizes.remove(name);
         }
     }
 
     /// A node was short of memory. Says whether it was so the last time too.
-    fn suspect(&self, job: &JobContext, size: usize) -> bool {
+    fn suspect(&self, name: &str, size: usize) -> bool {
         let suspect = Reduced { size, is_suspect: true };
-        self.0.lock().insert(job.id().to_owned(), suspect).is_some_and(|before| before.is_suspect)
+        self.0.lock().insert(name.to_owned(), suspect).is_some_and(|before| before.is_suspect)
     }
 }
 
 impl Scan {
-    pub(super) fn open(
+    /// Of source documents.
+    pub(super) fn of_source(
         shared: &Arc<ElasticsearchState>,
         job: &JobContext,
         pattern: &IndexPattern,
-        before: i64,
-        after: Option<GroupKey>,
+        request: ScanRequest,
         stop: &StopSignal,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, EngineError> {
+        let described = format!("source indices [{pattern}]");
+        let in_indices = |failure| failed(&described, failure);
+        request.check()?;
+        let held = held(shared, job, pattern, &request).map_err(in_indices)?;
         let (cluster, options) = (&shared.cluster, &shared.options);
-        let resolved = resolve(cluster, job, pattern, stop)?;
-        resolved.allows(options.skip_closed)?;
+        let resolved = resolve(cluster, job, pattern, stop).map_err(in_indices)?;
+        resolved.allows(options.skip_closed).map_err(in_indices)?;
         let snapshot = if resolved.open.is_empty() {
             Snapshot::Nothing
         } else {
-            let indices = expression(pattern);
-            if options.refresh {
-                cluster.refresh(of_job(job, Request::post([indices.as_str(), "_refresh"])), stop)?;
-            }
-            shared.snapshots.open(job, &indices, options.keep_alive, stop)?
+            open_snapshot(shared, job, &expression(pattern), options.refresh, stop).map_err(in_indices)?
         };
-        Ok(Self {
+        let has_nanos =
+            held.get(request.grouping.date_field()).is_none_or(|types| types.contains(&FieldType::DateNanos));
+        let question = Question::of_source(request, has_nanos, &|field| held_as(&held, field))?;
+        let notice = (!resolved.closed.is_empty())
+            .then(|| format!("closed indices are left out: {}", resolved.closed.join(", ")));
+        let source_indices = Some([resolved.open, resolved.closed].concat());
+        Ok(Self { notice, source_indices, ..Self::of(shared, job, question, described, snapshot) })
+    }
+
+    /// Of what a job has rolled up.
+    pub(super) fn of_rolled_up(
+        shared: &Arc<ElasticsearchState>,
+        job: &JobContext,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Self, EngineError> {
+        let question = Question::of_rolled_up(request, job.layout())?;
+        let index = job.config().rollup_index();
+        let snapshot = open_snapshot(shared, job, index, true, stop).map_err(|failure| of_index(job, failure))?;
+        let described = format!("rollup index [{index}]");
+        // No rolled-up document is without a date.
+        Ok(Self { skipped: Some(0), ..Self::of(shared, job, question, described, snapshot) })
+    }
+
+    fn of(
+        shared: &Arc<ElasticsearchState>,
+        job: &JobContext,
+        question: Question,
+        described: String,
+        snapshot: Snapshot,
+    ) -> Self {
+        let mut scan = Self {
             shared: Arc::clone(shared),
             job: job.clone(),
             snapshot,
-            before,
-            after,
+            after: question.request.after.clone(),
             ahead: None,
-            size: shared.page_sizes.of(job),
+            size: 0,
             went_well: 0,
-            notice: (!resolved.closed.is_empty())
-                .then(|| format!("closed indices are left out: {}", resolved.closed.join(", "))),
-            source_indices: [resolved.open, resolved.closed].concat(),
+            notice: None,
+            source_indices: None,
             too_far: 0,
             skipped: None,
+            has_several_dates: false,
             is_done: false,
-        })
+            question,
+            described,
+        };
+        scan.size = shared.page_sizes.of(scan.name(), scan.most());
+        scan
+    }
+
+    /// What the sizes of its pages are remembered by.
+    fn name(&self) -> &str {
+        if self.question.count.is_some() { &self.described } else { self.job.id() }
+    }
+
+    /// The most buckets that a page may have.
+    fn most(&self) -> usize {
+        self.question.request.page_size.min(MAX_PAGE_SIZE as usize)
     }
 
     /// Sends a search.
@@ -119,7 +172,7 @@ impl Scan {
     }
 
     fn send_for_page(&self) -> Result<Pending, Failure> {
-        self.send(query::page(&self.job, self.after.as_ref(), self.before, self.size))
+        self.send(self.question.page(self.after.as_ref(), self.size))
     }
 
     /// Takes from a whole answer what is wanted of it.
@@ -135,23 +188,33 @@ impl Scan {
 
     fn count_skipped(&mut self, stop: &StopSignal) -> Result<(), Failure> {
         if self.skipped.is_none() {
-            let answer = self.send(query::without_date(&self.job))?.answer(stop);
+            let answer = self.send(self.question.without_date())?.answer(stop);
             self.skipped = Some(self.read(answer, |found| Ok(found.hits()))?);
+            if self.cuts_buckets() {
+                let answer = self.send(self.question.dates())?.answer(stop);
+                self.has_several_dates = self.read(answer, |found| Ok(found.dates() != Some(found.hits())))?;
+            }
         }
         Ok(())
     }
 
+    /// Whether a date bucket may have only a part of what is in it: then a document's other date tells nothing.
+    fn cuts_buckets(&self) -> bool {
+        let times = &self.question.request.times;
+        self.question.request.grouping.grid().is_some() && !times.are_of_buckets() && *times != Times::all()
+    }
+
     /// The next page that has buckets, or none at the end.
     fn next(&mut self, stop: &StopSignal) -> Result<Page, Failure> {
-        let mut page = Page::new(self.job.layout());
+        let mut page = Page::of(&self.question.request.grouping);
         if matches!(self.snapshot, Snapshot::Nothing) {
             return Ok(page);
         }
         self.count_skipped(stop)?;
-        while page.is_empty() && !self.is_done {
+        while page.is_empty() && !self.is_done && !self.has_several_dates {
             let search = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
             let after = self.after.as_ref();
-            match self.read(search.answer(stop), |found| found.buckets(&self.job, after, self.before)) {
+            match self.read(search.answer(stop), |found| found.buckets(&self.question, after)) {
                 Ok(Buckets { page: found, after, too_far }) => {
                     if let (Some(last), Some(before)) = (&after, &self.after)
                         && last <= before
@@ -168,7 +231,7 @@ impl Scan {
                 }
                 Err(failure) if failure.cause() == Cause::TooMuch && self.size > 1 => self.resize(self.size / 2),
                 Err(failure) => {
-                    if failure.cause() == Cause::NoMemory && self.shared.page_sizes.suspect(&self.job, self.size) {
+                    if failure.cause() == Cause::NoMemory && self.shared.page_sizes.suspect(self.name(), self.size) {
                         self.resize(self.size / 2);
                     }
                     return Err(failure);
@@ -182,7 +245,7 @@ impl Scan {
     fn grow(&mut self) {
         self.went_well += 1;
         if self.went_well == 1 {
-            self.shared.page_sizes.note(&self.job, self.size);
+            self.shared.page_sizes.note(self.name(), self.size, self.most());
         }
         if self.went_well >= GROWS_AFTER {
             self.resize(self.size * 2);
@@ -190,21 +253,26 @@ impl Scan {
     }
 
     fn resize(&mut self, size: usize) {
-        (self.size, self.went_well) = (size.clamp(1, self.job.config().page_size()), 0);
-        self.shared.page_sizes.note(&self.job, self.size);
+        (self.size, self.went_well) = (size.clamp(1, self.most()), 0);
+        self.shared.page_sizes.note(self.name(), self.size, self.most());
     }
 }
 
 impl PageStream for Scan {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
-        let pattern = self.job.config().index_pattern().clone();
-        self.next(stop).map_err(|failure| {
+        let page = self.next(stop).map_err(|failure| {
             // An index that is gone since the source was opened: what the pattern means now is found out when it is
             // opened again.
             let is_gone = failure.cause() == Cause::NotFound;
             let failure = if is_gone { Failure::new(Cause::LostSnapshot, failure.to_string()) } else { failure };
-            failed(&format!("search of [{pattern}]"), failure)
-        })
+            failed(&format!("search of {}", self.described), failure)
+        })?;
+        if self.has_several_dates {
+            let text = "documents with several dates: a cluster cannot tell which of them is in a part of a date bucket; ask \
+                        for whole buckets";
+            return Err(EngineError::unsupported(text));
+        }
+        Ok(page)
     }
 
     fn fetch_ahead(&mut self) {
@@ -225,7 +293,7 @@ impl PageStream for Scan {
     }
 
     fn source_indices(&self) -> Option<Vec<String>> {
-        Some(self.source_indices.clone())
+        self.source_indices.clone()
     }
 
     fn documents_skipped(&self) -> u64 {
@@ -233,7 +301,7 @@ impl PageStream for Scan {
     }
 
     fn reduced_page_size(&self) -> Option<usize> {
-        (self.size < self.job.config().page_size()).then_some(self.size)
+        (self.size < self.most()).then_some(self.size)
     }
 
     fn take_notice(&mut self) -> Option<String> {
@@ -241,4 +309,45 @@ impl PageStream for Scan {
         let notices: Vec<_> = self.notice.take().into_iter().chain(too_far).collect();
         (!notices.is_empty()).then(|| notices.join("; "))
     }
+}
+
+/// Opens what a scan reads from.
+fn open_snapshot(
+    shared: &ElasticsearchState,
+    job: &JobContext,
+    indices: &str,
+    refresh: bool,
+    stop: &StopSignal,
+) -> Result<Snapshot, Failure> {
+    if refresh {
+        shared.cluster.refresh(of_job(job, Request::post([indices, "_refresh"])), stop)?;
+    }
+    shared.snapshots.open(job, indices, shared.options.keep_alive, stop)
+}
+
+/// The types of the fields that a request looks at, where they matter: of those that a filter compares, and of a date
+/// of before 1970.
+fn held(
+    shared: &ElasticsearchState,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    request: &ScanRequest,
+) -> Result<HashMap<String, Vec<FieldType>>, Failure> {
+    let mut fields = request.filter.fields();
+    let ends = request.times.ranges().iter().flat_map(|range| [range.start, range.end]);
+    if ends.into_iter().any(|end| end < 0 && end > i64::MIN) {
+        fields.push(request.grouping.date_field());
+    }
+    if fields.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let found = capabilities(&shared.cluster, job, pattern, &fields)?;
+    let types = |of: Vec<FieldCapability>| of.into_iter().map(|capability| capability.field_type).collect();
+    Ok(found.fields.into_iter().map(|(field, of)| (field, types(of))).collect())
+}
+
+/// What a field holds to a filter. One that the indices do not agree on counts as the one that the others' values are
+/// compared with as well.
+fn held_as(held: &HashMap<String, Vec<FieldType>>, field: &str) -> Option<Held> {
+    held.get(field)?.iter().find_map(Held::of)
 }

@@ -18,6 +18,7 @@
 mod rollup;
 mod scan;
 mod schema;
+mod segments;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -27,14 +28,16 @@ pub use ::tantivy;
 use ::tantivy::Index;
 
 use super::{
-    CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter, ScanRequest,
-    Source, StopSignal,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
+    ScanRequest, Source, StopSignal,
 };
 use crate::job::IndexPattern;
+use crate::scan::RolledUpFields;
 use crate::sync::{Arc, Mutex, RwLock};
 use rollup::{Folders, JobIndex, Memory, TantivyWriter, WriterOptions};
 pub use rollup::{RollupPlace, RollupStorage};
-use scan::{Budget, Scan};
+use scan::{Budget, RowColumns, Scan, ScanSource};
+use segments::Segments;
 
 /// The embedded engine, on the search engine library tantivy.
 ///
@@ -62,10 +65,24 @@ pub struct TantivyEngine {
 struct TantivyState {
     storage: Arc<dyn RollupStorage>,
     options: TantivyOptions,
-    sources: RwLock<BTreeMap<String, Index>>,
+    sources: RwLock<BTreeMap<String, SourceIndex>>,
     /// The job indices in use, by rollup index and job.
     rollups: Mutex<HashMap<RollupPlace, Arc<JobIndex>>>,
     budget: Arc<Budget>,
+}
+
+/// An index that the host has registered.
+#[derive(Clone)]
+struct SourceIndex {
+    index: Index,
+    segments: Arc<Segments>,
+}
+
+impl SourceIndex {
+    fn to_scan(&self, name: &str) -> ScanSource {
+        let described = format!("source index [{name}]");
+        ScanSource { described, index: self.index.clone(), segments: Arc::clone(&self.segments) }
+    }
 }
 
 /// The limits of a [`TantivyEngine`].
@@ -224,7 +241,7 @@ impl TantivyEngine {
         if sources.contains_key(&name) {
             return Err(TantivyEngineError::Registered { name });
         }
-        sources.insert(name, index.clone());
+        sources.insert(name, SourceIndex { index: index.clone(), segments: Arc::default() });
         Ok(())
     }
 
@@ -260,12 +277,22 @@ impl TantivyState {
         self.storage.holds(name)
     }
 
-    fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, Index)>, EngineError> {
+    fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, SourceIndex)>, EngineError> {
         let sources = self.sources.read();
         let names = pattern
             .resolve(sources.keys().map(String::as_str))
             .map_err(|name| EngineError::not_found(format!("no such index [{name}]")))?;
         Ok(names.into_iter().map(|name| (name.to_owned(), sources[name].clone())).collect())
+    }
+
+    fn scan(
+        &self,
+        request: ScanRequest,
+        columns: RowColumns,
+        sources: &[ScanSource],
+        names: Option<Vec<String>>,
+    ) -> Result<Scan, EngineError> {
+        Scan::open(request, columns, sources, names, Arc::clone(&self.budget), self.options.scan_threads)
     }
 
     /// The job's index if there is one.
@@ -299,8 +326,8 @@ impl Source for TantivyEngine {
     ) -> Result<FieldCapabilities, EngineError> {
         let sources = self.shared.resolve(pattern)?;
         let mut capabilities = FieldCapabilities::new(sources.iter().map(|(name, _)| name.clone()).collect());
-        for (name, index) in &sources {
-            let schema = index.schema();
+        for (name, source) in &sources {
+            let schema = source.index.schema();
             capabilities.known_fields.extend(schema.fields().map(|(_, entry)| entry.name().to_owned()));
             for field in fields.iter().collect::<BTreeSet<_>>() {
                 schema::add_capability(&mut capabilities, name, &schema, field);
@@ -311,20 +338,17 @@ impl Source for TantivyEngine {
 
     fn scan(
         &self,
-        job: &JobContext,
+        _job: &JobContext,
         pattern: &IndexPattern,
         request: ScanRequest,
-        stop: &StopSignal,
+        _stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
+        request.check()?;
         let sources = self.shared.resolve(pattern)?;
-        Ok(Box::new(Scan::open(
-            job,
-            &request,
-            &sources,
-            Arc::clone(&self.shared.budget),
-            self.shared.options.scan_threads,
-            stop,
-        )?))
+        let names = sources.iter().map(|(name, _)| name.clone()).collect();
+        let sources: Vec<_> = sources.iter().map(|(name, source)| source.to_scan(name)).collect();
+        let columns = RowColumns::of_source(&request.grouping);
+        Ok(Box::new(self.shared.scan(request, columns, &sources, Some(names))?))
     }
 }
 
@@ -350,20 +374,23 @@ impl RollupIndex for TantivyEngine {
         self.shared.existing(job)?.redefine(job)
     }
 
-    fn begin(&self, job: &JobContext) -> Result<Box<dyn RollupWriter>, EngineError> {
+    fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
         let index = self.shared.existing(job)?;
         let TantivyOptions { writer_threads, writer_memory, .. } = self.shared.options;
         let options = WriterOptions { threads: writer_threads.max(1), memory: writer_memory };
-        Ok(Box::new(TantivyWriter::begin(index, job, options)?))
+        Ok(Box::new(TantivyWriter::begin(index, job, options, batch.clone())?))
     }
 
     fn scan_rolled_up(
         &self,
-        _job: &JobContext,
-        _request: ScanRequest,
+        job: &JobContext,
+        request: ScanRequest,
         _stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
-        Err(EngineError::unsupported("this engine does not read what was rolled up yet"))
+        let fields = RolledUpFields::of(job.layout(), &request)?;
+        let columns = RowColumns::of_rolled_up(&fields, &request);
+        let source = self.shared.existing(job)?.to_scan();
+        Ok(Box::new(self.shared.scan(request, columns, &[source], None)?))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

@@ -5,8 +5,9 @@ use ::tantivy::schema::{
     is_valid_field_name,
 };
 
+use super::scan::RowColumns;
 use crate::engine::{EngineError, FieldCapabilities, FieldType};
-use crate::job::TermsType;
+use crate::filter::FilterField;
 use crate::rollup::{DocumentLayout, ValueKind};
 
 /// The document's id, as Elasticsearch names it.
@@ -47,35 +48,36 @@ fn field_type(tantivy: &TantivyType, fast: bool) -> FieldType {
     }
 }
 
-/// Whether a field of a source index can be used as it was when the job was put.
-pub(super) fn check_source(
-    name: &str,
-    schema: &Schema,
-    field: &str,
-    fits: impl Fn(&FieldType) -> bool,
-    wanted: &str,
-) -> Result<bool, EngineError> {
-    let Ok(found) = schema.get_field(field) else { return Ok(false) };
-    let entry = schema.get_field_entry(found);
-    let field_type = field_type(entry.field_type(), entry.is_fast());
-    if !entry.is_fast() {
-        return Err(EngineError::rejected(format!("field [{field}] of index [{name}] is not a fast field")));
+/// Whether the columns that a scan reads are what it takes them for: a field may have become something else since a job
+/// was put. One that the index does not have at all has no values.
+pub(super) fn check_columns(described: &str, schema: &Schema, columns: &RowColumns) -> Result<(), EngineError> {
+    for (field, use_as) in columns.uses() {
+        let Ok(found) = schema.get_field(field) else { continue };
+        let entry = schema.get_field_entry(found);
+        let field_type = field_type(entry.field_type(), entry.is_fast());
+        if !entry.is_fast() {
+            return Err(EngineError::rejected(format!("field [{field}] of {described} is not a fast field")));
+        }
+        if !use_as.fits(&field_type) {
+            return Err(EngineError::rejected(format!(
+                "field [{field}] of {described} is [{field_type}], where {use_as} is needed"
+            )));
+        }
     }
-    if !fits(&field_type) {
-        return Err(EngineError::rejected(format!(
-            "field [{field}] of index [{name}] is [{field_type}], the job needs {wanted}"
-        )));
-    }
-    Ok(true)
+    Ok(())
 }
 
-pub(super) fn fits_terms(terms: TermsType, field_type: &FieldType) -> bool {
-    match terms {
-        TermsType::Keyword => field_type.is_textual(),
-        TermsType::Integer => *field_type == FieldType::Long,
-        TermsType::Unsigned => *field_type == FieldType::Unsigned,
-        TermsType::Floating => field_type.is_floating(),
-    }
+/// What a field of an index holds, for a filter; nothing if there is no such field.
+pub(super) fn filter_field(described: &str, schema: &Schema, field: &str) -> Result<Option<FilterField>, EngineError> {
+    let Ok(found) = schema.get_field(field) else { return Ok(None) };
+    let entry = schema.get_field_entry(found);
+    let field_type = field_type(entry.field_type(), entry.is_fast());
+    let holds = field_type.filter_field().filter(|_| entry.is_fast());
+    let problem = || {
+        let problem = if entry.is_fast() { "and a filter cannot look at it" } else { "and not a fast field" };
+        EngineError::rejected(format!("[filter] field [{field}] of {described} is [{field_type}], {problem}"))
+    };
+    holds.ok_or_else(problem).map(Some)
 }
 
 /// The schema of a job's rolled-up documents: everything is a fast field, and nothing is indexed or stored besides.

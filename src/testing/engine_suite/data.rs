@@ -20,15 +20,24 @@ pub(super) fn fields() -> [(&'static str, FieldType); 6] {
 }
 
 /// A small generator of the same numbers on every machine.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, end: i64) -> i64 {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A place among so many, or 0.
+    pub(super) fn place(&mut self, of: usize) -> usize {
+        usize::try_from(self.below(i64::try_from(of.max(1)).unwrap_or(1))).unwrap_or(0)
+    }
+
+    pub(super) fn below(&mut self, end: i64) -> i64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         i64::try_from(self.0 >> 33).unwrap_or(0) % end
     }
 
-    fn pick<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
+    pub(super) fn pick<T: Copy, const N: usize>(&mut self, from: [T; N]) -> T {
         let at = self.below(i64::try_from(N).unwrap_or(1));
         from[usize::try_from(at).unwrap_or(0)]
     }

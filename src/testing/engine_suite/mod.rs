@@ -1,8 +1,10 @@
 //! What every engine has to do, checked against the reference engine.
 
+mod asking;
 mod data;
 mod ending;
 mod reading;
+mod replacing;
 mod streams;
 mod writing;
 
@@ -31,6 +33,9 @@ pub fn check_engine(new: impl Fn() -> Box<dyn EngineHarness>) {
     suite("prepare is idempotent", writing::prepare_is_idempotent);
     suite("adopt is idempotent", writing::adopt_is_idempotent);
     suite("scans equal the reference", reading::scans_equal_the_reference);
+    suite("any scan of source documents", asking::source_documents);
+    suite("any scan of rolled-up documents", asking::rolled_up_documents);
+    suite("bad requests", asking::bad_requests);
     suite("a scan resumes after every key", reading::a_scan_resumes_after_every_key);
     suite("a scan sees one snapshot", reading::a_scan_sees_one_snapshot);
     suite("an index without documents", reading::an_index_without_documents);
@@ -43,9 +48,12 @@ pub fn check_engine(new: impl Fn() -> Box<dyn EngineHarness>) {
     suite("begin without a rollup index", writing::begin_without_a_rollup_index);
     suite("a write that is stopped", writing::a_write_that_is_stopped);
     suite("a dropped writer", writing::a_dropped_writer);
+    suite("replaced date buckets", replacing::date_buckets);
     suite("merge", writing::merge);
     suite("jobs share a rollup index", writing::jobs_share_a_rollup_index);
     suite("remove", writing::remove);
     eprintln!("engine suite: an ending in the middle of a commit");
     ending::in_the_middle_of_a_commit(&new);
+    eprintln!("engine suite: an ending in the middle of a replacement");
+    replacing::in_the_middle(&new);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::data::{END, config, context, loaded, wide};
 use super::reading::scan;
-use crate::engine::{CommittedProgress, EngineError, EngineErrorKind, JobContext, StopSignal};
+use crate::engine::{Batch, CommittedProgress, EngineError, EngineErrorKind, JobContext, StopSignal};
 use crate::rollup::{Page, RolledUpPage, roll_up};
 use crate::scan::Times;
 use crate::testing::EngineHarness;
@@ -70,7 +70,7 @@ pub(super) fn try_to_write(
 ) -> Result<Progress, EngineError> {
     let (page, progress) = rolled(job, buckets);
     let documents = page.documents();
-    let mut writer = harness.engine().begin(job)?;
+    let mut writer = harness.engine().begin(job, &Batch::Append)?;
     for from in (0..documents.len()).step_by(100) {
         let part = documents.slice(from..(from + 100).min(documents.len()));
         let report = writer.write(part, &StopSignal::never())?;
@@ -159,7 +159,7 @@ pub(super) fn a_write_that_is_stopped(harness: &dyn EngineHarness) {
     engine.prepare(&job).expect("prepared");
     let (buckets, _) = scan(&reference, &job, None, END);
     let (page, _) = rolled(&job, &buckets);
-    let mut writer = engine.begin(&job).expect("a writer");
+    let mut writer = engine.begin(&job, &Batch::Append).expect("a writer");
     let taken = writer.write(page.documents(), &StopSignal::raised_after(1)).expect("a stop is no error").taken;
     assert!(taken <= buckets.len(), "{taken} of {} documents were taken", buckets.len());
     let taken = buckets.slice(0..taken);
@@ -218,7 +218,7 @@ pub(super) fn a_dropped_writer(harness: &dyn EngineHarness) {
     let (engine, job) = (harness.engine(), wide("a"));
     engine.prepare(&job).expect("prepared");
     let (buckets, _) = scan(&reference, &job, None, END);
-    let mut writer = engine.begin(&job).expect("a writer");
+    let mut writer = engine.begin(&job, &Batch::Append).expect("a writer");
     writer.write(rolled(&job, &buckets.slice(0..50)).0.documents(), &StopSignal::never()).expect("a write");
     drop(writer);
     write(harness, &job, &buckets);

@@ -2,6 +2,7 @@
 
 mod columnar;
 mod directory;
+mod replaced;
 mod segment;
 mod storage;
 mod writer;
@@ -12,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::failed;
+use super::scan::ScanSource;
 use super::schema::rollup_schema;
+use super::segments::Segments;
 use crate::engine::{EngineError, JobContext, StopSignal};
 use crate::job::Progress;
 use crate::sync::{Arc, Mutex};
@@ -24,6 +27,9 @@ pub(super) use writer::{TantivyWriter, WriterOptions};
 
 /// The least that tantivy gives a writer.
 const MIN_WRITER_MEMORY: usize = 15_000_000;
+
+/// A segment of which more than this part is deleted is written anew.
+const MOST_DELETED: f32 = 0.3;
 
 /// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
 #[derive(Serialize, Deserialize)]
@@ -62,11 +68,12 @@ pub(super) struct JobIndex {
     directory: RollupDirectory,
     described: String,
     empty_files: Mutex<Option<Arc<EmptyFiles>>>,
+    segments: Arc<Segments>,
 }
 
 impl JobIndex {
     fn new(index: Index, directory: RollupDirectory, described: String) -> Self {
-        Self { index, directory, described, empty_files: Mutex::default() }
+        Self { index, directory, described, empty_files: Mutex::default(), segments: Arc::default() }
     }
 }
 
@@ -116,6 +123,12 @@ impl JobIndex {
         let created = Arc::new(Self::new(index, directory, described));
         created.record(job, None)?;
         Ok(created)
+    }
+
+    /// What a scan of the job's documents reads.
+    pub(super) fn to_scan(&self) -> ScanSource {
+        let (described, index) = (self.described.clone(), self.index.clone());
+        ScanSource { described, index, segments: Arc::clone(&self.segments) }
     }
 
     pub(super) fn index(&self) -> &Index {
@@ -188,7 +201,9 @@ impl JobIndex {
 
     fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
         let segments = self.index.searchable_segment_metas().map_err(|error| self.failed(error))?;
-        Ok(LogMergePolicy::default().compute_merge_candidates(&segments))
+        let mut policy = LogMergePolicy::default();
+        policy.set_del_docs_ratio_before_merge(MOST_DELETED);
+        Ok(policy.compute_merge_candidates(&segments))
     }
 
     /// Merges what has become many small segments. Ends soon after `stop` was raised.
@@ -225,6 +240,7 @@ fn commit(writer: &mut IndexWriter, job: &JobContext, progress: Option<&Progress
 
 #[cfg(test)]
 mod tests {
+    use crate::engine::Batch;
     use std::io::{self, BufWriter, Write};
     use std::path::Path;
 
@@ -333,6 +349,7 @@ mod tests {
                 Arc::clone(&index),
                 &job,
                 WriterOptions { threads: 1, memory: 1 << 20 },
+                Batch::Append,
             )?);
             writer.write(page.documents(), &StopSignal::never())?;
             let position = Some(crate::job::Position::of(job.config(), &[KeyPart::Date(0)]));

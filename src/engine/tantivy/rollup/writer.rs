@@ -5,9 +5,10 @@ use std::thread::{self, JoinHandle};
 
 use ::tantivy::{IndexWriter, Segment, TantivyError};
 
+use super::replaced::Replaced;
 use super::segment::{Documents, EmptyFiles};
 use super::{JobIndex, commit};
-use crate::engine::{CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
+use crate::engine::{Batch, CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
 use crate::job::{KeyPart, Progress};
 use crate::rollup::{Bucket, RolledUpDocuments};
 use crate::sync::{Arc, Monitor};
@@ -29,7 +30,7 @@ pub(in crate::engine::tantivy) struct WriterOptions {
     pub(in crate::engine::tantivy) memory: usize,
 }
 
-/// It adds: documents and progress are committed in one step, so nothing is ever there twice.
+/// Documents and progress are committed in one step, so nothing is ever there twice.
 pub(in crate::engine::tantivy) struct TantivyWriter {
     index: Arc<JobIndex>,
     writer: IndexWriter,
@@ -38,6 +39,7 @@ pub(in crate::engine::tantivy) struct TantivyWriter {
     empty: Arc<EmptyFiles>,
     gathered: Documents,
     segments: Arc<Monitor<Segments>>,
+    batch: Batch,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -54,10 +56,11 @@ impl TantivyWriter {
         index: Arc<JobIndex>,
         job: &JobContext,
         options: WriterOptions,
+        batch: Batch,
     ) -> Result<Self, EngineError> {
         let (writer, empty) = (index.writer_for(job)?, index.empty_files()?);
         let (gathered, segments) = (Documents::new(job.layout()), Arc::new(Monitor::new(Segments::default())));
-        Ok(Self { index, writer, job: job.clone(), options, empty, gathered, segments, threads: Vec::new() })
+        Ok(Self { index, writer, job: job.clone(), options, empty, gathered, segments, batch, threads: Vec::new() })
     }
 
     /// Whether enough is gathered for a segment.
@@ -100,6 +103,15 @@ impl TantivyWriter {
                 Err(EngineError::unavailable(error))
             }
         }
+    }
+
+    /// Takes the documents of replaced date buckets away, with one query.
+    fn replace(&self) -> Result<(), TantivyError> {
+        let Some(buckets) = self.batch.replaced().filter(|buckets| !buckets.ranges().is_empty()) else { return Ok(()) };
+        let index = self.index.index();
+        let date = index.schema().get_field(&self.job.layout().key_field(0).name)?;
+        let segments = index.searchable_segment_ids()?.into_iter().collect();
+        self.writer.delete_query(Box::new(Replaced::new(date, buckets, segments))).map(drop)
     }
 
     /// Waits for all threads.
@@ -148,11 +160,12 @@ impl RollupWriter for TantivyWriter {
         self.join();
         let mut written = std::mem::take(&mut self.segments.lock().written);
         written.sort_unstable_by_key(|(number, _)| *number);
+        let replaced = self.replace();
         let committed = written.into_iter().map(|(_, written)| written).chain(rest).try_for_each(|segment| {
             let segment = segment?;
             self.writer.add_segment(segment.meta().clone())
         });
-        let committed = committed.and_then(|()| commit(&mut self.writer, &self.job, Some(progress)));
+        let committed = replaced.and(committed).and_then(|()| commit(&mut self.writer, &self.job, Some(progress)));
         committed.map_err(|error| self.index.failed(error))?;
         // What is committed is committed, whether or not it can be seen now what could be merged.
         Ok(CommitReport::new(self.index.merge_candidates().is_ok_and(|candidates| !candidates.is_empty())))

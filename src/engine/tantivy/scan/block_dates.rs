@@ -8,20 +8,30 @@ const CHUNK: usize = 64;
 pub(super) struct BlockDates {
     blocks: Vec<(u64, u64)>,
     chunks: Vec<(u64, u64)>,
+    /// Of which blocks only a part of what they have is wanted.
+    cut: Vec<u32>,
 }
 
 /// The date buckets of a block that has none: they are in no range.
 pub(super) const NO_DATES: (u64, u64) = (u64::MAX, 0);
 
 impl BlockDates {
-    pub(super) fn new(blocks: Vec<(u64, u64)>) -> Self {
+    /// `cut` are the numbers of those blocks, ascending, that have something beside what is wanted.
+    pub(super) fn new(blocks: Vec<(u64, u64)>, cut: Vec<u32>) -> Self {
         let both = |(a, b): (u64, u64), (c, d): &(u64, u64)| (a.min(*c), b.max(*d));
         let chunks = blocks.chunks(CHUNK).map(|chunk| chunk.iter().fold(NO_DATES, both)).collect();
-        Self { blocks, chunks }
+        Self { blocks, chunks, cut }
     }
 
-    pub(super) fn of_block(&self, number: u32) -> (u64, u64) {
-        self.blocks.get(number as usize).copied().unwrap_or(NO_DATES)
+    /// The bucket that all documents of a block are in, if it is one, and all are wanted.
+    pub(super) fn common_bucket(&self, number: u32) -> Option<u64> {
+        let (first, last) = self.blocks.get(number as usize).copied().unwrap_or(NO_DATES);
+        (first == last && self.cut.binary_search(&number).is_err()).then_some(first)
+    }
+
+    /// The least and the greatest bucket of each block that has dates.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.blocks.iter().copied().filter(|dates| *dates != NO_DATES)
     }
 
     /// The blocks for which `wants` says so of the first and the last bucket.

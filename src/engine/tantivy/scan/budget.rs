@@ -8,6 +8,8 @@ use crate::sync::{Arc, Mutex};
 /// whole, or these bytes if that is less.
 const MIN_PART: usize = 256;
 const MIN: usize = 64 << 10;
+/// Which part of the whole is for what is kept from one scan to the next.
+const KEPT_PART: usize = 8;
 
 /// Bytes that the groups of all scans share.
 pub(in crate::engine::tantivy) struct Budget {
@@ -21,6 +23,8 @@ struct State {
     most_used: usize,
     /// What of `used` belongs to scans for as long as they live.
     charged: usize,
+    /// What is kept from one scan to the next, beside `used`.
+    kept: usize,
     scans: Vec<Weak<dyn Holder>>,
 }
 
@@ -63,6 +67,16 @@ impl Budget {
         self.total.max(MIN) / 2
     }
 
+    /// Room for something that is kept from one scan to the next: a small part of the whole. `None` if it is used up.
+    pub(in crate::engine::tantivy) fn keep(self: &Arc<Self>, bytes: usize) -> Option<Kept> {
+        let mut state = self.state.lock();
+        let kept = state.kept.saturating_add(bytes);
+        (kept <= self.total / KEPT_PART).then(|| {
+            state.kept = kept;
+            Kept { budget: Arc::clone(self), bytes }
+        })
+    }
+
     /// One more scan shares the budget, as long as it lives.
     pub(super) fn join(&self, scan: Weak<dyn Holder>) {
         let mut state = self.state.lock();
@@ -76,9 +90,10 @@ impl Budget {
         let mut state = self.state.lock();
         let others = state.scans();
         let least = (self.total / MIN_PART).max(MIN);
-        let share = (self.total.saturating_sub(state.charged) / (others.len() + 1)).max(least);
+        let shared = self.total.saturating_sub(state.charged).saturating_sub(state.kept);
+        let share = (shared / (others.len() + 1)).max(least);
         self.make_room(&mut state, share, share, &others);
-        let share = share.min(self.total.saturating_sub(state.used)).max(least);
+        let share = share.min(self.total.saturating_sub(state.used + state.kept)).max(least);
         state.add(share);
         drop(state);
         // The last reference to a scan that was dropped meanwhile must not go away under the lock.
@@ -111,7 +126,7 @@ impl Budget {
     /// Has parked scans that hold more than `keep` let go until `bytes` are free, or all have.
     fn make_room(&self, state: &mut State, bytes: usize, keep: usize, scans: &[Arc<dyn Holder>]) {
         for scan in scans {
-            if self.total.saturating_sub(state.used) >= bytes {
+            if self.total.saturating_sub(state.used + state.kept) >= bytes {
                 return;
             }
             if scan.held().is_some_and(|held| held > keep) {
@@ -149,5 +164,17 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.budget.give_back(self.bytes);
+    }
+}
+
+/// Memory for what is kept from one scan to the next. Given back when dropped.
+pub(in crate::engine::tantivy) struct Kept {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.budget.state.lock().kept -= self.bytes;
     }
 }

@@ -6,14 +6,18 @@ use std::ops::Range;
 use ::tantivy::DocId;
 use ::tantivy::columnar::{Column, MonotonicallyMappableToU64};
 
-use super::columns::{Coder, Found, KeyColumn, Lane, Number, Segment, read_block};
+use super::columns::{Coder, KeyColumn, Number, Segment};
 use super::keys::{KeyShape, NULL, PartKind};
+use super::lane::{Found, Lane, read_block};
 use super::terms::{self, KeywordTerms};
 
 /// The most codes that there may be.
 const MAX_CODES: usize = 1 << 16;
-/// Beyond it the next whole double is not one more.
-const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+/// Up to here a whole double is exact, and one and a half as well.
+const MAX_EXACT: f64 = 2_251_799_813_685_248.0;
+/// The quotient of a product is next to a whole number, on either side of it.
+const TO_NEAREST: f64 = 0.5;
+
 /// The numbering of all that keys have besides the date. Codes are in the order of the keys.
 pub(super) struct Codes {
     digits: Vec<Digit>,
@@ -78,7 +82,10 @@ impl Codes {
         match (first, column.coder()) {
             (First::Term, Coder::Keyword(Some(places))) => Share::Place { places, weight },
             (First::Number(first), Coder::Histogram { interval, number }) => {
-                Share::Number { number: *number, interval: *interval, first, weight }
+                Share::Number { number: *number, interval: *interval, shift: 0.0, first, weight }
+            }
+            (First::Number(first), Coder::RoundedHistogram { interval }) => {
+                Share::Number { number: Number::Double, interval: *interval, shift: TO_NEAREST, first, weight }
             }
             (First::Raw(first), _) => Share::Raw { first, weight },
             _ => Share::Raw { first: 0, weight },
@@ -132,7 +139,7 @@ impl Codes {
 pub(super) enum Share<'a> {
     Raw { first: u64, weight: u32 },
     Place { places: &'a [u32], weight: u32 },
-    Number { number: Number, interval: f64, first: f64, weight: u32 },
+    Number { number: Number, interval: f64, shift: f64, first: f64, weight: u32 },
 }
 
 impl Share<'_> {
@@ -141,8 +148,8 @@ impl Share<'_> {
         match self {
             Self::Raw { first, weight } => raw_share(raw, first, weight),
             Self::Place { places, weight } => place_share(raw, places, weight),
-            Self::Number { number, interval, first, weight } => {
-                number_share(number.to_double(raw), interval, first, weight)
+            Self::Number { number, interval, shift, first, weight } => {
+                number_share(bucket_number(number.to_double(raw), interval, shift), first, weight)
             }
         }
     }
@@ -164,8 +171,8 @@ impl Share<'_> {
             Self::Place { places, weight } => {
                 read_shares(column, block, lane, |raw| place_share(raw, places, weight), see);
             }
-            Self::Number { number, interval, first, weight } => {
-                let share = |raw| number_share(number.to_double(raw), interval, first, weight);
+            Self::Number { number, interval, shift, first, weight } => {
+                let share = |raw| number_share(bucket_number(number.to_double(raw), interval, shift), first, weight);
                 read_shares(column, block, lane, share, see);
             }
         }
@@ -204,17 +211,27 @@ fn place_share(raw: u64, places: &[u32], weight: u32) -> u32 {
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "codes are few, and none is negative")]
-fn number_share(value: f64, interval: f64, first: f64, weight: u32) -> u32 {
-    (((value / interval).floor() - first) as u32 + 1) * weight
+fn number_share(number: f64, first: f64, weight: u32) -> u32 {
+    ((number - first) as u32 + 1) * weight
+}
+
+/// The number of a histogram's bucket.
+#[inline]
+fn bucket_number(value: f64, interval: f64, shift: f64) -> f64 {
+    (value / interval + shift).floor()
 }
 
 /// The numbers of a histogram's buckets that there can be, if all are finite.
 fn numbers<'a>(columns: impl Iterator<Item = &'a KeyColumn>, interval: f64) -> Option<(First, usize)> {
     let (mut first, mut last) = (f64::INFINITY, f64::NEG_INFINITY);
     for column in columns.filter(|column| column.column.values.num_vals() > 0) {
-        let Coder::Histogram { number, .. } = column.coder() else { return None };
+        let (number, shift) = match column.coder() {
+            Coder::Histogram { number, .. } => (*number, 0.0),
+            Coder::RoundedHistogram { .. } => (Number::Double, TO_NEAREST),
+            Coder::Keyword(_) | Coder::Integer | Coder::Unsigned | Coder::Double => return None,
+        };
         let values = [column.column.min_value(), column.column.max_value()];
-        for value in values.map(|raw| (number.to_double(raw) / interval).floor()) {
+        for value in values.map(|raw| bucket_number(number.to_double(raw), interval, shift)) {
             if !value.is_finite() {
                 return None;
             }

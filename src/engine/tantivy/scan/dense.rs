@@ -3,15 +3,18 @@
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
+use super::cells::{self, CellShape, MeasureCells, ROWS, add_small};
 use super::codes::Codes;
-use super::columns::{BLOCK, NumberColumn, Segment, Values};
+use super::columns::{BLOCK, stored_count};
 use super::keys::{KeyShape, NULL, bytes_of};
+use super::lane::Values;
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::EngineError;
 use crate::exact::exact;
 use crate::job::KeyPart;
-use crate::rollup::{MetricValues, Page};
+use crate::measure::{Measure, MetricValues};
+use crate::rollup::Page;
 use crate::sync::Arc;
 
 /// What a place for the key of a code takes.
@@ -19,115 +22,10 @@ const BYTES_PER_CODE: usize = size_of::<Option<Box<[KeyPart]>>>();
 /// How many bytes the keys of codes may take before they are forgotten between two pages.
 const MAX_CODE_KEYS: usize = 1 << 18;
 
-/// What a group's cell holds: the count of documents, the values of each metric field, and counts of values.
-#[derive(Clone)]
-pub(super) struct CellShape {
-    /// For each metric field the word that counts its values: that of the documents where each has exactly one.
-    counts: Vec<usize>,
-    words: usize,
-}
-
-/// The word that counts documents.
-const DOCUMENTS: usize = 0;
-
-/// What a metric field keeps: the sum, what the sum is too large by (Kahan), both as bits, and the least and the
-/// greatest value as a column of doubles holds them, mapped to integers, which compare faster.
-type Sums = [u64; 4];
-
-const NO_VALUES: Sums = [0, 0, u64::MAX, 0];
-
-impl CellShape {
-    pub(super) fn of(segments: &[Segment], metrics: usize) -> Self {
-        let is_full = |metric: usize| {
-            segments.iter().all(|segment| segment.metrics[metric].as_ref().is_some_and(NumberColumn::is_full))
-        };
-        let mut words = 1 + metrics * NO_VALUES.len();
-        let counts = (0..metrics).map(|metric| {
-            if is_full(metric) {
-                return DOCUMENTS;
-            }
-            words += 1;
-            words - 1
-        });
-        let counts = counts.collect();
-        Self { counts, words }
-    }
-
-    /// What a group takes, besides its place in the table.
-    pub(super) fn bytes(&self) -> usize {
-        self.words * size_of::<u64>()
-    }
-
-    /// The cell of a group without documents.
-    fn empty(&self) -> Vec<u64> {
-        let mut cell = vec![0];
-        cell.extend(NO_VALUES.repeat(self.counts.len()));
-        cell.resize(self.words, 0);
-        cell
-    }
-
-    #[inline]
-    fn values(&self, cell: &[u64], metric: usize) -> MetricValues {
-        let [sum, compensation, min, max] = cell[1..].as_chunks().0[metric];
-        match cell[self.counts[metric]] {
-            0 => MetricValues::default(),
-            count => MetricValues {
-                count,
-                sum: f64::from_bits(sum),
-                compensation: f64::from_bits(compensation),
-                min: f64::from_u64(min),
-                max: f64::from_u64(max),
-            },
-        }
-    }
-}
-
-/// Takes a finite value whose sums do not overflow.
-#[inline]
-fn add_small([sum, compensation, min, max]: &mut Sums, raw: u64) {
-    *min = raw.min(*min);
-    *max = raw.max(*max);
-    let before = f64::from_bits(*sum);
-    let corrected = f64::from_u64(raw) - f64::from_bits(*compensation);
-    let after = before + corrected;
-    *compensation = ((after - before) - corrected).to_bits();
-    *sum = after.to_bits();
-}
-
-/// Where the values of a metric field go.
-pub(super) struct MetricCells<'a> {
-    words: &'a mut [u64],
-    width: usize,
-    metric: usize,
-    count: usize,
-}
-
-impl MetricCells<'_> {
-    /// Takes any value.
-    #[inline]
-    pub(super) fn add(&mut self, slot: u32, value: f64) {
-        if !value.is_finite() {
-            return;
-        }
-        let cell = &mut self.words[slot as usize * self.width..][..self.width];
-        let values: &mut Sums = &mut cell[1..].as_chunks_mut().0[self.metric];
-        add_small(values, value.to_u64());
-        // Once the sum has overflowed there is nothing to compensate any more.
-        let [sum, compensation, ..] = values;
-        if !f64::from_bits(*sum).is_finite() {
-            *compensation = 0;
-        }
-        if self.count != DOCUMENTS {
-            cell[self.count] += 1;
-        }
-    }
-}
-
-/// A block of a metric field: a column of finite doubles of which a document has one at most, and whose sums do not
-/// overflow.
+/// A block of a field: a column of finite doubles of which a document has one at most, and whose sums do not overflow.
 #[derive(Clone, Copy)]
-pub(super) struct MetricBlock<'a> {
-    pub(super) metric: usize,
+pub(super) struct ValueBlock<'a> {
+    pub(super) field: usize,
     pub(super) raw: &'a [u64],
     /// Which documents have one, unless all do.
     pub(super) values: Option<&'a [Values]>,
@@ -197,55 +95,102 @@ impl DenseGroups {
         slot
     }
 
-    /// The cells of a metric field.
-    pub(super) fn cells(&mut self, metric: usize) -> MetricCells<'_> {
-        MetricCells { words: &mut self.words, width: self.shape.words, metric, count: self.shape.counts[metric] }
+    /// Where the measures of a field go.
+    pub(super) fn cells(&mut self, field: usize) -> MeasureCells<'_> {
+        MeasureCells { words: &mut self.words, width: self.shape.words, cells: self.shape.fields[field] }
     }
 
-    /// Adds to each group's values those of its document in several metric fields, and so much to its count of
-    /// documents: they are counted here since here their groups are looked at.
-    pub(super) fn add_blocks<const N: usize>(&mut self, slots: &[u32], documents: u64, blocks: [MetricBlock<'_>; N]) {
+    /// Whether sum, least and greatest of a field are found out together.
+    pub(super) fn has_sums(&self, field: usize) -> bool {
+        self.shape.fields[field].sums.is_some()
+    }
+
+    /// Adds to each group's measures the values of its document in several such fields, and so much to its count of
+    /// rows: they are counted here since here their groups are looked at.
+    pub(super) fn add_blocks<const N: usize>(&mut self, slots: &[u32], rows: u64, blocks: [ValueBlock<'_>; N]) {
         if blocks.iter().all(|block| block.values.is_none()) {
-            self.add_full_blocks(slots, documents, blocks);
+            self.add_full_blocks(slots, rows, blocks);
             return;
         }
         let words = self.shape.words;
-        let counts = blocks.map(|block| self.shape.counts[block.metric]);
+        let cells = blocks.map(|block| self.shape.fields[block.field]);
+        let places = cells.map(|cells| cells.sums.unwrap_or(0));
+        let counts = cells.map(|cells| cells.word(Measure::Count).unwrap_or(ROWS));
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
             let cell = &mut self.words[*slot as usize * words..][..words];
-            cell[DOCUMENTS] += documents;
-            for (block, count) in blocks.iter().zip(counts) {
+            cell[ROWS] += rows;
+            for ((block, place), count) in blocks.iter().zip(places).zip(counts) {
                 if block.values.is_none_or(|values| values[at] == Values::One) {
-                    add_small(&mut cell[1..].as_chunks_mut().0[block.metric], block.raw[at]);
-                    cell[count] += u64::from(count != DOCUMENTS);
+                    add_small(&mut cell[1..].as_chunks_mut().0[place], block.raw[at]);
+                    cell[count] += u64::from(count != ROWS);
                 }
             }
         }
     }
 
     /// The most usual kind of all, and the one to be fastest at.
-    fn add_full_blocks<const N: usize>(&mut self, slots: &[u32], documents: u64, blocks: [MetricBlock<'_>; N]) {
+    fn add_full_blocks<const N: usize>(&mut self, slots: &[u32], rows: u64, blocks: [ValueBlock<'_>; N]) {
         let words = self.shape.words;
         // Longer than the block they cannot be; told so, the compiler looks once and not for each document.
         let raw = blocks.map(|block| &block.raw[..slots.len()]);
-        let metrics = blocks.map(|block| block.metric);
+        let cells = blocks.map(|block| self.shape.fields[block.field]);
+        let places = cells.map(|cells| cells.sums.unwrap_or(0));
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
             let cell = &mut self.words[*slot as usize * words..][..words];
-            cell[DOCUMENTS] += documents;
-            let values = cell[1..].as_chunks_mut().0;
-            for (metric, raw) in metrics.iter().zip(&raw) {
-                add_small(&mut values[*metric], raw[at]);
+            cell[ROWS] += rows;
+            let sums = cell[1..].as_chunks_mut().0;
+            for (place, raw) in places.iter().zip(&raw) {
+                add_small(&mut sums[*place], raw[at]);
             }
         }
         // In another block some may be missing.
-        for count in metrics.map(|metric| self.shape.counts[metric]).into_iter().filter(|count| *count != DOCUMENTS) {
+        let counts = cells.iter().filter_map(|cells| cells.word(Measure::Count));
+        for count in counts.filter(|count| *count != ROWS) {
             self.count(slots, count);
         }
     }
 
-    /// Counts one document in each of these groups.
-    pub(super) fn count_documents(&mut self, slots: &[u32]) {
-        self.count(slots, DOCUMENTS);
+    /// The same for any field, measure by measure.
+    pub(super) fn add_block(&mut self, slots: &[u32], block: ValueBlock<'_>) {
+        let field = self.shape.fields[block.field];
+        for measure in Measure::ALL {
+            if let Some(word) = field.word(measure).filter(|word| *word != ROWS) {
+                self.each(slots, &block, |cell, raw| cells::add(cell, word, measure, raw));
+            }
+        }
+    }
+
+    /// Adds a measure of other values in each document.
+    pub(super) fn merge_block(&mut self, slots: &[u32], measure: Measure, block: ValueBlock<'_>) {
+        if let Some(word) = self.shape.fields[block.field].word(measure) {
+            self.each(slots, &block, |cell, raw| cells::merge(cell, word, measure, raw));
+        }
+    }
+
+    #[inline]
+    fn each(&mut self, slots: &[u32], block: &ValueBlock<'_>, mut add: impl FnMut(&mut [u64], u64)) {
+        let words = self.shape.words;
+        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            if block.values.is_none_or(|values| values[at] == Values::One) {
+                add(&mut self.words[*slot as usize * words..][..words], block.raw[at]);
+            }
+        }
+    }
+
+    /// Counts one row in each of these groups.
+    pub(super) fn count_rows(&mut self, slots: &[u32]) {
+        self.count(slots, ROWS);
+    }
+
+    /// Counts the rows that each document stands for.
+    pub(super) fn count_stored(&mut self, slots: &[u32], block: ValueBlock<'_>) {
+        self.each(slots, &block, |cell, raw| cell[ROWS] += stored_count(raw));
+    }
+
+    /// Counts so many rows in a group.
+    #[inline]
+    pub(super) fn count_several(&mut self, slot: u32, rows: u64) {
+        self.words[slot as usize * self.shape.words + ROWS] += rows;
     }
 
     fn count(&mut self, slots: &[u32], word: usize) {
@@ -291,7 +236,7 @@ impl DenseGroups {
     fn get(&self, place: usize) -> Option<(u64, impl Iterator<Item = MetricValues>)> {
         let slot = self.table[place].checked_sub(1)? as usize;
         let cell = &self.words[slot * self.shape.words..][..self.shape.words];
-        Some((cell[DOCUMENTS], (0..self.shape.counts.len()).map(|metric| self.shape.values(cell, metric))))
+        Some((cell[ROWS], (0..self.shape.fields.len()).map(|field| self.shape.values(cell, field))))
     }
 }
 
@@ -358,6 +303,7 @@ impl DensePages {
     pub(super) fn take(
         &mut self,
         count: usize,
+        shape: &KeyShape,
         terms: &[Option<KeywordTerms>],
         page: &mut Page,
     ) -> Result<Option<Vec<u64>>, EngineError> {
@@ -381,7 +327,7 @@ impl DensePages {
         }
         page.reserve(places.len());
         for (row, code) in &places {
-            let date = KeyPart::Date(self.timeline.start(*row));
+            let date = shape.has_date().then(|| KeyPart::Date(self.timeline.start(*row)));
             let Some(rest) = self.keys.keys[*code].as_deref() else {
                 unreachable!("the parts of code {code} were looked up")
             };

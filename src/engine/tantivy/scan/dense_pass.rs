@@ -3,17 +3,20 @@
 use std::ops::Range;
 
 use ::tantivy::DocId;
-use ::tantivy::columnar::{ColumnIndex, MonotonicallyMappableToU64};
+use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 
 use super::codes::Codes;
-use super::columns::{BLOCK, Found, Lane, NumberColumn, Segment, document, read_block};
-use super::dense::{DenseGroups, DensePages, MetricBlock, Plan};
+use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
+use super::dense::{DenseGroups, DensePages, Plan, ValueBlock};
+use super::lane::{FEW, Found, Lane, read_block};
+use super::mask::Mask;
 use super::pass::{self, Block, Work};
 use super::timeline::{NONE, Timeline};
 use super::{Finished, Scan};
 use crate::engine::{EngineError, StopSignal};
 
 pub(super) struct DensePass<'a> {
+    segments: &'a [Segment],
     timeline: &'a Timeline,
     codes: &'a Codes,
     groups: DenseGroups,
@@ -21,8 +24,9 @@ pub(super) struct DensePass<'a> {
     /// Where each document's group is in the table.
     places: Vec<u32>,
     slots: Vec<u32>,
-    /// A block of each of a few metric fields.
+    /// A block of each of a few measured fields.
     lanes: [Lane; 4],
+    means: Vec<bool>,
     /// Whether the block's documents are in several date buckets.
     is_scattered: bool,
     /// Documents of the block with several values in a part of the key.
@@ -30,11 +34,12 @@ pub(super) struct DensePass<'a> {
 }
 
 impl<'a> DensePass<'a> {
-    pub(super) fn new(timeline: &'a Timeline, codes: &'a Codes, groups: DenseGroups) -> Self {
+    pub(super) fn new(segments: &'a [Segment], timeline: &'a Timeline, codes: &'a Codes, groups: DenseGroups) -> Self {
         let block = || vec![NONE; BLOCK];
         let (places, slots) = (block(), block());
         let lanes = std::array::from_fn(|_| Lane::new());
         Self {
+            segments,
             timeline,
             codes,
             groups,
@@ -42,6 +47,7 @@ impl<'a> DensePass<'a> {
             places,
             slots,
             lanes,
+            means: vec![false; BLOCK],
             is_scattered: true,
             several: Vec::new(),
         }
@@ -63,7 +69,7 @@ impl<'a> DensePass<'a> {
         // Dates mostly come in order: more often than not a whole block is in one bucket.
         if let Some(bucket) = segment.common_bucket(number) {
             *is_scattered = false;
-            places.fill(begin(finder.row_of(bucket)));
+            places.fill(begin(timeline.row_of(bucket, groups.rows())));
         } else if matches!(column.index, ColumnIndex::Full) {
             // By itself, since it is a twentieth of a scan of documents in no order faster than in `read_block`.
             for (place, raw) in places.iter_mut().zip(lane.full(column, block)) {
@@ -109,49 +115,94 @@ impl<'a> DensePass<'a> {
         }
     }
 
+    /// Leaves those that the filter means.
+    fn filter(&mut self, segment: &Segment, block: &Range<DocId>) {
+        let Self { lane, means, places, several, .. } = self;
+        if matches!(segment.mask, Mask::All) {
+            return;
+        }
+        let means = &mut means[..block.len()];
+        segment.mask.read(block, lane, means);
+        for (place, means) in places.iter_mut().zip(&*means) {
+            *place = if *means { *place } else { NONE };
+        }
+        several.retain(|at| means[*at]);
+    }
+
     fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let mut plain = Vec::with_capacity(segment.metrics.len());
-        for (metric, column) in segment.metrics.iter().enumerate() {
-            match column {
-                Some(column) if column.is_plain() => plain.push((metric, &column.column)),
-                Some(column) => self.measure_one(metric, column, block),
-                None => {}
+        let wanted = self.slots[..block.len()].iter().filter(|slot| **slot != NONE).count();
+        if wanted * FEW < block.len() {
+            self.measure_few(segment, block);
+            return;
+        }
+        let Self { slots, groups, lane, .. } = self;
+        let slots = &slots[..block.len()];
+        let mut rows = 1;
+        if let Some(column) = &segment.count {
+            groups.count_stored(slots, value_block(0, column, block, lane));
+            rows = 0;
+        }
+        let mut together = Vec::with_capacity(segment.measured.len());
+        for (field, measured) in segment.measured.iter().enumerate() {
+            match measured {
+                MeasuredColumns::Nothing => {}
+                MeasuredColumns::Values(column) if column.is_plain() && groups.has_sums(field) => {
+                    together.push((field, &column.column));
+                }
+                MeasuredColumns::Values(column) if column.is_plain() => {
+                    groups.add_block(slots, value_block(field, &column.column, block, lane));
+                }
+                MeasuredColumns::Values(NumberColumn { column, number, .. }) => {
+                    let mut cells = groups.cells(field);
+                    read_block(column, block, lane, |at, found| match (slots[at], found) {
+                        (NONE, _) | (_, Found::Nothing) => {}
+                        (slot, Found::One(raw)) => cells.add(slot, number.to_double(raw)),
+                        (slot, Found::Several) => {
+                            let values = column.values_for_doc(document(block, at));
+                            values.for_each(|raw| cells.add(slot, number.to_double(raw)));
+                        }
+                    });
+                }
+                MeasuredColumns::Stored(stored) => {
+                    for (measure, column) in stored {
+                        groups.merge_block(slots, *measure, value_block(field, column, block, lane));
+                    }
+                }
             }
         }
+        self.measure_together(&together, rows, block);
+    }
+
+    /// Fields of which sum, least and greatest are found out; and counts so many rows for each document.
+    fn measure_together(&mut self, fields: &[(usize, &Column<u64>)], mut rows: u64, block: &Range<DocId>) {
         let Self { slots, groups, lanes, .. } = self;
         let slots = &slots[..block.len()];
-        let mut documents = 1;
-        for some in plain.chunks(lanes.len()) {
-            let mut read = some.iter().zip(lanes.iter_mut()).map(|((metric, column), lane)| {
-                let is_full = lane.read(column, block);
-                MetricBlock { metric: *metric, raw: &lane.raw, values: (!is_full).then_some(&*lane.values) }
-            });
+        for some in fields.chunks(lanes.len()) {
+            let mut read = some
+                .iter()
+                .zip(lanes.iter_mut())
+                .map(|((field, column), lane)| value_block(*field, column, block, lane));
             // As many at once as there are: a loop over a number that the compiler knows.
             match (read.next(), read.next(), read.next(), read.next()) {
-                (Some(a), Some(b), Some(c), Some(d)) => groups.add_blocks(slots, documents, [a, b, c, d]),
-                (Some(a), Some(b), Some(c), None) => groups.add_blocks(slots, documents, [a, b, c]),
-                (Some(a), Some(b), None, _) => groups.add_blocks(slots, documents, [a, b]),
-                (Some(a), None, _, _) => groups.add_blocks(slots, documents, [a]),
+                (Some(a), Some(b), Some(c), Some(d)) => groups.add_blocks(slots, rows, [a, b, c, d]),
+                (Some(a), Some(b), Some(c), None) => groups.add_blocks(slots, rows, [a, b, c]),
+                (Some(a), Some(b), None, _) => groups.add_blocks(slots, rows, [a, b]),
+                (Some(a), None, _, _) => groups.add_blocks(slots, rows, [a]),
                 (None, ..) => {}
             }
-            documents = 0;
+            rows = 0;
         }
-        if plain.is_empty() {
-            groups.count_documents(slots);
+        if rows > 0 {
+            groups.count_rows(slots);
         }
     }
 
-    /// Any kind of column.
-    fn measure_one(&mut self, metric: usize, column: &NumberColumn, block: &Range<DocId>) {
-        let (slots, lane, mut cells) = (&self.slots, &mut self.lane, self.groups.cells(metric));
-        let NumberColumn { column, number, .. } = column;
-        read_block(column, block, lane, |at, found| match (slots[at], found) {
-            (NONE, _) | (_, Found::Nothing) => {}
-            (slot, Found::One(raw)) => cells.add(slot, number.to_double(raw)),
-            (slot, Found::Several) => {
-                column.values_for_doc(document(block, at)).for_each(|raw| cells.add(slot, number.to_double(raw)));
-            }
-        });
+    /// Where a filter leaves few documents of a block, they are looked at one by one.
+    fn measure_few(&mut self, segment: &Segment, block: &Range<DocId>) {
+        let Self { slots, groups, .. } = self;
+        for (at, slot) in slots[..block.len()].iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            measure_document(segment, document(block, at), *slot, groups);
+        }
     }
 
     /// A document with several values in a field counts once in every group that a combination of its values falls
@@ -178,22 +229,33 @@ impl<'a> DensePass<'a> {
         groups.dedup();
         for (row, code) in groups {
             let slot = self.groups.slot(self.codes.place(row, code));
-            self.groups.count_documents(&[slot]);
-            for (metric, column) in segment.metrics.iter().enumerate() {
-                let Some(column) = column else { continue };
-                let mut cells = self.groups.cells(metric);
-                column.column.values_for_doc(id).for_each(|raw| cells.add(slot, column.number.to_double(raw)));
-            }
+            measure_document(segment, id, slot, &mut self.groups);
         }
     }
 }
 
+/// Counts a document in a group, with all that it adds to it.
+fn measure_document(segment: &Segment, id: DocId, slot: u32, groups: &mut DenseGroups) {
+    groups.count_several(slot, segment.count_of(id));
+    segment.measure(id, |field, found| match found {
+        Measured::Value(value) => groups.cells(field).add(slot, value),
+        Measured::Stored(measure, stored) => groups.cells(field).merge(slot, measure, stored.to_u64()),
+    });
+}
+
+/// A block of a column of which a document has one value at most.
+fn value_block<'a>(field: usize, column: &Column<u64>, block: &Range<DocId>, lane: &'a mut Lane) -> ValueBlock<'a> {
+    let is_full = lane.read(column, block);
+    ValueBlock { field, raw: &lane.raw, values: (!is_full).then_some(&*lane.values) }
+}
+
 impl Work for DensePass<'_> {
-    fn block(&mut self, block: Block, segment: &Segment) {
-        let Block { number, .. } = block;
+    fn block(&mut self, Block { segment, number }: Block) {
+        let segment = &self.segments[segment];
         let block = &segment.block(number);
         self.several.clear();
         self.dates(segment, number, block);
+        self.filter(segment, block);
         if self.several.is_empty() && self.places[..block.len()].iter().all(|place| *place == NONE) {
             return;
         }
@@ -220,11 +282,11 @@ impl Scan {
         // The budget has counted them as given back.
         left.groups.truncate(threads);
         let mut groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes, left.groups.pop());
-        let mut passes: Vec<_> = (0..threads).map(|_| DensePass::new(timeline, codes, groups())).collect();
-        let from = timeline.start(0).to_u64();
-        let to = timeline.start(timeline.len()).to_u64();
+        let mut passes: Vec<_> =
+            (0..threads).map(|_| DensePass::new(&self.segments, timeline, codes, groups())).collect();
+        let (from, to) = (timeline.start(0).to_u64(), timeline.start(timeline.len()).to_u64());
         let blocks = pass::blocks(&self.segments, |first, last| last >= from && first < to);
-        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
+        let read = pass::read(&blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
         let groups = self.unless_cancelled(read, groups)?;
         Ok(Finished::Dense(DensePages::new(plan, groups, left)))

@@ -9,6 +9,7 @@ use super::keys::{KeyShape, NULL};
 use super::terms::KeywordTerms;
 use crate::engine::EngineError;
 use crate::exact::exact;
+use crate::measure::Measures;
 use crate::rollup::{MetricValues, Page};
 use crate::sync::Arc;
 
@@ -124,9 +125,9 @@ impl Groups {
         }
     }
 
-    /// Counts one document in the group of `key`; `None` if the key is not in the range.
+    /// The group of `key`; `None` if the key is not in the range.
     #[inline]
-    pub(super) fn count(&mut self, key: &[u64]) -> Option<u32> {
+    pub(super) fn slot(&mut self, key: &[u64]) -> Option<u32> {
         if !self.range.contains(key) {
             return None;
         }
@@ -134,9 +135,13 @@ impl Groups {
         // Words, compared one by one: a comparison of memory would be a call.
         let is_same = |slot: &u32| keys.get(*slot as usize).iter().zip(key).all(|(a, b)| a == b);
         let found = index.find(hash(key), is_same).copied();
-        let slot = found.unwrap_or_else(|| self.insert(key));
-        self.counts.get_mut(slot as usize)[0] += 1;
-        Some(slot)
+        Some(found.unwrap_or_else(|| self.insert(key)))
+    }
+
+    /// Counts so many rows in a group.
+    #[inline]
+    pub(super) fn count(&mut self, slot: u32, rows: u64) {
+        self.counts.get_mut(slot as usize)[0] += rows;
     }
 
     /// The values of a metric field in a group.
@@ -313,6 +318,7 @@ impl HashedPages {
         &mut self,
         count: usize,
         shape: &KeyShape,
+        measures: &[Measures],
         terms: &[Option<KeywordTerms>],
         page: &mut Page,
     ) -> Result<Option<Vec<u64>>, EngineError> {
@@ -326,13 +332,14 @@ impl HashedPages {
         page.reserve(taken.len());
         for taken in &taken {
             let (key, (doc_count, values)) = (self.key(taken), self.found(taken));
+            let values = values.iter().zip(measures).map(|(values, measures)| values.only(*measures));
             if taken.is_more_of_last {
-                page.add_to_last(doc_count, values.iter().copied());
+                page.add_to_last(doc_count, values);
                 continue;
             }
-            let parts = shape.parts().iter().zip(&texts);
+            let parts = shape.parts().iter().zip(&texts).skip(shape.parts().len() - shape.delivered().len());
             let key = parts.map(|((kind, at), texts)| KeyShape::decode(*kind, &key[*at..], texts));
-            page.push(key, doc_count, values.iter().copied());
+            page.push(key, doc_count, values);
         }
         Ok(taken.last().map(|taken| self.key(taken).to_vec()))
     }
@@ -371,7 +378,8 @@ mod tests {
                 let mut groups = Groups::new(2, 1, range.clone(), 40 * bytes_per_group(2, 1), 16);
                 for block in documents.chunks(16) {
                     for key in block {
-                        if let Some(slot) = groups.count(key) {
+                        if let Some(slot) = groups.slot(key) {
+                            groups.count(slot, 1);
                             groups.values(slot, 0).add(1.0);
                         }
                     }

@@ -1,10 +1,16 @@
 //! A block of documents becomes hashed groups.
 
-use super::columns::{Found, Lane, NumberColumn, Segment, document};
+use std::ops::Range;
+
+use ::tantivy::DocId;
+use ::tantivy::columnar::MonotonicallyMappableToU64;
+
+use super::columns::{Measured, MeasuredColumns, NumberColumn, Segment, document};
 use super::dense::Left;
 use super::groups::{Groups, HashedPages, KeyRange};
 use super::key_block::KeyBlock;
 use super::keys::NULL;
+use super::lane::Lane;
 use super::pass::{self, Block, Work};
 use super::sections::{Bounds, Marker, Sections, Stretch};
 use super::{Finished, Scan};
@@ -14,6 +20,7 @@ use crate::engine::{EngineError, StopSignal};
 const SECTIONS_PART: usize = 2;
 
 pub(super) struct HashPass<'a> {
+    segments: &'a [Segment],
     keys: KeyBlock<'a>,
     /// What it reads, if not everything.
     stretch: Option<Stretch<'a>>,
@@ -25,40 +32,52 @@ pub(super) struct HashPass<'a> {
 }
 
 impl<'a> HashPass<'a> {
-    pub(super) fn new(keys: KeyBlock<'a>, stretch: Option<Stretch<'a>>, groups: Groups) -> Self {
-        Self { keys, stretch, groups, lane: Lane::new(), places: Vec::new(), slots: Vec::new() }
+    pub(super) fn new(
+        segments: &'a [Segment],
+        keys: KeyBlock<'a>,
+        stretch: Option<Stretch<'a>>,
+        groups: Groups,
+    ) -> Self {
+        Self { segments, keys, stretch, groups, lane: Lane::new(), places: Vec::new(), slots: Vec::new() }
     }
 
     pub(super) fn into_groups(self) -> Groups {
         self.groups
     }
 
-    fn group(&mut self) {
+    fn group(&mut self, segment: &Segment, block: &Range<DocId>) {
         let Self { keys, groups, places, slots, .. } = self;
         places.clear();
         slots.clear();
         for place in keys.places() {
-            if let Some(slot) = groups.count(keys.key(*place)) {
+            if let Some(slot) = groups.slot(keys.key(*place)) {
+                groups.count(slot, segment.count_of(document(block, *place)));
                 places.push(*place);
                 slots.push(slot);
             }
         }
     }
 
-    fn measure(&mut self, block: Block, segment: &Segment) {
+    fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
         let Self { places, slots, lane, groups, .. } = self;
-        let block = &segment.block(block.number);
-        for (metric, column) in segment.metrics.iter().enumerate() {
-            let Some(NumberColumn { column, number, .. }) = column else { continue };
-            lane.read_places(column, block, places);
-            for (place, slot) in places.iter().zip(slots.iter()) {
-                match lane.found(*place) {
-                    Found::Nothing => {}
-                    Found::One(raw) => groups.values(*slot, metric).add(number.to_double(raw)),
-                    Found::Several => {
-                        let values = groups.values(*slot, metric);
-                        let found = column.values_for_doc(document(block, *place));
-                        found.for_each(|raw| values.add(number.to_double(raw)));
+        for (field, measured) in segment.measured.iter().enumerate() {
+            match measured {
+                MeasuredColumns::Nothing => {}
+                MeasuredColumns::Values(NumberColumn { column, number, .. }) => {
+                    lane.read_places(column, block, places);
+                    for (place, slot) in places.iter().zip(slots.iter()) {
+                        let values = groups.values(*slot, field);
+                        lane.each(column, block, *place, |raw| values.add(number.to_double(raw)));
+                    }
+                }
+                MeasuredColumns::Stored(stored) => {
+                    for (measure, column) in stored {
+                        lane.read_places(column, block, places);
+                        for (place, slot) in places.iter().zip(slots.iter()) {
+                            let values = groups.values(*slot, field);
+                            let merge = |raw| values.merge_stored(*measure, f64::from_u64(raw));
+                            lane.each(column, block, *place, merge);
+                        }
                     }
                 }
             }
@@ -67,31 +86,31 @@ impl<'a> HashPass<'a> {
 
     /// A document with several values in a field counts once in every group that a combination of its values falls
     /// into.
-    fn group_several(&mut self, block: Block, segment: &Segment) {
+    fn group_several(&mut self, segment: &Segment, block: &Range<DocId>) {
         let Self { keys, groups, .. } = self;
-        let block = &segment.block(block.number);
         for id in keys.several().iter().map(|place| document(block, *place)) {
-            for slot in keys.keys_of(segment, id).iter().filter_map(|key| groups.count(key)).collect::<Vec<_>>() {
-                for (metric, column) in segment.metrics.iter().enumerate() {
-                    let Some(NumberColumn { column, number, .. }) = column else { continue };
-                    let values = groups.values(slot, metric);
-                    column.values_for_doc(id).for_each(|raw| values.add(number.to_double(raw)));
-                }
+            for slot in keys.keys_of(segment, id).iter().filter_map(|key| groups.slot(key)).collect::<Vec<_>>() {
+                groups.count(slot, segment.count_of(id));
+                segment.measure(id, |field, found| match found {
+                    Measured::Value(value) => groups.values(slot, field).add(value),
+                    Measured::Stored(measure, stored) => groups.values(slot, field).merge_stored(measure, stored),
+                });
             }
         }
     }
 }
 
 impl Work for HashPass<'_> {
-    fn block(&mut self, block: Block, segment: &Segment) {
-        let all = segment.block(block.number).len();
+    fn block(&mut self, block: Block) {
+        let segment = &self.segments[block.segment];
+        let documents = &segment.block(block.number);
         match self.stretch {
             Some(stretch) => self.keys.read(segment, block.number, stretch.places(block)),
-            None => self.keys.read(segment, block.number, 0..all),
+            None => self.keys.read(segment, block.number, 0..documents.len()),
         }
-        self.group();
-        self.measure(block, segment);
-        self.group_several(block, segment);
+        self.group(segment, documents);
+        self.measure(segment, documents);
+        self.group_several(segment, documents);
         self.groups.end_block();
     }
 }
@@ -133,14 +152,15 @@ impl Scan {
             words
         });
         let mut range = KeyRange { to, ..self.rest.clone() };
-        let blocks = pass::blocks(&self.segments, |first, last| first < self.before && !range.misses(first, last));
+        let end = self.window.buckets.end;
+        let blocks = pass::blocks(&self.segments, |first, last| first < end && !range.misses(first, last));
         if matches!(self.crowding, Crowding::Found)
             && Sections::bytes_for(blocks.len()) <= threads * bytes / SECTIONS_PART
         {
             self.crowding = Crowding::Sections(self.sections(&blocks, &range, threads, stop)?);
         }
         let bytes = bytes - self.crowding.bytes() / threads;
-        let (words, metrics) = (self.shape.stride(), self.metrics);
+        let (words, metrics) = (self.shape.stride(), self.measures.len());
         let most = Groups::most(words, metrics, bytes) * threads;
         let stretch = match (&self.crowding, &range.from) {
             (Crowding::Sections(sections), Some((from, _))) => sections.stretch(from, most - most / 8),
@@ -151,8 +171,9 @@ impl Scan {
             stretch
         });
         let groups = || Groups::new(words, metrics, range.clone(), bytes, blocks.len() / threads);
-        let mut passes: Vec<_> = (0..threads).map(|_| HashPass::new(self.keys(), stretch, groups())).collect();
-        let read = pass::read(&self.segments, &blocks, &mut passes, stop);
+        let mut passes: Vec<_> =
+            (0..threads).map(|_| HashPass::new(&self.segments, self.keys(), stretch, groups())).collect();
+        let read = pass::read(&blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
         let has_sections = stretch.is_some();
         let groups = self.unless_cancelled(read, groups)?;
@@ -175,14 +196,14 @@ impl Scan {
     ) -> Result<Sections, EngineError> {
         let bounds = Bounds::sample(&self.segments, blocks, self.keys(), range, stop);
         let bounds = bounds.ok_or_else(EngineError::cancelled)?;
-        let mut markers: Vec<_> = (0..threads).map(|_| Marker::new(self.keys(), &bounds)).collect();
-        let read = pass::read(&self.segments, blocks, &mut markers, stop);
+        let mut markers: Vec<_> = (0..threads).map(|_| Marker::new(&self.segments, self.keys(), &bounds)).collect();
+        let read = pass::read(blocks, &mut markers, stop);
         let marks: Vec<_> = markers.into_iter().map(Marker::into_marks).collect();
         let marks = self.unless_cancelled(read, marks)?;
         Ok(Sections::new(&self.segments, bounds, marks))
     }
 
     fn keys(&self) -> KeyBlock<'_> {
-        KeyBlock::new(&self.shape, self.rounding.cursor(), self.before)
+        KeyBlock::new(&self.shape, self.grid.cursor(), &self.window)
     }
 }

@@ -3,19 +3,21 @@
 use std::ops::Range;
 
 use ::tantivy::DocId;
-use ::tantivy::columnar::MonotonicallyMappableToU64;
 
-use super::columns::{BLOCK, Found, Lane, Segment, document, millis};
+use super::columns::{BLOCK, Segment, document, millis};
+use super::grid::GridCursor;
 use super::keys::{KeyShape, NULL};
-use crate::job::BucketCursor;
+use super::lane::{Found, Lane};
+use super::mask::Mask;
+use super::window::{Spotter, Window};
 
 /// Which documents of a block have a key, and which one.
 pub(super) struct KeyBlock<'a> {
     shape: &'a KeyShape,
-    cursor: BucketCursor,
-    /// The date bucket in which the scan ends.
-    before: u64,
+    cursor: GridCursor,
+    spotter: Spotter<'a>,
     lane: Lane,
+    means: Vec<bool>,
     keys: Vec<u64>,
     /// Places in the block of the documents that have one key.
     places: Vec<usize>,
@@ -24,10 +26,10 @@ pub(super) struct KeyBlock<'a> {
 }
 
 impl<'a> KeyBlock<'a> {
-    pub(super) fn new(shape: &'a KeyShape, cursor: BucketCursor, before: u64) -> Self {
-        let keys = vec![NULL; BLOCK * shape.stride()];
+    pub(super) fn new(shape: &'a KeyShape, cursor: GridCursor, window: &'a Window) -> Self {
+        let (keys, means) = (vec![NULL; BLOCK * shape.stride()], vec![false; BLOCK]);
         let (places, several) = (Vec::with_capacity(BLOCK), Vec::new());
-        Self { shape, cursor, before, lane: Lane::new(), keys, places, several }
+        Self { shape, cursor, spotter: window.spotter(), lane: Lane::new(), means, keys, places, several }
     }
 
     /// Reads a block, of which those documents matter whose places are given.
@@ -43,6 +45,7 @@ impl<'a> KeyBlock<'a> {
             return;
         }
         self.dates(segment, number, block);
+        self.filter(segment, block);
         if !self.places.is_empty() {
             self.other_parts(segment, block);
         }
@@ -72,8 +75,8 @@ impl<'a> KeyBlock<'a> {
 
     /// Puts the date bucket of each document into its key.
     fn dates(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
-        let Self { cursor, before, lane, keys, places, several, shape } = self;
-        let (stride, before) = (shape.stride(), *before);
+        let Self { cursor, spotter, lane, keys, places, several, shape, .. } = self;
+        let stride = shape.stride();
         let Some(column) = &segment.date else {
             places.clear();
             return;
@@ -82,7 +85,7 @@ impl<'a> KeyBlock<'a> {
             for place in places.iter() {
                 keys[*place * stride] = bucket;
             }
-            if bucket >= before {
+            if !spotter.wants_bucket(bucket) {
                 places.clear();
             }
             return;
@@ -91,15 +94,26 @@ impl<'a> KeyBlock<'a> {
         places.retain(|place| match lane.found(*place) {
             Found::Nothing => false,
             Found::One(raw) => {
-                let bucket = cursor.round_down(millis(raw)).to_u64();
+                let bucket = cursor.word(millis(raw));
                 keys[*place * stride] = bucket;
-                bucket < before
+                spotter.wants(raw, bucket)
             }
             Found::Several => {
                 several.push(*place);
                 false
             }
         });
+    }
+
+    /// Leaves those that the filter means.
+    fn filter(&mut self, segment: &Segment, block: &Range<DocId>) {
+        let Self { lane, means, places, several, .. } = self;
+        if matches!(segment.mask, Mask::All) || places.is_empty() && several.is_empty() {
+            return;
+        }
+        segment.mask.read(block, lane, &mut means[..block.len()]);
+        places.retain(|place| means[*place]);
+        several.retain(|place| means[*place]);
     }
 
     /// Puts the other parts of the key into its words.
@@ -145,10 +159,10 @@ impl<'a> KeyBlock<'a> {
             words.dedup();
             words
         };
-        let mut cursor = self.cursor.clone();
+        let (mut cursor, mut spotter) = (self.cursor.clone(), self.spotter.clone());
         let dates = segment.date.iter().flat_map(|column| column.values_for_doc(id));
-        let dates = dates.map(|raw| [cursor.round_down(millis(raw)).to_u64(), NULL]);
-        let dates = distinct(dates.filter(|word| word[0] < self.before).collect());
+        let dates = dates.map(|raw| (raw, cursor.word(millis(raw)))).filter(|(raw, word)| spotter.wants(*raw, *word));
+        let dates = distinct(dates.map(|(_, word)| [word, NULL]).collect());
         let mut keys: Vec<Vec<u64>> = dates.into_iter().map(|word| vec![word[0]]).collect();
         for ((kind, _), column) in self.shape.parts()[1..].iter().zip(&segment.keys) {
             let values = column.iter().flat_map(|column| column.column.values_for_doc(id).map(|raw| column.words(raw)));

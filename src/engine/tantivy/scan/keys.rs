@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
-use crate::engine::{EngineError, JobContext};
+use crate::engine::EngineError;
 use crate::job::{GroupKey, KeyPart, TermsType};
+use crate::rollup::{Grouping, KeyKind};
 use crate::sync::Arc;
 
 use super::terms::KeywordTerms;
@@ -15,7 +16,7 @@ pub(super) const NULL: u64 = 0;
 
 /// How a part of the key is put into words.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum PartKind {
+pub(in crate::engine::tantivy) enum PartKind {
     Date,
     /// The bucket's number, a whole double.
     Histogram {
@@ -30,6 +31,16 @@ pub(super) enum PartKind {
 }
 
 impl PartKind {
+    pub(super) fn of(kind: KeyKind) -> Self {
+        match kind {
+            KeyKind::Histogram { interval } => Self::Histogram { interval },
+            KeyKind::Terms(TermsType::Keyword) => Self::Keyword,
+            KeyKind::Terms(TermsType::Integer) => Self::Integer,
+            KeyKind::Terms(TermsType::Unsigned) => Self::Unsigned,
+            KeyKind::Terms(TermsType::Floating) => Self::Double,
+        }
+    }
+
     pub(super) fn words(self) -> usize {
         match self {
             Self::Date | Self::Histogram { .. } | Self::Keyword | Self::Double => 1,
@@ -38,31 +49,34 @@ impl PartKind {
     }
 }
 
-/// The parts of a job's keys and where their words begin.
+/// The parts of keys and where their words begin. The first is always the date; where nothing is grouped by date it is
+/// the same in all keys, and no part of what is delivered.
 pub(super) struct KeyShape {
     parts: Vec<(PartKind, usize)>,
     stride: usize,
+    has_date: bool,
 }
 
 impl KeyShape {
-    pub(super) fn of(job: &JobContext) -> Self {
-        let groups = job.config().groups();
-        let interval = groups.histogram().map_or(1.0, crate::job::Histogram::interval);
-        let histogram = groups.histogram_fields().iter().map(|_| PartKind::Histogram { interval });
-        let terms = job.terms_types().iter().map(|terms| match terms {
-            TermsType::Keyword => PartKind::Keyword,
-            TermsType::Integer => PartKind::Integer,
-            TermsType::Unsigned => PartKind::Unsigned,
-            TermsType::Floating => PartKind::Double,
-        });
+    pub(super) fn of(grouping: &Grouping) -> Self {
         let mut stride = 0;
-        let kinds = std::iter::once(PartKind::Date).chain(histogram).chain(terms);
+        let kinds = grouping.keys().iter().map(|key| PartKind::of(key.kind));
         let mut parts = Vec::new();
-        for kind in kinds {
+        for kind in std::iter::once(PartKind::Date).chain(kinds) {
             parts.push((kind, stride));
             stride += kind.words();
         }
-        Self { parts, stride }
+        Self { parts, stride, has_date: grouping.grid().is_some() }
+    }
+
+    /// The parts of keys that are delivered.
+    pub(super) fn delivered(&self) -> &[(PartKind, usize)] {
+        &self.parts[usize::from(!self.has_date)..]
+    }
+
+    /// Whether the date bucket is a part of keys.
+    pub(super) fn has_date(&self) -> bool {
+        self.has_date
     }
 
     /// How many words a key has.
@@ -74,38 +88,32 @@ impl KeyShape {
         &self.parts
     }
 
-    /// The words of a key that may name terms which do not exist (any more).
-    pub(super) fn encode(&self, key: &GroupKey, terms: &[Option<KeywordTerms>]) -> Result<Vec<u64>, EngineError> {
+    /// The words of a key that may name terms which do not exist (any more), and `date` where it has none.
+    pub(super) fn encode(
+        &self,
+        key: &GroupKey,
+        date: u64,
+        terms: &[Option<KeywordTerms>],
+    ) -> Result<Vec<u64>, EngineError> {
         let mut words = vec![NULL; self.stride];
-        if key.len() != self.parts.len() {
-            return Err(EngineError::rejected(format!("the position {key:?} does not fit the job's groups")));
-        }
-        for ((part, (kind, at)), terms) in key.iter().zip(&self.parts).zip(terms) {
+        words[0] = date;
+        let delivered = usize::from(!self.has_date);
+        for ((part, (kind, at)), terms) in key.iter().zip(&self.parts[delivered..]).zip(&terms[delivered..]) {
             let misfit = || EngineError::rejected(format!("the position {key:?} does not fit the job's groups"));
             let words = &mut words[*at..*at + kind.words()];
             match part {
-                KeyPart::Null if *kind != PartKind::Date => {}
-                KeyPart::Date(value) if *kind == PartKind::Date => words[0] = value.to_u64(),
-                KeyPart::Histogram { number, .. } if matches!(kind, PartKind::Histogram { .. }) => {
-                    words[0] = number.to_u64();
-                }
-                KeyPart::Double(value) if *kind == PartKind::Double => words[0] = value.to_u64(),
-                KeyPart::Integer(value) if *kind == PartKind::Integer => words.copy_from_slice(&[1, value.to_u64()]),
+                KeyPart::Null => {}
+                KeyPart::Date(value) => words[0] = value.to_u64(),
+                KeyPart::Histogram { number, .. } => words[0] = number.to_u64(),
+                KeyPart::Double(value) => words[0] = value.to_u64(),
                 KeyPart::Integer(value) if *kind == PartKind::Unsigned => {
                     words.copy_from_slice(&[1, u64::try_from(*value).map_err(|_| misfit())?]);
                 }
-                KeyPart::Unsigned(value) if *kind == PartKind::Unsigned => words.copy_from_slice(&[1, *value]),
-                KeyPart::Text(text) if *kind == PartKind::Keyword => {
+                KeyPart::Integer(value) => words.copy_from_slice(&[1, value.to_u64()]),
+                KeyPart::Unsigned(value) => words.copy_from_slice(&[1, *value]),
+                KeyPart::Text(text) => {
                     words[0] = terms.as_ref().map_or(Ok(1), |terms| terms.word_at(text.as_bytes()))?;
                 }
-                // Each by its name: a new kind has to be put into words above first.
-                KeyPart::Null
-                | KeyPart::Date(_)
-                | KeyPart::Histogram { .. }
-                | KeyPart::Double(_)
-                | KeyPart::Integer(_)
-                | KeyPart::Unsigned(_)
-                | KeyPart::Text(_) => return Err(misfit()),
             }
         }
         Ok(words)

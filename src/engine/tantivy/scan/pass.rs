@@ -22,8 +22,8 @@ pub(super) struct Block {
 
 /// What becomes of the documents that a pass reads.
 pub(super) trait Work: Send {
-    /// Takes a block of this segment.
-    fn block(&mut self, block: Block, segment: &Segment);
+    /// Takes a block.
+    fn block(&mut self, block: Block);
 }
 
 /// The blocks that may have date buckets for which `wants` says so of the first and the last.
@@ -37,12 +37,7 @@ pub(super) fn blocks(segments: &[Segment], wants: impl Fn(u64, u64) -> bool) -> 
 
 /// Has these blocks read by as many threads as there are workers at most. Each reads a stretch of them, so that two
 /// seldom meet the same group, and then what others have not come to yet. `None` if a stop came.
-pub(super) fn read<W: Work>(
-    segments: &[Segment],
-    blocks: &[Block],
-    workers: &mut [W],
-    stop: &StopSignal,
-) -> Option<()> {
+pub(super) fn read<W: Work>(blocks: &[Block], workers: &mut [W], stop: &StopSignal) -> Option<()> {
     let threads = workers.len().min(blocks.len() / BLOCKS_PER_THREAD).max(1);
     let stretches: Vec<_> = blocks.chunks(blocks.len().div_ceil(threads).max(1)).map(Mutex::new).collect();
     let stretches = stretches.as_slice();
@@ -53,30 +48,24 @@ pub(super) fn read<W: Work>(
             .map(|(number, worker)| {
                 let builder = thread::Builder::new().name(format!("rollup-scan-{number}"));
                 // Where no thread can be had, the others do its work.
-                builder.spawn_scoped(scope, move || read_stretches(segments, stretches, number, worker, stop)).ok()
+                builder.spawn_scoped(scope, move || read_stretches(stretches, number, worker, stop)).ok()
             })
             .collect();
-        let own = own.map(|(number, worker)| read_stretches(segments, stretches, number, worker, stop));
+        let own = own.map(|(number, worker)| read_stretches(stretches, number, worker, stop));
         let join = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
         own.into_iter().chain(spawned.into_iter().flatten().map(join)).collect()
     })
 }
 
 /// Reads the worker's own stretch from its beginning, and the others' from their ends.
-fn read_stretches<W: Work>(
-    segments: &[Segment],
-    stretches: &[Mutex<&[Block]>],
-    own: usize,
-    worker: &mut W,
-    stop: &StopSignal,
-) -> Option<()> {
+fn read_stretches<W: Work>(stretches: &[Mutex<&[Block]>], own: usize, worker: &mut W, stop: &StopSignal) -> Option<()> {
     let others = || stretches[own + 1..].iter().chain(&stretches[..own]);
     while let Some(blocks) = take(&stretches[own], true).or_else(|| others().find_map(|other| take(other, false))) {
         for block in blocks {
             if stop.is_stopped() {
                 return None;
             }
-            worker.block(*block, &segments[block.segment]);
+            worker.block(*block);
         }
     }
     Some(())

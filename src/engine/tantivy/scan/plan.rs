@@ -5,8 +5,7 @@ use std::cmp::Ordering;
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::Scan;
-use super::codes::Codes;
-use super::columns::millis;
+use super::columns::{BLOCK, millis};
 use super::dense::{Plan, bytes_per_row};
 use super::timeline::Timeline;
 use crate::engine::{EngineError, StopSignal};
@@ -19,8 +18,6 @@ const FEW_PLACES: u64 = 1 << 16;
 const TABLE_PART: usize = 4;
 /// Places are numbered by 32 bits.
 const MAX_PLACES: usize = 1 << 31;
-/// A day that begins daylight saving time, in milliseconds.
-const MIN_CALENDAR_BUCKET: i64 = 23 * 3_600_000;
 
 impl Scan {
     /// How to group by place, if the keys are few enough: a stretch of time that ends with this date bucket at the
@@ -34,7 +31,7 @@ impl Scan {
         let Some(codes) = &self.codes else { return Ok(None) };
         let from = self.rest.from.as_ref().map_or(i64::MIN, |(words, _)| i64::from_u64(words[0]));
         let Some((first, last)) = self.dates(from) else { return Ok(None) };
-        if !self.has_rows(first, last) || !self.is_worth_a_table(codes, first, last) {
+        if !self.has_rows(first, last) || !self.is_worth_a_table(codes.len(), first, last) {
             return Ok(None);
         }
         let rows = (bytes / TABLE_PART / bytes_per_row(codes.len())).min(MAX_PLACES / codes.len());
@@ -43,9 +40,16 @@ impl Scan {
             return Ok(None);
         }
         let slice_last = slice_end.map_or(last, |bucket| last.min(i64::from_u64(bucket)));
-        let timeline = Timeline::new(&self.rounding, first, slice_last, rows, stop);
-        let timeline = Arc::new(timeline.ok_or_else(EngineError::cancelled)?);
-        let is_cut = timeline.start(timeline.len()) <= last;
+        let until = |last| {
+            let timeline = Timeline::new(&self.grid, &self.window, first, last, rows, stop);
+            timeline.ok_or_else(EngineError::cancelled)
+        };
+        let mut timeline = until(slice_last)?;
+        if timeline.len() == 0 && slice_last < last {
+            timeline = until(last)?;
+        }
+        let timeline = Arc::new(timeline);
+        let is_cut = timeline.len() > 0 && timeline.start(timeline.len()) <= last;
         // The position may be in the middle of the first row, or behind it if dates were rounded otherwise then.
         let first_code = self.rest.from.as_ref().map_or(0, |(words, included)| match timeline.start(0).cmp(&from) {
             Ordering::Less => codes.len(),
@@ -57,11 +61,8 @@ impl Scan {
 
     /// The least and the greatest instant that there may be from `from` on, in milliseconds.
     fn dates(&self, from: i64) -> Option<(i64, i64)> {
-        let dates = self.segments.iter().filter_map(|segment| segment.date.as_ref());
-        let dates = dates.filter(|date| date.values.num_vals() > 0);
-        let (first, last) =
-            dates.fold((u64::MAX, 0), |(first, last), date| (first.min(date.min_value()), last.max(date.max_value())));
-        let (first, last) = (millis(first).max(from), millis(last).min(i64::from_u64(self.before).saturating_sub(1)));
+        let (first, last) = self.survey.as_ref()?.bounds?;
+        let (first, last) = (millis(first).max(from), millis(last).min(self.window.last));
         (first <= last).then_some((first, last))
     }
 
@@ -69,17 +70,16 @@ impl Scan {
     fn has_rows(&self, first: i64, last: i64) -> bool {
         // At the ends of what a column can hold there are buckets whose bounds it cannot.
         let is_exact = |millis: i64| millis.checked_mul(1_000_000).is_some();
-        let begin = self.rounding.round_down(first);
+        let begin = self.grid.round_down(first);
         // A row is one stretch of time.
-        is_exact(begin) && is_exact(self.rounding.bucket(last).end) && self.rounding.is_monotone(begin, last)
+        is_exact(begin) && is_exact(self.grid.bucket(last).end) && self.grid.is_monotone(begin, last)
     }
 
     /// Where there are few groups for such a table, the hash is faster.
-    fn is_worth_a_table(&self, codes: &Codes, first: i64, last: i64) -> bool {
-        let documents: u64 = self.segments.iter().map(|segment| u64::from(segment.documents)).sum();
-        let length = self.rounding.fixed_millis().unwrap_or(MIN_CALENDAR_BUCKET).max(1);
-        let buckets = u64::try_from((last.saturating_sub(first)) / length).unwrap_or(u64::MAX);
-        let places = buckets.saturating_add(1).saturating_mul(codes.len() as u64);
+    fn is_worth_a_table(&self, codes: usize, first: i64, last: i64) -> bool {
+        let buckets = u64::try_from(last.saturating_sub(first) / self.grid.least_length()).unwrap_or(u64::MAX);
+        let places = buckets.saturating_add(1).saturating_mul(codes as u64);
+        let documents = self.survey.as_ref().map_or(0, |survey| survey.blocks * BLOCK) as u64;
         places <= documents.saturating_mul(PLACES_PER_DOCUMENT).max(FEW_PLACES)
     }
 }

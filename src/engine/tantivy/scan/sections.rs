@@ -93,6 +93,7 @@ fn compare(a: &[u64], b: &[u64]) -> Ordering {
 
 /// Notes the section of each document.
 pub(super) struct Marker<'a> {
+    segments: &'a [Segment],
     keys: KeyBlock<'a>,
     bounds: &'a Bounds,
     marks: Marks,
@@ -105,8 +106,8 @@ pub(super) struct Marks {
 }
 
 impl<'a> Marker<'a> {
-    pub(super) fn new(keys: KeyBlock<'a>, bounds: &'a Bounds) -> Self {
-        Self { keys, bounds, marks: Marks { blocks: Vec::new(), documents: vec![0; bounds.len()] } }
+    pub(super) fn new(segments: &'a [Segment], keys: KeyBlock<'a>, bounds: &'a Bounds) -> Self {
+        Self { segments, keys, bounds, marks: Marks { blocks: Vec::new(), documents: vec![0; bounds.len()] } }
     }
 
     pub(super) fn into_marks(self) -> Marks {
@@ -115,8 +116,9 @@ impl<'a> Marker<'a> {
 }
 
 impl Work for Marker<'_> {
-    fn block(&mut self, block: Block, segment: &Segment) {
-        let Self { keys, bounds, marks: Marks { blocks, documents } } = self;
+    fn block(&mut self, block: Block) {
+        let Self { segments, keys, bounds, marks: Marks { blocks, documents } } = self;
+        let segment = &segments[block.segment];
         let len = segment.block(block.number).len();
         keys.read(segment, block.number, 0..len);
         let mut marks = [NONE; BLOCK];

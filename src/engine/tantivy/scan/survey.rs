@@ -1,17 +1,23 @@
 //! The look ahead at the dates of all blocks, from which a scan is cut into slices of time.
 //!
 //! Documents mostly come in the order of time. A pass over a short slice then reads few blocks, and the groups that
-//! it makes stay in the processor's cache until they are handed out.
+//! it makes stay in the processor's cache until they are handed out. What was found out of a segment is kept with it:
+//! no later scan looks again.
 
-use std::ops::Range;
-
+use ::tantivy::DocId;
 use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 
 use super::block_dates::{BlockDates, NO_DATES};
-use super::columns::{BLOCK, Found, Lane, Segment, around, document, read_block};
+use super::budget::Budget;
+use super::columns::{BLOCK, block_of, blocks_in, document, millis};
+use super::grid::Grid;
+use super::lane::{Found, Lane, read_block};
 use super::pass::{self, Block, Work};
+use super::timeline::raw;
+use super::window::Window;
 use crate::engine::StopSignal;
-use crate::job::Rounding;
+use crate::engine::tantivy::segments::{BlockBounds, KnownDates, KnownSegment};
+use crate::sync::Arc;
 
 /// Blocks of a slice, for each thread that reads it.
 const SLICE: usize = (1 << 18) / BLOCK;
@@ -21,63 +27,143 @@ const READ_AGAIN: usize = 4;
 /// span.
 const SAMPLE: u32 = 16;
 const SCATTERED: u64 = 4;
+/// Blocks between two looks at the stop signal.
+const LOOK: u32 = 512;
 
-/// What the dates of the blocks of this segment take.
-pub(super) fn bytes(segment: &Segment) -> usize {
-    segment.blocks() as usize * size_of::<(u64, u64)>()
+/// What the dates of the blocks of a segment with so many documents take.
+pub(super) fn bytes(documents: DocId) -> usize {
+    blocks_in(documents) as usize * size_of::<(u64, u64)>()
 }
 
 /// What is known before the first document is grouped.
 pub(super) struct Survey {
     /// Documents without a date.
     pub(super) skipped: u64,
+    /// For each segment the date buckets of its blocks; nothing of those in which nothing is wanted.
+    pub(super) dates: Vec<Option<BlockDates>>,
+    /// The least and the greatest instant that may be wanted, as a column holds them.
+    pub(super) bounds: Option<(u64, u64)>,
+    /// How many blocks may have some.
+    pub(super) blocks: usize,
     /// The last date bucket of each slice but the last one, ascending.
     ends: Vec<u64>,
 }
 
+/// A segment whose dates are looked at.
+pub(super) struct Dated {
+    pub(super) segment: Arc<KnownSegment>,
+    pub(super) dates: Arc<KnownDates>,
+}
+
+/// What of a scan its survey depends on.
+pub(super) struct Horizon<'a> {
+    pub(super) grid: &'a Grid,
+    pub(super) window: &'a Window,
+    /// The first bucket that is wanted, as a word.
+    pub(super) from: u64,
+}
+
+/// What is known of the dates of a segment's blocks, as the column holds them.
+enum Notes {
+    /// The least and the greatest of each.
+    Each(BlockBounds),
+    /// The same of all.
+    Same((u64, u64), DocId),
+    Unknown,
+}
+
 impl Survey {
-    /// Notes the date buckets of the blocks of all segments that may have some in the range. `None` if a stop came.
+    /// Notes the date buckets of the blocks of all segments that may have some that are wanted. `None` if a stop came.
     pub(super) fn take(
-        segments: &mut [Segment],
-        rounding: &Rounding,
-        range: &Range<u64>,
+        segments: &[&Dated],
+        horizon: &Horizon<'_>,
+        budget: &Arc<Budget>,
         threads: usize,
         stop: &StopSignal,
     ) -> Option<Self> {
-        let misses = |first: u64, last: u64| last < range.start || first >= range.end;
-        let mut surveyed = Vec::new();
-        let mut notes: Vec<Vec<(u64, u64)>> = Vec::new();
-        for (number, segment) in segments.iter().enumerate() {
-            let column = segment.date.as_ref().filter(|date| matches!(date.index, ColumnIndex::Full));
-            // Documents without a date have to be counted.
-            let is_wanted = column.is_none() || segment.bounds.is_some_and(|(first, last)| !misses(first, last));
-            let known = segment.bounds.filter(|(first, last)| {
-                is_wanted && column.is_some_and(|column| first == last || is_scattered(segment, column))
-            });
-            if is_wanted && known.is_none() {
-                surveyed.extend((0..segment.blocks()).map(|block| Block { segment: number, number: block }));
+        let mut notes: Vec<Option<Notes>> = segments.iter().map(|segment| segment.known(horizon)).collect();
+        let is_read =
+            |at: usize| matches!(notes[at], Some(Notes::Unknown)) || segments[at].dates.without.get().is_none();
+        let read: Vec<usize> = (0..segments.len()).filter(|at| is_read(*at)).collect();
+        for (at, found) in read.iter().zip(Self::read(segments, &read, threads, stop)?) {
+            segments[*at].dates.keep(&found, budget);
+            if let Some(notes) = &mut notes[*at] {
+                *notes = Notes::Each(found);
             }
-            notes.push(vec![known.unwrap_or(NO_DATES); if is_wanted { segment.blocks() as usize } else { 0 }]);
         }
-        let mut surveyors: Vec<Surveyor> = (0..threads).map(|_| Surveyor::new()).collect();
-        pass::read(segments, &surveyed, &mut surveyors, stop)?;
-        drop(surveyed);
-        let skipped = surveyors.iter().map(|surveyor| surveyor.skipped).sum();
-        let (mut firsts, mut lasts) = (rounding.cursor(), rounding.cursor());
-        let dates = surveyors.into_iter().flat_map(|surveyor| surveyor.dates);
-        for (number, (block, (first, last))) in dates.enumerate() {
-            if number.is_multiple_of(BLOCK) && stop.is_stopped() {
-                return None;
+        let skipped = segments.iter().filter_map(|segment| segment.dates.without.get()).sum();
+        let mut survey = Self { skipped, dates: Vec::new(), bounds: None, blocks: 0, ends: Vec::new() };
+        for notes in notes {
+            let dates = notes.map(|notes| survey.see(&notes, horizon, stop).ok_or(())).transpose().ok()?;
+            survey.dates.push(dates.filter(|dates| dates.iter().next().is_some()));
+        }
+        let known: Vec<_> = survey.dates.iter().flatten().flat_map(BlockDates::iter).collect();
+        (survey.blocks, survey.ends) = (known.len(), slices(&known, SLICE * threads));
+        Some(survey)
+    }
+
+    /// Reads the dates of these segments, counts the documents that have none, and says the dates of each's blocks.
+    fn read(segments: &[&Dated], read: &[usize], threads: usize, stop: &StopSignal) -> Option<Vec<BlockBounds>> {
+        let blocks_of = |at: usize| blocks_in(segments[at].segment.documents());
+        let blocks = read.iter().flat_map(|at| (0..blocks_of(*at)).map(|number| Block { segment: *at, number }));
+        let blocks: Vec<Block> = blocks.collect();
+        let mut surveyors: Vec<_> = (0..threads).map(|_| Surveyor::of(segments)).collect();
+        pass::read(&blocks, &mut surveyors, stop)?;
+        let mut found: Vec<Vec<(u64, u64)>> = (0..segments.len()).map(|_| Vec::new()).collect();
+        for at in read {
+            found[*at] = vec![NO_DATES; blocks_of(*at) as usize];
+        }
+        let mut without = vec![0; segments.len()];
+        for surveyor in surveyors {
+            for (Block { segment, number }, dates) in surveyor.dates {
+                found[segment][number as usize] = dates;
             }
-            let (first, last) = around(rounding, first, last);
-            notes[block.segment][block.number as usize] =
-                (firsts.round_down(first).to_u64(), lasts.round_down(last).to_u64());
+            without.iter_mut().zip(surveyor.without).for_each(|(all, more)| *all += more);
         }
-        let known: Vec<_> = notes.iter().flatten().copied().filter(|(first, last)| !misses(*first, *last)).collect();
-        for (segment, notes) in segments.iter_mut().zip(notes) {
-            segment.dates = BlockDates::new(notes);
+        let kept = read.iter().map(|at| {
+            segments[*at].dates.without.get_or_init(|| without[*at]);
+            std::mem::take(&mut found[*at]).into()
+        });
+        Some(kept.collect())
+    }
+
+    /// The date buckets of a segment's blocks. `None` if a stop came.
+    fn see(&mut self, notes: &Notes, horizon: &Horizon<'_>, stop: &StopSignal) -> Option<BlockDates> {
+        let Horizon { grid, window, .. } = horizon;
+        let (mut firsts, mut lasts) = (grid.cursor(), grid.cursor());
+        let mut bucket_words = |(first, last): (u64, u64)| {
+            let (first, last) = grid.around(millis(first), millis(last));
+            (firsts.word(first), lasts.word(last))
+        };
+        let (mut buckets, mut cut) = (Vec::new(), Vec::new());
+        match notes {
+            Notes::Each(blocks) => {
+                for (number, dates) in (0_u32..).zip(blocks.iter().copied()) {
+                    if number.is_multiple_of(LOOK) && stop.is_stopped() {
+                        return None;
+                    }
+                    let is_wanted = horizon.wants(dates);
+                    buckets.push(if is_wanted { bucket_words(dates) } else { NO_DATES });
+                    if is_wanted {
+                        self.widen(dates);
+                        cut.extend((!window.has_all(dates.0, dates.1)).then_some(number));
+                    }
+                }
+            }
+            Notes::Same(dates, documents) => {
+                let blocks = blocks_in(*documents);
+                buckets.resize(blocks as usize, bucket_words(*dates));
+                self.widen(*dates);
+                cut.extend((0..blocks).take_while(|_| !window.has_all(dates.0, dates.1)));
+            }
+            Notes::Unknown => {}
         }
-        Some(Self { skipped, ends: slices(&known, SLICE * threads) })
+        Some(BlockDates::new(buckets, cut))
+    }
+
+    fn widen(&mut self, (first, last): (u64, u64)) {
+        let (from, to) = self.bounds.unwrap_or((first, last));
+        self.bounds = Some((from.min(first), to.max(last)));
     }
 
     /// The last date bucket of the slice that `bucket` is in; none if the slice goes on to the end.
@@ -86,15 +172,39 @@ impl Survey {
     }
 }
 
-/// Whether the blocks of a segment span much of its time, so that it is of no use to know which.
-fn is_scattered(segment: &Segment, column: &Column<u64>) -> bool {
-    let blocks = segment.blocks();
+impl Horizon<'_> {
+    /// Whether some of these dates may be wanted.
+    fn wants(&self, (first, last): (u64, u64)) -> bool {
+        first <= last && last >= raw(i64::from_u64(self.from)) && self.window.meets(first, last)
+    }
+}
+
+impl Dated {
+    /// What is known of the dates of the blocks, if some of them may be wanted.
+    fn known(&self, horizon: &Horizon<'_>) -> Option<Notes> {
+        let bounds = self.dates.bounds.filter(|bounds| horizon.wants(*bounds))?;
+        let documents = self.segment.documents();
+        if bounds.0 == bounds.1 || self.is_scattered() {
+            return Some(Notes::Same(bounds, documents));
+        }
+        Some(self.dates.blocks().map_or(Notes::Unknown, Notes::Each))
+    }
+
+    /// Whether the blocks of a segment span much of its time, so that it is of no use to know which.
+    fn is_scattered(&self) -> bool {
+        let Some(column) = self.dates.column.as_ref().filter(|_| self.dates.is_full()) else { return false };
+        *self.dates.is_scattered.get_or_init(|| is_scattered(self.segment.documents(), column))
+    }
+}
+
+fn is_scattered(documents: DocId, column: &Column<u64>) -> bool {
+    let blocks = blocks_in(documents);
     if blocks < SAMPLE * 4 {
         return false;
     }
     let mut lane = Lane::new();
     let span = column.max_value() - column.min_value();
-    let wide = (0..SAMPLE).map(|sample| segment.block(sample * (blocks / SAMPLE))).filter(|block| {
+    let wide = (0..SAMPLE).map(|sample| block_of(documents, sample * (blocks / SAMPLE))).filter(|block| {
         let (first, last) = extremes(lane.full(column, block));
         last.saturating_sub(first) > span / SCATTERED
     });
@@ -139,36 +249,40 @@ fn slices(blocks: &[(u64, u64)], per_slice: usize) -> Vec<u64> {
     ends
 }
 
-/// Finds the least and the greatest date of each block, as the column holds them.
-struct Surveyor {
+/// Finds the least and the greatest date of each block, as the column holds them, and counts documents without one.
+struct Surveyor<'a> {
+    segments: &'a [&'a Dated],
     lane: Lane,
     dates: Vec<(Block, (u64, u64))>,
-    skipped: u64,
+    without: Vec<u64>,
 }
 
-impl Surveyor {
-    fn new() -> Self {
-        Self { lane: Lane::new(), dates: Vec::new(), skipped: 0 }
+impl<'a> Surveyor<'a> {
+    fn of(segments: &'a [&'a Dated]) -> Self {
+        Self { segments, lane: Lane::new(), dates: Vec::new(), without: vec![0; segments.len()] }
     }
 }
 
-impl Work for Surveyor {
-    fn block(&mut self, block: Block, segment: &Segment) {
-        let Self { lane, dates, skipped } = self;
-        let documents = &segment.block(block.number);
-        let Some(column) = &segment.date else {
-            *skipped += documents.clone().filter(|id| segment.is_alive(*id)).count() as u64;
-            return;
-        };
+impl Work for Surveyor<'_> {
+    fn block(&mut self, block: Block) {
+        let Self { segments, lane, dates, without } = self;
+        let Dated { segment, dates: known } = segments[block.segment];
+        // What has no column at all is known without a look.
+        let Some(column) = &known.column else { return };
+        let documents = &block_of(segment.documents(), block.number);
+        let alive = segment.reader.alive_bitset();
         let (mut first, mut last) = (u64::MAX, 0);
         if matches!(column.index, ColumnIndex::Full) {
             (first, last) = extremes(lane.full(column, documents));
         } else {
+            let without = &mut without[block.segment];
             let mut see = |raw: u64| (first, last) = (first.min(raw), last.max(raw));
             read_block(column, documents, lane, |at, found| match found {
                 Found::One(raw) => see(raw),
                 Found::Several => column.values_for_doc(document(documents, at)).for_each(&mut see),
-                Found::Nothing => *skipped += u64::from(segment.is_alive(document(documents, at))),
+                Found::Nothing => {
+                    *without += u64::from(alive.is_none_or(|alive| alive.is_alive(document(documents, at))));
+                }
             });
         }
         if first <= last {

@@ -13,17 +13,25 @@ use crate::sync::Arc;
 
 /// The terms of one field in ascending order, by their place.
 pub(super) struct KeywordTerms {
-    columns: Vec<StrColumn>,
-    /// For each column, the place of each of its ordinals; none if there is one column, where they are the same.
+    columns: Vec<TermColumn>,
+    /// For each column, the place of each of its ordinals that is numbered; none if there is one column, where they are
+    /// the same.
     places: Vec<Arc<[u32]>>,
     /// For each place, a column and the ordinal there.
     found_in: Vec<(u32, u32)>,
 }
 
+/// The column of a segment.
+pub(super) struct TermColumn {
+    pub(super) column: StrColumn,
+    /// The ordinals that matter, ascending, where they are few; all, if it does not say.
+    pub(super) used: Option<Vec<u64>>,
+}
+
 impl KeywordTerms {
-    /// Merges the dictionaries of these columns.
-    pub(super) fn new(columns: Vec<StrColumn>, stop: &StopSignal) -> Result<Self, EngineError> {
-        if columns.len() <= 1 {
+    /// Merges what matters of the dictionaries of these columns.
+    pub(super) fn new(columns: Vec<TermColumn>, stop: &StopSignal) -> Result<Self, EngineError> {
+        if matches!(columns.as_slice(), [] | [TermColumn { used: None, .. }]) {
             return Ok(Self { columns, places: Vec::new(), found_in: Vec::new() });
         }
         let merged = merge(&columns, stop).map_err(read_failed)?.ok_or_else(EngineError::cancelled)?;
@@ -33,7 +41,7 @@ impl KeywordTerms {
     /// How many terms there are.
     pub(super) fn len(&self) -> usize {
         match self.columns.as_slice() {
-            [only] => only.num_terms(),
+            [TermColumn { column, used: None }] => column.num_terms(),
             _ => self.found_in.len(),
         }
     }
@@ -51,14 +59,19 @@ impl KeywordTerms {
     /// The word of a term, or one between its neighbours if it does not exist.
     pub(super) fn word_at(&self, term: &[u8]) -> Result<u64, EngineError> {
         let mut next = u64::MAX;
-        for (number, column) in self.columns.iter().enumerate() {
+        for (number, TermColumn { column, used }) in self.columns.iter().enumerate() {
             let mut from_term = column.dictionary().range().ge(term).into_stream().map_err(read_failed)?;
-            if from_term.advance() {
-                let place = self.place(number, from_term.term_ord());
-                if from_term.key() == term {
-                    return Ok(word(place));
-                }
-                next = next.min(place);
+            if !from_term.advance() {
+                continue;
+            }
+            let (found, is_it) = (from_term.term_ord(), from_term.key() == term);
+            let numbered = used
+                .as_ref()
+                .map_or(Some(found), |used| used.get(used.partition_point(|ordinal| *ordinal < found)).copied());
+            match numbered.map(|numbered| (self.place(number, numbered), is_it && numbered == found)) {
+                Some((place, true)) => return Ok(word(place)),
+                Some((place, false)) => next = next.min(place),
+                None => {}
             }
         }
         Ok(if next == u64::MAX { u64::MAX } else { word(next) - 1 })
@@ -82,7 +95,7 @@ impl KeywordTerms {
             wanted[column].push((ordinal, word));
         }
         let mut texts = HashMap::new();
-        for (column, wanted) in self.columns.iter().zip(&mut wanted) {
+        for (TermColumn { column, .. }, wanted) in self.columns.iter().zip(&mut wanted) {
             wanted.sort_unstable();
             let ordinals: Vec<u64> = wanted.iter().map(|(ordinal, _)| *ordinal).collect();
             let mut found = wanted.iter().map(|(_, word)| *word);
@@ -117,32 +130,54 @@ type Merged = (Vec<Arc<[u32]>>, Vec<(u32, u32)>);
 /// How many terms are merged between two looks at the stop signal.
 const TERMS: usize = 1_024;
 
-/// `None` if a stop came.
-fn merge(columns: &[StrColumn], stop: &StopSignal) -> io::Result<Option<Merged>> {
-    let mut streams = columns.iter().map(|column| column.dictionary().stream()).collect::<io::Result<Vec<_>>>()?;
-    let mut places: Vec<Vec<u32>> =
-        columns.iter().map(|column| Vec::with_capacity(column.dictionary().num_terms())).collect();
-    let mut found_in: Vec<(u32, u32)> = Vec::new();
-    let mut heap = BinaryHeap::new();
-    for (number, stream) in streams.iter_mut().enumerate() {
-        if stream.advance() {
-            heap.push(Reverse((stream.key().to_vec(), number)));
+/// The terms of a column that matter, one after the other.
+enum Terms<'a> {
+    All(Box<Streamer<'a>>),
+    Used(std::vec::IntoIter<(Vec<u8>, u64)>),
+}
+
+type Streamer<'a> = tantivy_sstable::Streamer<'a, tantivy_sstable::VoidSSTable>;
+
+impl<'a> Terms<'a> {
+    fn of(TermColumn { column, used }: &'a TermColumn) -> io::Result<Self> {
+        let Some(used) = used else { return Ok(Self::All(Box::new(column.dictionary().stream()?))) };
+        let (mut terms, mut ordinals) = (Vec::with_capacity(used.len()), used.iter());
+        column.dictionary().sorted_ords_to_term_cb(used, |term| {
+            terms.extend(ordinals.next().map(|ordinal| (term.to_vec(), *ordinal)));
+        })?;
+        Ok(Self::Used(terms.into_iter()))
+    }
+
+    fn next(&mut self) -> Option<(Vec<u8>, u64)> {
+        match self {
+            Self::All(stream) => stream.advance().then(|| (stream.key().to_vec(), stream.term_ord())),
+            Self::Used(terms) => terms.next(),
         }
     }
-    let mut last: Option<Vec<u8>> = None;
-    while let Some(Reverse((term, number))) = heap.pop() {
-        let ordinal = exact::<u32, _>(places[number].len());
-        if found_in.len().is_multiple_of(TERMS) && stop.is_stopped() {
+}
+
+/// `None` if a stop came.
+fn merge(columns: &[TermColumn], stop: &StopSignal) -> io::Result<Option<Merged>> {
+    let mut streams = columns.iter().map(Terms::of).collect::<io::Result<Vec<_>>>()?;
+    let mut places: Vec<Vec<u32>> = columns.iter().map(|column| vec![0; column.column.num_terms()]).collect();
+    let mut found_in: Vec<(u32, u32)> = Vec::new();
+    let mut heap = BinaryHeap::new();
+    let next = |streams: &mut [Terms<'_>], number: usize| {
+        streams[number].next().map(|(term, ordinal)| Reverse((term, number, ordinal)))
+    };
+    heap.extend((0..columns.len()).filter_map(|number| next(&mut streams, number)));
+    let (mut last, mut looks): (Option<Vec<u8>>, usize) = (None, 0);
+    while let Some(Reverse((term, number, ordinal))) = heap.pop() {
+        if looks.is_multiple_of(TERMS) && stop.is_stopped() {
             return Ok(None);
         }
+        looks += 1;
         if last.as_ref() != Some(&term) {
-            found_in.push((exact::<u32, _>(number), ordinal));
+            found_in.push((exact::<u32, _>(number), exact::<u32, _>(ordinal)));
         }
-        places[number].push(exact::<u32, _>(found_in.len() - 1));
+        places[number][index(ordinal)] = exact::<u32, _>(found_in.len() - 1);
         last = Some(term);
-        if streams[number].advance() {
-            heap.push(Reverse((streams[number].key().to_vec(), number)));
-        }
+        heap.extend(next(&mut streams, number));
     }
     Ok(Some((places.into_iter().map(Arc::from).collect(), found_in)))
 }

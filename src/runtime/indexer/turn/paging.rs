@@ -1,7 +1,7 @@
 //! Page after page: search, convert, write.
 
 use super::{Pages, Turn, TurnError};
-use crate::engine::{EngineError, WriteReport, left_out};
+use crate::engine::{Batch, EngineError, WriteReport, left_out};
 use crate::job::{KeyPart, Phase, Position};
 use crate::rollup::{BLOCK, Page, RolledUpPage, roll_up_until};
 use crate::scan::Times;
@@ -74,7 +74,8 @@ impl Turn<'_> {
             empty => {
                 let after = self.progress.position.as_ref().map(Position::key);
                 let context = &self.run.context;
-                let request = context.scan_request().times(Times::buckets_before(self.run.boundary)).after(after);
+                let times = Times::buckets_before(self.run.boundary);
+                let request = context.scan_request().times(times).after(after);
                 let pattern = context.config().index_pattern();
                 let stream = self.job.runtime.source.scan(context, pattern, request, &self.run.signal)?;
                 found = stream.source_indices();
@@ -182,7 +183,7 @@ impl Turn<'_> {
     fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            empty => empty.insert(self.job.runtime.rollup_index.begin(&self.run.context)?),
+            empty => empty.insert(self.job.runtime.rollup_index.begin(&self.run.context, &Batch::Append)?),
         };
         writer.write(page.documents(), &self.run.signal)
     }

@@ -1,0 +1,152 @@
+//! A scan's request in the cluster's words: which fields, which groups, which documents.
+
+use serde_json::{Value, json};
+
+use super::selection::{self, Held};
+use crate::engine::EngineError;
+use crate::filter::Selection;
+use crate::job::{Rounding, TermsType};
+use crate::measure::{Measure, Measures};
+use crate::rollup::{DocumentLayout, KeyKind};
+use crate::scan::{RolledUpFields, ScanRequest};
+
+/// What a scan asks for.
+pub(super) struct Question {
+    pub(super) request: ScanRequest,
+    /// The field that has the date.
+    pub(super) date: String,
+    /// The parts of keys.
+    pub(super) parts: Vec<Part>,
+    /// For each measured field what is asked for, and the field of documents that has it.
+    pub(super) measured: Vec<MeasuredFields>,
+    /// Of rolled-up documents the field that says how many rows one stands for.
+    pub(super) count: Option<String>,
+    /// Which documents are meant, beside what is said of their dates.
+    pub(super) filter: Vec<Value>,
+    /// Whether the date field keeps nanoseconds, and does not even want to hear of instants before 1970.
+    pub(super) has_nanos: bool,
+}
+
+/// A part of keys.
+pub(super) struct Part {
+    /// What it is called in answers.
+    pub(super) name: String,
+    pub(super) kind: PartKind,
+    /// The source of a composite aggregation.
+    pub(super) source: Value,
+}
+
+pub(super) enum PartKind {
+    Date(Rounding),
+    Histogram { interval: f64 },
+    Terms(TermsType),
+}
+
+pub(super) enum MeasuredFields {
+    /// Measures of a field's values.
+    Values(String, Measures),
+    /// Fields that have measures of other values.
+    Stored(Vec<(Measure, String)>),
+}
+
+impl Question {
+    /// Of source documents. `held` says what a field holds that the filter looks at.
+    pub(super) fn of_source(
+        request: ScanRequest,
+        has_nanos: bool,
+        held: &dyn Fn(&str) -> Option<Held>,
+    ) -> Result<Self, EngineError> {
+        let selection = request.select(&|field| held(field).map(|held| held.holds))?;
+        let filter = conditions(&selection, &|field| Some((field.to_owned(), held(field)?)));
+        let grouping = &request.grouping;
+        let keys = grouping.keys().iter().map(|key| (key.field.as_str(), key.field.as_str(), key.kind, false));
+        let measured = grouping.measured().iter();
+        Ok(Self {
+            date: grouping.date_field().to_owned(),
+            parts: parts(&request, grouping.date_field(), keys),
+            measured: measured.map(|field| MeasuredFields::Values(field.field.clone(), field.measures)).collect(),
+            count: None,
+            filter,
+            has_nanos,
+            request,
+        })
+    }
+
+    /// Of what a job whose documents have this layout has rolled up.
+    pub(super) fn of_rolled_up(request: ScanRequest, layout: &DocumentLayout) -> Result<Self, EngineError> {
+        let fields = RolledUpFields::of(layout, &request)?;
+        let held = |field: &str| fields.field(field).map(|(field, holds)| (field.name.clone(), Held::kept(holds)));
+        let selection = request.select(&|field| held(field).map(|(_, held)| held.holds))?;
+        let mut filter = conditions(&selection, &held);
+        filter.push(json!({ "term": { "_rollup.id": layout.job_id() } }));
+        let keys = request.grouping.keys().iter().zip(&fields.keys);
+        let keys =
+            keys.map(|(asked, key)| (asked.field.as_str(), key.field.name.as_str(), key.kind, key.kind == key.kept));
+        let stored = |stored: &Vec<(Measure, &crate::rollup::LayoutField)>| {
+            MeasuredFields::Stored(stored.iter().map(|(measure, field)| (*measure, field.name.clone())).collect())
+        };
+        Ok(Self {
+            date: fields.date.name.clone(),
+            parts: parts(&request, &fields.date.name, keys),
+            measured: fields.measured.iter().map(stored).collect(),
+            count: Some(fields.count.name.clone()),
+            filter,
+            has_nanos: false,
+            request,
+        })
+    }
+}
+
+fn conditions(selection: &Selection, held: &dyn Fn(&str) -> Option<(String, Held)>) -> Vec<Value> {
+    match selection {
+        Selection::All => Vec::new(),
+        other => vec![selection::query(other, held)],
+    }
+}
+
+/// The parts of keys. Of a key there is the field's name, that of the field of documents, and whether the values of
+/// that are the lower ends of just its ranges.
+fn parts<'a>(
+    request: &ScanRequest,
+    date: &str,
+    keys: impl Iterator<Item = (&'a str, &'a str, KeyKind, bool)>,
+) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    if let Some(grid) = request.grouping.grid() {
+        let (kind, interval) = grid.elasticsearch_interval();
+        let source = json!({ "date_histogram": {
+            "field": date, kind: interval, "time_zone": grid.elasticsearch_time_zone(), "order": "asc"
+        } });
+        let name = format!("{}.date_histogram", request.grouping.date_field());
+        parts.push(Part { name, kind: PartKind::Date(grid.clone()), source });
+    }
+    for (name, field, kind, is_rounded) in keys {
+        let mut source = json!({ "field": field, "missing_bucket": true, "order": "asc" });
+        let (suffix, kind, source) = match kind {
+            // A quotient need not be the whole number that it should be: the values themselves tell.
+            KeyKind::Histogram { interval } if is_rounded => {
+                source["value_type"] = json!("double");
+                ("histogram", PartKind::Histogram { interval }, json!({ "terms": source }))
+            }
+            KeyKind::Histogram { interval } => {
+                source["interval"] = json!(interval);
+                ("histogram", PartKind::Histogram { interval }, json!({ "histogram": source }))
+            }
+            KeyKind::Terms(terms) => {
+                // An index in which the field is not mapped would take it for text, and OpenSearch refuse the second
+                // page.
+                match terms {
+                    TermsType::Keyword => {}
+                    TermsType::Integer | TermsType::Unsigned => source["value_type"] = json!("long"),
+                    TermsType::Floating => source["value_type"] = json!("double"),
+                }
+                ("terms", PartKind::Terms(terms), json!({ "terms": source }))
+            }
+        };
+        let name = format!("{name}.{suffix}");
+        let is_taken = parts.iter().any(|part| part.name == name);
+        let name = if is_taken { format!("{name}.{}", parts.len()) } else { name };
+        parts.push(Part { name, kind, source });
+    }
+    parts
+}

@@ -1,0 +1,224 @@
+//! What a dense group keeps: a cell of words.
+
+use ::tantivy::columnar::MonotonicallyMappableToU64;
+
+use super::columns::{NumberColumn, Segment};
+use crate::measure::{Measure, Measures, MetricValues};
+
+/// What a group's cell holds: the count of rows, and the measures of each field that it is asked for.
+#[derive(Clone, Default)]
+pub(super) struct CellShape {
+    pub(super) fields: Vec<FieldCells>,
+    pub(super) words: usize,
+}
+
+/// Where in a cell the measures of a field are.
+#[derive(Clone, Copy, Default)]
+pub(super) struct FieldCells {
+    /// Sum, least and greatest side by side, in the first words of a cell: these are found out together.
+    pub(super) sums: Option<usize>,
+    /// The words of what is found out by itself: the sum and what it is too large by (Kahan), both as bits, and the
+    /// least and the greatest value as a column of doubles holds them, mapped to integers, which compare faster.
+    sum: Option<usize>,
+    min: Option<usize>,
+    max: Option<usize>,
+    /// The word that counts values: that of the rows where each has exactly one.
+    count: Option<usize>,
+}
+
+/// The word that counts rows.
+pub(super) const ROWS: usize = 0;
+
+pub(super) type Sums = [u64; 4];
+
+const NO_LEAST: u64 = u64::MAX;
+const NO_GREATEST: u64 = 0;
+const NO_VALUES: Sums = [0, 0, NO_LEAST, NO_GREATEST];
+
+impl FieldCells {
+    /// The word of a measure, if the field is asked for it.
+    #[inline]
+    pub(super) fn word(&self, measure: Measure) -> Option<usize> {
+        match measure {
+            Measure::Count => self.count,
+            Measure::Sum => self.sum,
+            Measure::Min => self.min,
+            Measure::Max => self.max,
+        }
+    }
+}
+
+impl CellShape {
+    pub(super) fn of(segments: &[Segment], measures: &[Measures]) -> Self {
+        let is_full =
+            |field: usize| segments.iter().all(|segment| segment.values(field).is_some_and(NumberColumn::is_full));
+        let together = Measure::Sum | Measure::Min | Measure::Max;
+        let has_all = |measures: Measures| together.iter().all(|measure| measures.has(measure));
+        let mut shape = Self { fields: vec![FieldCells::default(); measures.len()], words: 1 };
+        for (sums, field) in (0..measures.len()).filter(|field| has_all(measures[*field])).enumerate() {
+            let first = shape.more(NO_VALUES.len());
+            let (sum, min, max) = (Some(first), Some(first + 2), Some(first + 3));
+            shape.fields[field] = FieldCells { sums: Some(sums), sum, min, max, count: None };
+        }
+        for (field, measures) in measures.iter().enumerate() {
+            let mut cells = shape.fields[field];
+            for measure in measures.iter() {
+                match measure {
+                    Measure::Count if is_full(field) => cells.count = Some(ROWS),
+                    Measure::Count => cells.count = Some(shape.more(1)),
+                    Measure::Sum => cells.sum = cells.sum.or_else(|| Some(shape.more(2))),
+                    Measure::Min => cells.min = cells.min.or_else(|| Some(shape.more(1))),
+                    Measure::Max => cells.max = cells.max.or_else(|| Some(shape.more(1))),
+                }
+            }
+            shape.fields[field] = cells;
+        }
+        shape
+    }
+
+    fn more(&mut self, words: usize) -> usize {
+        self.words += words;
+        self.words - words
+    }
+
+    /// What a group takes, besides its place in the table.
+    pub(super) fn bytes(&self) -> usize {
+        self.words * size_of::<u64>()
+    }
+
+    /// The cell of a group without rows.
+    pub(super) fn empty(&self) -> Vec<u64> {
+        let mut cell = vec![0; self.words];
+        for FieldCells { min, max, .. } in &self.fields {
+            if let Some(word) = min {
+                cell[*word] = NO_LEAST;
+            }
+            if let Some(word) = max {
+                cell[*word] = NO_GREATEST;
+            }
+        }
+        cell
+    }
+
+    #[inline]
+    pub(super) fn values(&self, cell: &[u64], field: usize) -> MetricValues {
+        let FieldCells { sum, min, max, count, .. } = self.fields[field];
+        let (mut values, nothing) = (MetricValues::default(), [NO_LEAST, NO_GREATEST]);
+        let extreme = |word: usize| Some(cell[word]).filter(|raw| !nothing.contains(raw)).map(f64::from_u64);
+        if let Some(word) = count {
+            values.count = cell[word];
+        }
+        if let Some(word) = sum {
+            (values.sum, values.compensation) = (f64::from_bits(cell[word]), f64::from_bits(cell[word + 1]));
+        }
+        values.min = min.and_then(extreme).unwrap_or(values.min);
+        values.max = max.and_then(extreme).unwrap_or(values.max);
+        values
+    }
+}
+
+/// Takes a finite value whose sums do not overflow.
+#[inline]
+pub(super) fn add_small([sum, compensation, min, max]: &mut Sums, raw: u64) {
+    *min = raw.min(*min);
+    *max = raw.max(*max);
+    add_to_sum(sum, compensation, f64::from_u64(raw));
+}
+
+#[inline]
+fn add_to_sum(sum: &mut u64, compensation: &mut u64, value: f64) {
+    let before = f64::from_bits(*sum);
+    let corrected = value - f64::from_bits(*compensation);
+    let after = before + corrected;
+    *compensation = ((after - before) - corrected).to_bits();
+    *sum = after.to_bits();
+}
+
+/// Where the measures of a field go.
+pub(super) struct MeasureCells<'a> {
+    pub(super) words: &'a mut [u64],
+    pub(super) width: usize,
+    pub(super) cells: FieldCells,
+}
+
+impl MeasureCells<'_> {
+    #[inline]
+    fn cell(&mut self, slot: u32) -> &mut [u64] {
+        &mut self.words[slot as usize * self.width..][..self.width]
+    }
+
+    /// Takes any value.
+    #[inline]
+    pub(super) fn add(&mut self, slot: u32, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        let (FieldCells { sum, min, max, count, .. }, raw) = (self.cells, value.to_u64());
+        let cell = self.cell(slot);
+        if let Some(word) = sum {
+            add_to_any_sum(cell, word, value);
+        }
+        if let Some(word) = min {
+            cell[word] = cell[word].min(raw);
+        }
+        if let Some(word) = max {
+            cell[word] = cell[word].max(raw);
+        }
+        if let Some(word) = count.filter(|word| *word != ROWS) {
+            cell[word] += 1;
+        }
+    }
+
+    /// Takes a measure of other values, as a column of doubles holds it.
+    #[inline]
+    pub(super) fn merge(&mut self, slot: u32, measure: Measure, raw: u64) {
+        let word = self.cells.word(measure);
+        let cell = self.cell(slot);
+        if let Some(word) = word {
+            merge(cell, word, measure, raw);
+        }
+    }
+}
+
+/// Adds a measure of other values to that in a cell, as a column of doubles holds it.
+#[inline]
+pub(super) fn merge(cell: &mut [u64], word: usize, measure: Measure, raw: u64) {
+    match measure {
+        Measure::Count => cell[word] += stored_whole(raw),
+        Measure::Sum => add_to_any_sum(cell, word, f64::from_u64(raw)),
+        Measure::Min => cell[word] = cell[word].min(raw),
+        Measure::Max => cell[word] = cell[word].max(raw),
+    }
+}
+
+/// Adds a value to a measure in a cell, as a column of finite doubles whose sums do not overflow holds it.
+#[inline]
+pub(super) fn add(cell: &mut [u64], word: usize, measure: Measure, raw: u64) {
+    match measure {
+        Measure::Count => cell[word] += 1,
+        Measure::Sum => {
+            let [sum, compensation] = &mut cell[word..word + 2] else { unreachable!("a sum is two words") };
+            add_to_sum(sum, compensation, f64::from_u64(raw));
+        }
+        Measure::Min => cell[word] = cell[word].min(raw),
+        Measure::Max => cell[word] = cell[word].max(raw),
+    }
+}
+
+/// A sum that may overflow.
+#[inline]
+fn add_to_any_sum(cell: &mut [u64], word: usize, value: f64) {
+    let [sum, compensation] = &mut cell[word..word + 2] else { unreachable!("a sum is two words") };
+    add_to_sum(sum, compensation, value);
+    // Once it has overflowed there is nothing to compensate any more.
+    if !f64::from_bits(*sum).is_finite() {
+        *compensation = 0;
+    }
+}
+
+/// A count, as a column of doubles holds it.
+#[inline]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a stored count is a whole number")]
+fn stored_whole(raw: u64) -> u64 {
+    f64::from_u64(raw) as u64
+}

@@ -1,0 +1,161 @@
+//! Block after block of a column, by the cheapest way that its cardinality allows.
+
+use std::ops::Range;
+
+use ::tantivy::DocId;
+use ::tantivy::columnar::column_index::Set;
+use ::tantivy::columnar::{Column, ColumnIndex};
+
+use super::columns::{BLOCK, document};
+
+/// What a document has in a column.
+#[derive(Clone, Copy)]
+pub(super) enum Found {
+    Nothing,
+    One(u64),
+    Several,
+}
+
+/// How many values a document has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Values {
+    None,
+    One,
+    Several,
+}
+
+/// Reads a block of a column, by the cheapest way that its cardinality allows: `see` gets each place in the block and
+/// what is there.
+#[inline]
+pub(super) fn read_block(
+    column: &Column<u64>,
+    block: &Range<DocId>,
+    lane: &mut Lane,
+    mut see: impl FnMut(usize, Found),
+) {
+    if lane.read(column, block) {
+        for (at, raw) in lane.raw[..block.len()].iter().enumerate() {
+            see(at, Found::One(*raw));
+        }
+        return;
+    }
+    for (at, (raw, values)) in lane.raw.iter().zip(&lane.values).take(block.len()).enumerate() {
+        let found = match values {
+            Values::One => Found::One(*raw),
+            Values::None => Found::Nothing,
+            Values::Several => Found::Several,
+        };
+        see(at, found);
+    }
+}
+
+/// If fewer than one document of a block in so many matters, they are read one by one.
+pub(super) const FEW: usize = 8;
+
+/// Memory that block after block of columns is read into.
+pub(super) struct Lane {
+    /// The value at each place, where there is one.
+    pub(super) raw: Vec<u64>,
+    pub(super) values: Vec<Values>,
+    /// Every place has one value, whatever `values` says.
+    is_full: bool,
+    /// Values side by side.
+    dense: Vec<u64>,
+}
+
+impl Lane {
+    pub(super) fn new() -> Self {
+        Self { raw: vec![0; BLOCK], values: vec![Values::None; BLOCK], is_full: false, dense: vec![0; BLOCK] }
+    }
+
+    /// A block of a column in which every document has one value.
+    pub(super) fn full(&mut self, column: &Column<u64>, block: &Range<DocId>) -> &[u64] {
+        let raw = &mut self.raw[..block.len()];
+        column.values.get_range(u64::from(block.start), raw);
+        raw
+    }
+
+    /// Reads a block. Says whether every document has one value there; otherwise `values` tells.
+    pub(super) fn read(&mut self, column: &Column<u64>, block: &Range<DocId>) -> bool {
+        let Self { raw, values, dense, .. } = self;
+        let (raw, values) = (&mut raw[..block.len()], &mut values[..block.len()]);
+        match &column.index {
+            ColumnIndex::Full => {
+                column.values.get_range(u64::from(block.start), raw);
+                return true;
+            }
+            ColumnIndex::Empty { .. } => values.fill(Values::None),
+            ColumnIndex::Optional(index) => {
+                let rows = index.rank(block.start)..index.rank(block.end);
+                if rows.len() == block.len() {
+                    column.values.get_range(u64::from(rows.start), raw);
+                    return true;
+                }
+                let dense = &mut dense[..rows.len()];
+                column.values.get_range(u64::from(rows.start), dense);
+                // They have their values side by side, in their own order.
+                let mut next = 0;
+                for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
+                    let is_there = index.contains(id);
+                    *raw = dense.get(next).copied().unwrap_or(0);
+                    *values = if is_there { Values::One } else { Values::None };
+                    next += usize::from(is_there);
+                }
+            }
+            ColumnIndex::Multivalued(_) => {
+                for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
+                    (*raw, *values) = only_value(column, id);
+                }
+            }
+        }
+        false
+    }
+
+    /// Reads a block of which only these places matter, which [`found`](Self::found) has then.
+    pub(super) fn read_places(&mut self, column: &Column<u64>, block: &Range<DocId>, places: &[usize]) {
+        if places.len() * FEW >= block.len() {
+            self.is_full = self.read(column, block);
+            return;
+        }
+        self.is_full = matches!(column.index, ColumnIndex::Full);
+        for &place in places {
+            let id = document(block, place);
+            if self.is_full {
+                self.raw[place] = column.values.get_val(id);
+            } else {
+                (self.raw[place], self.values[place]) = only_value(column, id);
+            }
+        }
+    }
+
+    /// All values at a place of the block of this column that was read last.
+    #[inline]
+    pub(super) fn each(&self, column: &Column<u64>, block: &Range<DocId>, place: usize, mut see: impl FnMut(u64)) {
+        match self.found(place) {
+            Found::Nothing => {}
+            Found::One(raw) => see(raw),
+            Found::Several => column.values_for_doc(document(block, place)).for_each(see),
+        }
+    }
+
+    /// What is at a place.
+    #[inline]
+    pub(super) fn found(&self, place: usize) -> Found {
+        match self.values[place] {
+            _ if self.is_full => Found::One(self.raw[place]),
+            Values::One => Found::One(self.raw[place]),
+            Values::None => Found::Nothing,
+            Values::Several => Found::Several,
+        }
+    }
+}
+
+/// The value of a document that has one.
+fn only_value(column: &Column<u64>, id: DocId) -> (u64, Values) {
+    let mut found = column.values_for_doc(id);
+    match (found.next(), found.next()) {
+        (None, _) => (0, Values::None),
+        (Some(one), None) => (one, Values::One),
+        (Some(_), Some(_)) => (0, Values::Several),
+    }
+}

@@ -1,0 +1,272 @@
+//! What a scan reads: the committed state of each index, once, whatever names it has; and the columns of those segments
+//! in which something is wanted.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Weak;
+
+use ::tantivy::columnar::{MonotonicallyMappableToU64, StrColumn};
+use ::tantivy::index::SegmentId;
+use ::tantivy::schema::Schema;
+use ::tantivy::{DocId, Index, TantivyError};
+
+use super::budget::Budget;
+use super::cells::CellShape;
+use super::codes::Codes;
+use super::columns::{Segment, document};
+use super::dense::Left;
+use super::grid::Grid;
+use super::groups::KeyRange;
+use super::hash_pass::Crowding;
+use super::keys::{KeyShape, PartKind};
+use super::lane::{self, Lane, read_block};
+use super::mask::Mask;
+use super::rows::RowColumns;
+use super::survey::{self, Dated, Horizon, Survey};
+use super::terms::{KeywordTerms, TermColumn};
+use super::window::Window;
+use super::{ParkedGroups, Scan};
+use crate::engine::tantivy::failed;
+use crate::engine::tantivy::schema::{check_columns, filter_field};
+use crate::engine::tantivy::segments::{KnownSegment, Segments};
+use crate::engine::{EngineError, ScanRequest, StopSignal};
+use crate::filter::Selection;
+use crate::sync::Arc;
+
+/// How often indices that change all the time are looked at again.
+const MAX_LOOKS: usize = 5;
+
+/// An index that a scan reads.
+pub(in crate::engine::tantivy) struct ScanSource {
+    /// For people.
+    pub(in crate::engine::tantivy) described: String,
+    pub(in crate::engine::tantivy) index: Index,
+    pub(in crate::engine::tantivy) segments: Arc<Segments>,
+}
+
+/// A segment of one of the sources.
+pub(super) struct Found {
+    pub(super) described: Arc<str>,
+    pub(super) dated: Dated,
+    /// Which of its documents the filter means.
+    pub(super) selection: Arc<Selection>,
+}
+
+impl ScanSource {
+    fn failed(&self, error: TantivyError) -> EngineError {
+        failed(&self.described, error)
+    }
+
+    fn committed(&self) -> Result<Vec<Arc<KnownSegment>>, EngineError> {
+        self.segments.committed(&self.index).map_err(|error| self.failed(error))
+    }
+}
+
+/// The committed states of these indices. Of those that are the same, under several names, the first; the others have
+/// no segments.
+///
+/// Segments have ids that no other index has. Two names of one index have the same segments at the same moment; so
+/// the states are looked at until none has changed while all were opened, lest a merge in between made one index look
+/// like two.
+fn committed(sources: &[ScanSource]) -> Result<Vec<Vec<Arc<KnownSegment>>>, EngineError> {
+    let mut states = sources.iter().map(ScanSource::committed).collect::<Result<Vec<_>, _>>()?;
+    for _ in 0..if sources.len() > 1 { MAX_LOOKS } else { 0 } {
+        let mut has_changed = false;
+        for (source, state) in sources.iter().zip(&mut states) {
+            let now = source.index.searchable_segment_ids().map_err(|error| source.failed(error))?;
+            if HashSet::<SegmentId>::from_iter(now) != state.iter().map(|segment| segment.id()).collect() {
+                *state = source.committed()?;
+                has_changed = true;
+            }
+        }
+        if !has_changed {
+            break;
+        }
+    }
+    let mut seen = HashSet::new();
+    for state in &mut states {
+        if state.iter().any(|segment| seen.contains(&segment.id())) {
+            state.clear();
+        }
+        seen.extend(state.iter().map(|segment| segment.id()));
+    }
+    Ok(states)
+}
+
+impl Scan {
+    /// `names` are those of the source indices, if it reads such.
+    pub(in crate::engine::tantivy) fn open(
+        request: ScanRequest,
+        columns: RowColumns,
+        sources: &[ScanSource],
+        names: Option<Vec<String>>,
+        budget: Arc<Budget>,
+        threads: usize,
+    ) -> Result<Self, EngineError> {
+        let ScanRequest { grouping, times, after, page_size, .. } = &request;
+        let mut found = Vec::new();
+        for (source, segments) in sources.iter().zip(committed(sources)?) {
+            let schema: Schema = source.index.schema();
+            check_columns(&source.described, &schema, &columns)?;
+            let selection = Arc::new(selection(&request, &columns, &source.described, &schema)?);
+            let described: Arc<str> = source.described.as_str().into();
+            for segment in segments {
+                let dates = segment.dates(&columns.date).map_err(|error| source.failed(error))?;
+                let (described, selection) = (Arc::clone(&described), Arc::clone(&selection));
+                found.push(Found { described, dated: Dated { segment, dates }, selection });
+            }
+        }
+        let grid = Grid::of(grouping.grid());
+        let held: Arc<ParkedGroups> = Arc::default();
+        let holder: Weak<ParkedGroups> = Arc::downgrade(&held);
+        budget.join(holder);
+        Ok(Self {
+            shape: KeyShape::of(grouping),
+            measures: grouping.measured().iter().map(|field| field.measures).collect(),
+            page_size: *page_size,
+            window: Window::of(times, &grid),
+            after: after.clone(),
+            grid,
+            columns,
+            found,
+            survey: None,
+            segments: Vec::new(),
+            terms: Vec::new(),
+            rest: KeyRange::default(),
+            codes: None,
+            cells: CellShape::default(),
+            own_threads: threads.max(1),
+            lent_threads: 1,
+            discarded: None,
+            left: Left::default(),
+            crowding: Crowding::default(),
+            done: false,
+            names,
+            held,
+            budget,
+            charged: 0,
+        })
+    }
+
+    /// Finds out where in the segments something is wanted, and opens what there is to read.
+    pub(super) fn look_ahead(&mut self, threads: usize, stop: &StopSignal) -> Result<(), EngineError> {
+        if self.survey.is_some() {
+            return Ok(());
+        }
+        let from = match self.after.as_ref().and_then(|after| after.first()) {
+            Some(crate::job::KeyPart::Date(start)) if self.shape.has_date() => start.to_u64(),
+            _ => 0,
+        };
+        let all: Vec<&Dated> = self.found.iter().map(|found| &found.dated).collect();
+        let horizon = Horizon { grid: &self.grid, window: &self.window, from };
+        let survey = Survey::take(&all, &horizon, &self.budget, threads, stop);
+        let mut survey = survey.ok_or_else(EngineError::cancelled)?;
+        let (mut segments, mut keywords) = (Vec::new(), Vec::new());
+        for (found, dates) in self.found.iter().zip(std::mem::take(&mut survey.dates)) {
+            let Some(dates) = dates else { continue };
+            let known = &found.dated.segment;
+            let opened = Segment::open(known, &self.columns, &found.selection, dates);
+            let (segment, columns) = opened.map_err(|error| failed(&found.described, error))?;
+            if matches!(segment.mask, Mask::None) {
+                continue;
+            }
+            segments.push(segment);
+            keywords.push(columns);
+        }
+        Segment::agree(&mut segments);
+        let terms = number_terms(&self.shape, &mut segments, keywords, stop)?;
+        self.charge(&segments, &terms)?;
+        self.codes = Codes::of(&self.shape, &segments, &terms).map(Arc::new);
+        self.cells = CellShape::of(&segments, &self.measures);
+        if let Some(after) = &self.after {
+            let date = self.grid.round_down(0).to_u64();
+            self.rest.from = Some((self.shape.encode(after, date, &terms)?, false));
+        }
+        (self.segments, self.terms, self.survey) = (segments, terms, Some(survey));
+        Ok(())
+    }
+
+    /// Takes the memory of what the scan cannot do in parts.
+    fn charge(&mut self, segments: &[Segment], terms: &[Option<KeywordTerms>]) -> Result<(), EngineError> {
+        let charged = terms.iter().flatten().map(KeywordTerms::bytes).sum::<usize>()
+            + segments.iter().map(|segment| survey::bytes(segment.documents)).sum::<usize>();
+        if charged > self.budget.most_for_terms() {
+            return Err(EngineError::rejected(format!(
+                "what has to be known of terms and dates takes {charged} bytes, of a memory budget of which {} are for that: raise it",
+                self.budget.most_for_terms()
+            )));
+        }
+        if !self.budget.try_charge(charged) {
+            let text = "the memory budget is used up by other scans: there will be room when they have ended";
+            return Err(EngineError::unavailable(text));
+        }
+        self.charged = charged;
+        Ok(())
+    }
+}
+
+/// The filter, read for what the fields of an index hold.
+fn selection(
+    request: &ScanRequest,
+    columns: &RowColumns,
+    described: &str,
+    schema: &Schema,
+) -> Result<Selection, EngineError> {
+    let mut known = HashMap::new();
+    for field in request.filter.fields() {
+        let holds = match columns.holds(field) {
+            None => filter_field(described, schema, field)?,
+            known => known,
+        };
+        known.insert(field, holds);
+    }
+    Ok(request.select(&|field| known.get(field).copied().flatten())?)
+}
+
+fn number_terms(
+    shape: &KeyShape,
+    segments: &mut [Segment],
+    keywords: Vec<Vec<Option<StrColumn>>>,
+    stop: &StopSignal,
+) -> Result<Vec<Option<KeywordTerms>>, EngineError> {
+    let mut numbered = vec![None];
+    for (part, (kind, _)) in shape.parts()[1..].iter().enumerate() {
+        if *kind != PartKind::Keyword {
+            numbered.push(None);
+            continue;
+        }
+        let owners = keywords.iter().enumerate().filter(|(_, columns)| columns[part].is_some());
+        let owners: Vec<usize> = owners.map(|(segment, _)| segment).collect();
+        let columns = owners.iter().filter_map(|segment| {
+            let column = keywords[*segment][part].clone()?;
+            let used = used_ordinals(&segments[*segment], &column);
+            Some(TermColumn { column, used })
+        });
+        let terms = KeywordTerms::new(columns.collect(), stop)?;
+        for (column, segment) in owners.into_iter().enumerate() {
+            segments[segment].number_terms(part, terms.places(column));
+        }
+        numbered.push(Some(terms));
+    }
+    Ok(numbered)
+}
+
+/// The terms of a column that a scan may meet, if it reads fewer documents than there are terms.
+fn used_ordinals(segment: &Segment, column: &StrColumn) -> Option<Vec<u64>> {
+    let blocks = segment.dates.blocks(|first, last| first <= last);
+    let blocks: Vec<Range<DocId>> = blocks.map(|number| segment.block(number)).collect();
+    if blocks.iter().map(ExactSizeIterator::len).sum::<usize>() >= column.num_terms() {
+        return None;
+    }
+    let (mut lane, mut used, ords) = (Lane::new(), Vec::new(), column.ords());
+    for block in blocks {
+        read_block(ords, &block, &mut lane, |at, found| match found {
+            lane::Found::Nothing => {}
+            lane::Found::One(ordinal) => used.push(ordinal),
+            lane::Found::Several => used.extend(ords.values_for_doc(document(&block, at))),
+        });
+    }
+    used.sort_unstable();
+    used.dedup();
+    Some(used)
+}
