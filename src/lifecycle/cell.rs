@@ -36,6 +36,8 @@ pub(super) struct Cell<R> {
     pub(super) retry_is_planned: bool,
     /// The last refusal, until a save gets through.
     unsaved: Option<Box<StoreError>>,
+    /// What the last record that was made says of the state.
+    recorded: Option<StoredState>,
     /// Former refusals, for whoever lets go of the lock: the errors in them are foreign.
     refuse: Vec<StoreError>,
     /// The stop under way is durable already: a crash would not forget it.
@@ -119,6 +121,7 @@ impl<R> Cell<R> {
             refused_in_a_row: 0,
             retry_is_planned: false,
             unsaved: None,
+            recorded: None,
             refuse: Vec::new(),
             stop_is_durable: false,
             start_is_durable: true,
@@ -167,9 +170,15 @@ impl<R> Cell<R> {
     }
 
     /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
-    pub(super) fn snapshot(&self, state: StoredState, revisions: &Revisions) -> Snapshot {
+    pub(super) fn snapshot(&mut self, state: StoredState, revisions: &Revisions) -> Snapshot {
         let revision = revisions.next();
+        self.recorded = Some(state);
         Snapshot { state, progress: Arc::clone(&self.progress), run: self.run, revision }
+    }
+
+    /// Whether the store has a record of this state, as far as is known.
+    pub(super) fn is_recorded(&self, state: StoredState) -> bool {
+        self.recorded == Some(state) && self.unsaved.is_none()
     }
 
     /// What a record says of a job in this state.

@@ -166,20 +166,22 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// The record of the job as it is.
     pub(crate) fn as_it_is(&self, revisions: &Revisions) -> Snapshot {
-        let cell = self.cell.lock();
-        cell.snapshot(cell.stored_state(), revisions)
+        let mut cell = self.cell.lock();
+        let state = cell.stored_state();
+        cell.snapshot(state, revisions)
     }
 
     /// The same of a job whose settings have changed.
     pub(crate) fn update(&self, revisions: &Revisions) -> Result<Snapshot, Refused> {
-        let cell = self.cell.lock();
+        let mut cell = self.cell.lock();
         if cell.gone {
             return Err(Refused::Gone);
         }
         if cell.state == JobState::Aborting {
             return Err(Refused::State(cell.state));
         }
-        Ok(cell.snapshot(cell.stored_state(), revisions))
+        let state = cell.stored_state();
+        Ok(cell.snapshot(state, revisions))
     }
 
     /// The record without a position, of a job whose documents are gone or about to go. Nothing changes before it is

@@ -127,7 +127,7 @@ fn end_turn_with(
     revisions: &Revisions,
     saved: &Result<(), StoreError>,
 ) -> Published<()> {
-    let (_, is_stop) = job.end_of_turn(end, &Progress::default(), Duration::ZERO, revisions);
+    let (_, is_stop) = job.end_of_turn(end, Some(&Progress::default()), Duration::ZERO, revisions);
     job.publish((), end, is_stop, saved, Duration::ZERO)
 }
 

@@ -64,20 +64,22 @@ impl<R: Send + 'static> Lifecycle<R> {
         }
     }
 
-    /// What is to be saved at the end of a turn: how far the job has come, as a stop if one was asked for. The flag
-    /// says whether it is one.
+    /// What is to be saved at the end of a turn: how far the job has come, as a stop if one was asked for; nothing if
+    /// there is no progress (`None`), and the store knows the rest. The flag says whether it is a stop.
     pub(crate) fn end_of_turn(
         &self,
         end: EndOfTurn,
-        progress: &Progress,
+        progress: Option<&Progress>,
         now: Duration,
         revisions: &Revisions,
-    ) -> (Snapshot, bool) {
-        let mut progress = progress.clone();
+    ) -> (Option<Snapshot>, bool) {
+        let (progress, has_progress) = (progress.cloned(), progress.is_some());
         let mut cell = self.cell.lock();
-        // Triggers are counted in the cell.
-        progress.stats.trigger_count = cell.progress.stats.trigger_count;
-        cell.progress = Arc::new(progress);
+        if let Some(mut progress) = progress {
+            // Triggers are counted in the cell.
+            progress.stats.trigger_count = cell.progress.stats.trigger_count;
+            cell.progress = Arc::new(progress);
+        }
         cell.enter(Phase::Saving, now);
         let is_stop = cell.state == JobState::Stopping;
         let state = match end {
@@ -87,7 +89,9 @@ impl<R: Send + 'static> Lifecycle<R> {
             }
             EndOfTurn::Over(_) => StoredState::Started,
         };
-        (cell.snapshot(state, revisions), is_stop)
+        let is_known = !has_progress && cell.is_recorded(state);
+        let snapshot = (!is_known).then(|| cell.snapshot(state, revisions));
+        (snapshot, is_stop)
     }
 
     /// The end of a turn was saved (as a stop, if `was_stop`), or not. Publishes it and wakes waiters.

@@ -1,11 +1,12 @@
 //! How far everything is rolled up: never further than is true, durable, and not behind on a quiet series.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rollup_jobs::engine::{Batch, CommittedProgress, JobContext, RollupIndex, SourceDocument};
-use rollup_jobs::store::JobStore;
-use rollup_jobs::testing::EngineFault;
+use rollup_jobs::store::{JobStore, StoreError};
+use rollup_jobs::testing::{CountingEngine, EngineFault};
 use rollup_jobs::{JobState, Phase, Progress, TermsType};
 
 use crate::support::{HOUR, SpyStore, World, config, loaded, waiting};
@@ -56,6 +57,50 @@ fn it_goes_on_over_empty_buckets_and_the_position_does_not() {
     world.run("sensor");
     assert_eq!(until(&world).as_deref(), Some("2026-11-23T15:00:00Z"));
     assert_eq!(world.status("sensor").position().cloned(), position);
+}
+
+#[test]
+fn until_the_next_bucket_is_over_a_run_costs_nothing() {
+    let (world, engine) = World::wrapped(loaded(), CountingEngine::new, |builder| builder);
+    world.put_started("sensor");
+    world.run("sensor");
+    let known = (engine.calls(), world.store.updates.load(Ordering::SeqCst), world.store.record("sensor"));
+    for _ in 0..3 {
+        world.clock.advance(Duration::from_mins(19));
+        world.run("sensor");
+    }
+    let found = (engine.calls(), world.store.updates.load(Ordering::SeqCst), world.store.record("sensor"));
+    assert_eq!(found, known, "no scan, no writer, no commit, no save");
+    assert_eq!(world.status("sensor").stats().trigger_count(), 4);
+    world.clock.advance(Duration::from_mins(3));
+    world.run("sensor");
+    assert_eq!((engine.calls().scans, until(&world).as_deref()), (known.0.scans + 1, Some("2026-11-23T13:00:00Z")));
+}
+
+/// A stop, and what a stop could not save, is saved however little a run has to do.
+#[test]
+fn a_run_with_nothing_to_do_saves_what_was_not_saved() {
+    let world = World::new();
+    world.put_started("sensor");
+    world.store.refuse_once(StoreError::rejected("refused"));
+    world.run("sensor");
+    world.run("sensor");
+    let saved = world.store.record("sensor").progress().rolled_up_until();
+    assert_eq!(saved.map(|until| until.to_string()).as_deref(), Some(NOW));
+}
+
+/// What comes after its bucket was rolled up is not added to it.
+#[test]
+fn inside_of_it_nothing_is_added() {
+    let world = World::new();
+    world.put_started("sensor");
+    world.run("sensor");
+    let documents = world.documents();
+    let late = SourceDocument::new().date("timestamp", 11 * HOUR).keyword("node", "late");
+    world.data.add("sensor-1", late);
+    world.clock.advance(Duration::from_hours(1));
+    world.run("sensor");
+    assert_eq!(world.documents(), documents);
 }
 
 #[test]

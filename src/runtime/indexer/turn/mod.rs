@@ -68,6 +68,10 @@ struct Turn<'a> {
     writer: Option<Box<dyn RollupWriter>>,
     phase: Phase,
     discarded: Discarded,
+    /// Whether the rollup index has taken new settings, which the record says.
+    has_redefined: bool,
+    /// Whether the turn has found that everything is rolled up, which was known.
+    is_idle: bool,
     is_published: &'a Cell<bool>,
 }
 
@@ -107,7 +111,18 @@ impl<'a> Turn<'a> {
         let mut progress = run.committed.clone();
         progress.sequence += 1;
         let (phase, discarded) = (Phase::Searching, Discarded::default());
-        Self { job, pulse, run, progress, writer: None, phase, discarded, is_published }
+        Self {
+            job,
+            pulse,
+            run,
+            progress,
+            writer: None,
+            phase,
+            discarded,
+            has_redefined: false,
+            is_idle: false,
+            is_published,
+        }
     }
 
     fn work(&mut self) -> Result<EndOfTurn, TurnError> {
@@ -121,6 +136,10 @@ impl<'a> Turn<'a> {
                 return Err(failure);
             }
             self.run.stage = Stage::Paging;
+            if self.knows_everything() {
+                self.is_idle = true;
+                return Ok(EndOfTurn::Over(RunOutcome::Finished));
+            }
         }
         if let Stage::Merging { exhausted } = self.run.stage {
             self.merge();
@@ -151,6 +170,17 @@ impl<'a> Turn<'a> {
             return Ok(EndOfTurn::Continue);
         }
         Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue })
+    }
+
+    /// Whether no date bucket has become complete since a run has rolled all of them up, and that is saved.
+    fn knows_everything(&self) -> bool {
+        let known = &self.job.lifecycle.view().progress;
+        let is_known =
+            known.position == self.progress.position && known.rolled_up_until == self.progress.rolled_up_until;
+        is_known
+            && !self.has_redefined
+            && self.run.turns == 1
+            && self.progress.rolled_up_until >= Some(self.run.boundary)
     }
 
     fn merge(&mut self) {
@@ -228,7 +258,7 @@ impl<'a> Turn<'a> {
 
     /// Saves and publishes: first on disk, then for everybody to see.
     fn finish(self, end: EndOfTurn) {
-        let Self { job, pulse, mut run, progress, is_published, .. } = self;
+        let Self { job, pulse, mut run, progress, is_idle, is_published, .. } = self;
         let (runtime, number) = (&job.runtime, run.number);
         run.committed = progress.clone();
         let turn = TurnEnded {
@@ -237,12 +267,12 @@ impl<'a> Turn<'a> {
             position: progress.position.clone(),
             stats: progress.stats.clone(),
         };
-        let mut turn = Some(turn);
+        let (mut turn, progress) = (Some(turn), (!is_idle).then_some(&progress));
         loop {
             let (snapshot, is_stop) =
-                job.lifecycle.end_of_turn(end, &progress, runtime.clock.monotonic(), &runtime.revisions);
+                job.lifecycle.end_of_turn(end, progress, runtime.clock.monotonic(), &runtime.revisions);
             pulse.beat(runtime.clock.monotonic());
-            let saved = job.save(snapshot);
+            let saved = snapshot.map_or(Ok(()), |snapshot| job.save(snapshot));
             match &saved {
                 Ok(()) => turn.take().into_iter().for_each(|turn| job.lifecycle.note_turn(turn)),
                 Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), texts_of(error)),

@@ -73,13 +73,16 @@ impl Turn<'_> {
     }
 
     /// Tells the rollup index of new settings. The run does not depend on it, and the next one tries again.
-    fn redefine(&self) {
+    fn redefine(&mut self) {
         let (job, context) = (self.job, &self.run.context);
         if !job.is_to_redefine() {
             return;
         }
         match job.runtime.rollup_index.redefine(context) {
-            Ok(()) => job.is_redefined(context),
+            Ok(()) => {
+                job.is_redefined(context);
+                self.has_redefined = true;
+            }
             Err(error) => {
                 job.note_error(self.run.number, Phase::Searching, error.is_transient(), texts_of(&error));
             }

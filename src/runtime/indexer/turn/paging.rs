@@ -74,7 +74,9 @@ impl Turn<'_> {
             empty => {
                 let after = self.progress.position.as_ref().map(Position::key);
                 let context = &self.run.context;
-                let times = Times::buckets_before(self.run.boundary);
+                // What lies before either is rolled up: inside of that nothing is added, only replaced.
+                let from = self.progress.rolled_up_until.unwrap_or(i64::MIN);
+                let times = Times::buckets_between(from..self.run.boundary);
                 let request = context.scan_request().times(times).after(after);
                 let pattern = context.config().index_pattern();
                 let stream = self.job.runtime.source.scan(context, pattern, request, &self.run.signal)?;
