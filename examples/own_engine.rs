@@ -4,7 +4,7 @@
 //! are there, and where do documents go. An engine for real use should pass
 //! `rollup_jobs::testing::check_engine`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,6 +120,10 @@ impl PageStream for Groups {
             return Err(EngineError::cancelled());
         }
         Ok(self.0.next_page())
+    }
+
+    fn several_values(&self) -> Option<BTreeSet<String>> {
+        Some(self.0.several_values().clone())
     }
 }
 

@@ -156,7 +156,7 @@ def duckdb_roll_up(data):
     connection.execute("DROP TABLE IF EXISTS rolled")
     connection.execute(f"CREATE TABLE rolled AS {data.duckdb_question()}")
     connection.execute("CHECKPOINT")
-    return connection.execute("SELECT count(*) FROM rolled").fetchone()[0]
+    return connection.execute("SELECT count(*) FROM rolled").fetchall()[0][0]
 
 
 ASKED_DAY = 45
@@ -181,7 +181,7 @@ def asked(data, question):
         case "raw-node":
             return data.duckdb_question().replace("FROM sensor", "FROM sensor WHERE node = 'node-007'")
         case "raw-day":
-            first = data.open_duckdb().execute("SELECT date_trunc('day', min(timestamp)) FROM sensor").fetchone()[0]
+            first = data.open_duckdb().execute("SELECT date_trunc('day', min(timestamp)) FROM sensor").fetchall()[0][0]
             since = f"TIMESTAMP '{first}' + INTERVAL {ASKED_DAY} DAY"
             where = f"WHERE timestamp >= {since} AND timestamp < {since} + INTERVAL 1 DAY"
             return data.duckdb_question().replace("FROM sensor", f"FROM sensor {where}")

@@ -3,6 +3,7 @@
 //! A wrapper that implements a trait itself loses, without a word, the methods with a default that it does not know of,
 //! and those that come later.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::capabilities::FieldCapabilities;
@@ -111,6 +112,7 @@ adapter! {
         pass on to stream_mut: fn park(self: &mut Self);
         pass on to stream: fn is_whole(self: &Self) -> bool;
         pass on to stream: fn source_indices(self: &Self) -> Option<Vec<String>>;
+        pass on to stream: fn several_values(self: &Self) -> Option<BTreeSet<String>>;
         pass on to stream: fn documents_skipped(self: &Self) -> u64;
         pass on to stream: fn reduced_page_size(self: &Self) -> Option<usize>;
         pass on to stream_mut: fn take_notice(self: &mut Self) -> Option<String>;

@@ -331,6 +331,10 @@ impl PageStream for MemoryStream {
         self.source_indices.clone()
     }
 
+    fn several_values(&self) -> Option<BTreeSet<String>> {
+        Some(self.pages.as_ref()?.several_values().clone())
+    }
+
     fn take_notice(&mut self) -> Option<String> {
         let too_far = std::mem::take(&mut self.too_far);
         (too_far > 0).then(|| left_out(too_far, OUT_OF_RANGE))

@@ -1,5 +1,6 @@
 //! The role of what is read: source indices.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::capabilities::FieldCapabilities;
@@ -79,6 +80,12 @@ pub trait PageStream: Send {
     /// in a notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none
     /// any more is yellow. Default: the engine does not say.
     fn source_indices(&self) -> Option<Vec<String>> {
+        None
+    }
+
+    /// The grouped fields, the date too, of which some document that it has read so far had several values: such a
+    /// document counts in several groups. `None`: it cannot say. Default: it cannot.
+    fn several_values(&self) -> Option<BTreeSet<String>> {
         None
     }
 

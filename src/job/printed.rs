@@ -1,5 +1,7 @@
 //! How is a job printed? As Elasticsearch's get API does it, in its order, with what that lacks behind it.
 
+use std::collections::BTreeSet;
+
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -14,6 +16,7 @@ struct Job<'a> {
     health: Color<'a>,
     last_errors: Vec<Trouble<'a>>,
     rolled_up_until: Option<String>,
+    several_values: Option<&'a BTreeSet<String>>,
     next_run: Option<String>,
 }
 
@@ -83,6 +86,7 @@ impl Serialize for JobStatus {
             health: self.health().into(),
             last_errors: self.last_errors().iter().map(Into::into).collect(),
             rolled_up_until: self.rolled_up_until().map(|time| time.to_string()),
+            several_values: self.several_values(),
             next_run: self.next_run().map(|time| time.to_string()),
         };
         job.serialize(serializer)

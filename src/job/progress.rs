@@ -1,7 +1,10 @@
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::position::Position;
+use super::config::RollupJobConfig;
+use super::position::{KeyPart, Position};
 use super::stats::JobStats;
 
 /// How far a job has come and what it did until then. A rollup index that commits documents and progress in one step
@@ -29,6 +32,10 @@ pub struct Progress {
     /// run before.
     #[serde(default, alias = "sources", skip_serializing_if = "Vec::is_empty")]
     pub source_indices: Vec<String>,
+    /// The grouped fields of which some document that was rolled up had several values, so that it counts in several
+    /// groups. `None`: nobody knows, and it may be any of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub several_values: Option<BTreeSet<String>>,
 }
 
 impl Progress {
@@ -51,11 +58,31 @@ impl Progress {
         self.rolled_up_until = self.rolled_up_until.max(Some(until));
     }
 
-    /// Goes where `other` is: position and coverage belong together.
+    /// Of documents that are rolled up now, so much is known of several values. What is not known of some is not known
+    /// of all, for good.
+    pub(crate) fn see_several_values(&mut self, found: Option<BTreeSet<String>>) {
+        let is_first = self.position.is_none() && self.rolled_up_until.is_none();
+        let known = if is_first { Some(BTreeSet::new()) } else { self.several_values.take() };
+        self.several_values = known.zip(found).map(|(known, found)| known.into_iter().chain(found).collect());
+    }
+
+    /// Goes back to `until`, the start of a date bucket: nothing from there on is rolled up.
+    pub(crate) fn rewind_to(&mut self, until: i64, config: &RollupJobConfig) {
+        self.rolled_up_until = Some(until);
+        if self.position.as_ref().and_then(Position::date).is_some_and(|start| start >= until) {
+            // Where the next run goes on is said by what is rolled up. This is behind nothing that is still there.
+            let before = KeyPart::Date(config.rounding().round_down(until - 1));
+            let rest = config.key_names().iter().skip(1).map(|_| KeyPart::Null);
+            self.position = Some(Position::of(config, &std::iter::once(before).chain(rest).collect::<Vec<_>>()));
+        }
+    }
+
+    /// Goes where `other` is: position, coverage, and what is known of the documents there belong together.
     pub(crate) fn go_to(&mut self, other: &Self) {
         self.position.clone_from(&other.position);
         self.rolled_up_from = other.rolled_up_from;
         self.rolled_up_until = other.rolled_up_until;
+        self.several_values.clone_from(&other.several_values);
     }
 
     /// The same for a job that has to begin from the start.
@@ -67,6 +94,7 @@ impl Progress {
             sequence: self.sequence + 1,
             stats: self.stats.rolled_back_to(&JobStats::default()),
             source_indices: self.source_indices.clone(),
+            several_values: None,
         }
     }
 }

@@ -184,6 +184,7 @@ impl Rounding {
     }
 
     /// All instants that may have a bucket that begins in this range.
+    #[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
     pub(crate) fn instants_of(&self, starts: &Range<i64>) -> Range<i64> {
         const DAY: i64 = 86_400_000;
         let end = self.bucket(starts.end.saturating_sub(1)).end.max(starts.end);
@@ -199,6 +200,7 @@ impl Rounding {
     }
 
     /// The interval as Elasticsearch's aggregations are told, and by which name.
+    #[cfg(feature = "elasticsearch")]
     pub(crate) fn elasticsearch_interval(&self) -> (&'static str, String) {
         let calendar = |unit: &str| ("calendar_interval", unit.to_owned());
         match self.unit {
@@ -214,6 +216,7 @@ impl Rounding {
     }
 
     /// The time zone as Elasticsearch is told.
+    #[cfg(feature = "elasticsearch")]
     pub(crate) fn elasticsearch_time_zone(&self) -> String {
         match &self.zone {
             Zone::Offset(0) => "UTC".to_owned(),

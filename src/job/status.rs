@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -275,6 +276,13 @@ impl JobStatus {
         self.parts.progress.rolled_up_until()
     }
 
+    /// The grouped fields of which some document that was rolled up had several values, so that it counts in several
+    /// groups; `None` if nobody knows. What was seen once stays.
+    #[must_use]
+    pub fn several_values(&self) -> Option<&BTreeSet<String>> {
+        self.parts.progress.several_values.as_ref()
+    }
+
     /// The statistics that belong to the position.
     #[must_use]
     pub fn stats(&self) -> &JobStats {
@@ -320,7 +328,7 @@ impl JobStatus {
     }
 
     /// As Elasticsearch's get API prints a job, with what it lacks beside it: `health`, `last_errors`,
-    /// `rolled_up_until`, `next_run`.
+    /// `rolled_up_until`, `several_values`, `next_run`.
     ///
     /// ```
     /// # use std::sync::Arc;

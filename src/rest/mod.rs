@@ -5,7 +5,7 @@
 //! beside them:
 //!
 //! * stop says in what `state` the job is when it answers;
-//! * get has `health`, `last_errors`, `rolled_up_until` and `next_run`;
+//! * get has `health`, `last_errors`, `rolled_up_until`, `several_values` and `next_run`;
 //! * a configuration that is not valid is answered with all its `problems`, and a stop that timed out with a `detail`;
 //! * `POST _rollup/job/{id}/_update` changes `cron`, `page_size` and `delay`;
 //! * `POST _rollup/job/{id}/_trigger` begins a run; a job that is not started is a 409;

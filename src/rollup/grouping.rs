@@ -126,6 +126,12 @@ impl Grouping {
         self
     }
 
+    /// The same groups, of which nothing is found out but how many rows they have.
+    #[must_use]
+    pub fn keys_only(&self) -> Self {
+        Self { measured: Vec::new(), ..self.clone() }
+    }
+
     /// The field that says when a row was. A row without a value there is in no group.
     #[must_use]
     pub fn date_field(&self) -> &str {

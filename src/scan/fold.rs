@@ -38,6 +38,7 @@ pub struct Fold {
     request: ScanRequest,
     selection: Selection,
     groups: BTreeMap<GroupKey, (u64, Vec<MetricValues>)>,
+    several_values: BTreeSet<String>,
     without_date: u64,
     too_far: u64,
 }
@@ -47,6 +48,7 @@ pub struct Fold {
 pub struct Pages {
     request: ScanRequest,
     groups: btree_map::IntoIter<GroupKey, (u64, Vec<MetricValues>)>,
+    several_values: BTreeSet<String>,
     without_date: u64,
     too_far: u64,
 }
@@ -58,8 +60,9 @@ impl Fold {
     /// [`ScanRequestError`] if the request is none.
     pub fn new(request: ScanRequest) -> Result<Self, ScanRequestError> {
         request.check()?;
-        let (groups, without_date, too_far) = (BTreeMap::new(), 0, 0);
-        let mut fold = Self { request, selection: Selection::All, groups, without_date, too_far };
+        let (groups, several_values) = (BTreeMap::new(), BTreeSet::new());
+        let selection = Selection::All;
+        let mut fold = Self { request, selection, groups, several_values, without_date: 0, too_far: 0 };
         fold.holding(&|_| None)?;
         Ok(fold)
     }
@@ -119,6 +122,12 @@ impl Fold {
             return;
         }
         let grouping = Arc::clone(&self.request.grouping);
+        if !dates.is_empty() {
+            let fields =
+                std::iter::once(grouping.date_field()).chain(grouping.keys().iter().map(|key| key.field.as_str()));
+            let several = fields.filter(|field| row.values(field).len() > 1).map(str::to_owned);
+            self.several_values.extend(several);
+        }
         let mut keys: Vec<GroupKey> = dates.into_iter().map(|date| date.into_iter().collect()).collect();
         for (at, key) in grouping.keys().iter().enumerate() {
             let values = row.values(&key.field).iter();
@@ -162,13 +171,13 @@ impl Fold {
     /// The groups of all rows.
     #[must_use]
     pub fn into_pages(self) -> Pages {
-        let Self { request, mut groups, without_date, too_far, .. } = self;
+        let Self { request, mut groups, several_values, without_date, too_far, .. } = self;
         for (_, metrics) in groups.values_mut() {
             for (values, measured) in metrics.iter_mut().zip(request.grouping.measured()) {
                 *values = values.only(measured.measures);
             }
         }
-        Pages { request, groups: groups.into_iter(), without_date, too_far }
+        Pages { request, groups: groups.into_iter(), several_values, without_date, too_far }
     }
 }
 
@@ -181,6 +190,12 @@ impl Pages {
             page.push(key, doc_count, metrics);
         }
         page
+    }
+
+    /// The grouped fields, the date too, of which some row had several values.
+    #[must_use]
+    pub fn several_values(&self) -> &BTreeSet<String> {
+        &self.several_values
     }
 
     /// How many rows are in no group since they have no date, or one whose bucket cannot be kept.

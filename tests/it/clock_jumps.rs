@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
-use rollup_jobs::HealthColor;
 use rollup_jobs::engine::SourceDocument;
+use rollup_jobs::store::change_ledger;
+use rollup_jobs::testing::EngineFault;
+use rollup_jobs::{HealthColor, JobUpdate, Ledger};
 
-use crate::support::{HOUR, NOW, World, config};
+use crate::support::{HOUR, NOW, World, config, loaded, now, undisturbed};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -69,26 +71,150 @@ fn a_clock_that_is_corrected_by_a_little_runs_nothing_twice() {
     assert_eq!(world.status("sensor").run(), 2);
 }
 
-/// The bucket of the running hour is rolled up by a clock that is an hour ahead.
-#[test]
-fn a_bucket_that_was_rolled_up_too_early_is_yellow_until_its_time_has_come() {
+fn reading(at: i64) -> SourceDocument {
+    SourceDocument::new().date("timestamp", at).keyword("node", "a")
+}
+
+/// How many readings the document of each of the hours around now has.
+fn counts(world: &World) -> Vec<(i64, u64)> {
+    let rows = world.manager.rolled_up("sensor").unwrap().map(Result::unwrap);
+    let hours = rows.map(|row| ((row.date() - now()).div_euclid(HOUR), row.doc_count()));
+    hours.filter(|(hour, _)| (-10..10).contains(hour)).collect()
+}
+
+/// Two hours that are not over are rolled up by a clock that is two hours ahead.
+fn rolled_up_too_early() -> World {
     let world = World::new();
-    let now: jiff::Timestamp = NOW.parse().unwrap();
-    let reading = |at: i64| SourceDocument::new().date("timestamp", at).keyword("node", "a");
-    world.data.add("sensor-1", reading(now.as_millisecond() + HOUR / 6));
+    world.data.extend("sensor-1", [reading(now() - HOUR / 2), reading(now() + HOUR / 6), reading(now() + HOUR)]);
     world.put_started("sensor");
-    world.clock.set_wall_clock(now + Duration::from_hours(2));
+    world.clock.set_wall_clock(right() + Duration::from_hours(2));
     world.run("sensor");
+    assert_eq!(counts(&world), [(-1, 1), (0, 1), (1, 1)]);
     assert_eq!(world.status("sensor").health().color(), HealthColor::Green, "as far as that clock knows");
-    world.clock.set_wall_clock(now + Duration::from_mins(20));
+    world
+}
+
+fn right() -> jiff::Timestamp {
+    NOW.parse().unwrap()
+}
+
+#[test]
+fn what_was_rolled_up_too_early_goes_and_is_rolled_up_when_it_is_over() {
+    let world = rolled_up_too_early();
+    world.clock.set_wall_clock(right() + Duration::from_mins(20));
     let status = world.status("sensor");
-    assert_eq!(status.health().color(), HealthColor::Yellow);
-    let reason = "a clock that was ahead has rolled up a date bucket that goes on until 2026-11-23T13:00:00Z: what comes for it \
+    let reason = "a clock that was ahead has rolled up a date bucket that goes on until 2026-11-23T14:00:00Z: what comes for it \
                   until then is left out";
-    assert_eq!(status.health().reason(), Some(reason));
-    world.data.add("sensor-1", reading(now.as_millisecond() + HOUR / 3));
+    assert_eq!((status.health().color(), status.health().reason()), (HealthColor::Yellow, Some(reason)));
+    let before = world.store.record("sensor").progress().sequence;
+
     world.run("sensor");
-    assert_eq!(world.status("sensor").notice().map(rollup_jobs::Notice::text), Some(reason));
-    world.clock.advance(Duration::from_mins(40));
-    assert_eq!(world.status("sensor").health().color(), HealthColor::Green);
+    let status = world.status("sensor");
+    let notice = "a clock that was ahead had rolled up until 2026-11-23T14:00:00Z: from 2026-11-23T12:00:00Z on it is removed, \
+                  and rolled up when it is over";
+    assert_eq!(status.notice().map(rollup_jobs::Notice::text), Some(notice));
+    assert_eq!(status.health().color(), HealthColor::Green);
+    assert_eq!(status.rolled_up_until(), Some(right()));
+    assert_eq!(counts(&world), [(-1, 1)], "what was over stays");
+    assert!(world.store.record("sensor").progress().sequence > before);
+
+    // It survives a crash, and what comes meanwhile is counted.
+    let world = world.after_crash();
+    world.gates.search().open();
+    world.clock.set_wall_clock(right() + Duration::from_mins(30));
+    world.data.add("sensor-1", reading(now() + HOUR / 3));
+    world.clock.advance(Duration::from_mins(90));
+    world.run("sensor");
+    assert_eq!(counts(&world), [(-1, 1), (0, 2), (1, 1)]);
+    assert_eq!(world.documents().len(), 33);
+}
+
+#[test]
+fn a_longer_delay_or_a_small_correction_takes_nothing_back() {
+    let world = rolled_up_too_early();
+    let all = counts(&world);
+    world.clock.set_wall_clock(right() + Duration::from_hours(2) - Duration::from_millis(500));
+    world.run("sensor");
+    assert_eq!(counts(&world), all);
+    world.clock.set_wall_clock(right() + Duration::from_hours(2));
+    world.manager.update("sensor", JobUpdate::new().delay("5h")).unwrap();
+    world.run("sensor");
+    assert_eq!(counts(&world), all);
+    let notice = world.status("sensor").notice().map(|notice| notice.text().to_owned());
+    assert!(notice.is_none_or(|notice| !notice.contains("removed")));
+}
+
+/// What cannot be rolled up once more stays as it is.
+#[test]
+fn where_raw_data_is_gone_nothing_is_taken_back() {
+    let seal = |world: &World| {
+        let seal = |ledger: &mut Ledger| ledger.seals.push(0..now() + HOUR);
+        change_ledger(&*world.store, "sensor-1", seal).unwrap();
+    };
+    let drop_index = |world: &World| assert!(world.data.remove_index("sensor-1"));
+    // Of the hour's only document, and the one after it: what is gone is told by its group.
+    let drop_documents = |world: &World| {
+        assert!(world.data.remove_index("sensor-1"));
+        world.data.extend("sensor-1", crate::support::readings());
+        world.data.add("sensor-1", reading(now() + HOUR / 6));
+    };
+    let gone: [&dyn Fn(&World); 3] = [&seal, &drop_index, &drop_documents];
+    for (case, goes) in gone.iter().enumerate() {
+        let world = rolled_up_too_early();
+        let all = counts(&world);
+        goes(&world);
+        world.clock.set_wall_clock(right() + Duration::from_mins(20));
+        world.run("sensor");
+        assert_eq!(counts(&world), all, "case {case}");
+    }
+}
+
+/// A machine that wakes up in 1970 loses nothing of what it has no raw data for any more.
+#[test]
+fn a_clock_that_is_decades_behind_loses_nothing() {
+    let world = World::new();
+    world.put_started("sensor");
+    world.run("sensor");
+    assert!(world.data.remove_index("sensor-1"));
+    world.data.extend("sensor-1", crate::support::readings().skip(1));
+    world.clock.set_wall_clock(jiff::Timestamp::UNIX_EPOCH);
+    world.run("sensor");
+    assert_eq!(world.documents(), undisturbed("sensor"));
+    world.clock.set_wall_clock(right());
+    world.run("sensor");
+    assert_eq!(world.documents(), undisturbed("sensor"));
+}
+
+/// An engine that fails at any call of it takes back what is too early in the end, and nothing else.
+#[test]
+fn it_is_taken_back_whatever_fails() {
+    for fault in
+        [EngineFault::Unavailable, EngineFault::UnavailableAfterwards, EngineFault::Rejected, EngineFault::Panic]
+    {
+        for call in 1.. {
+            let (world, engine) = World::faulty(loaded(), fault);
+            world.data.extend("sensor-1", [reading(now() - HOUR / 2), reading(now() + HOUR / 6)]);
+            world.put_started("sensor");
+            world.clock.set_wall_clock(right() + Duration::from_hours(1));
+            world.run("sensor");
+            world.clock.set_wall_clock(right());
+            engine.fail_at(call);
+            let run = world.manager.trigger("sensor").unwrap().run();
+            world.let_pauses_pass_until_end_of_run(run);
+            let failed = engine.has_failed();
+            engine.heal();
+            let run = world.manager.trigger("sensor").unwrap().run();
+            world.let_pauses_pass_until_end_of_run(run);
+            assert_eq!(counts(&world), [(-1, 1)], "{fault:?} at call {call}");
+            world.clock.set_wall_clock(right() + Duration::from_hours(1));
+            let run = world.manager.trigger("sensor").unwrap().run();
+            world.let_pauses_pass_until_end_of_run(run);
+            assert_eq!(counts(&world), [(-1, 1), (0, 1)], "{fault:?} at call {call}");
+            assert_eq!(world.documents().len(), 32, "{fault:?} at call {call}");
+            if !failed {
+                assert!(call > 4, "the whole of it was tried: {call} calls");
+                break;
+            }
+        }
+    }
 }

@@ -53,6 +53,7 @@ mod rest;
 mod restart_table;
 mod runs;
 mod searching;
+mod several_values;
 mod shutdown;
 mod sources;
 #[cfg(all(feature = "tantivy", feature = "redb"))]

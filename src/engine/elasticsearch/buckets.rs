@@ -1,13 +1,13 @@
 //! From the answer to a search to buckets.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::query::{COMPOSITE, DATES, ROWS, name};
+use super::query::{COMPOSITE, DOCUMENTS, ROWS, VALUES, name};
 use super::question::{MeasuredFields, Part, PartKind, Question};
 use crate::cluster::{Cause, Failure, Shards};
 use crate::job::{GroupKey, KeyPart, Rounding, TermsType};
@@ -70,10 +70,21 @@ impl SearchAnswer<'_> {
         self.hits.total.value
     }
 
-    /// How many dates there are, if that was asked for.
-    pub(super) fn dates(&self) -> Option<u64> {
-        let found: Value = serde_json::from_str(self.aggregations.as_ref()?.get(DATES)?.get()).ok()?;
-        found["value"].as_u64().or_else(|| found["value"].as_f64().map(whole))
+    /// The grouped fields that have more values than documents.
+    pub(super) fn several_values(&self, question: &Question) -> Result<BTreeSet<String>, Failure> {
+        let number = |name: String, member: &str| {
+            let found = self.aggregations.as_ref().and_then(|found| found.get(&name)).map(|found| found.get());
+            let found: Value =
+                serde_json::from_str(found.unwrap_or("null")).map_err(|error| unexpected(&name, error))?;
+            found[member].as_f64().map(whole).ok_or_else(|| unexpected(&name, found))
+        };
+        let mut several = BTreeSet::new();
+        for (at, field) in question.grouped().enumerate() {
+            if number(format!("{VALUES}{at}"), "value")? > number(format!("{DOCUMENTS}{at}"), "doc_count")? {
+                several.insert(field.to_owned());
+            }
+        }
+        Ok(several)
     }
 
     /// The groups after `after` that are wanted.

@@ -12,8 +12,11 @@ use crate::measure::{Measure, Measures};
 pub(super) const COMPOSITE: &str = "rollup";
 /// How many rows the rolled-up documents of a bucket stand for.
 pub(super) const ROWS: &str = "rows";
-/// How many dates there are.
-pub(super) const DATES: &str = "dates";
+/// What has to be computed where nothing else is.
+const DATES: &str = "dates";
+/// How many values a grouped field has, by its number, and how many documents have one.
+pub(super) const VALUES: &str = "values";
+pub(super) const DOCUMENTS: &str = "documents";
 
 impl Question {
     /// One page: the groups after `after`.
@@ -53,14 +56,25 @@ impl Question {
         })
     }
 
-    /// How many documents have a date, and how many dates they have.
-    pub(super) fn dates(&self) -> Value {
+    /// Of each grouped field how many documents have a value, and how many values they have.
+    pub(super) fn values(&self) -> Value {
+        let mut counts = Map::new();
+        for (at, field) in self.grouped().enumerate() {
+            counts.insert(format!("{VALUES}{at}"), json!({ "value_count": { "field": field } }));
+            counts.insert(format!("{DOCUMENTS}{at}"), json!({ "filter": { "exists": { "field": field } } }));
+        }
         json!({
             "size": 0,
-            "track_total_hits": true,
-            "query": { "exists": { "field": self.date } },
-            "aggregations": { DATES: { "value_count": { "field": self.date } } },
+            "track_total_hits": false,
+            "query": { "bool": { "filter": self.conditions(None) } },
+            "aggregations": counts,
         })
+    }
+
+    /// The fields that source documents are grouped by, the date first.
+    pub(super) fn grouped(&self) -> impl Iterator<Item = &str> {
+        let grouping = &self.request.grouping;
+        std::iter::once(grouping.date_field()).chain(grouping.keys().iter().map(|key| key.field.as_str()))
     }
 
     /// Which documents can be in a group after `after`.

@@ -1,6 +1,6 @@
 //! A scan: page after page of a composite aggregation, the next one on its way while the one before is written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -43,8 +43,8 @@ pub(super) struct Scan {
     source_indices: Option<Vec<String>>,
     /// Documents without a date, once they were counted.
     skipped: Option<u64>,
-    /// Whether that has found documents with several dates where it matters.
-    has_several_dates: bool,
+    /// The grouped fields that have several values, once they were counted too.
+    several_values: Option<BTreeSet<String>>,
     is_done: bool,
 }
 
@@ -144,7 +144,7 @@ impl Scan {
             source_indices: None,
             too_far: 0,
             skipped: None,
-            has_several_dates: false,
+            several_values: None,
             is_done: false,
             question,
             described,
@@ -190,18 +190,18 @@ impl Scan {
         if self.skipped.is_none() {
             let answer = self.send(self.question.without_date())?.answer(stop);
             self.skipped = Some(self.read(answer, |found| Ok(found.hits()))?);
-            if self.cuts_buckets() {
-                let answer = self.send(self.question.dates())?.answer(stop);
-                self.has_several_dates = self.read(answer, |found| Ok(found.dates() != Some(found.hits())))?;
-            }
+            let answer = self.send(self.question.values())?.answer(stop);
+            self.several_values = Some(self.read(answer, |found| found.several_values(&self.question))?);
         }
         Ok(())
     }
 
-    /// Whether a date bucket may have only a part of what is in it: then a document's other date tells nothing.
-    fn cuts_buckets(&self) -> bool {
-        let times = &self.question.request.times;
-        self.question.request.grouping.grid().is_some() && !times.are_of_buckets() && *times != Times::all()
+    /// Whether a date bucket may have only a part of what is in it, where documents have several dates: nobody can tell
+    /// which of them is in the part.
+    fn cuts_documents(&self) -> bool {
+        let ScanRequest { times, grouping, .. } = &self.question.request;
+        let cuts = grouping.grid().is_some() && !times.are_of_buckets() && *times != Times::all();
+        cuts && self.several_values.as_ref().is_some_and(|several| several.contains(grouping.date_field()))
     }
 
     /// The next page that has buckets, or none at the end.
@@ -211,7 +211,7 @@ impl Scan {
             return Ok(page);
         }
         self.count_skipped(stop)?;
-        while page.is_empty() && !self.is_done && !self.has_several_dates {
+        while page.is_empty() && !self.is_done && !self.cuts_documents() {
             let search = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
             let after = self.after.as_ref();
             match self.read(search.answer(stop), |found| found.buckets(&self.question, after)) {
@@ -267,7 +267,7 @@ impl PageStream for Scan {
             let failure = if is_gone { Failure::new(Cause::LostSnapshot, failure.to_string()) } else { failure };
             failed(&format!("search of {}", self.described), failure)
         })?;
-        if self.has_several_dates {
+        if self.cuts_documents() {
             let text = "documents with several dates: a cluster cannot tell which of them is in a part of a date bucket; ask \
                         for whole buckets";
             return Err(EngineError::unsupported(text));
@@ -294,6 +294,13 @@ impl PageStream for Scan {
 
     fn source_indices(&self) -> Option<Vec<String>> {
         self.source_indices.clone()
+    }
+
+    fn several_values(&self) -> Option<BTreeSet<String>> {
+        match &self.snapshot {
+            Snapshot::Nothing => Some(BTreeSet::new()),
+            _ => self.several_values.clone(),
+        }
     }
 
     fn documents_skipped(&self) -> u64 {

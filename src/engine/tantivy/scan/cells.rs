@@ -180,6 +180,17 @@ impl MeasureCells<'_> {
     }
 }
 
+/// Adds sum, least and greatest of other values.
+#[inline]
+pub(super) fn merge_sums([sum, compensation, least, greatest]: &mut Sums, [added, min, max]: [u64; 3]) {
+    *least = min.min(*least);
+    *greatest = max.max(*greatest);
+    add_to_sum(sum, compensation, f64::from_u64(added));
+    if !f64::from_bits(*sum).is_finite() {
+        *compensation = 0;
+    }
+}
+
 /// Adds a measure of other values to that in a cell, as a column of doubles holds it.
 #[inline]
 pub(super) fn merge(cell: &mut [u64], word: usize, measure: Measure, raw: u64) {

@@ -160,6 +160,26 @@ impl DenseGroups {
         }
     }
 
+    /// Adds sum, least and greatest, and the count if there is one, of other values in each document, which has them all.
+    pub(super) fn merge_together(
+        &mut self,
+        slots: &[u32],
+        field: usize,
+        [sum, min, max]: [&[u64]; 3],
+        count: Option<&[u64]>,
+    ) {
+        let (words, cells) = (self.shape.words, self.shape.fields[field]);
+        let (place, counted) = (cells.sums.unwrap_or(0), cells.word(Measure::Count));
+        let (sum, min, max) = (&sum[..slots.len()], &min[..slots.len()], &max[..slots.len()]);
+        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            let cell = &mut self.words[*slot as usize * words..][..words];
+            cells::merge_sums(&mut cell[1..].as_chunks_mut().0[place], [sum[at], min[at], max[at]]);
+            if let (Some(word), Some(count)) = (counted, count) {
+                cells::merge(cell, word, Measure::Count, count[at]);
+            }
+        }
+    }
+
     /// Adds a measure of other values in each document.
     pub(super) fn merge_block(&mut self, slots: &[u32], measure: Measure, block: ValueBlock<'_>) {
         if let Some(word) = self.shape.fields[block.field].word(measure) {

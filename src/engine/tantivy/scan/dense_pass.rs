@@ -8,12 +8,13 @@ use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 use super::codes::Codes;
 use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
 use super::dense::{DenseGroups, DensePages, Plan, ValueBlock};
-use super::lane::{FEW, Found, Lane, read_block};
+use super::lane::{FEW, Found, Lane, Values, only_value, read_block};
 use super::mask::Mask;
 use super::pass::{self, Block, Work};
 use super::timeline::{NONE, Timeline};
 use super::{Finished, Scan};
 use crate::engine::{EngineError, StopSignal};
+use crate::measure::Measure;
 
 pub(super) struct DensePass<'a> {
     segments: &'a [Segment],
@@ -115,18 +116,65 @@ impl<'a> DensePass<'a> {
         }
     }
 
+    /// Finds out which documents the filter means, and says how many.
+    fn filter(&mut self, segment: &Segment, block: &Range<DocId>) -> usize {
+        let means = &mut self.means[..block.len()];
+        segment.mask.read(block, &mut self.lane, means);
+        means.iter().filter(|means| **means).count()
+    }
+
     /// Leaves those that the filter means.
-    fn filter(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { lane, means, places, several, .. } = self;
-        if matches!(segment.mask, Mask::All) {
-            return;
-        }
-        let means = &mut means[..block.len()];
-        segment.mask.read(block, lane, means);
-        for (place, means) in places.iter_mut().zip(&*means) {
+    fn leave_filtered(&mut self, block: &Range<DocId>) {
+        let Self { means, places, several, .. } = self;
+        for (place, means) in places.iter_mut().zip(&means[..block.len()]) {
             *place = if *means { *place } else { NONE };
         }
         several.retain(|at| means[*at]);
+    }
+
+    /// The few documents of a block that the filter means, one by one: of most columns nothing is read but theirs.
+    fn few(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
+        let common = segment.common_bucket(number).map(|bucket| self.timeline.row_of(bucket, self.groups.rows()));
+        for at in 0..block.len() {
+            let id = document(block, at);
+            if !self.means[at] || !segment.is_alive(id) {
+                continue;
+            }
+            match self.place_of(segment, id, common) {
+                Some(NONE) => {}
+                Some(place) => {
+                    let slot = self.groups.slot(place);
+                    measure_document(segment, id, slot, &mut self.groups);
+                }
+                None => self.group_several(segment, id),
+            }
+        }
+    }
+
+    /// The place of a document that has one value in each column at most; `None` of another.
+    fn place_of(&self, segment: &Segment, id: DocId, row: Option<u32>) -> Option<u32> {
+        let row = match (row, &segment.date) {
+            (Some(row), _) => row,
+            (None, Some(date)) => match only_value(date, id) {
+                (raw, Values::One) => self.timeline.finder(self.groups.rows()).find(raw),
+                (_, Values::None) => NONE,
+                (_, Values::Several) => return None,
+            },
+            (None, None) => NONE,
+        };
+        if row == NONE {
+            return Some(NONE);
+        }
+        let mut place = self.codes.place(row, 0);
+        for (part, column) in segment.keys.iter().enumerate() {
+            let Some(column) = column else { continue };
+            match only_value(&column.column, id) {
+                (raw, Values::One) => place += self.codes.share(part, column).of(raw),
+                (_, Values::None) => {}
+                (_, Values::Several) => return None,
+            }
+        }
+        Some(place)
     }
 
     fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
@@ -135,7 +183,7 @@ impl<'a> DensePass<'a> {
             self.measure_few(segment, block);
             return;
         }
-        let Self { slots, groups, lane, .. } = self;
+        let Self { slots, groups, lane, lanes, .. } = self;
         let slots = &slots[..block.len()];
         let mut rows = 1;
         if let Some(column) = &segment.count {
@@ -164,7 +212,8 @@ impl<'a> DensePass<'a> {
                     });
                 }
                 MeasuredColumns::Stored(stored) => {
-                    for (measure, column) in stored {
+                    let rest = merge_together(groups, slots, field, stored, block, lanes);
+                    for (measure, column) in rest {
                         groups.merge_block(slots, *measure, value_block(field, column, block, lane));
                     }
                 }
@@ -243,6 +292,30 @@ fn measure_document(segment: &Segment, id: DocId, slot: u32, groups: &mut DenseG
     });
 }
 
+/// Of all measures of a field those that can be merged together, if every document has them. Says which are left.
+fn merge_together<'a>(
+    groups: &mut DenseGroups,
+    slots: &[u32],
+    field: usize,
+    stored: &'a [(Measure, Column<u64>)],
+    block: &Range<DocId>,
+    lanes: &mut [Lane; 4],
+) -> &'a [(Measure, Column<u64>)] {
+    let of = |wanted: Measure| stored.iter().find(|(measure, _)| *measure == wanted).map(|(_, column)| column);
+    let (Some(sum), Some(min), Some(max)) = (of(Measure::Sum), of(Measure::Min), of(Measure::Max)) else {
+        return stored;
+    };
+    let [sums, least, greatest, counts] = lanes;
+    let is_full = sums.read(sum, block) && least.read(min, block) && greatest.read(max, block);
+    let count = of(Measure::Count);
+    let has_counts = count.is_none_or(|count| counts.read(count, block));
+    if !is_full || !has_counts || !groups.has_sums(field) {
+        return stored;
+    }
+    groups.merge_together(slots, field, [&sums.raw, &least.raw, &greatest.raw], count.map(|_| &*counts.raw));
+    &[]
+}
+
 /// A block of a column of which a document has one value at most.
 fn value_block<'a>(field: usize, column: &Column<u64>, block: &Range<DocId>, lane: &'a mut Lane) -> ValueBlock<'a> {
     let is_full = lane.read(column, block);
@@ -254,8 +327,19 @@ impl Work for DensePass<'_> {
         let segment = &self.segments[segment];
         let block = &segment.block(number);
         self.several.clear();
+        let is_filtered = !matches!(segment.mask, Mask::All);
+        if is_filtered {
+            let wanted = self.filter(segment, block);
+            if wanted * FEW < block.len() {
+                self.few(segment, number, block);
+                self.groups.shed();
+                return;
+            }
+        }
         self.dates(segment, number, block);
-        self.filter(segment, block);
+        if is_filtered {
+            self.leave_filtered(block);
+        }
         if self.several.is_empty() && self.places[..block.len()].iter().all(|place| *place == NONE) {
             return;
         }

@@ -44,8 +44,11 @@ impl<'a> KeyBlock<'a> {
         if self.places.is_empty() {
             return;
         }
-        self.dates(segment, number, block);
         self.filter(segment, block);
+        if self.places.is_empty() {
+            return;
+        }
+        self.dates(segment, number, block);
         if !self.places.is_empty() {
             self.other_parts(segment, block);
         }
@@ -107,13 +110,12 @@ impl<'a> KeyBlock<'a> {
 
     /// Leaves those that the filter means.
     fn filter(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let Self { lane, means, places, several, .. } = self;
-        if matches!(segment.mask, Mask::All) || places.is_empty() && several.is_empty() {
+        let Self { lane, means, places, .. } = self;
+        if matches!(segment.mask, Mask::All) {
             return;
         }
         segment.mask.read(block, lane, &mut means[..block.len()]);
         places.retain(|place| means[*place]);
-        several.retain(|place| means[*place]);
     }
 
     /// Puts the other parts of the key into its words.

@@ -151,7 +151,11 @@ impl Lane {
 }
 
 /// The value of a document that has one.
-fn only_value(column: &Column<u64>, id: DocId) -> (u64, Values) {
+#[inline]
+pub(super) fn only_value(column: &Column<u64>, id: DocId) -> (u64, Values) {
+    if matches!(column.index, ColumnIndex::Full) {
+        return (column.values.get_val(id), Values::One);
+    }
     let mut found = column.values_for_doc(id);
     match (found.next(), found.next()) {
         (None, _) => (0, Values::None),

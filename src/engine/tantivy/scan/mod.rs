@@ -29,6 +29,8 @@ pub(super) use budget::{Budget, Kept};
 pub(super) use open::ScanSource;
 pub(super) use rows::RowColumns;
 
+use std::collections::BTreeSet;
+
 use crate::engine::{EngineError, PageStream, StopSignal};
 use crate::job::GroupKey;
 use crate::measure::Measures;
@@ -216,6 +218,10 @@ impl PageStream for Scan {
 
     fn source_indices(&self) -> Option<Vec<String>> {
         self.names.clone()
+    }
+
+    fn several_values(&self) -> Option<BTreeSet<String>> {
+        Some(self.survey.as_ref()?.several_values.clone())
     }
 
     fn documents_skipped(&self) -> u64 {

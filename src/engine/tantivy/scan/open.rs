@@ -170,6 +170,7 @@ impl Scan {
             if matches!(segment.mask, Mask::None) {
                 continue;
             }
+            survey.several_values.extend(segment.several_values(&self.columns).map(str::to_owned));
             segments.push(segment);
             keywords.push(columns);
         }

@@ -4,6 +4,8 @@
 //! it makes stay in the processor's cache until they are handed out. What was found out of a segment is kept with it:
 //! no later scan looks again.
 
+use std::collections::BTreeSet;
+
 use ::tantivy::DocId;
 use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 
@@ -43,6 +45,8 @@ pub(super) struct Survey {
     pub(super) dates: Vec<Option<BlockDates>>,
     /// The least and the greatest instant that may be wanted, as a column holds them.
     pub(super) bounds: Option<(u64, u64)>,
+    /// The columns that have several values for a document, once they were opened.
+    pub(super) several_values: BTreeSet<String>,
     /// How many blocks may have some.
     pub(super) blocks: usize,
     /// The last date bucket of each slice but the last one, ascending.
@@ -92,7 +96,14 @@ impl Survey {
             }
         }
         let skipped = segments.iter().filter_map(|segment| segment.dates.without.get()).sum();
-        let mut survey = Self { skipped, dates: Vec::new(), bounds: None, blocks: 0, ends: Vec::new() };
+        let mut survey = Self {
+            skipped,
+            dates: Vec::new(),
+            bounds: None,
+            several_values: BTreeSet::new(),
+            blocks: 0,
+            ends: Vec::new(),
+        };
         for notes in notes {
             let dates = notes.map(|notes| survey.see(&notes, horizon, stop).ok_or(())).transpose().ok()?;
             survey.dates.push(dates.filter(|dates| dates.iter().next().is_some()));

@@ -2,6 +2,7 @@
 
 mod opening;
 mod paging;
+mod rewinding;
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -39,6 +39,7 @@ impl Turn<'_> {
         }
         self.run.committed = self.progress.clone();
         self.redefine();
+        self.rewind()?;
         self.look_at_the_clock();
         Ok(())
     }

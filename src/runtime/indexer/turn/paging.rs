@@ -53,6 +53,7 @@ impl Turn<'_> {
                 Ok(None)
             }
             Ok(buckets) => {
+                self.progress.see_several_values(self.run.stream.as_ref().and_then(|stream| stream.several_values()));
                 let stats = &mut self.progress.stats;
                 stats.search_time += self.job.runtime.clock.monotonic().saturating_sub(began);
                 stats.search_total += 1;

@@ -1,0 +1,118 @@
+//! A clock that was ahead: what it has rolled up too early goes again, and is rolled up when it is over.
+
+use jiff::Timestamp;
+
+use super::{Turn, TurnError};
+use crate::engine::{Batch, EngineError, EngineErrorKind, PageStream};
+use crate::guard::texts_of;
+use crate::job::Phase;
+use crate::rollup::{Bucket, Page};
+use crate::scan::{ScanRequest, Times};
+use crate::stop_signal::StopSignal;
+use crate::sync::Arc;
+
+/// A clock that is set right by less than this, in milliseconds, was not ahead.
+const CORRECTION: i64 = 60_000;
+
+impl Turn<'_> {
+    /// Takes back what a clock that was ahead has rolled up, if there is such.
+    ///
+    /// A longer delay is no such clock, and neither is one that is set right by a little. Where raw data is gone that
+    /// was rolled up, everything stays as it is: this clock may be the wrong one.
+    pub(super) fn rewind(&mut self) -> Result<(), TurnError> {
+        let (runtime, context) = (&self.job.runtime, &self.run.context);
+        let now = runtime.clock.now().as_millisecond().saturating_add(CORRECTION);
+        let there = context.config().rounding().round_down(now);
+        let Some(until) = self.progress.rolled_up_until.filter(|until| *until > there) else { return Ok(()) };
+        if !self.can_be_repeated(there)? {
+            return Ok(());
+        }
+        let batch = Batch::Replace(Times::buckets_between(there..i64::MAX));
+        let mut rewound = self.progress.clone();
+        rewound.rewind_to(there, context.config());
+        let replaced = runtime.rollup_index.begin(context, &batch).and_then(|writer| writer.commit(&rewound));
+        match replaced {
+            Ok(_) => {}
+            Err(error) if error.kind() == EngineErrorKind::Unsupported => return Ok(()),
+            Err(error) => return Err(self.reopen(&error)),
+        }
+        self.progress = rewound;
+        self.run.committed = self.progress.clone();
+        let text =
+            |millis| Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |at| at.to_string());
+        self.note(format!(
+            "a clock that was ahead had rolled up until {}: from {} on it is removed, and rolled up when it is over",
+            text(until),
+            text(there)
+        ));
+        Ok(())
+    }
+
+    /// Whether all raw data that was rolled up from an instant on is still there.
+    fn can_be_repeated(&self, from: i64) -> Result<bool, TurnError> {
+        let (runtime, context) = (&self.job.runtime, &self.run.context);
+        let known = &self.progress.source_indices;
+        let ledgers = known.iter().map(|index| runtime.store_call(|store| store.ledger(index)));
+        let ledgers = ledgers.collect::<Result<Vec<_>, _>>().map_err(|error| TurnError {
+            transient: error.is_transient(),
+            retry_after: None,
+            keep: false,
+            chain: texts_of(&error),
+            phase: Phase::Searching,
+        })?;
+        if ledgers.iter().flat_map(|ledger| &ledger.seals).any(|seal| seal.end > from) {
+            return Ok(false);
+        }
+        let request = ScanRequest::new(Arc::new(context.layout().grouping().keys_only()));
+        let (request, stop) = (request.times(Times::buckets_between(from..i64::MAX)), &self.run.signal);
+        let raw = || runtime.source.scan(context, context.config().index_pattern(), request.clone(), stop);
+        let rolled_up = || runtime.rollup_index.scan_rolled_up(context, request.clone(), stop);
+        let found = rolled_up().and_then(|rolled_up| has_every_group(raw()?, rolled_up, stop));
+        match found {
+            // Nothing is taken back by a run that is to end.
+            Err(error) if error.is_cancelled() && stop.is_stopped() => Ok(false),
+            other => other.map_err(|error| self.failure(&error)),
+        }
+    }
+}
+
+/// Whether each group that is rolled up has as many documents, at least.
+fn has_every_group(
+    raw: Box<dyn PageStream>,
+    rolled_up: Box<dyn PageStream>,
+    stop: &StopSignal,
+) -> Result<bool, EngineError> {
+    let (mut raw, mut rolled_up) = (Groups::of(raw), Groups::of(rolled_up));
+    while let Some(kept) = rolled_up.first(stop)? {
+        loop {
+            match raw.first(stop)? {
+                Some(found) if found.key < kept.key => {}
+                Some(found) if found.key == kept.key && found.doc_count >= kept.doc_count => break,
+                _ => return Ok(false),
+            }
+            raw.next += 1;
+        }
+        rolled_up.next += 1;
+    }
+    Ok(true)
+}
+
+/// The groups of a stream, one after the other.
+struct Groups {
+    stream: Box<dyn PageStream>,
+    page: Page,
+    next: usize,
+}
+
+impl Groups {
+    fn of(stream: Box<dyn PageStream>) -> Self {
+        Self { stream, page: Page::default(), next: 0 }
+    }
+
+    fn first(&mut self, stop: &StopSignal) -> Result<Option<Bucket<'_>>, EngineError> {
+        if self.next >= self.page.len() {
+            (self.page, self.next) = (self.stream.next_page(stop)?, 0);
+        }
+        Ok(self.page.get(self.next))
+    }
+}
