@@ -89,7 +89,8 @@ impl<R: Send + 'static> Lifecycle<R> {
             }
             EndOfTurn::Over(_) => StoredState::Started,
         };
-        let is_known = !has_progress && cell.is_recorded(state);
+        // Whoever asked for a stop may still be saving it, or be refused.
+        let is_known = !has_progress && !is_stop && cell.is_recorded(state);
         let snapshot = (!is_known).then(|| cell.snapshot(state, revisions));
         (snapshot, is_stop)
     }

@@ -37,7 +37,7 @@ fn start_and_trigger(job: &Job) {
 fn end_turn(job: &Job) {
     let end = EndOfTurn::Over(RunOutcome::Finished);
     loop {
-        let (_, is_stop) = job.lifecycle.end_of_turn(end, &Progress::default(), Duration::ZERO, &job.revisions);
+        let (_, is_stop) = job.lifecycle.end_of_turn(end, Some(&Progress::default()), Duration::ZERO, &job.revisions);
         if !matches!(job.lifecycle.publish((), end, is_stop, &Ok(()), Duration::ZERO), Published::Again(())) {
             return;
         }

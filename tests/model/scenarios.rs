@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::world::{ID, World, at_rest, check, stop, waiting};
+use super::world::{ID, World, at_rest, check, pause, stop, waiting};
 use crate::store::{JobStore as _, change_ledger};
 use crate::{
-    DeleteError, DeleteOptions, JobUpdate, Observer, RollupJobManager, StopError, StopOptions, StoredState, TurnEnded,
+    DeleteError, DeleteOptions, JobState, JobUpdate, Observer, RollupJobManager, StopError, StopOptions, StoredState,
+    TurnEnded,
 };
 
 #[test]
@@ -38,6 +39,24 @@ fn stopped_is_durable_when_a_waiter_returns() {
         world.start_and_trigger();
         at_rest(stop(&world.manager));
         world.check_stopped();
+        world.end();
+    });
+}
+
+/// Of the second run nothing is to be saved, but of a stop that meets it everything is.
+#[test]
+fn a_stop_meets_a_run_that_has_nothing_to_do() {
+    check(|| {
+        let world = World::new(1);
+        world.start_and_trigger();
+        while world.manager.get(ID).is_some_and(|status| status.state() == JobState::Indexing) {
+            pause();
+        }
+        let _ = world.manager.trigger(ID);
+        let other = world.spawn(|manager| at_rest(stop(manager)));
+        at_rest(stop(&world.manager));
+        world.check_stopped();
+        other.join().unwrap();
         world.end();
     });
 }
