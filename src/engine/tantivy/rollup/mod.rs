@@ -69,11 +69,20 @@ pub(super) struct JobIndex {
     described: String,
     empty_files: Mutex<Option<Arc<EmptyFiles>>>,
     segments: Arc<Segments>,
+    /// The progress of the last commit, if it is known: nobody else commits to the index.
+    progress: Mutex<Option<Option<Progress>>>,
 }
 
 impl JobIndex {
     fn new(index: Index, directory: RollupDirectory, described: String) -> Self {
-        Self { index, directory, described, empty_files: Mutex::default(), segments: Arc::default() }
+        Self {
+            index,
+            directory,
+            described,
+            empty_files: Mutex::default(),
+            segments: Arc::default(),
+            progress: Mutex::default(),
+        }
     }
 }
 
@@ -158,7 +167,27 @@ impl JobIndex {
     }
 
     pub(super) fn progress(&self) -> Result<Option<Progress>, EngineError> {
-        Ok(self.payload()?.and_then(|payload| payload.progress))
+        let mut known = self.progress.lock();
+        if let Some(progress) = &*known {
+            return Ok(progress.clone());
+        }
+        let progress = self.payload()?.and_then(|payload| payload.progress);
+        *known = Some(progress.clone());
+        Ok(progress)
+    }
+
+    /// Commits what a writer has, with the job's definition and this progress.
+    fn commit(
+        &self,
+        writer: &mut IndexWriter,
+        job: &JobContext,
+        progress: Option<&Progress>,
+    ) -> Result<(), TantivyError> {
+        // Of a commit that fails nobody knows whether it took place.
+        *self.progress.lock() = None;
+        commit(writer, job, progress)?;
+        *self.progress.lock() = Some(progress.cloned());
+        Ok(())
     }
 
     /// Commits the job's definition with the progress that is there, and no document.
@@ -168,7 +197,7 @@ impl JobIndex {
 
     fn record(&self, job: &JobContext, progress: Option<&Progress>) -> Result<(), EngineError> {
         let mut writer = self.writer()?;
-        commit(&mut writer, job, progress).map_err(|error| self.failed(error))
+        self.commit(&mut writer, job, progress).map_err(|error| self.failed(error))
     }
 
     fn writer(&self) -> Result<IndexWriter, EngineError> {

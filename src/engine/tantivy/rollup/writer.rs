@@ -5,9 +5,9 @@ use std::thread::{self, JoinHandle};
 
 use ::tantivy::{IndexWriter, Segment, TantivyError};
 
+use super::JobIndex;
 use super::replaced::Replaced;
 use super::segment::{Documents, EmptyFiles};
-use super::{JobIndex, commit};
 use crate::engine::{Batch, CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
 use crate::job::{KeyPart, Progress};
 use crate::rollup::{Bucket, RolledUpDocuments};
@@ -165,7 +165,8 @@ impl RollupWriter for TantivyWriter {
             let segment = segment?;
             self.writer.add_segment(segment.meta().clone())
         });
-        let committed = replaced.and(committed).and_then(|()| commit(&mut self.writer, &self.job, Some(progress)));
+        let committed =
+            replaced.and(committed).and_then(|()| self.index.commit(&mut self.writer, &self.job, Some(progress)));
         committed.map_err(|error| self.index.failed(error))?;
         // What is committed is committed, whether or not it can be seen now what could be merged.
         Ok(CommitReport::new(self.index.merge_candidates().is_ok_and(|candidates| !candidates.is_empty())))
