@@ -73,7 +73,8 @@ fn a_page_that_comes_again_is_an_error() {
             &format!(
                 r#"{{"timed_out":false,"_shards":{{"total":1,"successful":1,"failed":0}},
                 "hits":{{"total":{{"value":0}}}},
-                "aggregations":{{"rollup":{{"buckets":[{bucket}]}}}}}}"#
+                "aggregations":{{"rollup":{{"buckets":[{bucket}]}},
+                "values0":{{"value":1}},"documents0":{{"doc_count":1}}}}}}"#
             ),
         )
     });
