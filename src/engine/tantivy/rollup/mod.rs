@@ -16,7 +16,7 @@ use super::failed;
 use super::scan::ScanSource;
 use super::schema::rollup_schema;
 use super::segments::Segments;
-use crate::engine::{EngineError, JobContext, StopSignal};
+use crate::engine::{CommittedProgress, EngineError, JobContext, StopSignal};
 use crate::job::Progress;
 use crate::sync::{Arc, Mutex};
 use directory::RollupDirectory;
@@ -70,7 +70,7 @@ pub(super) struct JobIndex {
     empty_files: Mutex<Option<Arc<EmptyFiles>>>,
     segments: Arc<Segments>,
     /// The progress of the last commit, if it is known: nobody else commits to the index.
-    progress: Mutex<Option<Option<Progress>>>,
+    progress: Mutex<Option<CommittedProgress>>,
 }
 
 impl JobIndex {
@@ -168,11 +168,11 @@ impl JobIndex {
 
     pub(super) fn progress(&self) -> Result<Option<Progress>, EngineError> {
         let mut known = self.progress.lock();
-        if let Some(progress) = &*known {
+        if let Some(CommittedProgress::Kept(progress)) = &*known {
             return Ok(progress.clone());
         }
         let progress = self.payload()?.and_then(|payload| payload.progress);
-        *known = Some(progress.clone());
+        *known = Some(CommittedProgress::Kept(progress.clone()));
         Ok(progress)
     }
 
@@ -186,7 +186,7 @@ impl JobIndex {
         // Of a commit that fails nobody knows whether it took place.
         *self.progress.lock() = None;
         commit(writer, job, progress)?;
-        *self.progress.lock() = Some(progress.cloned());
+        *self.progress.lock() = Some(CommittedProgress::Kept(progress.cloned()));
         Ok(())
     }
 
