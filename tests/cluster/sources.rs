@@ -143,7 +143,7 @@ fn closed_members_of_data_streams() {
     server.put("_index_template/stream", template);
     server.ask(Method::PUT, "_data_stream/stream-a", None);
     let world = World::new(engine(&server));
-    let config = DateHistogram::fixed_interval("timestamp", "1h");
+    let config = DateHistogram::fixed_interval("timestamp", "1h").delay("24h");
     let config =
         RollupJobConfig::builder("stream").index_pattern("stream-*").rollup_index("rolled").date_histogram(config);
     world.put(&config.cron("0 0 0 1 1 ? 2090").page_size(10).build().unwrap());
@@ -154,6 +154,8 @@ fn closed_members_of_data_streams() {
     let status = world.run_well("stream");
     assert_eq!((status.stats().rollups_indexed(), status.notice()), (2, None));
     server.close(".ds-stream-a-000001");
+    // A shorter delay: more buckets are over.
+    world.manager.update("stream", rollup_jobs::JobUpdate::new().no_delay()).unwrap();
     let status = world.run_well("stream");
     assert_eq!(status.notice().unwrap().text(), "closed indices are left out: .ds-stream-a-000001");
 }
