@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::guard::guarded;
 use crate::scan::ScanRequestError;
 
 /// A failed engine call. Adapters build it, callers ask it.
@@ -134,6 +135,11 @@ impl EngineError {
     pub fn is_cancelled(&self) -> bool {
         self.kind == EngineErrorKind::Cancelled
     }
+}
+
+/// Calls an engine in a caller's thread. One that panics has refused.
+pub(crate) fn call<T>(call: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    guarded(call).unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
 }
 
 impl From<ScanRequestError> for EngineError {

@@ -27,6 +27,7 @@ pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use adapter::{PageStreamAdapter, RollupIndexAdapter, RollupWriterAdapter, SourceAdapter};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
 pub use context::JobContext;
+pub(crate) use error::call;
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryEngine;
 pub use rollup_index::{

@@ -2,8 +2,7 @@
 
 use super::RollupJobManager;
 use super::operation::Refusal;
-use crate::engine::{EngineError, JobContext, PageStream, StopSignal};
-use crate::guard::guarded;
+use crate::engine::{self, EngineError, JobContext, PageStream, StopSignal};
 use crate::rollup::{Page, RolledUpRow};
 use crate::scan::ScanRequest;
 use crate::sync::Arc;
@@ -105,8 +104,7 @@ impl RollupJobManager {
 impl RolledUpRows {
     fn next_page(&mut self) -> Option<Result<Page, EngineError>> {
         let stream = self.stream.as_mut()?;
-        let page = guarded(|| stream.next_page(&StopSignal::never()))
-            .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))));
+        let page = engine::call(|| stream.next_page(&StopSignal::never()));
         if !matches!(&page, Ok(page) if !page.is_empty()) {
             self.stream = None;
         }

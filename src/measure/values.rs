@@ -69,7 +69,7 @@ impl MetricValues {
     #[inline]
     pub fn merge_stored(&mut self, measure: Measure, stored: f64) {
         match measure {
-            Measure::Count => self.count += whole(stored),
+            Measure::Count => self.count += whole_count(stored),
             Measure::Sum => self.add_to_sum(stored),
             Measure::Min => self.widen(stored, f64::NEG_INFINITY),
             Measure::Max => self.widen(f64::INFINITY, stored),
@@ -145,7 +145,7 @@ impl MetricValues {
 
     /// Of what something else has counted.
     pub(super) fn set_count(&mut self, count: f64) {
-        self.count = whole(count);
+        self.count = whole_count(count);
     }
 
     /// What something else has summed up, compensated or not.
@@ -154,7 +154,9 @@ impl MetricValues {
     }
 }
 
+/// A count that was stored as a double.
+#[inline]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a stored count is a whole number")]
-fn whole(count: f64) -> u64 {
+pub(crate) fn whole_count(count: f64) -> u64 {
     count as u64
 }

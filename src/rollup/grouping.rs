@@ -150,6 +150,11 @@ impl Grouping {
         &self.keys
     }
 
+    /// The fields that are grouped by, the one that has the date first.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.date_field()).chain(self.keys.iter().map(|key| key.field.as_str()))
+    }
+
     /// The fields of whose values something is found out.
     #[must_use]
     pub fn measured(&self) -> &[MeasuredField] {

@@ -149,8 +149,11 @@ impl DocumentLayout {
     /// A field that has this measure of the metric field at a place, if one has.
     #[must_use]
     pub fn measure_field(&self, at: usize, measure: Measure) -> Option<&LayoutField> {
-        let has = |source: &FieldSource| matches!(source, FieldSource::Metric(metric, part) if *metric == at && part.measure() == measure);
-        self.fields.iter().find(|field| has(&field.source))
+        let has = |field: &&LayoutField| match &field.source {
+            FieldSource::Metric(metric, part) => *metric == at && part.measure() == measure,
+            FieldSource::Constant(_) | FieldSource::Key(_) | FieldSource::DocCount => false,
+        };
+        self.fields.iter().find(has)
     }
 
     /// A field that says how many source documents a rolled-up document stands for.

@@ -45,7 +45,7 @@ impl Page {
     /// An empty page for buckets of this layout.
     #[must_use]
     pub fn new(layout: &DocumentLayout) -> Self {
-        Self::of_width(layout.key_parts(), layout.metric_fields())
+        Self::of(layout.grouping())
     }
 
     /// An empty page for groups of this grouping.

@@ -1,5 +1,3 @@
-use std::iter::once;
-
 use super::layout::DocumentLayout;
 use super::page::Bucket;
 use crate::job::{GroupKey, KeyPart};
@@ -41,9 +39,7 @@ impl RolledUpRow {
     /// The part of its key for a field; `None` if the job does not group by it.
     #[must_use]
     pub fn part(&self, field: &str) -> Option<&KeyPart> {
-        let grouping = self.layout.grouping();
-        let mut names = once(grouping.date_field()).chain(grouping.keys().iter().map(|key| key.field.as_str()));
-        self.key.get(names.position(|name| name == field)?)
+        self.key.get(self.layout.grouping().fields().position(|name| name == field)?)
     }
 
     /// The term of a keyword field; `None` in the null group, and if the job does not group by such a field.

@@ -13,8 +13,7 @@ pub(crate) use indexer::Run;
 pub(crate) use job::Job;
 
 use crate::clock::{Clock, Deadline};
-use crate::engine::{EngineError, JobContext, RollupIndex, Source};
-use crate::guard::guarded;
+use crate::engine::{self, EngineError, JobContext, RollupIndex, Source};
 use crate::job::{JobDefinition, JobRecord, Progress, StoredState};
 use crate::lifecycle::{Lifecycle, Revisions};
 use crate::observer::Observer;
@@ -189,8 +188,7 @@ impl Runtime {
 
     /// Calls source or rollup index in a caller's thread. One that panics has refused.
     pub(crate) fn engine_call<T>(&self, call: impl FnOnce(&Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
-        guarded(|| call(self))
-            .unwrap_or_else(|panic| Err(EngineError::rejected(format!("the engine panicked: {panic}"))))
+        engine::call(|| call(self))
     }
 
     /// Saves records: one answer each, however many the store gives.

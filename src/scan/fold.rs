@@ -123,9 +123,7 @@ impl Fold {
         }
         let grouping = Arc::clone(&self.request.grouping);
         if !dates.is_empty() {
-            let fields =
-                std::iter::once(grouping.date_field()).chain(grouping.keys().iter().map(|key| key.field.as_str()));
-            let several = fields.filter(|field| row.values(field).len() > 1).map(str::to_owned);
+            let several = grouping.fields().filter(|field| row.values(field).len() > 1).map(str::to_owned);
             self.several_values.extend(several);
         }
         let mut keys: Vec<GroupKey> = dates.into_iter().map(|date| date.into_iter().collect()).collect();

@@ -92,8 +92,7 @@ impl<'a> RolledUpFields<'a> {
 
     /// A rolled-up document as a row, with the fields that it was grouped by.
     pub(super) fn row(&self, document: &RolledUpDocument) -> SourceDocument {
-        let grouping = self.layout.grouping();
-        let names = std::iter::once(grouping.date_field()).chain(grouping.keys().iter().map(|key| key.field.as_str()));
+        let names = self.layout.grouping().fields();
         let values =
             names.enumerate().filter_map(|(at, name)| Some((name, document.value(&self.layout.key_field(at).name)?)));
         values.fold(SourceDocument::new(), |row, (name, value)| match value {

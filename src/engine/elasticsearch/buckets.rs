@@ -11,7 +11,7 @@ use super::query::{COMPOSITE, DOCUMENTS, ROWS, VALUES, name};
 use super::question::{MeasuredFields, Part, PartKind, Question};
 use crate::cluster::{Cause, Failure, Shards};
 use crate::job::{GroupKey, KeyPart, Rounding, TermsType};
-use crate::measure::{Measure, Measures, MetricValues};
+use crate::measure::{Measure, Measures, MetricValues, whole_count};
 use crate::rollup::Page;
 
 /// What a search answers, as far as it is looked at. Parsed, all its buckets would take many times the memory of
@@ -76,10 +76,10 @@ impl SearchAnswer<'_> {
             let found = self.aggregations.as_ref().and_then(|found| found.get(&name)).map(|found| found.get());
             let found: Value =
                 serde_json::from_str(found.unwrap_or("null")).map_err(|error| unexpected(&name, error))?;
-            found[member].as_f64().map(whole).ok_or_else(|| unexpected(&name, found))
+            found[member].as_f64().map(whole_count).ok_or_else(|| unexpected(&name, found))
         };
         let mut several = BTreeSet::new();
-        for (at, field) in question.grouped().enumerate() {
+        for (at, field) in question.request.grouping.fields().enumerate() {
             if number(format!("{VALUES}{at}"), "value")? > number(format!("{DOCUMENTS}{at}"), "doc_count")? {
                 several.insert(field.to_owned());
             }
@@ -147,13 +147,8 @@ fn doc_count(bucket: &Value) -> Result<u64, Failure> {
 fn rows(question: &Question, bucket: &Value, documents: u64) -> Result<u64, Failure> {
     match &question.count {
         None => Ok(documents),
-        Some(_) => bucket[ROWS]["value"].as_f64().map(whole).ok_or_else(|| unexpected(ROWS, bucket)),
+        Some(_) => bucket[ROWS]["value"].as_f64().map(whole_count).ok_or_else(|| unexpected(ROWS, bucket)),
     }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count is a whole number")]
-fn whole(count: f64) -> u64 {
-    count as u64
 }
 
 fn key(question: &Question, found: &Value) -> Result<GroupKey, Failure> {
@@ -231,31 +226,25 @@ fn of_field(at: usize, fields: &MeasuredFields, bucket: &Value) -> Result<Metric
     };
     let mut put = |measure, found: &Value| -> Result<(), Failure> {
         match measure {
-            Measure::Count => values.count = number(found, 0.0).map(whole)?,
+            Measure::Count => values.count = number(found, 0.0).map(whole_count)?,
             Measure::Sum => values.sum = number(found, 0.0)?,
             Measure::Min => values.min = number(found, f64::INFINITY)?,
             Measure::Max => values.max = number(found, f64::NEG_INFINITY)?,
         }
         Ok(())
     };
-    match fields {
-        MeasuredFields::Values(_, measures) if *measures == Measures::ALL => {
-            let stats = &bucket[at.to_string()];
-            if stats["count"].is_null() {
-                return Err(unexpected("stats", stats));
-            }
-            for (measure, name) in
-                [(Measure::Count, "count"), (Measure::Sum, "sum"), (Measure::Min, "min"), (Measure::Max, "max")]
-            {
-                put(measure, &stats[name])?;
-            }
+    if let MeasuredFields::Values(_, Measures::ALL) = fields {
+        let stats = &bucket[at.to_string()];
+        if stats["count"].is_null() {
+            return Err(unexpected("stats", stats));
         }
-        MeasuredFields::Values(_, measures) => {
-            measures.iter().try_for_each(|measure| put(measure, &bucket[name(at, measure)]["value"]))?;
+        for (measure, name) in
+            [(Measure::Count, "count"), (Measure::Sum, "sum"), (Measure::Min, "min"), (Measure::Max, "max")]
+        {
+            put(measure, &stats[name])?;
         }
-        MeasuredFields::Stored(stored) => {
-            stored.iter().try_for_each(|(measure, _)| put(*measure, &bucket[name(at, *measure)]["value"]))?;
-        }
+    } else {
+        fields.each().into_iter().try_for_each(|(measure, ..)| put(measure, &bucket[name(at, measure)]["value"]))?;
     }
     Ok(values)
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 
 use super::question::{MeasuredFields, Question};
+use super::selection::{any_of, exists};
 use crate::job::{GroupKey, KeyPart};
 use crate::measure::{Measure, Measures};
 
@@ -59,7 +60,7 @@ impl Question {
     /// Of each grouped field how many documents have a value, and how many values they have.
     pub(super) fn values(&self) -> Value {
         let mut counts = Map::new();
-        for (at, field) in self.grouped().enumerate() {
+        for (at, field) in self.request.grouping.fields().enumerate() {
             counts.insert(format!("{VALUES}{at}"), json!({ "value_count": { "field": field } }));
             counts.insert(format!("{DOCUMENTS}{at}"), json!({ "filter": { "exists": { "field": field } } }));
         }
@@ -71,12 +72,6 @@ impl Question {
         })
     }
 
-    /// The fields that source documents are grouped by, the date first.
-    pub(super) fn grouped(&self) -> impl Iterator<Item = &str> {
-        let grouping = &self.request.grouping;
-        std::iter::once(grouping.date_field()).chain(grouping.keys().iter().map(|key| key.field.as_str()))
-    }
-
     /// Which documents can be in a group after `after`.
     fn conditions(&self, after: Option<&GroupKey>) -> Vec<Value> {
         // What lies before the position's own bucket need not be looked at.
@@ -84,7 +79,7 @@ impl Question {
             Some(KeyPart::Date(start)) => *start,
             _ => i64::MIN,
         };
-        let mut ranges = self.instants().into_iter().filter(|range| range.end > from).filter_map(|range| {
+        let ranges = self.instants().into_iter().filter(|range| range.end > from).filter_map(|range| {
             let mut ends = Map::new();
             // A field of nanoseconds does not want to hear of an instant before 1970.
             let (start, least) = (range.start.max(from), if self.has_nanos { 0 } else { i64::MIN });
@@ -94,20 +89,14 @@ impl Question {
             if range.end < i64::MAX {
                 ends.insert("lt".to_owned(), range.end.into());
             }
-            let all = || json!({ "exists": { "field": self.date } });
             if ends.is_empty() {
-                return Some(all());
+                return Some(exists(&self.date));
             }
             ends.insert("format".to_owned(), "epoch_millis".into());
             (range.end > least).then(|| json!({ "range": { self.date.as_str(): ends } }))
         });
         // A bare range as the query, not in a filter, made OpenSearch count wrongly.
-        let mut ranges: Vec<Value> = ranges.by_ref().collect();
-        let dates = match ranges.len() {
-            0 => json!({ "match_none": {} }),
-            1 => ranges.remove(0),
-            _ => json!({ "bool": { "should": ranges, "minimum_should_match": 1 } }),
-        };
+        let dates = any_of(ranges.collect());
         let rows = self.count.iter().map(|count| json!({ "range": { count.as_str(): { "gt": 0 } } }));
         std::iter::once(dates).chain(rows).chain(self.filter.iter().cloned()).collect()
     }
@@ -129,34 +118,12 @@ impl Question {
             metrics.insert(ROWS.to_owned(), json!({ "sum": { "field": count } }));
         }
         for (at, measured) in self.measured.iter().enumerate() {
-            match measured {
-                MeasuredFields::Values(field, measures) if *measures == Measures::ALL => {
-                    metrics.insert(at.to_string(), json!({ "stats": { "field": field } }));
-                }
-                MeasuredFields::Values(field, measures) => {
-                    let of_values = |measure| match measure {
-                        Measure::Count => "value_count",
-                        Measure::Sum => "sum",
-                        Measure::Min => "min",
-                        Measure::Max => "max",
-                    };
-                    let each = measures.iter().map(|measure| (measure, of_values(measure), field));
-                    metrics.extend(
-                        each.map(|(measure, kind, field)| (name(at, measure), json!({ kind: { "field": field } }))),
-                    );
-                }
-                MeasuredFields::Stored(stored) => {
-                    let merged = |measure| match measure {
-                        Measure::Count | Measure::Sum => "sum",
-                        Measure::Min => "min",
-                        Measure::Max => "max",
-                    };
-                    let each = stored.iter().map(|(measure, field)| (*measure, merged(*measure), field));
-                    metrics.extend(
-                        each.map(|(measure, kind, field)| (name(at, measure), json!({ kind: { "field": field } }))),
-                    );
-                }
+            if let MeasuredFields::Values(field, Measures::ALL) = measured {
+                metrics.insert(at.to_string(), json!({ "stats": { "field": field } }));
+                continue;
             }
+            let each = measured.each().into_iter();
+            metrics.extend(each.map(|(measure, kind, field)| (name(at, measure), json!({ kind: { "field": field } }))));
         }
         metrics
     }

@@ -49,6 +49,31 @@ pub(super) enum MeasuredFields {
     Stored(Vec<(Measure, String)>),
 }
 
+impl MeasuredFields {
+    /// Each measure that is asked for, the aggregation that finds it out, and the field that has it.
+    pub(super) fn each(&self) -> Vec<(Measure, &'static str, &str)> {
+        match self {
+            Self::Values(field, measures) => {
+                let of_values = |measure| match measure {
+                    Measure::Count => "value_count",
+                    Measure::Sum => "sum",
+                    Measure::Min => "min",
+                    Measure::Max => "max",
+                };
+                measures.iter().map(|measure| (measure, of_values(measure), field.as_str())).collect()
+            }
+            Self::Stored(stored) => {
+                let merged = |measure| match measure {
+                    Measure::Count | Measure::Sum => "sum",
+                    Measure::Min => "min",
+                    Measure::Max => "max",
+                };
+                stored.iter().map(|(measure, field)| (*measure, merged(*measure), field.as_str())).collect()
+            }
+        }
+    }
+}
+
 impl Question {
     /// Of source documents. `held` says what a field holds that the filter looks at.
     pub(super) fn of_source(

@@ -6,6 +6,7 @@ use std::ops::{Bound, RangeInclusive};
 use serde_json::{Map, Value, json};
 
 use crate::engine::FieldType;
+use crate::exact::exact;
 use crate::filter::{FilterField, Selection, TextRange, ValueSet};
 
 /// What a field holds that a condition looks at.
@@ -68,7 +69,7 @@ pub(super) fn query(selection: &Selection, held: &dyn Fn(&str) -> Option<(String
     }
 }
 
-fn any_of(mut queries: Vec<Value>) -> Value {
+pub(super) fn any_of(mut queries: Vec<Value>) -> Value {
     match queries.len() {
         0 => json!({ "match_none": {} }),
         1 => queries.remove(0),
@@ -76,7 +77,7 @@ fn any_of(mut queries: Vec<Value>) -> Value {
     }
 }
 
-fn exists(field: &str) -> Value {
+pub(super) fn exists(field: &str) -> Value {
     json!({ "exists": { "field": field } })
 }
 
@@ -97,13 +98,12 @@ fn integers(field: &str, held: &Held, wanted: &[RangeInclusive<i128>]) -> Vec<Va
     let (mut terms, mut ranges) = (Vec::new(), Vec::new());
     for wanted in wanted {
         let (from, to) = (*wanted.start().max(&least), *wanted.end().min(&greatest));
-        let Ok([from_number, to_number]) =
-            [from, to].map(i64::try_from).into_iter().collect::<Result<Vec<_>, _>>().map(|ends| [ends[0], ends[1]])
-        else {
+        if from > to {
             continue;
-        };
+        }
+        // The limits are of 64 bits, too.
+        let (from_number, to_number) = (exact::<i64, _>(from), exact::<i64, _>(to));
         match held.holds {
-            _ if from > to => {}
             FilterField::Boolean => {
                 terms.extend(
                     [false, true]

@@ -3,7 +3,7 @@
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::columns::{NumberColumn, Segment};
-use crate::measure::{Measure, Measures, MetricValues};
+use crate::measure::{Measure, Measures, MetricValues, whole_count};
 
 /// What a group's cell holds: the count of rows, and the measures of each field that it is asked for.
 #[derive(Clone, Default)]
@@ -156,7 +156,8 @@ impl MeasureCells<'_> {
         let (FieldCells { sum, min, max, count, .. }, raw) = (self.cells, value.to_u64());
         let cell = self.cell(slot);
         if let Some(word) = sum {
-            add_to_any_sum(cell, word, value);
+            let (sum, compensation) = sum_at(cell, word);
+            add_to_any_sum(sum, compensation, value);
         }
         if let Some(word) = min {
             cell[word] = cell[word].min(raw);
@@ -185,18 +186,18 @@ impl MeasureCells<'_> {
 pub(super) fn merge_sums([sum, compensation, least, greatest]: &mut Sums, [added, min, max]: [u64; 3]) {
     *least = min.min(*least);
     *greatest = max.max(*greatest);
-    add_to_sum(sum, compensation, f64::from_u64(added));
-    if !f64::from_bits(*sum).is_finite() {
-        *compensation = 0;
-    }
+    add_to_any_sum(sum, compensation, f64::from_u64(added));
 }
 
 /// Adds a measure of other values to that in a cell, as a column of doubles holds it.
 #[inline]
 pub(super) fn merge(cell: &mut [u64], word: usize, measure: Measure, raw: u64) {
     match measure {
-        Measure::Count => cell[word] += stored_whole(raw),
-        Measure::Sum => add_to_any_sum(cell, word, f64::from_u64(raw)),
+        Measure::Count => cell[word] += whole_count(f64::from_u64(raw)),
+        Measure::Sum => {
+            let (sum, compensation) = sum_at(cell, word);
+            add_to_any_sum(sum, compensation, f64::from_u64(raw));
+        }
         Measure::Min => cell[word] = cell[word].min(raw),
         Measure::Max => cell[word] = cell[word].max(raw),
     }
@@ -208,7 +209,7 @@ pub(super) fn add(cell: &mut [u64], word: usize, measure: Measure, raw: u64) {
     match measure {
         Measure::Count => cell[word] += 1,
         Measure::Sum => {
-            let [sum, compensation] = &mut cell[word..word + 2] else { unreachable!("a sum is two words") };
+            let (sum, compensation) = sum_at(cell, word);
             add_to_sum(sum, compensation, f64::from_u64(raw));
         }
         Measure::Min => cell[word] = cell[word].min(raw),
@@ -216,20 +217,19 @@ pub(super) fn add(cell: &mut [u64], word: usize, measure: Measure, raw: u64) {
     }
 }
 
+/// The two words of a sum.
+#[inline]
+fn sum_at(cell: &mut [u64], word: usize) -> (&mut u64, &mut u64) {
+    let [sum, compensation] = &mut cell[word..word + 2] else { unreachable!("a sum is two words") };
+    (sum, compensation)
+}
+
 /// A sum that may overflow.
 #[inline]
-fn add_to_any_sum(cell: &mut [u64], word: usize, value: f64) {
-    let [sum, compensation] = &mut cell[word..word + 2] else { unreachable!("a sum is two words") };
+fn add_to_any_sum(sum: &mut u64, compensation: &mut u64, value: f64) {
     add_to_sum(sum, compensation, value);
     // Once it has overflowed there is nothing to compensate any more.
     if !f64::from_bits(*sum).is_finite() {
         *compensation = 0;
     }
-}
-
-/// A count, as a column of doubles holds it.
-#[inline]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a stored count is a whole number")]
-fn stored_whole(raw: u64) -> u64 {
-    f64::from_u64(raw) as u64
 }

@@ -220,12 +220,12 @@ impl Segment {
     }
 
     /// The grouped columns that have several values for a document.
-    pub(super) fn several_values<'a>(&self, columns: &'a RowColumns) -> impl Iterator<Item = &'a str> {
+    pub(super) fn several_values<'a>(&self, columns: &'a RowColumns) -> Vec<&'a str> {
         let has_several = |column: &Column<u64>| matches!(column.index, ColumnIndex::Multivalued(_));
         let date = self.date.as_ref().is_some_and(has_several).then_some(columns.date.as_str());
         let keys = self.keys.iter().zip(&columns.keys);
         let keys = keys.filter(move |(key, _)| key.as_ref().is_some_and(|key| has_several(&key.column)));
-        date.into_iter().chain(keys.map(|(_, name)| name.column.as_str())).collect::<Vec<_>>().into_iter()
+        date.into_iter().chain(keys.map(|(_, name)| name.column.as_str())).collect()
     }
 
     /// A sum may have values of all segments: it is small where all are.

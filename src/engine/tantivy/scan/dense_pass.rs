@@ -305,14 +305,15 @@ fn merge_together<'a>(
     let (Some(sum), Some(min), Some(max)) = (of(Measure::Sum), of(Measure::Min), of(Measure::Max)) else {
         return stored;
     };
-    let [sums, least, greatest, counts] = lanes;
-    let is_full = sums.read(sum, block) && least.read(min, block) && greatest.read(max, block);
     let count = of(Measure::Count);
-    let has_counts = count.is_none_or(|count| counts.read(count, block));
-    if !is_full || !has_counts || !groups.has_sums(field) {
+    let mut columns = [Some(sum), Some(min), Some(max), count].into_iter().flatten();
+    if !groups.has_sums(field) || !columns.all(|column| matches!(column.index, ColumnIndex::Full)) {
         return stored;
     }
-    groups.merge_together(slots, field, [&sums.raw, &least.raw, &greatest.raw], count.map(|_| &*counts.raw));
+    let [sums, least, greatest, counts] = lanes;
+    let (sums, least, greatest) = (sums.full(sum, block), least.full(min, block), greatest.full(max, block));
+    let counts = count.map(|count| counts.full(count, block));
+    groups.merge_together(slots, field, [sums, least, greatest], counts);
     &[]
 }
 

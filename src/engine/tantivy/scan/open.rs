@@ -170,7 +170,7 @@ impl Scan {
             if matches!(segment.mask, Mask::None) {
                 continue;
             }
-            survey.several_values.extend(segment.several_values(&self.columns).map(str::to_owned));
+            survey.several_values.extend(segment.several_values(&self.columns).into_iter().map(str::to_owned));
             segments.push(segment);
             keywords.push(columns);
         }
@@ -193,7 +193,8 @@ impl Scan {
             + segments.iter().map(|segment| survey::bytes(segment.documents)).sum::<usize>();
         if charged > self.budget.most_for_terms() {
             return Err(EngineError::rejected(format!(
-                "what has to be known of terms and dates takes {charged} bytes, of a memory budget of which {} are for that: raise it",
+                "what has to be known of terms and dates takes {charged} bytes, of a memory budget of which {} are \
+                 for that: raise it",
                 self.budget.most_for_terms()
             )));
         }

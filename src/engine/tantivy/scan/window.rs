@@ -11,10 +11,15 @@ use crate::scan::Times;
 /// Ranges of words, in order, none touching another. An end of `u64::MAX` is open.
 struct Spans(Vec<Range<u64>>);
 
+/// The first of such ranges that does not end before a word.
+fn first_from(ranges: &[Range<u64>], word: u64) -> usize {
+    ranges.partition_point(|range| range.end <= word && range.end != u64::MAX)
+}
+
 impl Spans {
     /// The range that a word is in, or the gap, and whether it is a range.
     fn around(&self, word: u64) -> (Range<u64>, bool) {
-        let at = self.0.partition_point(|range| range.end <= word && range.end != u64::MAX);
+        let at = first_from(&self.0, word);
         let before = at.checked_sub(1).map_or(0, |before| self.0[before].end);
         match self.0.get(at) {
             Some(range) if range.start <= word => (range.clone(), true),
@@ -49,12 +54,10 @@ impl Window {
             let ranges: Vec<_> = times.ranges().iter().map(in_raw).collect();
             (ranges.clone(), ranges)
         };
-        let buckets = match times.ranges() {
-            [first, .., last] => Self::buckets(grid, is_of_buckets, &(first.start..last.end)),
-            [only] => Self::buckets(grid, is_of_buckets, only),
-            [] => 0..0,
-        };
-        let last = times.ranges().last().map_or(i64::MIN, |range| range.end.saturating_sub(1));
+        let (first, last) = (times.ranges().first(), times.ranges().last());
+        let all = first.zip(last).map_or(i64::MIN..i64::MIN, |(first, last)| first.start..last.end);
+        let buckets = if all.is_empty() { 0..0 } else { Self::buckets(grid, is_of_buckets, &all) };
+        let last = all.end.saturating_sub(1);
         Self { spans: Spans(spans), is_of_buckets, hulls, buckets, last }
     }
 
@@ -69,8 +72,7 @@ impl Window {
 
     /// Whether instants from one to another may be wanted.
     pub(super) fn meets(&self, first: u64, last: u64) -> bool {
-        let at = self.hulls.partition_point(|range| range.end <= first && range.end != u64::MAX);
-        self.hulls.get(at).is_some_and(|range| range.start <= last)
+        self.next_from(first).is_some_and(|next| next <= last)
     }
 
     /// Whether all instants from one to another are wanted, if their bucket is.
@@ -98,8 +100,7 @@ impl Window {
 
     /// The first instant from one on, in raw form, that may be wanted.
     pub(super) fn next_from(&self, instant: u64) -> Option<u64> {
-        let at = self.hulls.partition_point(|range| range.end <= instant && range.end != u64::MAX);
-        self.hulls.get(at).map(|range| range.start.max(instant))
+        self.hulls.get(first_from(&self.hulls, instant)).map(|range| range.start.max(instant))
     }
 
     pub(super) fn spotter(&self) -> Spotter<'_> {

@@ -17,6 +17,7 @@ use crate::runtime::back_off::back_off;
 use crate::runtime::indexer::run::{Run, Stage};
 use crate::runtime::job::Job;
 use crate::runtime::pool::Pulse;
+use crate::store::StoreError;
 use crate::sync::{Arc, yield_now};
 
 /// Takes the job's next turn, if it still wants one.
@@ -93,6 +94,14 @@ struct TurnError {
     keep: bool,
     chain: Vec<String>,
     phase: Phase,
+}
+
+impl TurnError {
+    /// Of what the store has answered.
+    fn of_store(error: &StoreError, phase: Phase) -> Self {
+        let (transient, chain) = (error.is_transient(), texts_of(error));
+        Self { transient, retry_after: None, keep: false, chain, phase }
+    }
 }
 
 /// How the pages of a turn ended.

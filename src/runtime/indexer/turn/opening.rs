@@ -59,13 +59,8 @@ impl Turn<'_> {
     fn give_up_position(&mut self) -> Result<(), TurnError> {
         let job = self.job;
         self.enter(Phase::Saving);
-        job.save(job.lifecycle.without_position(&job.runtime.revisions)).map_err(|error| TurnError {
-            transient: error.is_transient(),
-            retry_after: None,
-            keep: false,
-            chain: texts_of(&error),
-            phase: Phase::Saving,
-        })?;
+        job.save(job.lifecycle.without_position(&job.runtime.revisions))
+            .map_err(|error| TurnError::of_store(&error, Phase::Saving))?;
         job.lifecycle.forget_position();
         (self.run.stream, self.run.has_streamed) = (None, false);
         self.progress = self.progress.without_position();

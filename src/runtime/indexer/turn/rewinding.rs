@@ -4,7 +4,6 @@ use jiff::Timestamp;
 
 use super::{Turn, TurnError};
 use crate::engine::{Batch, EngineError, EngineErrorKind, PageStream};
-use crate::guard::texts_of;
 use crate::job::Phase;
 use crate::rollup::{Bucket, Page};
 use crate::scan::{ScanRequest, Times};
@@ -53,13 +52,8 @@ impl Turn<'_> {
         let (runtime, context) = (&self.job.runtime, &self.run.context);
         let known = &self.progress.source_indices;
         let ledgers = known.iter().map(|index| runtime.store_call(|store| store.ledger(index)));
-        let ledgers = ledgers.collect::<Result<Vec<_>, _>>().map_err(|error| TurnError {
-            transient: error.is_transient(),
-            retry_after: None,
-            keep: false,
-            chain: texts_of(&error),
-            phase: Phase::Searching,
-        })?;
+        let ledgers =
+            ledgers.collect::<Result<Vec<_>, _>>().map_err(|error| TurnError::of_store(&error, Phase::Searching))?;
         if ledgers.iter().flat_map(|ledger| &ledger.seals).any(|seal| seal.end > from) {
             return Ok(false);
         }
