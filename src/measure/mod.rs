@@ -16,6 +16,7 @@ mod values;
 
 pub use measures::{Measure, Measures};
 pub use values::MetricValues;
+#[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
 pub(crate) use values::whole_count;
 
 /// What is to be known of a metric.
