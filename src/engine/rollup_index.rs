@@ -39,8 +39,8 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// Begins a batch of rolled-up documents.
     ///
     /// # Errors
-    /// Any [`EngineError`]; [`EngineError::unsupported`] if documents cannot be replaced here. If the rollup index is gone ([`EngineError::not_found`]), it is prepared again and the
-    /// job rolled up from the start.
+    /// Any [`EngineError`]; [`EngineError::unsupported`] if documents cannot be replaced here. If the rollup index is
+    /// gone ([`EngineError::not_found`]), it is prepared again and the job rolled up from the start.
     fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError>;
 
     /// Opens a stream of pages over what the job has rolled up, as of one commit: the groups that the request asks for,

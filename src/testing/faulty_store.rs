@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::fault_plan::FaultPlan;
-use crate::JobRecord;
 use crate::store::{Acquired, JobStore, JobStoreAdapter, Lease, Ownership, StoreError};
+use crate::{JobRecord, Ledger};
 
 /// A kind of store call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub enum StoreCall {
     Acquire,
     /// [`JobStore::renew`]
     Renew,
+    /// [`JobStore::replace_ledger`]
+    ReplaceLedger,
 }
 
 /// How a store call fails.
@@ -64,7 +66,7 @@ impl FaultyStore {
         *lock(&self.plan.refused) = calls.to_vec();
     }
 
-    /// Fails the `n`-th call from now on: all but loading and releasing count.
+    /// Fails the `n`-th call from now on: all but reading and releasing count.
     pub fn fail_at(&self, n: u64, fault: StoreFault) {
         *lock(&self.plan.fault) = fault;
         self.plan.calls.fail_from(n, 1);
@@ -135,5 +137,9 @@ impl JobStoreAdapter for FaultyStore {
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
         self.call(StoreCall::Renew, || self.store.renew(ownership))
+    }
+
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
+        self.call(StoreCall::ReplaceLedger, || self.store.replace_ledger(index, ledger))
     }
 }

@@ -23,6 +23,7 @@ mod hostile_server;
 mod meddling;
 mod moving;
 mod proxy;
+mod replacing;
 mod same_documents;
 mod scripted;
 mod server;

@@ -11,7 +11,7 @@ use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::testing::documents_of;
 use rollup_jobs::{
     DateHistogram, Histogram, JobError, JobStatus, Metric, Observer, RetryOptions, RollupJobConfig,
-    RollupJobConfigBuilder, RollupJobManager, RunEnded, RunOutcome,
+    RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, RunOutcome,
 };
 use serde_json::{Value, json};
 
@@ -41,9 +41,12 @@ impl World {
     }
 
     pub(crate) fn on(engine: Arc<dyn Engine>, store: Arc<dyn JobStore>, retry: RetryOptions) -> Self {
+        Self::of(RollupJobManager::builder(engine, store).turn_time(Duration::ZERO).retry(retry))
+    }
+
+    pub(crate) fn of(builder: RollupJobManagerBuilder) -> Self {
         let (ends, receiver) = channel();
-        let builder = RollupJobManager::builder(engine, store).turn_time(Duration::ZERO);
-        let manager = builder.retry(retry).observer(Arc::new(Watcher(Mutex::new(ends)))).open().unwrap();
+        let manager = builder.observer(Arc::new(Watcher(Mutex::new(ends)))).open().unwrap();
         Self { manager, ends: receiver }
     }
 

@@ -38,6 +38,7 @@ mod lifecycle;
 mod lost_threads;
 mod meddling;
 mod merging;
+mod noting;
 mod opening;
 mod ownership;
 mod page_sizes;

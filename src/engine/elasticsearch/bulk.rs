@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::version;
 use crate::cluster::{Request, time_value};
-use crate::engine::JobContext;
 
 /// A `_bulk` without its lines, which the cluster itself gives up after `timeout`. It makes no index: not even
 /// deleting by version does.
@@ -17,8 +15,8 @@ pub(super) fn request(alias: &str, timeout: Duration) -> Request {
         .query("filter_path", "errors,items.*.status,items.*.error")
 }
 
-/// The line that says what is done to the document of this id. Its version makes the same id free for what this owner
-/// writes next, and nothing that an earlier one still writes.
-pub(super) fn action(name: &str, id: &str, job: &JobContext) -> Value {
-    json!({ name: { "_id": id, "version": version(job), "version_type": "external_gte" } })
+/// The line that says what is done to the document of this id. Its version makes the same id free for what is written
+/// with a later one, and for nothing that an earlier one still writes.
+pub(super) fn action(name: &str, id: &str, version: u64) -> Value {
+    json!({ name: { "_id": id, "version": version, "version_type": "external_gte" } })
 }

@@ -27,18 +27,25 @@
 //! * An index that is closed is skipped, as in Elasticsearch, and the job's status names it. If the pattern names it,
 //!   its alias or its data stream, or [`skip_closed`](ElasticsearchOptions::skip_closed) is off, the run ends with
 //!   that reason.
+//! * Date buckets that are replaced are not replaced in one step: until [`RollupWriter::commit`] has returned a plain
+//!   search of the rollup index may find old documents beside new ones. If the process ends before that, they stay
+//!   so until they are replaced again. A group that has vanished leaves a document behind whose `_count` is 0, for
+//!   [a while](ElasticsearchOptions::tombstones_stay).
 //! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not
 //!   made again by the next write.
 
 mod buckets;
 mod bulk;
 mod indices;
+mod meta;
 mod query;
 mod question;
+mod replacement;
 mod rollup_index;
 mod scan;
 mod selection;
 mod snapshot;
+mod versions;
 mod writer;
 
 use std::fmt;
@@ -51,9 +58,11 @@ use super::{
 use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::job::{IndexPattern, Progress};
 use crate::sync::Arc;
+use replacement::Tombstones;
 use rollup_index::{RollupIndices, Standing};
 use scan::{PageSizes, Scan};
 use snapshot::Snapshots;
+use versions::Versions;
 use writer::BulkWriter;
 
 /// How the engine uses its cluster.
@@ -66,6 +75,7 @@ pub struct ElasticsearchOptions {
     bulk_bytes: usize,
     concurrent_bulks: usize,
     bulk_timeout: Duration,
+    tombstones_stay: Duration,
     skip_closed: bool,
 }
 
@@ -78,6 +88,7 @@ impl Default for ElasticsearchOptions {
             bulk_bytes: 5 << 20,
             concurrent_bulks: 2,
             bulk_timeout: Duration::from_secs(20),
+            tombstones_stay: Duration::from_mins(10),
             skip_closed: true,
         }
     }
@@ -141,6 +152,13 @@ impl ElasticsearchOptions {
         self.bulk_timeout = timeout;
         self
     }
+
+    /// How long the tombstone stays of a group that has vanished from date buckets that were replaced: longer than a
+    /// bulk can be late, of this process or of one that has owned the job store before. Default: 10 minutes.
+    pub fn tombstones_stay(mut self, stay: Duration) -> Self {
+        self.tombstones_stay = stay;
+        self
+    }
 }
 
 /// An engine whose data is in a cluster.
@@ -168,6 +186,8 @@ struct ElasticsearchState {
     options: ElasticsearchOptions,
     snapshots: Snapshots,
     rollups: RollupIndices,
+    versions: Arc<Versions>,
+    tombstones: Tombstones,
     page_sizes: PageSizes,
 }
 
@@ -182,13 +202,16 @@ impl ElasticsearchEngine {
     #[must_use]
     pub fn with_options(cluster: Cluster, options: ElasticsearchOptions) -> Self {
         let snapshots = Snapshots::new(cluster.clone(), options.points_in_time);
-        let rollups = RollupIndices::new(cluster.clone(), options.bulk_timeout);
+        let versions = Arc::new(Versions::default());
+        let rollups = RollupIndices::new(cluster.clone(), options.bulk_timeout, Arc::clone(&versions));
         Self {
             shared: Arc::new(ElasticsearchState {
                 cluster,
                 options,
                 snapshots,
                 rollups,
+                versions,
+                tombstones: Tombstones::new(),
                 page_sizes: PageSizes::default(),
             }),
         }
@@ -241,10 +264,7 @@ impl RollupIndex for ElasticsearchEngine {
     }
 
     fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
-        if batch.replaced().is_some() {
-            return Err(EngineError::unsupported("documents in a cluster are not replaced yet"));
-        }
-        Ok(Box::new(BulkWriter::new(Arc::clone(&self.shared), job)))
+        Ok(Box::new(BulkWriter::new(Arc::clone(&self.shared), job, batch)))
     }
 
     fn scan_rolled_up(
@@ -269,8 +289,20 @@ impl RollupIndex for ElasticsearchEngine {
         found.map_err(|failure| failed("rollup indices", failure))
     }
 
+    /// Removes tombstones that have stayed long enough.
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        if self.shared.tombstones.are_due(job, self.shared.options.tombstones_stay)
+            && self.shared.rollups.remove_tombstones(job, stop)?
+        {
+            self.shared.tombstones.clear(job);
+        }
+        Ok(())
+    }
+
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.shared.rollups.remove(job)
+        self.shared.rollups.remove(job)?;
+        self.shared.tombstones.forget(job);
+        Ok(())
     }
 }
 
@@ -289,13 +321,6 @@ fn failed(what: &str, failure: Failure) -> EngineError {
         | Cause::Unavailable => EngineError::unavailable(text),
     };
     error.after(failure.retry_after())
-}
-
-/// The version that documents are written with: it grows with the ownership of the job store, and lies above any that
-/// a server gave out by itself, so that what a former owner still writes is refused.
-fn version(job: &JobContext) -> u64 {
-    const ABOVE_INTERNAL: u64 = 1 << 32;
-    ABOVE_INTERNAL + job.epoch()
 }
 
 /// A request for a job, in the name of whom it was put.

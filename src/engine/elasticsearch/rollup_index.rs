@@ -6,20 +6,14 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::meta::Found;
+use super::versions::Versions;
 use super::{bulk, failed, of_job};
 use crate::clock::{Deadline, SystemClock, wait_until};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request, add_write_alias, item_status};
 use crate::engine::{EngineError, JobContext, StopSignal};
+use crate::rollup::FieldSource;
 use crate::sync::{Arc, Monitor, Mutex};
-
-/// The member of `_meta` that is ours.
-const OURS: &str = "rollup-jobs";
-
-/// In it, by job, the UUID of the index that was prepared for it. In the first format there was nothing else.
-const PREPARED: &str = "prepared";
-
-/// The format of what is ours. An index with a higher one was written by a newer crate and is left alone.
-const FORMAT: u64 = 2;
 
 /// The longest name of an index or an alias, in bytes.
 const MAX_NAME_LENGTH: usize = 255;
@@ -33,6 +27,7 @@ pub(super) struct RollupIndices {
     cluster: Cluster,
     /// How long a request may take: a stop waits for those of a commit.
     timeout: Duration,
+    versions: Arc<Versions>,
     locks: Mutex<HashMap<String, Arc<Monitor<bool>>>>,
     /// What was last found of each job.
     found: Mutex<HashMap<String, (Standing, String)>>,
@@ -47,21 +42,14 @@ pub(super) enum Standing {
     Gone,
 }
 
-/// A rollup index as the cluster describes it.
-struct Found {
-    uuid: String,
-    meta: Option<Map<String, Value>>,
-    has_alias: bool,
-}
-
 /// The alias by which a rollup index is written to.
 pub(super) fn alias(job: &JobContext) -> String {
     format!("rollup-jobs-write-{}", job.config().rollup_index())
 }
 
 impl RollupIndices {
-    pub(super) fn new(cluster: Cluster, timeout: Duration) -> Self {
-        Self { cluster, timeout, locks: Mutex::default(), found: Mutex::default() }
+    pub(super) fn new(cluster: Cluster, timeout: Duration, versions: Arc<Versions>) -> Self {
+        Self { cluster, timeout, versions, locks: Mutex::default(), found: Mutex::default() }
     }
 
     /// Creates or checks the index, and has it know the job, whose documents may be there only if it `goes_on`.
@@ -88,6 +76,11 @@ impl RollupIndices {
     /// Removes the job's documents, and then what the index knows of it.
     pub(super) fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
         self.visit(job, Duration::MAX).remove()
+    }
+
+    /// Removes the job's documents that stand for no row. `false` if a stop came first.
+    pub(super) fn remove_tombstones(&self, job: &JobContext, stop: &StopSignal) -> Result<bool, EngineError> {
+        self.visit(job, Duration::MAX).remove_tombstones(stop)
     }
 
     /// The indices whose `_meta` knows a job of this id.
@@ -218,7 +211,8 @@ impl Visit<'_> {
             let _alone = self.alone()?;
             self.ensure_alias(&found)?;
         }
-        while self.delete_some().map_err(in_index)? {}
+        let all = [self.is_of_job()];
+        while self.delete_some(&all).map_err(in_index)? {}
         let _alone = self.alone()?;
         self.rollups.found.lock().remove(self.job.id());
         match self.find().map_err(in_index)? {
@@ -229,6 +223,19 @@ impl Visit<'_> {
                 }),
             _ => Ok(()),
         }
+    }
+
+    fn remove_tombstones(&self, stop: &StopSignal) -> Result<bool, EngineError> {
+        let fields = self.job.layout().fields().iter();
+        let counts = fields.filter(|field| field.source == FieldSource::DocCount).take(1);
+        let tombstones = counts.map(|field| json!({ "range": { field.name.as_str(): { "lte": 0 } } }));
+        let tombstones = std::iter::once(self.is_of_job()).chain(tombstones).collect::<Vec<_>>();
+        while !stop.is_stopped() {
+            if !self.delete_some(&tombstones).map_err(|failure| of_index(self.job, failure))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What was last found of the job, if it was found of this very index.
@@ -278,27 +285,7 @@ impl Visit<'_> {
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(None),
             Err(failure) => return Err(failure),
         };
-        let indices = answer.as_object().map(Map::values).into_iter().flatten().collect::<Vec<_>>();
-        let [index] = indices.as_slice() else {
-            return Err(Failure::new(
-                Cause::Refused,
-                format!("it is {} indices, where it has to be one", indices.len()),
-            ));
-        };
-        let uuid = index["settings"]["index"]["uuid"].as_str();
-        let uuid = uuid.ok_or_else(|| Failure::new(Cause::Unavailable, "the cluster does not say its UUID"))?;
-        let found = Found {
-            uuid: uuid.to_owned(),
-            meta: index["mappings"]["_meta"].as_object().cloned(),
-            has_alias: !index["aliases"][alias(self.job)].is_null(),
-        };
-        match found.format().filter(|format| *format > FORMAT) {
-            None => Ok(Some(found)),
-            Some(format) => Err(Failure::new(
-                Cause::Refused,
-                format!("it has format {format}, this version reads up to {FORMAT}: upgrade rollup-jobs"),
-            )),
-        }
+        Found::of(self.job, &answer).map(Some)
     }
 
     /// Creates the index without any job. Somebody else may have done it meanwhile.
@@ -329,7 +316,7 @@ impl Visit<'_> {
 
     fn has_documents(&self) -> Result<bool, Failure> {
         self.refresh()?;
-        Ok(!self.documents(1)?.is_empty())
+        Ok(!self.documents(&[self.is_of_job()], 1)?.is_empty())
     }
 
     fn refresh(&self) -> Result<(), Failure> {
@@ -337,34 +324,38 @@ impl Visit<'_> {
         self.rollups.cluster.refresh(self.in_time(request), &StopSignal::never())
     }
 
-    /// Ids of documents of the job.
-    fn documents(&self, most: usize) -> Result<Vec<String>, Failure> {
+    fn is_of_job(&self) -> Value {
+        json!({ "term": { "_rollup.id": self.job.id() } })
+    }
+
+    /// Ids of documents for which all of this is so.
+    fn documents(&self, conditions: &[Value], most: usize) -> Result<Vec<String>, Failure> {
         let request = Request::post([self.job.config().rollup_index(), "_search"])
             .query("allow_partial_search_results", "false")
             .json(&json!({
                 "size": most,
                 "_source": false,
                 "track_total_hits": false,
-                "query": { "bool": { "filter": [{ "term": { "_rollup.id": self.job.id() } }] } }
+                "query": { "bool": { "filter": conditions } }
             }));
         let answer = self.ask(request)?.json()?;
         let hits = answer["hits"]["hits"].as_array().into_iter().flatten();
         Ok(hits.filter_map(|hit| hit["_id"].as_str().map(str::to_owned)).collect())
     }
 
-    /// Deletes documents of the job. `false` if there were none.
-    fn delete_some(&self) -> Result<bool, Failure> {
+    /// Deletes documents for which all of this is so. `false` if there were none.
+    fn delete_some(&self, conditions: &[Value]) -> Result<bool, Failure> {
         match self.refresh() {
             Err(failure) if failure.cause() == Cause::NotFound => return Ok(false),
             other => other?,
         }
-        let ids = self.documents(DELETED_AT_ONCE)?;
+        let ids = self.documents(conditions, DELETED_AT_ONCE)?;
         if ids.is_empty() {
             return Ok(false);
         }
-        let mut body = String::new();
+        let (mut body, version) = (String::new(), self.rollups.versions.next(self.job));
         for id in ids {
-            body.push_str(&bulk::action("delete", &id, self.job).to_string());
+            body.push_str(&bulk::action("delete", &id, version).to_string());
             body.push('\n');
         }
         let answer = self.ask(bulk::request(&alias(self.job), self.rollups.timeout).body(body.into_bytes()))?.json()?;
@@ -393,12 +384,7 @@ impl Visit<'_> {
         found: &Found,
         change: impl FnOnce(&mut Map<String, Value>, &mut Map<String, Value>),
     ) -> Result<(), EngineError> {
-        let (mut entries, mut prepared) =
-            (found.entries(self.job)?.clone(), found.prepared().cloned().unwrap_or_default());
-        change(&mut entries, &mut prepared);
-        let mut meta = found.meta.clone().unwrap_or_default();
-        meta.insert("_rollup".to_owned(), Value::Object(entries));
-        meta.insert(OURS.to_owned(), json!({ "format": FORMAT, PREPARED: prepared }));
+        let meta = found.changed_meta(self.job, change)?;
         let request = Request::put([self.job.config().rollup_index(), "_mapping"]).json(&json!({ "_meta": meta }));
         self.ask(request).map_err(|failure| of_index(self.job, failure))?;
         Ok(())
@@ -421,53 +407,6 @@ impl Drop for Alone {
     fn drop(&mut self) {
         *self.0.lock() = false;
         self.0.notify_all();
-    }
-}
-
-impl Found {
-    /// By job, the UUID of the index that was prepared for it: another one's, in an index that was copied or restored.
-    fn prepared(&self) -> Option<&Map<String, Value>> {
-        let ours = self.meta.as_ref()?.get(OURS)?.as_object()?;
-        if self.format().is_none() { Some(ours) } else { ours.get(PREPARED)?.as_object() }
-    }
-
-    /// Of what is ours; the first format did not say so. (A job may be called `format`, but no UUID is a number.)
-    fn format(&self) -> Option<u64> {
-        self.meta.as_ref()?.get(OURS)?.get("format")?.as_u64()
-    }
-
-    fn prepared_for(&self, job: &JobContext) -> Option<&str> {
-        self.prepared()?.get(job.id())?.as_str()
-    }
-
-    /// Whether nothing that it should say of the job is missing.
-    fn knows(&self, job: &JobContext) -> Result<bool, EngineError> {
-        Ok(self.prepared_for(job) == Some(self.uuid.as_str()) && self.entry(job)?.is_some())
-    }
-
-    /// The job's definition, if the index knows it.
-    fn entry(&self, job: &JobContext) -> Result<Option<&Value>, EngineError> {
-        let entry = self.entries(job)?.get(job.id());
-        if entry.is_some_and(|entry| !job.is_same_job(entry)) {
-            let (index, id) = (job.config().rollup_index(), job.id());
-            return Err(EngineError::already_exists(format!(
-                "rollup index [{index}] knows another definition of job [{id}]"
-            )));
-        }
-        Ok(entry)
-    }
-
-    /// The definitions of jobs, by id.
-    fn entries(&self, job: &JobContext) -> Result<&Map<String, Value>, EngineError> {
-        let index = job.config().rollup_index();
-        let refused = |missing: &str| {
-            let text = "Rollup data cannot be added to existing indices that contain non-rollup data";
-            EngineError::not_rollup(format!(
-                "{text} (expected to find {missing} in mapping of rollup index [{index}] but not found)."
-            ))
-        };
-        let meta = self.meta.as_ref().ok_or_else(|| refused("_meta key"))?;
-        meta.get("_rollup").and_then(Value::as_object).ok_or_else(|| refused("rollup meta key [_rollup]"))
     }
 }
 

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::replacement::Replacement;
 use super::rollup_index::{Standing, alias, of_index};
 use super::{ElasticsearchState, bulk, of_job};
 use crate::clock::{Deadline, SystemClock};
 use crate::cluster::{Cause, Failure, Pending, item_status};
-use crate::engine::{CommitReport, EngineError, JobContext, RejectedItem, RollupWriter, StopSignal, WriteReport};
+use crate::engine::{
+    Batch, CommitReport, EngineError, JobContext, RejectedItem, RollupWriter, StopSignal, WriteReport,
+};
 use crate::job::Progress;
 use crate::rollup::{FieldValue, RolledUpDocuments};
+use crate::scan::Times;
 use crate::sync::Arc;
 
 /// How much longer than the cluster itself is waited for its answer to a bulk.
@@ -23,6 +27,10 @@ pub(super) struct BulkWriter {
     shared: Arc<ElasticsearchState>,
     job: JobContext,
     alias: String,
+    /// The date buckets whose documents these replace.
+    replaced: Option<Times>,
+    version: u64,
+    written: u64,
     /// How large a bulk may be: less than the options say once one was too large.
     bytes: usize,
     clock: SystemClock,
@@ -43,10 +51,11 @@ struct Bulk {
 struct Underway(VecDeque<Bulk>);
 
 impl BulkWriter {
-    pub(super) fn new(shared: Arc<ElasticsearchState>, job: &JobContext) -> Self {
+    pub(super) fn new(shared: Arc<ElasticsearchState>, job: &JobContext, batch: &Batch) -> Self {
         let (bytes, clock) = (shared.options.bulk_bytes, SystemClock::new());
         let deadline = Deadline::after(&clock, shared.options.bulk_timeout);
-        Self { shared, job: job.clone(), alias: alias(job), bytes, clock, deadline }
+        let (version, replaced) = (shared.versions.next(job), batch.replaced().cloned());
+        Self { shared, job: job.clone(), alias: alias(job), replaced, version, written: 0, bytes, clock, deadline }
     }
 
     /// Sends documents, from the first on, as many as one request may have.
@@ -69,7 +78,7 @@ impl BulkWriter {
         let fields = documents.layout().fields();
         for (id, bucket) in documents.ids().zip(documents.buckets()) {
             let before = body.len();
-            write_json(&mut body, &bulk::action("index", &id, &self.job));
+            write_json(&mut body, &bulk::action("index", &id, self.version));
             body.extend_from_slice(b"\n{");
             let values = fields.iter().filter_map(|field| Some((field, field.source.value(&bucket)?)));
             for (at, (field, value)) in values.enumerate() {
@@ -147,6 +156,7 @@ impl RollupWriter for BulkWriter {
             let answer = bulk.pending.answer(&StopSignal::never()).and_then(crate::cluster::Answer::json);
             match answer.and_then(|answer| self.items(&answer, bulk.documents)) {
                 Ok(items) => {
+                    self.written += (bulk.documents - items.len()) as u64;
                     rejected.extend(items.into_iter().map(|item| RejectedItem { index: item.index + taken, ..item }));
                     taken += bulk.documents;
                 }
@@ -170,20 +180,24 @@ impl RollupWriter for BulkWriter {
     }
 
     /// What was taken is durable already. But an index that was deleted, and made again by somebody else, has only a
-    /// part of it.
+    /// part of it; and what it replaces is still there.
     fn commit(self: Box<Self>, _progress: &Progress) -> Result<CommitReport, EngineError> {
         let timeout = self.shared.options.bulk_timeout;
         // A stop that has waited for the bulks waits for this too.
         let left = self.deadline.remaining(&self.clock).unwrap_or(timeout).max(timeout / 4);
-        match self.shared.rollups.check_within(&self.job, left)? {
-            Standing::Prepared => Ok(CommitReport::default()),
-            Standing::Gone => {
-                let index = self.job.config().rollup_index();
-                Err(EngineError::not_found(format!(
-                    "rollup index [{index}] is not the one that was prepared (any more)"
-                )))
-            }
+        if self.shared.rollups.check_within(&self.job, left)? == Standing::Gone {
+            let text = format!(
+                "rollup index [{}] is not the one that was prepared (any more)",
+                self.job.config().rollup_index()
+            );
+            return Err(EngineError::not_found(text));
         }
+        if let Some(times) = &self.replaced {
+            let Self { shared, job, version, written, .. } = &*self;
+            let replacement = Replacement { shared, job, times, version: *version, written: *written };
+            replacement.bury_what_vanished().map_err(|failure| self.failed(failure))?;
+        }
+        Ok(CommitReport::new(self.shared.tombstones.are_due(&self.job, self.shared.options.tombstones_stay)))
     }
 }
 

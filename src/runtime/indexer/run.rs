@@ -22,6 +22,8 @@ pub(crate) struct Run {
     pub(super) stage: Stage,
     /// The run's one snapshot of the source.
     pub(super) stream: Option<Box<dyn PageStream>>,
+    /// Whether nothing was written of it yet.
+    pub(super) is_snapshot_new: bool,
     /// What the engine has made durable.
     pub(super) committed: Progress,
     pub(super) turns: u64,
@@ -59,6 +61,7 @@ impl Run {
             signal,
             stage: Stage::Opening { is_gone: false },
             stream: None,
+            is_snapshot_new: false,
             committed: Progress::default(),
             turns: 0,
             left_out: 0,

@@ -1,5 +1,6 @@
 //! A turn: pages until stop, time up or no data; then commit, save, publish. Every way out publishes.
 
+mod noting;
 mod opening;
 mod paging;
 mod rewinding;

@@ -14,7 +14,9 @@ impl Turn<'_> {
         self.enter(Phase::Searching);
         let job = self.job;
         let kept = job.runtime.rollup_index.committed_progress(&self.run.context);
-        match kept.map_err(|error| self.failure(&error))? {
+        let kept = kept.map_err(|error| self.failure(&error))?;
+        let keeps_progress = kept != CommittedProgress::NotKept;
+        match kept {
             CommittedProgress::Kept(Some(kept)) => {
                 let is_elsewhere = kept.position != self.progress.position;
                 self.progress.sequence = self.progress.sequence.max(kept.sequence + 1);
@@ -39,7 +41,7 @@ impl Turn<'_> {
         }
         self.run.committed = self.progress.clone();
         self.redefine();
-        self.rewind()?;
+        self.rewind(keeps_progress)?;
         self.look_at_the_clock();
         Ok(())
     }

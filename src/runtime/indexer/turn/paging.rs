@@ -23,6 +23,9 @@ impl Turn<'_> {
                 stream.fetch_ahead();
             }
             let page = self.convert(buckets)?;
+            if std::mem::take(&mut self.run.is_snapshot_new) {
+                self.note_bucket_of_two_snapshots(&page)?;
+            }
             let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
             if !is_whole || self.run.signal.is_stopped() || is_last {
                 if self.run.signal.is_stopped() {
@@ -82,6 +85,7 @@ impl Turn<'_> {
                 let pattern = context.config().index_pattern();
                 let stream = self.job.runtime.source.scan(context, pattern, request, &self.run.signal)?;
                 found = stream.source_indices();
+                self.run.is_snapshot_new = true;
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
                 }

@@ -17,14 +17,19 @@ impl Turn<'_> {
     /// Takes back what a clock that was ahead has rolled up, if there is such.
     ///
     /// A longer delay is no such clock, and neither is one that is set right by a little. Where raw data is gone that
-    /// was rolled up, everything stays as it is: this clock may be the wrong one.
-    pub(super) fn rewind(&mut self) -> Result<(), TurnError> {
+    /// was rolled up, everything stays as it is: this clock may be the wrong one. Where the rollup index does not keep the
+    /// progress with the documents, what is removed is noted first.
+    pub(super) fn rewind(&mut self, keeps_progress: bool) -> Result<(), TurnError> {
         let (runtime, context) = (&self.job.runtime, &self.run.context);
         let now = runtime.clock.now().as_millisecond().saturating_add(CORRECTION);
         let there = context.config().rounding().round_down(now);
         let Some(until) = self.progress.rolled_up_until.filter(|until| *until > there) else { return Ok(()) };
         if !self.can_be_repeated(there)? {
             return Ok(());
+        }
+        if !keeps_progress {
+            // Until the store has the new progress too, what is removed is missing.
+            self.note_dirty(&(there..until))?;
         }
         let batch = Batch::Replace(Times::buckets_between(there..i64::MAX));
         let mut rewound = self.progress.clone();
