@@ -206,10 +206,16 @@ impl Source for MemoryEngine {
             let filtered = request.filter.fields();
             let types = filtered.iter().map(|field| (*field, shared.types(index, field)));
             // Of several types that a field has in one index, which a real index does not allow, the first.
-            let holds = types.filter_map(|(field, types)| Some((field.to_owned(), types.first()?.filter_field()?)));
-            (Arc::clone(&shared.sources[index]), holds.collect())
+            let types = types.filter_map(|(field, types)| Some((field, types.into_iter().next()?)));
+            let holds = types.map(|(field, kind)| match kind.filter_field() {
+                Some(holds) => Ok((field.to_owned(), holds)),
+                None => Err(EngineError::rejected(format!(
+                    "[filter] field [{field}] of source index [{index}] is [{kind}], and a filter cannot look at it"
+                ))),
+            });
+            Ok((Arc::clone(&shared.sources[index]), holds.collect::<Result<_, EngineError>>()?))
         });
-        let rows = Rows::Raw(sources.collect());
+        let rows = Rows::Raw(sources.collect::<Result<_, EngineError>>()?);
         Ok(MemoryStream::boxed(request, rows, Some(names)))
     }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use reqwest::Method;
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
-use rollup_jobs::engine::{SourceDocument, SourceValue};
-use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RunOutcome};
+use rollup_jobs::engine::{EngineError, FieldType, JobContext, SourceDocument, SourceValue, StopSignal};
+use rollup_jobs::filter::{Filter, FilterRange};
+use rollup_jobs::rollup::Grouping;
+use rollup_jobs::scan::ScanRequest;
+use rollup_jobs::{DateHistogram, IndexPattern, Metric, RollupJobConfig, RunOutcome};
 use serde_json::json;
 
 use crate::faults::{config, source};
@@ -235,5 +238,47 @@ fn dates_in_their_order() {
                 assert_same(&rolled_up_into(&server, &index), &expected(&source, &[job]));
             }
         }
+    }
+}
+
+/// A byte is compared as a byte, beside an index where the same field has more room: no value that only one of them can
+/// have is refused, or left out.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn a_filter_compares_what_each_index_can_have() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        let date = FieldType::Date;
+        for (index, kind) in [("sensor-1", "byte"), ("sensor-2", "long"), ("sensor-3", "float"), ("sensor-4", "double")]
+        {
+            server.create_index(index, &[("timestamp", date.clone()), ("code", FieldType::Other(kind.into()))]);
+        }
+        server.create_index("others-1", &[("timestamp", date), ("code", FieldType::Ip)]);
+        let reading = || SourceDocument::new().date("timestamp", 0);
+        server.add("sensor-1", &[reading().integer("code", 100)]);
+        server.add("sensor-2", &[reading().integer("code", 100), reading().integer("code", 1_000)]);
+        // As a 32-bit number 0.1 is a little more.
+        server.add("sensor-3", &[reading().double("code", 0.1)]);
+        server.add("sensor-4", &[reading().double("code", 0.1)]);
+        let engine = engine(&server);
+        let job = JobContext::new(job("sensor").build().unwrap(), &[]);
+        let count = |pattern: &str, filter: Filter| {
+            let request = ScanRequest::new(Grouping::new("timestamp")).filter(filter, 0);
+            let stream = engine.scan(&job, &IndexPattern::new(pattern), request, &StopSignal::never());
+            let page = stream.and_then(|mut stream| stream.next_page(&StopSignal::never()))?;
+            Ok::<_, EngineError>(page.iter().map(|group| group.doc_count).sum::<u64>())
+        };
+        assert_eq!(count("sensor-*", Filter::term("code", 100)).unwrap(), 2, "{kind:?}");
+        assert_eq!(count("sensor-*", Filter::term("code", 1_000)).unwrap(), 1);
+        assert_eq!(count("sensor-*", Filter::range("code", FilterRange::new().at_least(1_000))).unwrap(), 1);
+        assert_eq!(count("sensor-*", Filter::range("code", FilterRange::new().at_most(1_000))).unwrap(), 5);
+        assert_eq!(count("sensor-*", Filter::term("code", 0.1)).unwrap(), 1, "of 64 bits");
+        assert_eq!(count("sensor-*", Filter::range("code", FilterRange::new().above(0.1).below(1))).unwrap(), 1);
+        let error = count("others-1", Filter::term("code", "127.0.0.1")).unwrap_err();
+        assert_eq!(
+            text(&error),
+            "the engine rejected the request: [filter] field [code] of source indices [others-1] is [ip], and a filter \
+             cannot look at it"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Which indices a pattern means, and what fields they have.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -201,6 +203,47 @@ pub(super) fn capabilities(
         add_capabilities(cluster, job, pattern, &some, &mut capabilities)?;
     }
     Ok(capabilities)
+}
+
+/// Indices in which the fields that a scan looks at have the same types.
+pub(super) struct Alike {
+    pub(super) indices: Vec<String>,
+    /// The type of each field that is there.
+    pub(super) types: BTreeMap<String, FieldType>,
+}
+
+/// The types of `fields` in the open indices of a pattern.
+pub(super) fn types(
+    cluster: &Cluster,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    fields: &[&str],
+    resolved: &Resolved,
+) -> Result<Vec<Alike>, Failure> {
+    let mut capabilities = FieldCapabilities::default();
+    if !resolved.open.is_empty() {
+        for some in at_once(fields) {
+            add_capabilities(cluster, job, pattern, &some, &mut capabilities)?;
+        }
+    }
+    let mut by_index: BTreeMap<&str, BTreeMap<String, FieldType>> =
+        resolved.open.iter().map(|index| (index.as_str(), BTreeMap::new())).collect();
+    for (field, capability) in capabilities.fields.iter().flat_map(|(field, of)| of.iter().map(move |one| (field, one)))
+    {
+        for index in &capability.indices {
+            if let Some(types) = by_index.get_mut(index.as_str()) {
+                types.insert(field.clone(), capability.field_type.clone());
+            }
+        }
+    }
+    let mut alike: Vec<Alike> = Vec::new();
+    for (index, types) in by_index {
+        match alike.iter_mut().find(|alike| alike.types == types) {
+            Some(alike) => alike.indices.push(index.to_owned()),
+            None => alike.push(Alike { indices: vec![index.to_owned()], types }),
+        }
+    }
+    Ok(alike)
 }
 
 /// As many names at a time as a URL can have.

@@ -1,9 +1,12 @@
 //! A scan's request in the cluster's words: which fields, which groups, which documents.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
-use super::selection::{self, Held};
-use crate::engine::EngineError;
+use super::indices::Alike;
+use super::selection::{self, Held, any_of};
+use crate::engine::{EngineError, FieldType};
 use crate::filter::Selection;
 use crate::job::{Rounding, TermsType};
 use crate::measure::{Measure, Measures};
@@ -75,15 +78,13 @@ impl MeasuredFields {
 }
 
 impl Question {
-    /// Of source documents. `held` says what a field holds that the filter looks at.
-    pub(super) fn of_source(
-        request: ScanRequest,
-        has_nanos: bool,
-        held: &dyn Fn(&str) -> Option<Held>,
-    ) -> Result<Self, EngineError> {
-        let selection = request.select(&|field| held(field).map(|held| held.holds))?;
-        let filter = conditions(&selection, &|field| Some((field.to_owned(), held(field)?)));
+    /// Of the source documents in indices whose fields have these types.
+    pub(super) fn of_source(request: ScanRequest, described: &str, types: &[Alike]) -> Result<Self, EngineError> {
+        let filter = source_conditions(&request, described, types)?;
         let grouping = &request.grouping;
+        let mut dates = types.iter().filter_map(|alike| alike.types.get(grouping.date_field())).peekable();
+        // Where nobody has looked, it may.
+        let has_nanos = dates.peek().is_none() || dates.any(|date| *date == FieldType::DateNanos);
         let keys = grouping.keys().iter().map(|key| (key.field.as_str(), key.field.as_str(), key.kind, false));
         let measured = grouping.measured().iter();
         Ok(Self {
@@ -120,6 +121,41 @@ impl Question {
             request,
         })
     }
+}
+
+/// What the filter asks of source documents: in each index of what its own fields hold.
+fn source_conditions(request: &ScanRequest, described: &str, types: &[Alike]) -> Result<Vec<Value>, EngineError> {
+    let of_alike = |alike: &Alike| -> Result<Vec<Value>, EngineError> {
+        let held: HashMap<&str, Held> = request
+            .filter
+            .fields()
+            .into_iter()
+            .filter_map(|field| Some((field, alike.types.get(field)?)))
+            .map(|(field, kind)| Ok((field, Held::of(kind).ok_or_else(|| not_filterable(described, field, kind))?)))
+            .collect::<Result<_, EngineError>>()?;
+        let selection = request.select(&|field| held.get(field).map(|held| held.holds))?;
+        Ok(conditions(&selection, &|field| Some((field.to_owned(), held.get(field)?.clone()))))
+    };
+    let conditions = types.iter().map(of_alike).collect::<Result<Vec<_>, _>>()?;
+    let Some((first, others)) = conditions.split_first() else {
+        // Where nothing is read, a filter still has to be one.
+        request.select(&|_| None)?;
+        return Ok(Vec::new());
+    };
+    if others.iter().all(|other| other == first) {
+        return Ok(conditions.into_iter().next().unwrap_or_default());
+    }
+    let of_indices = types.iter().zip(conditions).map(|(alike, mut conditions)| {
+        conditions.insert(0, json!({ "terms": { "_index": alike.indices } }));
+        json!({ "bool": { "filter": conditions } })
+    });
+    Ok(vec![any_of(of_indices.collect())])
+}
+
+fn not_filterable(described: &str, field: &str, kind: &FieldType) -> EngineError {
+    EngineError::rejected(format!(
+        "[filter] field [{field}] of {described} is [{kind}], and a filter cannot look at it"
+    ))
 }
 
 fn conditions(selection: &Selection, held: &dyn Fn(&str) -> Option<(String, Held)>) -> Vec<Value> {

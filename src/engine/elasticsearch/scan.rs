@@ -5,16 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
-use super::indices::{capabilities, expression, resolve};
+use super::indices::{expression, resolve, types};
 use super::question::Question;
 use super::rollup_index::of_index;
-use super::selection::Held;
 use super::snapshot::Snapshot;
 use super::{ElasticsearchState, failed, of_job};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
-use crate::engine::{
-    EngineError, FieldCapability, FieldType, JobContext, PageStream, ScanRequest, StopSignal, left_out,
-};
+use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, StopSignal, left_out};
 use crate::job::{GroupKey, IndexPattern, MAX_PAGE_SIZE, OUT_OF_RANGE};
 use crate::rollup::Page;
 use crate::scan::Times;
@@ -92,18 +89,17 @@ impl Scan {
         let described = format!("source indices [{pattern}]");
         let in_indices = |failure| failed(&described, failure);
         request.check()?;
-        let held = held(shared, job, pattern, &request).map_err(in_indices)?;
         let (cluster, options) = (&shared.cluster, &shared.options);
         let resolved = resolve(cluster, job, pattern, stop).map_err(in_indices)?;
         resolved.allows(options.skip_closed).map_err(in_indices)?;
+        let looked_at = looked_at(&request);
+        let types = types(cluster, job, pattern, &looked_at, &resolved).map_err(in_indices)?;
         let snapshot = if resolved.open.is_empty() {
             Snapshot::Nothing
         } else {
             open_snapshot(shared, job, &expression(pattern), options.refresh, stop).map_err(in_indices)?
         };
-        let has_nanos =
-            held.get(request.grouping.date_field()).is_none_or(|types| types.contains(&FieldType::DateNanos));
-        let question = Question::of_source(request, has_nanos, &|field| held_as(&held, field))?;
+        let question = Question::of_source(request, &described, &types)?;
         let notice = (!resolved.closed.is_empty())
             .then(|| format!("closed indices are left out: {}", resolved.closed.join(", ")));
         let source_indices = Some([resolved.open, resolved.closed].concat());
@@ -318,6 +314,16 @@ impl PageStream for Scan {
     }
 }
 
+/// The fields whose types matter to a request: those that a filter compares, and a date of before 1970.
+fn looked_at(request: &ScanRequest) -> Vec<&str> {
+    let mut fields = request.filter.fields();
+    let ends = request.times.ranges().iter().flat_map(|range| [range.start, range.end]);
+    if ends.into_iter().any(|end| end < 0 && end > i64::MIN) {
+        fields.push(request.grouping.date_field());
+    }
+    fields
+}
+
 /// Opens what a scan reads from.
 fn open_snapshot(
     shared: &ElasticsearchState,
@@ -330,31 +336,4 @@ fn open_snapshot(
         shared.cluster.refresh(of_job(job, Request::post([indices, "_refresh"])), stop)?;
     }
     shared.snapshots.open(job, indices, shared.options.keep_alive, stop)
-}
-
-/// The types of the fields that a request looks at, where they matter: of those that a filter compares, and of a date
-/// of before 1970.
-fn held(
-    shared: &ElasticsearchState,
-    job: &JobContext,
-    pattern: &IndexPattern,
-    request: &ScanRequest,
-) -> Result<HashMap<String, Vec<FieldType>>, Failure> {
-    let mut fields = request.filter.fields();
-    let ends = request.times.ranges().iter().flat_map(|range| [range.start, range.end]);
-    if ends.into_iter().any(|end| end < 0 && end > i64::MIN) {
-        fields.push(request.grouping.date_field());
-    }
-    if fields.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let found = capabilities(&shared.cluster, job, pattern, &fields)?;
-    let types = |of: Vec<FieldCapability>| of.into_iter().map(|capability| capability.field_type).collect();
-    Ok(found.fields.into_iter().map(|(field, of)| (field, types(of))).collect())
-}
-
-/// What a field holds to a filter. One that the indices do not agree on counts as the one that the others' values are
-/// compared with as well.
-fn held_as(held: &HashMap<String, Vec<FieldType>>, field: &str) -> Option<Held> {
-    held.get(field)?.iter().find_map(Held::of)
 }

@@ -3,11 +3,13 @@
 use super::data::{END, Random, config, context, loaded};
 use super::reading::{assert_same, drain, scan};
 use super::writing::try_to_write;
-use crate::engine::{Engine, EngineErrorKind, JobContext, PageStream, StopSignal};
+use crate::engine::{
+    Engine, EngineErrorKind, FieldType, JobContext, MemoryEngine, PageStream, SourceDocument, StopSignal,
+};
 use crate::filter::{BoolFilter, Filter, FilterRange};
 use crate::rollup::{Grouping, KeyKind, Measure, Measures, Page};
 use crate::scan::{ScanRequest, Times};
-use crate::testing::EngineHarness;
+use crate::testing::{EngineHarness, MemoryHarness};
 use crate::{DateHistogram, Histogram, IndexPattern, Rounding, TermsType};
 
 const HOUR: i64 = 3_600_000;
@@ -52,6 +54,52 @@ pub(super) fn source_documents(harness: &dyn EngineHarness) {
     let pattern = IndexPattern::new("sensor-*");
     let never = StopSignal::never();
     same_answers(harness, &*reference.engine(), &asked, |engine, request| engine.scan(&job, &pattern, request, &never));
+}
+
+/// A filter compares what each index holds, whatever the others do.
+#[expect(clippy::expect_used, reason = "a suite fails by panicking")]
+pub(super) fn fields_of_several_types(harness: &dyn EngineHarness) {
+    let reference = MemoryHarness::new(MemoryEngine::new());
+    let common = [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("load", FieldType::Double)];
+    let with = |code| [&common[..], &[("code", code)]].concat();
+    // The sum of loads tells which documents were counted.
+    let reading = |load: i32| {
+        SourceDocument::new().date("timestamp", 0).keyword("node", "a").double("load", f64::from(1 << load))
+    };
+    for harness in [harness, &reference] {
+        harness.create_index("sensor-1", &with(FieldType::Long));
+        harness.create_index("sensor-2", &with(FieldType::Keyword));
+        harness.create_index("sensor-3", &with(FieldType::Double));
+        harness.create_index("sensor-4", &common);
+        let integers = [-1, 0, 3, 5].into_iter().zip(0..).map(|(code, load)| reading(load).integer("code", code));
+        harness.add("sensor-1", &integers.collect::<Vec<_>>());
+        let texts = ["-1", "0", "3", "5"].into_iter().zip(4..).map(|(code, load)| reading(load).keyword("code", code));
+        harness.add("sensor-2", &texts.collect::<Vec<_>>());
+        let numbers = [-1.0, 0.5, 3.0, 5.0].into_iter().zip(8..).map(|(code, load)| reading(load).double("code", code));
+        harness.add("sensor-3", &numbers.collect::<Vec<_>>());
+        harness.add("sensor-4", &[reading(12)]);
+    }
+    let filters = [
+        Filter::term("code", 5),
+        Filter::terms("code", [0, 3]),
+        Filter::range("code", FilterRange::new().at_least(0)),
+        Filter::range("code", FilterRange::new().below(3)),
+        Filter::exists("code"),
+        Filter::none_of([Filter::term("code", 5)]),
+        Filter::any_of([Filter::term("code", -1), Filter::none_of([Filter::exists("code")])]),
+    ];
+    let job = context(config("a"), &[]);
+    let (pattern, never) = (IndexPattern::new("sensor-*"), StopSignal::never());
+    for filter in filters {
+        let grouping = Grouping::new("timestamp").terms("node", TermsType::Keyword).measure("load", Measure::Sum);
+        let request = ScanRequest::new(grouping).filter(filter.clone(), 0);
+        let ask = |engine: &dyn Engine| {
+            drain(engine.scan(&job, &pattern, request.clone(), &never).expect("a scan"), usize::MAX).0
+        };
+        let (found, right) = (ask(&*harness.engine()), ask(&*reference.engine()));
+        assert!(!right.is_empty(), "{} selects something", filter.to_json());
+        assert_eq!(found, right, "{}", filter.to_json());
+    }
 }
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]

@@ -34,6 +34,7 @@ pub fn check_engine(new: impl Fn() -> Box<dyn EngineHarness>) {
     suite("adopt is idempotent", writing::adopt_is_idempotent);
     suite("scans equal the reference", reading::scans_equal_the_reference);
     suite("any scan of source documents", asking::source_documents);
+    suite("fields of several types", asking::fields_of_several_types);
     suite("any scan of rolled-up documents", asking::rolled_up_documents);
     suite("bad requests", asking::bad_requests);
     suite("a scan resumes after every key", reading::a_scan_resumes_after_every_key);
