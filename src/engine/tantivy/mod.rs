@@ -378,7 +378,7 @@ impl RollupIndex for TantivyEngine {
         let index = self.shared.existing(job)?;
         let TantivyOptions { writer_threads, writer_memory, .. } = self.shared.options;
         let options = WriterOptions { threads: writer_threads.max(1), memory: writer_memory };
-        Ok(Box::new(TantivyWriter::begin(index, job, options, batch.clone())?))
+        Ok(Box::new(TantivyWriter::begin(index, job, options, batch)?))
     }
 
     fn scan_rolled_up(

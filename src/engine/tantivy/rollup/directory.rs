@@ -1,7 +1,8 @@
 //! The directory below a rollup index: durable when it says so, and able to give a merge up.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
 use ::tantivy::directory::{
@@ -10,11 +11,12 @@ use ::tantivy::directory::{
 
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
-/// Wraps tantivy's own directory for two things that it does not do.
+/// Wraps tantivy's own directory for three things that it does not do.
 ///
 /// Tantivy renames a new `meta.json` into its place and does not sync the directory: a power cut could undo a commit
 /// that was reported. And it cannot break off a merge: here a merge gets a [`GiveUp`], after which writing to its
-/// files fails, which ends it soon and leaves the index as it was.
+/// files fails, which ends it soon and leaves the index as it was. And before each new file it writes, durably, the list
+/// of all files that it would have to remove some day: here a segment's files are put on it together.
 #[derive(Clone, Debug)]
 pub(super) struct RollupDirectory {
     inner: Box<dyn Directory>,
@@ -22,6 +24,16 @@ pub(super) struct RollupDirectory {
     work: Arc<Mutex<GiveUp>>,
     /// The last write that failed. tantivy writes on threads of its own and does not always pass the reason on.
     failure: Failure,
+    listed: Arc<Mutex<Listed>>,
+}
+
+/// The files that tantivy removes once no segment has them: a name too many does no harm.
+#[derive(Debug, Default)]
+struct Listed {
+    /// Those on the list as it is on disk, as far as that is known.
+    on_disk: HashSet<PathBuf>,
+    /// Those that are about to be created.
+    expected: Vec<PathBuf>,
 }
 
 type Failure = Arc<Mutex<Option<String>>>;
@@ -38,12 +50,31 @@ impl GiveUp {
 
 impl RollupDirectory {
     pub(super) fn new(inner: Box<dyn Directory>) -> Self {
-        Self { inner, work: Arc::default(), failure: Arc::default() }
+        Self { inner, work: Arc::default(), failure: Arc::default(), listed: Arc::default() }
     }
 
     /// Why a write failed since this was asked last, such as a full disk.
     pub(super) fn take_failure(&self) -> Option<String> {
         self.failure.lock().take()
+    }
+
+    /// These files are about to be created.
+    pub(super) fn expect(&self, files: impl IntoIterator<Item = PathBuf>) {
+        self.listed.lock().expected.extend(files);
+    }
+
+    /// Writes the list, unless all of it is on disk already.
+    fn write_list(&self, path: &Path, data: &[u8]) -> io::Result<()> {
+        let mut listed = self.listed.lock();
+        let mut files: HashSet<PathBuf> = serde_json::from_slice(data)?;
+        if !listed.on_disk.is_empty() && files.is_subset(&listed.on_disk) {
+            return Ok(());
+        }
+        files.extend(std::mem::take(&mut listed.expected));
+        listed.on_disk.clear();
+        self.inner.atomic_write(path, &serde_json::to_vec(&files)?)?;
+        listed.on_disk = files;
+        Ok(())
     }
 
     /// Begins a piece of work that can be given up.
@@ -81,8 +112,12 @@ impl Directory for RollupDirectory {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        self.inner.atomic_write(path, data).inspect_err(|error| note(&self.failure, error))?;
-        if path == Path::new("meta.json") { self.inner.sync_directory() } else { Ok(()) }
+        let written = match path.to_str() {
+            Some(".managed.json") => self.write_list(path, data),
+            Some("meta.json") => self.inner.atomic_write(path, data).and_then(|()| self.inner.sync_directory()),
+            _ => self.inner.atomic_write(path, data),
+        };
+        written.inspect_err(|error| note(&self.failure, error))
     }
 
     fn sync_directory(&self) -> io::Result<()> {

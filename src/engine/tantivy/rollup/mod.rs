@@ -1,14 +1,14 @@
 //! The rollup side: one tantivy index per job, whose commits carry the job's definition and progress.
 
 mod columnar;
+mod commit;
 mod directory;
 mod replaced;
 mod segment;
 mod storage;
 mod writer;
 
-use ::tantivy::indexer::{LogMergePolicy, MergePolicy, NoMergePolicy};
-use ::tantivy::{Index, IndexSettings, IndexWriter, TantivyError};
+use ::tantivy::{Index, IndexSettings, Segment, TantivyError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -24,12 +24,6 @@ use segment::EmptyFiles;
 pub(super) use storage::{Folders, Memory};
 pub use storage::{RollupPlace, RollupStorage};
 pub(super) use writer::{TantivyWriter, WriterOptions};
-
-/// The least that tantivy gives a writer.
-const MIN_WRITER_MEMORY: usize = 15_000_000;
-
-/// A segment of which more than this part is deleted is written anew.
-const MOST_DELETED: f32 = 0.3;
 
 /// What a commit carries besides documents. It plays the part of Elasticsearch's `_meta._rollup.<id>`.
 #[derive(Serialize, Deserialize)]
@@ -176,45 +170,30 @@ impl JobIndex {
         Ok(progress)
     }
 
-    /// Commits what a writer has, with the job's definition and this progress.
-    fn commit(
-        &self,
-        writer: &mut IndexWriter,
-        job: &JobContext,
-        progress: Option<&Progress>,
-    ) -> Result<(), TantivyError> {
-        // Of a commit that fails nobody knows whether it took place.
-        *self.progress.lock() = None;
-        commit(writer, job, progress)?;
-        *self.progress.lock() = Some(CommittedProgress::Kept(progress.cloned()));
-        Ok(())
-    }
-
     /// Commits the job's definition with the progress that is there, and no document.
     pub(super) fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
         self.record(job, self.progress()?.as_ref())
     }
 
     fn record(&self, job: &JobContext, progress: Option<&Progress>) -> Result<(), EngineError> {
-        let mut writer = self.writer()?;
-        self.commit(&mut writer, job, progress).map_err(|error| self.failed(error))
+        let committed = self.commit(self.committer(None)?, Vec::new(), job, progress);
+        committed.map(drop).map_err(|error| self.failed(error))
     }
 
-    fn writer(&self) -> Result<IndexWriter, EngineError> {
-        let writer = self.index.writer_with_num_threads(1, MIN_WRITER_MEMORY);
-        let writer = writer.map_err(|error| self.failed(error))?;
-        // Merging is a turn of its own, never in a stop's way.
-        writer.set_merge_policy(Box::new(NoMergePolicy));
-        Ok(writer)
-    }
-
-    /// A writer for documents of this job. Of tantivy's writer only the commit is used, and the lock that it holds.
-    fn writer_for(&self, job: &JobContext) -> Result<IndexWriter, EngineError> {
+    /// Whether documents of this job have a place here.
+    fn check_schema(&self, job: &JobContext) -> Result<(), EngineError> {
         if self.index.schema() != rollup_schema(job.layout())? {
             let text = format!("{}: its fields are not those of the job, or another version made it", self.described);
             return Err(EngineError::rejected(text));
         }
-        self.writer()
+        Ok(())
+    }
+
+    /// A segment that is about to be written.
+    fn new_segment(&self, empty: &EmptyFiles) -> Segment {
+        let segment = self.index.new_segment();
+        self.directory.expect(empty.of_segment(&segment));
+        segment
     }
 
     /// The files of a segment that are the same in all.
@@ -226,13 +205,6 @@ impl JobIndex {
         let made = Arc::new(EmptyFiles::of(self.index.schema()).map_err(|error| self.failed(error))?);
         *known = Some(Arc::clone(&made));
         Ok(made)
-    }
-
-    fn merge_candidates(&self) -> Result<Vec<::tantivy::indexer::MergeCandidate>, EngineError> {
-        let segments = self.index.searchable_segment_metas().map_err(|error| self.failed(error))?;
-        let mut policy = LogMergePolicy::default();
-        policy.set_del_docs_ratio_before_merge(MOST_DELETED);
-        Ok(policy.compute_merge_candidates(&segments))
     }
 
     /// Merges what has become many small segments. Ends soon after `stop` was raised.
@@ -256,15 +228,6 @@ impl JobIndex {
         }
         merged.and(ended).map_err(|error| self.failed(error))
     }
-}
-
-/// Documents and payload in one step; the directory syncs itself.
-fn commit(writer: &mut IndexWriter, job: &JobContext, progress: Option<&Progress>) -> Result<(), TantivyError> {
-    let payload = Payload { format: FORMAT, rollup: job.config().to_json(), progress: progress.cloned() };
-    let payload = serde_json::to_string(&payload).map_err(|error| TantivyError::SystemError(error.to_string()))?;
-    let mut prepared = writer.prepare_commit()?;
-    prepared.set_payload(&payload);
-    prepared.commit().map(|_| ())
 }
 
 #[cfg(test)]
@@ -378,7 +341,7 @@ mod tests {
                 Arc::clone(&index),
                 &job,
                 WriterOptions { threads: 1, memory: 1 << 20 },
-                Batch::Append,
+                &Batch::Append,
             )?);
             writer.write(page.documents(), &StopSignal::never())?;
             let position = Some(crate::job::Position::of(job.config(), &[KeyPart::Date(0)]));

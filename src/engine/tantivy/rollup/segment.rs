@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::path::PathBuf;
 
 use ::tantivy::columnar::{ColumnType, MonotonicallyMappableToU64};
 use ::tantivy::directory::TerminatingWrite;
@@ -283,6 +284,13 @@ fn index(value: u64) -> usize {
 pub(super) struct EmptyFiles(Vec<(SegmentComponent, Vec<u8>)>);
 
 impl EmptyFiles {
+    /// The files that a segment has.
+    pub(super) fn of_segment<'a>(&'a self, segment: &'a Segment) -> impl Iterator<Item = PathBuf> + 'a {
+        let components = self.0.iter().map(|(component, _)| component.clone());
+        let components = components.chain([SegmentComponent::FastFields, SegmentComponent::Store]);
+        components.map(|component| segment.meta().relative_path(component))
+    }
+
     pub(super) fn of(schema: Schema) -> Result<Self, TantivyError> {
         const MEMORY: usize = 1 << 20;
         let index = Index::create_in_ram(schema);

@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 
-use ::tantivy::{IndexWriter, Segment, TantivyError};
+use ::tantivy::{Segment, TantivyError};
 
 use super::JobIndex;
-use super::replaced::Replaced;
+use super::commit::Committer;
 use super::segment::{Documents, EmptyFiles};
 use crate::engine::{Batch, CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
 use crate::job::{KeyPart, Progress};
@@ -33,14 +33,16 @@ pub(in crate::engine::tantivy) struct WriterOptions {
 /// Documents and progress are committed in one step, so nothing is ever there twice.
 pub(in crate::engine::tantivy) struct TantivyWriter {
     index: Arc<JobIndex>,
-    writer: IndexWriter,
+    /// None once it has committed.
+    committer: Option<Committer>,
     job: JobContext,
     options: WriterOptions,
     empty: Arc<EmptyFiles>,
     gathered: Documents,
     segments: Arc<Monitor<Segments>>,
-    batch: Batch,
     threads: Vec<JoinHandle<()>>,
+    /// Whether there are files that no commit speaks of.
+    has_written: bool,
 }
 
 /// What has become of the documents that were handed over.
@@ -56,11 +58,22 @@ impl TantivyWriter {
         index: Arc<JobIndex>,
         job: &JobContext,
         options: WriterOptions,
-        batch: Batch,
+        batch: &Batch,
     ) -> Result<Self, EngineError> {
-        let (writer, empty) = (index.writer_for(job)?, index.empty_files()?);
+        index.check_schema(job)?;
+        let (committer, empty) = (Some(index.committer(batch.replaced())?), index.empty_files()?);
         let (gathered, segments) = (Documents::new(job.layout()), Arc::new(Monitor::new(Segments::default())));
-        Ok(Self { index, writer, job: job.clone(), options, empty, gathered, segments, batch, threads: Vec::new() })
+        Ok(Self {
+            index,
+            committer,
+            job: job.clone(),
+            options,
+            empty,
+            gathered,
+            segments,
+            threads: Vec::new(),
+            has_written: false,
+        })
     }
 
     /// Whether enough is gathered for a segment.
@@ -83,9 +96,10 @@ impl TantivyWriter {
         }
         segments.being_written += 1;
         drop(segments);
+        self.has_written = true;
         let documents = std::mem::replace(&mut self.gathered, Documents::new(self.job.layout()));
         let (segments, segment, empty) =
-            (Arc::clone(&self.segments), self.writer.new_segment(), Arc::clone(&self.empty));
+            (Arc::clone(&self.segments), self.index.new_segment(&self.empty), Arc::clone(&self.empty));
         let number = self.threads.len();
         let spawned = thread::Builder::new().name(format!("rollup-writer-{number}")).spawn(move || {
             let written = catch_unwind(AssertUnwindSafe(|| documents.write(segment, &empty)));
@@ -103,15 +117,6 @@ impl TantivyWriter {
                 Err(EngineError::unavailable(error))
             }
         }
-    }
-
-    /// Takes the documents of replaced date buckets away, with one query.
-    fn replace(&self) -> Result<(), TantivyError> {
-        let Some(buckets) = self.batch.replaced().filter(|buckets| !buckets.ranges().is_empty()) else { return Ok(()) };
-        let index = self.index.index();
-        let date = index.schema().get_field(&self.job.layout().key_field(0).name)?;
-        let segments = index.searchable_segment_ids()?.into_iter().collect();
-        self.writer.delete_query(Box::new(Replaced::new(date, buckets, segments))).map(drop)
     }
 
     /// Waits for all threads.
@@ -156,26 +161,30 @@ impl RollupWriter for TantivyWriter {
     }
 
     fn commit(mut self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
-        let rest = (!self.gathered.is_empty()).then(|| self.gathered.write(self.writer.new_segment(), &self.empty));
+        self.has_written |= !self.gathered.is_empty();
+        let rest =
+            (!self.gathered.is_empty()).then(|| self.gathered.write(self.index.new_segment(&self.empty), &self.empty));
         self.join();
         let mut written = std::mem::take(&mut self.segments.lock().written);
         written.sort_unstable_by_key(|(number, _)| *number);
-        let replaced = self.replace();
-        let committed = written.into_iter().map(|(_, written)| written).chain(rest).try_for_each(|segment| {
-            let segment = segment?;
-            self.writer.add_segment(segment.meta().clone())
-        });
-        let committed =
-            replaced.and(committed).and_then(|()| self.index.commit(&mut self.writer, &self.job, Some(progress)));
-        committed.map_err(|error| self.index.failed(error))?;
-        // What is committed is committed, whether or not it can be seen now what could be merged.
-        Ok(CommitReport::new(self.index.merge_candidates().is_ok_and(|candidates| !candidates.is_empty())))
+        let segments = written.into_iter().map(|(_, written)| written).chain(rest).collect::<Result<Vec<_>, _>>();
+        let segments = segments.map_err(|error| self.index.failed(error))?;
+        let Some(committer) = self.committer.take() else { return Ok(CommitReport::default()) };
+        let candidates = self.index.commit(committer, segments, &self.job, Some(progress));
+        let candidates = candidates.map_err(|error| self.index.failed(error))?;
+        self.has_written = false;
+        Ok(CommitReport::new(!candidates.is_empty()))
     }
 }
 
 impl Drop for TantivyWriter {
-    /// A writer that is given up leaves no thread behind: what they write is nobody's, and goes with the next commit.
+    /// A writer that is given up leaves no thread behind, and no file.
     fn drop(&mut self) {
         self.join();
+        if self.has_written {
+            drop(self.committer.take());
+            self.segments.lock().written.clear();
+            self.index.collect_garbage();
+        }
     }
 }
