@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The baseline, in the same run, is the least that somebody who knows tantivy would do: reload a reader, and read the
-//! columns of the segments whose dates are new.
+//! columns of the segments whose dates are new. A run that finds nothing is mostly a hand-over to a thread and back, if
+//! somebody waits for it alone: what that takes by itself is said too, and what such runs take of many jobs at once.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
 use std::path::Path;
@@ -23,6 +24,7 @@ use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexW
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::ManualClock;
 use rollup_jobs::{DateHistogram, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded};
+use tempfile::TempDir;
 
 const HOUR: i64 = 3_600_000;
 const BEGIN: i64 = 1_735_689_600_000;
@@ -111,10 +113,11 @@ struct Jobs {
     manager: RollupJobManager,
     clock: Arc<ManualClock>,
     end: Receiver<()>,
+    ids: Vec<String>,
 }
 
 impl Jobs {
-    fn new(host: &Host, folder: &Path, now: i64) -> Self {
+    fn new(host: &Host, folder: &Path, now: i64, count: usize) -> Self {
         let engine = TantivyEngine::open(folder).unwrap();
         engine.register("log", &host.index).unwrap();
         let now = rollup_jobs::jiff::Timestamp::from_millisecond(now).unwrap();
@@ -125,18 +128,26 @@ impl Jobs {
             .observer(Arc::new(End(Mutex::new(sender))))
             .open()
             .unwrap();
-        let config =
-            RollupJobConfig::builder("log").index_pattern("log").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
-        let config = config.page_size(10_000).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
-        let config = config.terms(["user"]).metric("value", [Metric::Max, Metric::Avg]).build().unwrap();
-        manager.put(config).unwrap();
-        manager.start("log").unwrap();
-        Self { manager, clock, end }
+        let ids: Vec<_> = (0..count).map(|number| format!("log-{number}")).collect();
+        for id in &ids {
+            let config =
+                RollupJobConfig::builder(id).index_pattern("log").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
+            let config = config.page_size(10_000).date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
+            let config = config.terms(["user"]).metric("value", [Metric::Max, Metric::Avg]).build().unwrap();
+            manager.put(config).unwrap();
+            manager.start(id).unwrap();
+        }
+        Self { manager, clock, end, ids }
     }
 
+    /// Runs all jobs, and waits for the ends of their runs.
     fn run(&self) {
-        self.manager.trigger("log").unwrap();
-        self.end.recv().unwrap();
+        for id in &self.ids {
+            self.manager.trigger(id).unwrap();
+        }
+        for _ in &self.ids {
+            self.end.recv().unwrap();
+        }
     }
 }
 
@@ -152,11 +163,11 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     began.elapsed()
 }
 
-fn measure(documents: i64, users: i64) {
+fn measure(documents: i64, users: i64) -> [TempDir; 2] {
     let (source, rollups) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut host = Host::new(source.path(), documents, users);
     let mut now = BEGIN + 90 * 24 * HOUR;
-    let jobs = Jobs::new(&host, rollups.path(), now);
+    let jobs = Jobs::new(&host, rollups.path(), now, 1);
     let first = timed(|| jobs.run());
     let (mut by_hand, mut runs, mut idle) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
@@ -178,18 +189,51 @@ fn measure(documents: i64, users: i64) {
         median(by_hand),
         median(idle),
     );
+    [source, rollups]
+}
+
+/// What one of many runs costs that find nothing; and, of one that is waited for alone, the waiting.
+fn measure_idle(jobs: usize) -> [TempDir; 2] {
+    let (source, rollups) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let host = Host::new(source.path(), 11_000, 200);
+    let many = Jobs::new(&host, rollups.path(), BEGIN + 90 * 24 * HOUR, jobs);
+    many.run();
+    let at_once = (0..RUNS).map(|_| timed(|| many.run())).collect();
+    let (ask, asked) = channel();
+    let (answer, answered) = channel();
+    let echo = std::thread::spawn(move || asked.into_iter().for_each(|()| answer.send(()).unwrap()));
+    let hand_over = (0..RUNS).map(|_| {
+        timed(|| {
+            ask.send(()).unwrap();
+            answered.recv().unwrap();
+        })
+    });
+    let hand_over = median(hand_over.collect());
+    drop(ask);
+    echo.join().unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let each = median(at_once) / jobs as f64;
+    println!(
+        "nothing new for {jobs} jobs at once: {each:.3} ms each (to hand something to a thread and back: {hand_over:.3} ms)"
+    );
+    [source, rollups]
 }
 
 fn main() {
     // As a test it only has to work.
     if !std::env::args().any(|argument| argument == "--bench") {
-        return measure(11_000, 200);
+        measure_idle(3);
+        measure(11_000, 200);
+        return;
     }
     let millions: Vec<i64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     let millions = if millions.is_empty() { vec![1, 10] } else { millions };
+    // ext4 without a journal is slow to create files while it remembers that others were deleted.
+    let mut kept = Vec::new();
     for millions in millions {
         for users in [200, 50_000] {
-            measure(millions * 1_000_000, users);
+            kept.extend(measure(millions * 1_000_000, users));
         }
     }
+    kept.extend(measure_idle(100));
 }
