@@ -201,7 +201,8 @@ fn measure_idle(jobs: usize) -> [TempDir; 2] {
     let at_once = (0..RUNS).map(|_| timed(|| many.run())).collect();
     let (ask, asked) = channel();
     let (answer, answered) = channel();
-    let echo = std::thread::spawn(move || asked.into_iter().for_each(|()| answer.send(()).unwrap()));
+    let echo = std::thread::Builder::new().name("echo".to_owned());
+    let echo = echo.spawn(move || asked.into_iter().for_each(|()| answer.send(()).unwrap())).unwrap();
     let hand_over = (0..RUNS).map(|_| {
         timed(|| {
             ask.send(()).unwrap();
