@@ -1,14 +1,11 @@
 //! Codes: all that a key has besides its date as one small number, where there are few such keys.
 
 use crate::exact::exact;
-use std::ops::Range;
-
-use ::tantivy::DocId;
 use ::tantivy::columnar::{Column, MonotonicallyMappableToU64};
 
 use super::columns::{Coder, KeyColumn, Number, Segment};
 use super::keys::{KeyShape, NULL, PartKind};
-use super::lane::{Found, Lane, read_block};
+use super::lane::{Documents, Found, Lane, read_block};
 use super::terms::{self, KeywordTerms};
 
 /// The most codes that there may be.
@@ -154,13 +151,13 @@ impl Share<'_> {
         }
     }
 
-    /// For a block of a column: `see` gets each place in the block and what it contributes, or nothing where there
-    /// are several values.
+    /// For documents' values in a column: `see` gets each place among them and what it contributes, or nothing where
+    /// there are several values.
     #[inline]
-    pub(super) fn read(
+    pub(super) fn read<D: Documents + ?Sized>(
         self,
         column: &Column<u64>,
-        block: &Range<DocId>,
+        block: &D,
         lane: &mut Lane,
         see: impl FnMut(usize, Option<u32>),
     ) {
@@ -181,9 +178,9 @@ impl Share<'_> {
 
 /// A loop for each kind of share, so that none has to look for each value which it is.
 #[inline]
-fn read_shares(
+fn read_shares<D: Documents + ?Sized>(
     column: &Column<u64>,
-    block: &Range<DocId>,
+    block: &D,
     lane: &mut Lane,
     share: impl Fn(u64) -> u32,
     mut see: impl FnMut(usize, Option<u32>),

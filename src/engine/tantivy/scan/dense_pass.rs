@@ -8,7 +8,7 @@ use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 use super::codes::Codes;
 use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
 use super::dense::{DenseGroups, DensePages, Plan, ValueBlock};
-use super::lane::{FEW, Found, Lane, Values, only_value, read_block};
+use super::lane::{Documents, FEW, Found, Lane, read_block};
 use super::mask::Mask;
 use super::pass::{self, Block, Work};
 use super::timeline::{NONE, Timeline};
@@ -32,6 +32,16 @@ pub(super) struct DensePass<'a> {
     is_scattered: bool,
     /// Documents of the block with several values in a part of the key.
     several: Vec<usize>,
+    few: Few,
+}
+
+/// Documents of blocks of which a filter means few: they are read together.
+#[derive(Default)]
+struct Few {
+    segment: usize,
+    documents: Vec<DocId>,
+    /// The date bucket that each is in, as far as that is known of its block.
+    buckets: Vec<Option<u64>>,
 }
 
 impl<'a> DensePass<'a> {
@@ -51,51 +61,53 @@ impl<'a> DensePass<'a> {
             means: vec![false; BLOCK],
             is_scattered: true,
             several: Vec::new(),
+            few: Few::default(),
         }
     }
 
-    pub(super) fn into_groups(self) -> DenseGroups {
+    pub(super) fn into_groups(mut self) -> DenseGroups {
+        self.read_few();
         self.groups
     }
 
-    /// Finds the place where the row of each document begins.
-    fn dates(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
+    /// Finds the place where the row of each document begins. `common` is the date bucket of all, if that is known.
+    fn dates<D: Documents + ?Sized>(&mut self, segment: &Segment, documents: &D, common: Option<u64>) {
         let Self { timeline, codes, groups, lane, places, several, is_scattered, .. } = self;
         *is_scattered = true;
-        let places = &mut places[..block.len()];
+        let places = &mut places[..documents.size()];
         places.fill(NONE);
         let Some(column) = &segment.date else { return };
         let mut finder = timeline.finder(groups.rows());
         let begin = |row: u32| if row == NONE { NONE } else { codes.place(row, 0) };
         // Dates mostly come in order: more often than not a whole block is in one bucket.
-        if let Some(bucket) = segment.common_bucket(number) {
+        if let Some(bucket) = common {
             *is_scattered = false;
             places.fill(begin(timeline.row_of(bucket, groups.rows())));
         } else if matches!(column.index, ColumnIndex::Full) {
             // By itself, since it is a twentieth of a scan of documents in no order faster than in `read_block`.
-            for (place, raw) in places.iter_mut().zip(lane.full(column, block)) {
+            for (place, raw) in places.iter_mut().zip(lane.full(column, documents)) {
                 *place = begin(finder.find(*raw));
             }
         } else {
-            read_block(column, block, lane, |at, found| match found {
+            read_block(column, documents, lane, |at, found| match found {
                 Found::One(raw) => places[at] = begin(finder.find(raw)),
                 Found::Several => several.push(at),
                 Found::Nothing => {}
             });
         }
         if segment.alive.is_some() {
-            let is_alive = |at: usize| segment.is_alive(document(block, at));
+            let is_alive = |at: usize| segment.is_alive(documents.id(at));
             several.retain(|at| is_alive(*at));
-            for at in (0..block.len()).filter(|at| !is_alive(*at)) {
+            for at in (0..documents.size()).filter(|at| !is_alive(*at)) {
                 places[at] = NONE;
             }
         }
     }
 
     /// Finds the group of each document.
-    fn group(&mut self, segment: &Segment, block: &Range<DocId>) {
+    fn group<D: Documents + ?Sized>(&mut self, segment: &Segment, block: &D) {
         let Self { codes, groups, lane, places, slots, several, is_scattered, .. } = self;
-        let (places, slots) = (&mut places[..block.len()], &mut slots[..block.len()]);
+        let (places, slots) = (&mut places[..block.size()], &mut slots[..block.size()]);
         for (part, column) in segment.keys.iter().enumerate() {
             let Some(column) = column else { continue };
             codes.share(part, column).read(&column.column, block, lane, |at, share| match (share, places[at]) {
@@ -124,67 +136,73 @@ impl<'a> DensePass<'a> {
     }
 
     /// Leaves those that the filter means.
-    fn leave_filtered(&mut self, block: &Range<DocId>) {
+    fn leave_filtered(&mut self, documents: usize) {
         let Self { means, places, several, .. } = self;
-        for (place, means) in places.iter_mut().zip(&means[..block.len()]) {
+        for (place, means) in places.iter_mut().zip(&means[..documents]) {
             *place = if *means { *place } else { NONE };
         }
         several.retain(|at| means[*at]);
     }
 
-    /// The few documents of a block that the filter means, one by one: of most columns nothing is read but theirs.
-    fn few(&mut self, segment: &Segment, number: u32, block: &Range<DocId>) {
-        let common = segment.common_bucket(number).map(|bucket| self.timeline.row_of(bucket, self.groups.rows()));
-        for at in 0..block.len() {
-            let id = document(block, at);
-            if !self.means[at] || !segment.is_alive(id) {
-                continue;
-            }
-            match self.place_of(segment, id, common) {
-                Some(NONE) => {}
-                Some(place) => {
-                    let slot = self.groups.slot(place);
-                    measure_document(segment, id, slot, &mut self.groups);
-                }
-                None => self.group_several(segment, id),
+    /// Puts the documents of a block that the filter means by.
+    fn put_by(&mut self, segment: usize, block: &Range<DocId>, common: Option<u64>) {
+        const AT_ONCE: usize = 16;
+        let chunks = self.means[..block.len()].chunks(AT_ONCE).enumerate();
+        // Most have none.
+        for (chunk, means) in chunks.filter(|(_, means)| means.iter().fold(false, |any, one| any | one)) {
+            for (at, _) in means.iter().enumerate().filter(|(_, is_meant)| **is_meant) {
+                self.few.documents.push(document(block, chunk * AT_ONCE + at));
+                self.few.buckets.push(common);
             }
         }
+        self.few.segment = segment;
     }
 
-    /// The place of a document that has one value in each column at most; `None` of another.
-    fn place_of(&self, segment: &Segment, id: DocId, row: Option<u32>) -> Option<u32> {
-        let row = match (row, &segment.date) {
-            (Some(row), _) => row,
-            (None, Some(date)) => match only_value(date, id) {
-                (raw, Values::One) => self.timeline.finder(self.groups.rows()).find(raw),
-                (_, Values::None) => NONE,
-                (_, Values::Several) => return None,
-            },
-            (None, None) => NONE,
-        };
-        if row == NONE {
-            return Some(NONE);
+    /// Groups what was put by.
+    fn read_few(&mut self) {
+        let mut few = std::mem::take(&mut self.few);
+        let Few { segment, documents, buckets } = &mut few;
+        if let Some(segment) = self.segments.get(*segment).filter(|_| !documents.is_empty()) {
+            let is_known = buckets.iter().all(|bucket| *bucket == buckets[0]);
+            self.take(segment, documents.as_slice(), if is_known { buckets[0] } else { None }, false);
         }
-        let mut place = self.codes.place(row, 0);
-        for (part, column) in segment.keys.iter().enumerate() {
-            let Some(column) = column else { continue };
-            match only_value(&column.column, id) {
-                (raw, Values::One) => place += self.codes.share(part, column).of(raw),
-                (_, Values::None) => {}
-                (_, Values::Several) => return None,
-            }
-        }
-        Some(place)
+        documents.clear();
+        buckets.clear();
+        self.few = few;
     }
 
-    fn measure(&mut self, segment: &Segment, block: &Range<DocId>) {
-        let wanted = self.slots[..block.len()].iter().filter(|slot| **slot != NONE).count();
-        if wanted * FEW < block.len() {
+    /// Groups documents. `common` is the date bucket of all of them, if that is known.
+    fn take<D: Documents + ?Sized>(
+        &mut self,
+        segment: &Segment,
+        documents: &D,
+        common: Option<u64>,
+        is_filtered: bool,
+    ) {
+        self.several.clear();
+        self.dates(segment, documents, common);
+        if is_filtered {
+            self.leave_filtered(documents.size());
+        }
+        if self.several.is_empty() && self.places[..documents.size()].iter().all(|place| *place == NONE) {
+            return;
+        }
+        self.group(segment, documents);
+        self.measure(segment, documents);
+        for at in std::mem::take(&mut self.several) {
+            self.group_several(segment, documents.id(at));
+        }
+        self.groups.shed();
+    }
+
+    fn measure<D: Documents + ?Sized>(&mut self, segment: &Segment, block: &D) {
+        let wanted = self.slots[..block.size()].iter().filter(|slot| **slot != NONE).count();
+        if wanted * FEW < block.size() {
             self.measure_few(segment, block);
             return;
         }
         let Self { slots, groups, lane, lanes, .. } = self;
-        let slots = &slots[..block.len()];
+        let slots = &slots[..block.size()];
         let mut rows = 1;
         if let Some(column) = &segment.count {
             groups.count_stored(slots, value_block(0, column, block, lane));
@@ -206,7 +224,7 @@ impl<'a> DensePass<'a> {
                         (NONE, _) | (_, Found::Nothing) => {}
                         (slot, Found::One(raw)) => cells.add(slot, number.to_double(raw)),
                         (slot, Found::Several) => {
-                            let values = column.values_for_doc(document(block, at));
+                            let values = column.values_for_doc(block.id(at));
                             values.for_each(|raw| cells.add(slot, number.to_double(raw)));
                         }
                     });
@@ -223,9 +241,9 @@ impl<'a> DensePass<'a> {
     }
 
     /// Fields of which sum, least and greatest are found out; and counts so many rows for each document.
-    fn measure_together(&mut self, fields: &[(usize, &Column<u64>)], mut rows: u64, block: &Range<DocId>) {
+    fn measure_together<D: Documents + ?Sized>(&mut self, fields: &[(usize, &Column<u64>)], mut rows: u64, block: &D) {
         let Self { slots, groups, lanes, .. } = self;
-        let slots = &slots[..block.len()];
+        let slots = &slots[..block.size()];
         for some in fields.chunks(lanes.len()) {
             let mut read = some
                 .iter()
@@ -247,10 +265,10 @@ impl<'a> DensePass<'a> {
     }
 
     /// Where a filter leaves few documents of a block, they are looked at one by one.
-    fn measure_few(&mut self, segment: &Segment, block: &Range<DocId>) {
+    fn measure_few<D: Documents + ?Sized>(&mut self, segment: &Segment, block: &D) {
         let Self { slots, groups, .. } = self;
-        for (at, slot) in slots[..block.len()].iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            measure_document(segment, document(block, at), *slot, groups);
+        for (at, slot) in slots[..block.size()].iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            measure_document(segment, block.id(at), *slot, groups);
         }
     }
 
@@ -293,12 +311,12 @@ fn measure_document(segment: &Segment, id: DocId, slot: u32, groups: &mut DenseG
 }
 
 /// Of all measures of a field those that can be merged together, if every document has them. Says which are left.
-fn merge_together<'a>(
+fn merge_together<'a, D: Documents + ?Sized>(
     groups: &mut DenseGroups,
     slots: &[u32],
     field: usize,
     stored: &'a [(Measure, Column<u64>)],
-    block: &Range<DocId>,
+    block: &D,
     lanes: &mut [Lane; 4],
 ) -> &'a [(Measure, Column<u64>)] {
     let of = |wanted: Measure| stored.iter().find(|(measure, _)| *measure == wanted).map(|(_, column)| column);
@@ -318,38 +336,32 @@ fn merge_together<'a>(
 }
 
 /// A block of a column of which a document has one value at most.
-fn value_block<'a>(field: usize, column: &Column<u64>, block: &Range<DocId>, lane: &'a mut Lane) -> ValueBlock<'a> {
+fn value_block<'a, D: Documents + ?Sized>(
+    field: usize,
+    column: &Column<u64>,
+    block: &D,
+    lane: &'a mut Lane,
+) -> ValueBlock<'a> {
     let is_full = lane.read(column, block);
     ValueBlock { field, raw: &lane.raw, values: (!is_full).then_some(&*lane.values) }
 }
 
 impl Work for DensePass<'_> {
-    fn block(&mut self, Block { segment, number }: Block) {
-        let segment = &self.segments[segment];
-        let block = &segment.block(number);
-        self.several.clear();
+    fn block(&mut self, Block { segment: at, number }: Block) {
+        let segment = &self.segments[at];
+        let (block, common) = (&segment.block(number), segment.common_bucket(number));
         let is_filtered = !matches!(segment.mask, Mask::All);
         if is_filtered {
             let wanted = self.filter(segment, block);
             if wanted * FEW < block.len() {
-                self.few(segment, number, block);
-                self.groups.shed();
+                if self.few.segment != at || self.few.documents.len() + wanted > BLOCK {
+                    self.read_few();
+                }
+                self.put_by(at, block, common);
                 return;
             }
         }
-        self.dates(segment, number, block);
-        if is_filtered {
-            self.leave_filtered(block);
-        }
-        if self.several.is_empty() && self.places[..block.len()].iter().all(|place| *place == NONE) {
-            return;
-        }
-        self.group(segment, block);
-        self.measure(segment, block);
-        for at in std::mem::take(&mut self.several) {
-            self.group_several(segment, document(block, at));
-        }
-        self.groups.shed();
+        self.take(segment, block, common, is_filtered);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Block after block of a column, by the cheapest way that its cardinality allows.
+//! Block after block of a column, or a few documents of many blocks, by the cheapest way that its cardinality allows.
 
 use std::ops::Range;
 
@@ -24,22 +24,82 @@ pub(super) enum Values {
     Several,
 }
 
-/// Reads a block of a column, by the cheapest way that its cardinality allows: `see` gets each place in the block and
-/// what is there.
+/// Documents that are read together, at most as many as a block has.
+pub(super) trait Documents {
+    fn size(&self) -> usize;
+
+    /// The document at a place among them.
+    fn id(&self, place: usize) -> DocId;
+
+    /// Those from the first to the last of them, if there are no others between.
+    fn range(&self) -> Option<Range<DocId>>;
+
+    /// Their values in a column in which each has one.
+    fn values(&self, column: &Column<u64>, raw: &mut [u64]);
+}
+
+impl Documents for Range<DocId> {
+    #[inline]
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn id(&self, place: usize) -> DocId {
+        document(self, place)
+    }
+
+    #[inline]
+    fn range(&self) -> Option<Range<DocId>> {
+        Some(self.clone())
+    }
+
+    #[inline]
+    fn values(&self, column: &Column<u64>, raw: &mut [u64]) {
+        column.values.get_range(u64::from(self.start), raw);
+    }
+}
+
+/// In order. None of the values is waited for before the next one is asked for: far apart, they come from memory
+/// together.
+impl Documents for [DocId] {
+    #[inline]
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn id(&self, place: usize) -> DocId {
+        self[place]
+    }
+
+    #[inline]
+    fn range(&self) -> Option<Range<DocId>> {
+        None
+    }
+
+    #[inline]
+    fn values(&self, column: &Column<u64>, raw: &mut [u64]) {
+        column.values.get_vals(self, raw);
+    }
+}
+
+/// Reads documents' values in a column, by the cheapest way that its cardinality allows: `see` gets each place among
+/// them and what is there.
 #[inline]
-pub(super) fn read_block(
+pub(super) fn read_block<D: Documents + ?Sized>(
     column: &Column<u64>,
-    block: &Range<DocId>,
+    documents: &D,
     lane: &mut Lane,
     mut see: impl FnMut(usize, Found),
 ) {
-    if lane.read(column, block) {
-        for (at, raw) in lane.raw[..block.len()].iter().enumerate() {
+    if lane.read(column, documents) {
+        for (at, raw) in lane.raw[..documents.size()].iter().enumerate() {
             see(at, Found::One(*raw));
         }
         return;
     }
-    for (at, (raw, values)) in lane.raw.iter().zip(&lane.values).take(block.len()).enumerate() {
+    for (at, (raw, values)) in lane.raw.iter().zip(&lane.values).take(documents.size()).enumerate() {
         let found = match values {
             Values::One => Found::One(*raw),
             Values::None => Found::Nothing,
@@ -68,24 +128,24 @@ impl Lane {
         Self { raw: vec![0; BLOCK], values: vec![Values::None; BLOCK], is_full: false, dense: vec![0; BLOCK] }
     }
 
-    /// A block of a column in which every document has one value.
-    pub(super) fn full(&mut self, column: &Column<u64>, block: &Range<DocId>) -> &[u64] {
-        let raw = &mut self.raw[..block.len()];
-        column.values.get_range(u64::from(block.start), raw);
+    /// Values of a column in which every document has one.
+    pub(super) fn full<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> &[u64] {
+        let raw = &mut self.raw[..documents.size()];
+        documents.values(column, raw);
         raw
     }
 
-    /// Reads a block. Says whether every document has one value there; otherwise `values` tells.
-    pub(super) fn read(&mut self, column: &Column<u64>, block: &Range<DocId>) -> bool {
+    /// Reads values. Says whether every document has one; otherwise `values` tells.
+    pub(super) fn read<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> bool {
         let Self { raw, values, dense, .. } = self;
-        let (raw, values) = (&mut raw[..block.len()], &mut values[..block.len()]);
-        match &column.index {
-            ColumnIndex::Full => {
-                column.values.get_range(u64::from(block.start), raw);
+        let (raw, values) = (&mut raw[..documents.size()], &mut values[..documents.size()]);
+        match (&column.index, documents.range()) {
+            (ColumnIndex::Full, _) => {
+                documents.values(column, raw);
                 return true;
             }
-            ColumnIndex::Empty { .. } => values.fill(Values::None),
-            ColumnIndex::Optional(index) => {
+            (ColumnIndex::Empty { .. }, _) => values.fill(Values::None),
+            (ColumnIndex::Optional(index), Some(block)) => {
                 let rows = index.rank(block.start)..index.rank(block.end);
                 if rows.len() == block.len() {
                     column.values.get_range(u64::from(rows.start), raw);
@@ -102,9 +162,9 @@ impl Lane {
                     next += usize::from(is_there);
                 }
             }
-            ColumnIndex::Multivalued(_) => {
-                for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
-                    (*raw, *values) = only_value(column, id);
+            (ColumnIndex::Optional(_) | ColumnIndex::Multivalued(_), _) => {
+                for (at, (raw, values)) in raw.iter_mut().zip(values).enumerate() {
+                    (*raw, *values) = only_value(column, documents.id(at));
                 }
             }
         }
