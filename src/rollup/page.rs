@@ -87,7 +87,9 @@ impl Page {
         doc_count: u64,
         metrics: impl IntoIterator<Item = MetricValues>,
     ) {
-        self.keys.extend(date);
+        if let Some(date) = date {
+            self.keys.push(date);
+        }
         self.keys.extend_from_slice(rest);
         self.doc_counts.push(doc_count);
         self.metrics.extend(metrics);

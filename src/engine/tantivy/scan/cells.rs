@@ -31,8 +31,10 @@ pub(super) const ROWS: usize = 0;
 
 pub(super) type Sums = [u64; 4];
 
-const NO_LEAST: u64 = u64::MAX;
-const NO_GREATEST: u64 = 0;
+/// Infinity as a column of doubles would hold it, which no value is: where there is none, it says so by itself.
+const NO_LEAST: u64 = 0xFFF0 << 48;
+/// The same of negative infinity.
+const NO_GREATEST: u64 = !(0xFFF0 << 48);
 const NO_VALUES: Sums = [0, 0, NO_LEAST, NO_GREATEST];
 
 impl FieldCells {
@@ -99,21 +101,26 @@ impl CellShape {
         }
         cell
     }
+}
 
+impl FieldCells {
     #[inline]
-    pub(super) fn values(&self, cell: &[u64], field: usize) -> MetricValues {
-        let FieldCells { sum, min, max, count, .. } = self.fields[field];
-        let (mut values, nothing) = (MetricValues::default(), [NO_LEAST, NO_GREATEST]);
-        let extreme = |word: usize| Some(cell[word]).filter(|raw| !nothing.contains(raw)).map(f64::from_u64);
-        if let Some(word) = count {
-            values.count = cell[word];
+    pub(super) fn values(&self, cell: &[u64]) -> MetricValues {
+        let Self { sums, sum, min, max, count } = *self;
+        let count = count.map_or(0, |word| cell[word]);
+        // The most usual kind, with one look at how long the cell is.
+        if let Some([sum, compensation, min, max]) = sums.map(|place| cell[1..].as_chunks().0[place]) {
+            let [sum, compensation] = [sum, compensation].map(f64::from_bits);
+            return MetricValues { count, sum, compensation, min: f64::from_u64(min), max: f64::from_u64(max) };
         }
-        if let Some(word) = sum {
-            (values.sum, values.compensation) = (f64::from_bits(cell[word]), f64::from_bits(cell[word + 1]));
+        let nothing = MetricValues::default();
+        MetricValues {
+            count,
+            sum: sum.map_or(nothing.sum, |word| f64::from_bits(cell[word])),
+            compensation: sum.map_or(nothing.compensation, |word| f64::from_bits(cell[word + 1])),
+            min: min.map_or(nothing.min, |word| f64::from_u64(cell[word])),
+            max: max.map_or(nothing.max, |word| f64::from_u64(cell[word])),
         }
-        values.min = min.and_then(extreme).unwrap_or(values.min);
-        values.max = max.and_then(extreme).unwrap_or(values.max);
-        values
     }
 }
 

@@ -253,10 +253,11 @@ impl DenseGroups {
         table * size_of::<u32>() + words * size_of::<u64>()
     }
 
+    #[inline]
     fn get(&self, place: usize) -> Option<(u64, impl Iterator<Item = MetricValues>)> {
         let slot = self.table[place].checked_sub(1)? as usize;
         let cell = &self.words[slot * self.shape.words..][..self.shape.words];
-        Some((cell[ROWS], (0..self.shape.fields.len()).map(|field| self.shape.values(cell, field))))
+        Some((cell[ROWS], self.shape.fields.iter().map(|field| field.values(cell))))
     }
 }
 
