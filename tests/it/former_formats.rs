@@ -1,5 +1,6 @@
 //! Stores and rollup indices that former versions wrote: they open, and jobs go on where they were.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,12 +8,12 @@ use std::sync::Arc;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::Index;
 use rollup_jobs::engine::{FieldType, SourceDocument};
-use rollup_jobs::store::{MemoryStore, RedbStore};
+use rollup_jobs::store::{JobStore, MemoryStore, RedbStore};
 use rollup_jobs::{
     DateHistogram, Histogram, JobState, Metric, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager,
 };
 
-use crate::support::{HOUR, Heard, Watcher, waiting};
+use crate::support::{HOUR, Heard, Watcher, records, waiting};
 use crate::tantivy_harness::{add_to_index, read_rollup, source_schema};
 
 /// What `write.rs` had as its source.
@@ -80,8 +81,25 @@ fn run(manager: &RollupJobManager, watcher: &Watcher, id: &str) {
 
 #[test]
 fn a_store_and_rollup_indices_of_format_1() {
+    goes_on("format-1");
+}
+
+#[test]
+fn a_store_and_rollup_indices_of_format_2() {
+    let folder = goes_on("format-2");
+    let store = RedbStore::open(folder.path().join("jobs.redb")).unwrap();
+    let notes = store.ledger("sensor-1").unwrap().notes;
+    assert_eq!((notes.len(), &notes[0].range), (1, &(0..HOUR)), "the ledger is still there");
+    for record in records(&store) {
+        let several = record.progress().several_values.clone();
+        assert_eq!(several, Some(BTreeSet::new()), "{}: no document had several", record.id());
+    }
+}
+
+/// What a version has left is opened, and its jobs go on to what today's jobs come to.
+fn goes_on(format: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/format-1"), folder.path());
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(format), folder.path());
     let former = Arc::new(TantivyEngine::open(folder.path().join("rollups")).unwrap());
     let store = RedbStore::open(folder.path().join("jobs.redb")).unwrap();
     let (manager, watcher) = open(former.clone(), Arc::new(store));
@@ -120,4 +138,5 @@ fn a_store_and_rollup_indices_of_format_1() {
     let (manager, _) = open(former, Arc::new(store));
     assert_eq!(manager.list().len(), 4);
     manager.delete("stopped").unwrap();
+    folder
 }

@@ -12,9 +12,10 @@ use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyEngineError, TantivyOpt
 use rollup_jobs::engine::{
     Batch, EngineErrorKind, FieldType, JobContext, RollupIndex, Source, SourceDocument, StopSignal,
 };
-use rollup_jobs::rollup::Page;
+use rollup_jobs::rollup::{MetricValues, Page, roll_up};
+use rollup_jobs::scan::Times;
 use rollup_jobs::store::{MemoryStore, RedbStore};
-use rollup_jobs::{DateHistogram, HealthColor, JobUpdate, PutError, RollupJobManager, TermsType};
+use rollup_jobs::{DateHistogram, HealthColor, JobUpdate, KeyPart, Progress, PutError, RollupJobManager, TermsType};
 
 use crate::support::{HOUR, Heard, Watcher, config, delay_until, readings, undisturbed, waiting};
 use crate::tantivy_harness::{FIELDS, TantivyHarness, add_to_index, read_rollup, sensor_index, source_schema};
@@ -219,6 +220,75 @@ fn many_small_segments_are_merged_and_the_checkpoint_stays() {
     assert_eq!(kept.position, position);
     assert!(manager.get("sensor").unwrap().last_errors().is_empty());
     let _ = manager.stop("sensor", waiting()).unwrap();
+}
+
+/// Of each segment how many documents it has, and how many of them are deleted.
+fn deleted(index: &Index) -> Vec<(u32, u32)> {
+    let segments = index.searchable_segment_metas().unwrap();
+    segments.iter().map(|segment| (segment.max_doc(), segment.num_deleted_docs())).collect()
+}
+
+/// Twenty-one hours with a document each.
+fn hourly(engine: &TantivyEngine) -> (JobContext, Page) {
+    let job = JobContext::new(config("sensor").build().unwrap(), &[TermsType::Keyword]);
+    engine.prepare(&job).unwrap();
+    let mut page = Page::new(job.layout());
+    for hour in 0..21 {
+        page.push([KeyPart::Date(hour * HOUR), KeyPart::Text("a".into())], 1, [MetricValues::default()]);
+    }
+    (job, page)
+}
+
+fn write(engine: &TantivyEngine, job: &JobContext, batch: &Batch, page: Page) -> bool {
+    let mut writer = engine.begin(job, batch).unwrap();
+    writer.write(roll_up(page, job.layout()).unwrap().documents(), &StopSignal::never()).unwrap();
+    writer.commit(&Progress::default()).unwrap().wants_merge
+}
+
+#[test]
+fn after_a_merge_few_documents_of_a_rollup_index_are_deleted() {
+    let engine = TantivyEngine::in_ram();
+    let (job, page) = hourly(&engine);
+    assert!(!write(&engine, &job, &Batch::Append, page.clone()));
+    let index = engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+    let replace = |hours: i64| {
+        let batch = Batch::Replace(Times::buckets_between(0..hours * HOUR));
+        write(&engine, &job, &batch, page.slice(0..usize::try_from(hours).unwrap()))
+    };
+    assert!(!replace(5), "a quarter is borne");
+    assert!(deleted(&index).contains(&(21, 5)), "{:?}", deleted(&index));
+    assert!(replace(8), "more is not");
+    engine.merge(&job, &StopSignal::never()).unwrap();
+    for (documents, deleted) in deleted(&index) {
+        assert!(f64::from(deleted) <= 0.3 * f64::from(documents), "{deleted} of {documents}");
+    }
+    assert_eq!(read_rollup(&index).len(), 21);
+}
+
+/// Its segments are many megabytes in a long run, and no commit comes where the disk is full.
+#[test]
+fn a_writer_that_is_given_up_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = TantivyEngine::open_with(folder.path(), TantivyOptions::new().writer_memory(1)).unwrap();
+    let (job, page) = hourly(&engine);
+    write(&engine, &job, &Batch::Append, page.clone());
+    let files = || {
+        let files = fs::read_dir(folder.path().join("rolled").join("sensor")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
+        names.sort_unstable();
+        names
+    };
+    let before = files();
+    for batch in [Batch::Append, Batch::Replace(Times::all())] {
+        let mut writer = engine.begin(&job, &batch).unwrap();
+        for _ in 0..3 {
+            writer.write(roll_up(page.clone(), job.layout()).unwrap().documents(), &StopSignal::never()).unwrap();
+        }
+        assert!(files().len() > before.len(), "segments are written meanwhile");
+        drop(writer);
+        assert_eq!(files(), before);
+    }
 }
 
 fn context_of(manager: &RollupJobManager) -> JobContext {
