@@ -111,6 +111,7 @@ adapter! {
         pass on to stream_mut: fn fetch_ahead(self: &mut Self);
         pass on to stream_mut: fn park(self: &mut Self);
         pass on to stream: fn is_whole(self: &Self) -> bool;
+        pass on to stream: fn is_one_snapshot(self: &Self) -> bool;
         pass on to stream: fn source_indices(self: &Self) -> Option<Vec<String>>;
         pass on to stream: fn several_values(self: &Self) -> Option<BTreeSet<String>>;
         pass on to stream: fn documents_skipped(self: &Self) -> u64;

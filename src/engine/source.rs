@@ -76,6 +76,12 @@ pub trait PageStream: Send {
         true
     }
 
+    /// Whether all pages are of one and the same moment. Where they are not, a date bucket that goes on in another page
+    /// is noted as one that may have changed meanwhile. Default: yes.
+    fn is_one_snapshot(&self) -> bool {
+        true
+    }
+
     /// The indices that the job's pattern means, by their own names, those among them that are left out (and told of
     /// in a notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none
     /// any more is yellow. Default: the engine does not say.

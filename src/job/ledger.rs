@@ -38,11 +38,29 @@ pub struct LedgerNote {
     pub range: Range<i64>,
 }
 
+impl LedgerNote {
+    /// Whether it is about all of this range.
+    #[must_use]
+    pub fn covers(&self, range: &Range<i64>) -> bool {
+        self.range.start <= range.start && range.end <= self.range.end
+    }
+}
+
 impl Ledger {
-    /// Notes that documents in this range have changed. Says the number of the note.
+    /// Notes that documents in this range have changed. Says the number of the note, which takes up those that it
+    /// touches: what they say has not been looked at either.
     pub fn note(&mut self, range: Range<i64>) -> u64 {
         self.last_number += 1;
-        self.notes.push(LedgerNote { number: self.last_number, range });
+        let mut note = LedgerNote { number: self.last_number, range };
+        // Those that are left do not touch each other, so that one look is enough.
+        self.notes.retain(|other| {
+            let touches = other.range.start <= note.range.end && note.range.start <= other.range.end;
+            if touches {
+                note.range = note.range.start.min(other.range.start)..note.range.end.max(other.range.end);
+            }
+            !touches
+        });
+        self.notes.push(note);
         self.last_number
     }
 

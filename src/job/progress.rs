@@ -19,8 +19,8 @@ pub struct Progress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_up_from: Option<i64>,
     /// The instant (milliseconds since 1970) before which every date bucket is rolled up. It is the start of a bucket,
-    /// and never goes back. It is not the position's: that may lie inside a date bucket, and stays where it is
-    /// while no documents come.
+    /// and goes back only behind a clock that was ahead. It is not the position's: that may lie inside a date bucket,
+    /// and stays where it is while no documents come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_up_until: Option<i64>,
     /// Grows with every turn: of two that have one position, the higher one knows more.

@@ -1,8 +1,10 @@
 //! What a pattern means, and what is in its indices: closed and hidden ones, aliases, data streams, kinds of dates.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::Method;
+use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
 use rollup_jobs::engine::{EngineError, FieldType, JobContext, SourceDocument, SourceValue, StopSignal};
 use rollup_jobs::filter::{Filter, FilterRange};
@@ -13,6 +15,7 @@ use serde_json::json;
 
 use crate::faults::{config, source};
 use crate::meddling::{Call, Meddling};
+use crate::scripted::Scripted;
 use crate::server::{BOTH, Kind, Server};
 use crate::world::{FIELDS, World, assert_same, causes, engine, expected, job, load, rolled_up, rolled_up_into, text};
 
@@ -280,5 +283,30 @@ fn a_filter_compares_what_each_index_can_have() {
             "the engine rejected the request: [filter] field [code] of source indices [others-1] is [ip], and a filter \
              cannot look at it"
         );
+    }
+}
+
+/// Until the next date bucket is over, a run asks whether the rollup index is still there, and nothing else.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn a_run_that_finds_nothing_asks_twice_at_most() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        load(&server, &crate::world::readings(200, true));
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
+        let proxy = Scripted::before(&server.nodes[0], move |_, _| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            None
+        });
+        let cluster = Cluster::new(ClusterOptions::new([proxy.url.clone()])).unwrap();
+        let world = World::new(Arc::new(ElasticsearchEngine::new(cluster)));
+        world.put(&job("sensor").build().unwrap());
+        world.run_well("sensor");
+        let before = requests.load(Ordering::SeqCst);
+        assert!(before > 10, "{before} requests of a whole run");
+        world.run_well("sensor");
+        let asked = requests.load(Ordering::SeqCst) - before;
+        assert!(asked <= 2, "{kind:?}: {asked} requests");
     }
 }

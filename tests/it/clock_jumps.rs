@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use rollup_jobs::engine::SourceDocument;
+use rollup_jobs::engine::{MemoryEngine, SourceDocument};
 use rollup_jobs::store::change_ledger;
-use rollup_jobs::testing::EngineFault;
-use rollup_jobs::{HealthColor, JobUpdate, Ledger};
+use rollup_jobs::testing::{EngineFault, FaultyEngine};
+use rollup_jobs::{HealthColor, JobUpdate, Ledger, Phase};
 
-use crate::support::{HOUR, NOW, World, config, loaded, now, undisturbed};
+use crate::support::{HOUR, NOW, World, config, now, undisturbed, waiting};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -129,6 +129,36 @@ fn what_was_rolled_up_too_early_goes_and_is_rolled_up_when_it_is_over() {
     assert_eq!(world.documents().len(), 33);
 }
 
+/// A run of the wrong clock is stopped inside of a date bucket that is not over: its groups that are there lack what
+/// comes until then.
+#[test]
+fn a_date_bucket_that_was_begun_too_early_goes_too() {
+    let world = World::new();
+    let node = |node: u32, at| SourceDocument::new().date("timestamp", at).keyword("node", &format!("node-{node}"));
+    world.data.extend("sensor-1", (0..6).map(|number| node(number, now() + HOUR / 6)));
+    world.clock.set_wall_clock(right() + Duration::from_hours(2));
+    world.put_indexing("sensor");
+    for page in 1..=8 {
+        world.gates.search().let_through(1);
+        world.wait_for("sensor", "a page", |status| {
+            status.stats().pages_processed() == page && status.phase() == Phase::Searching
+        });
+    }
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
+    world.gates.search().open();
+    assert_eq!(counts(&world), [(0, 1), (0, 1)], "two of six groups");
+    assert_eq!(world.status("sensor").rolled_up_until(), Some(right()));
+
+    world.clock.set_wall_clock(right() + Duration::from_mins(20));
+    world.manager.start("sensor").unwrap();
+    world.run("sensor");
+    assert_eq!(counts(&world), []);
+    world.data.add("sensor-1", node(0, now() + HOUR / 2));
+    world.clock.set_wall_clock(right() + Duration::from_hours(1));
+    world.run("sensor");
+    assert_eq!(counts(&world), [(0, 2), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)]);
+}
+
 #[test]
 fn a_longer_delay_or_a_small_correction_takes_nothing_back() {
     let world = rolled_up_too_early();
@@ -185,36 +215,65 @@ fn a_clock_that_is_decades_behind_loses_nothing() {
     assert_eq!(world.documents(), undisturbed("sensor"));
 }
 
+fn with_two_more() -> Vec<SourceDocument> {
+    crate::support::readings().chain([reading(now() - HOUR / 2), reading(now() + HOUR / 6)]).collect()
+}
+
 /// An engine that fails at any call of it takes back what is too early in the end, and nothing else.
-#[test]
-fn it_is_taken_back_whatever_fails() {
+fn is_taken_back(open: impl Fn(EngineFault) -> (World, FaultyEngine)) {
     for fault in
         [EngineFault::Unavailable, EngineFault::UnavailableAfterwards, EngineFault::Rejected, EngineFault::Panic]
     {
         for call in 1.. {
-            let (world, engine) = World::faulty(loaded(), fault);
-            world.data.extend("sensor-1", [reading(now() - HOUR / 2), reading(now() + HOUR / 6)]);
+            let (world, engine) = open(fault);
+            let run = || {
+                let run = world.manager.trigger("sensor").unwrap().run();
+                world.let_pauses_pass_until_end_of_run(run);
+            };
             world.put_started("sensor");
             world.clock.set_wall_clock(right() + Duration::from_hours(1));
-            world.run("sensor");
+            run();
             world.clock.set_wall_clock(right());
             engine.fail_at(call);
-            let run = world.manager.trigger("sensor").unwrap().run();
-            world.let_pauses_pass_until_end_of_run(run);
+            run();
             let failed = engine.has_failed();
             engine.heal();
-            let run = world.manager.trigger("sensor").unwrap().run();
-            world.let_pauses_pass_until_end_of_run(run);
+            run();
             assert_eq!(counts(&world), [(-1, 1)], "{fault:?} at call {call}");
             world.clock.set_wall_clock(right() + Duration::from_hours(1));
-            let run = world.manager.trigger("sensor").unwrap().run();
-            world.let_pauses_pass_until_end_of_run(run);
+            run();
             assert_eq!(counts(&world), [(-1, 1), (0, 1)], "{fault:?} at call {call}");
-            assert_eq!(world.documents().len(), 32, "{fault:?} at call {call}");
+            assert_eq!(world.manager.rolled_up("sensor").unwrap().count(), 32, "{fault:?} at call {call}");
             if !failed {
                 assert!(call > 4, "the whole of it was tried: {call} calls");
                 break;
             }
         }
     }
+}
+
+#[test]
+fn it_is_taken_back_whatever_fails() {
+    for data in [MemoryEngine::new, MemoryEngine::without_progress] {
+        is_taken_back(|fault| {
+            let data = data();
+            data.extend("sensor-1", with_two_more());
+            World::faulty(data, fault)
+        });
+    }
+}
+
+#[cfg(feature = "tantivy")]
+#[test]
+fn it_is_taken_back_on_tantivy_whatever_fails() {
+    use rollup_jobs::testing::EngineHarness;
+
+    is_taken_back(|fault| {
+        let harness = crate::tantivy_harness::TantivyHarness::in_ram();
+        harness.create_index("sensor-1", &crate::tantivy_harness::FIELDS);
+        harness.add("sensor-1", &with_two_more());
+        let engine = FaultyEngine::new(harness.engine.clone(), fault);
+        let between = engine.clone();
+        (World::on(MemoryEngine::new(), |_| std::sync::Arc::new(between), |builder| builder), engine)
+    });
 }

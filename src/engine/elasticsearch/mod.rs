@@ -147,7 +147,8 @@ impl ElasticsearchOptions {
 
     /// How long a `_bulk` request may take, and one that is about the rollup index itself. A stop waits for those
     /// that are on their way, and for the look at the rollup index that comes after them: at most this long, a
-    /// quarter of it and a second. Default: 20 s.
+    /// quarter of it and a second. A stop in a replacement of date buckets waits until all that has vanished there is
+    /// dealt with, which is a request for every 2,000 documents. Default: 20 s.
     pub fn bulk_timeout(mut self, timeout: Duration) -> Self {
         self.bulk_timeout = timeout;
         self

@@ -80,6 +80,9 @@ struct Found {
 impl Replacement<'_> {
     /// Makes tombstones of the documents that were there before and have not been written again.
     pub(super) fn bury_what_vanished(&self) -> Result<(), Failure> {
+        if self.times.ranges().is_empty() {
+            return Ok(());
+        }
         let refresh = Request::post([self.job.config().rollup_index(), "_refresh"]);
         self.shared.cluster.refresh(self.in_time(refresh), &StopSignal::never())?;
         if self.documents()? == self.written {
@@ -89,7 +92,7 @@ impl Replacement<'_> {
         let mut page = look.search(&self.search())?;
         while !page.is_empty() {
             let vanished = page.into_iter().filter(|found| found.version < self.version);
-            self.bury(vanished.collect())?;
+            self.bury(&vanished.collect::<Vec<_>>())?;
             page = look.next()?;
         }
         Ok(())
@@ -145,30 +148,50 @@ impl Replacement<'_> {
         fields.filter(|field| !matches!(field.source, FieldSource::Metric(..)))
     }
 
-    /// Makes tombstones of these.
-    fn bury(&self, vanished: Vec<Found>) -> Result<(), Failure> {
+    /// Makes tombstones of these, by requests that are not too large.
+    fn bury(&self, vanished: &[Found]) -> Result<(), Failure> {
         if vanished.is_empty() {
             return Ok(());
         }
-        self.shared.tombstones.add(self.job);
+        let by_halves = || {
+            let (first, second) = vanished.split_at(vanished.len() / 2);
+            self.bury(first).and_then(|()| self.bury(second))
+        };
+        let body = self.tombstones(vanished);
+        if body.len() > self.shared.options.bulk_bytes && vanished.len() > 1 {
+            return by_halves();
+        }
+        match self.send(body, vanished.len()) {
+            Err(failure) if failure.cause() == Cause::TooMuch && vanished.len() > 1 => by_halves(),
+            other => other,
+        }
+    }
+
+    fn tombstones(&self, vanished: &[Found]) -> Vec<u8> {
         let mut body = Vec::new();
-        for Found { id, mut source, .. } in vanished {
+        for Found { id, source, .. } in vanished {
+            let mut source = source.clone();
             let counts = self.kept_fields().filter(|field| field.source == FieldSource::DocCount);
             counts.for_each(|field| drop(source.insert(field.name.clone(), 0.into())));
-            for line in [bulk::action("index", &id, self.version), Value::Object(source)] {
+            for line in [bulk::action("index", id, self.version), Value::Object(source)] {
                 body.extend_from_slice(line.to_string().as_bytes());
                 body.push(b'\n');
             }
         }
+        body
+    }
+
+    fn send(&self, body: Vec<u8>, documents: usize) -> Result<(), Failure> {
+        self.shared.tombstones.add(self.job);
         let request = bulk::request(&alias(self.job), self.shared.options.bulk_timeout).body(body);
         let answer = self.shared.cluster.ask(self.in_time(request), &StopSignal::never())?.json()?;
-        for item in answer["items"].as_array().into_iter().flatten() {
-            let status = item_status(&item["index"]);
-            if !(200..300).contains(&status) {
-                return Err(Failure::of_error(status, &item["index"]["error"]));
-            }
+        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if items.len() != documents {
+            let text = format!("the answer to a bulk of {documents} documents has {} items", items.len());
+            return Err(Failure::new(Cause::Unavailable, text));
         }
-        Ok(())
+        let failed = items.iter().map(|item| &item["index"]).find(|item| !(200..300).contains(&item_status(item)));
+        failed.map_or(Ok(()), |item| Err(Failure::of_error(item_status(item), &item["error"])))
     }
 
     fn in_time(&self, request: Request) -> Request {
@@ -186,6 +209,7 @@ struct Look<'a> {
 impl Look<'_> {
     fn search(&mut self, body: &Value) -> Result<Vec<Found>, Failure> {
         let request = Request::post([self.job.config().rollup_index(), "_search"]);
+        let request = request.query("allow_partial_search_results", "false");
         self.ask(request.query("scroll", time_value(KEEP_ALIVE)).json(body))
     }
 
@@ -200,7 +224,11 @@ impl Look<'_> {
         let mut answer = self.shared.cluster.ask(request, &StopSignal::never())?.json()?;
         let unexpected = || Failure::new(Cause::Unavailable, "the answer to a scroll is not whole");
         self.id = Some(answer["_scroll_id"].as_str().ok_or_else(unexpected)?.to_owned());
-        serde_json::from_value::<Shards>(answer["_shards"].take()).map_err(|_| unexpected())?.all_answered()?;
+        let shards: Shards = serde_json::from_value(answer["_shards"].take()).map_err(|_| unexpected())?;
+        shards.all_answered()?;
+        if shards.successful < shards.total {
+            return Err(unexpected());
+        }
         let Value::Array(hits) = answer["hits"]["hits"].take() else { return Err(unexpected()) };
         let found = |mut hit: Value| {
             let Value::Object(source) = hit["_source"].take() else { return None };

@@ -288,6 +288,10 @@ impl PageStream for Scan {
         self.snapshot.is_whole()
     }
 
+    fn is_one_snapshot(&self) -> bool {
+        !matches!(self.snapshot, Snapshot::Live(_))
+    }
+
     fn source_indices(&self) -> Option<Vec<String>> {
         self.source_indices.clone()
     }

@@ -122,6 +122,10 @@ pub(super) fn date_buckets(harness: &dyn EngineHarness) {
     let stream = engine.scan_rolled_up(&job, request, &StopSignal::never()).expect("a scan");
     assert_same(&drain(stream, usize::MAX).0, &all);
 
+    let nothing = Times::buckets([]);
+    replace(harness, &job, &nothing, &all.slice(0..0), &before).expect("nothing goes");
+    assert_documents(harness, &job, &all, "nothing was replaced");
+
     let everything = Times::all();
     replace(harness, &job, &everything, &all.slice(0..0), &Progress::default()).expect("all of them go");
     assert!(documents(harness, &job).is_empty());

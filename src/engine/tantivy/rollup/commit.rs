@@ -88,6 +88,8 @@ impl JobIndex {
         job: &JobContext,
         payload: &str,
     ) -> Result<Vec<SegmentMeta>, TantivyError> {
+        // A try that ended halfway may have left files of deletions, which tantivy would not write over.
+        writer.garbage_collect_files().wait()?;
         let date = self.index.schema().get_field(&job.layout().key_field(0).name)?;
         let before = self.index.searchable_segment_ids()?.into_iter().collect();
         writer.delete_query(Box::new(Replaced::new(date, buckets, before)))?;
@@ -107,7 +109,7 @@ impl JobIndex {
         Ok(writer)
     }
 
-    /// Removes files that belong to no segment: of a writer that was given up.
+    /// Removes the segments of a writer that was given up.
     pub(super) fn collect_garbage(&self) {
         if let Ok(writer) = self.writer() {
             // What is left is removed with the next merge.

@@ -178,7 +178,7 @@ impl RollupWriter for TantivyWriter {
 }
 
 impl Drop for TantivyWriter {
-    /// A writer that is given up leaves no thread behind, and no file.
+    /// A writer that is given up leaves no thread behind, and no segment.
     fn drop(&mut self) {
         self.join();
         if self.has_written {

@@ -60,7 +60,7 @@ impl Documents for Range<DocId> {
     }
 }
 
-/// In order. None of the values is waited for before the next one is asked for: far apart, they come from memory
+/// Wherever they are. None of the values is waited for before the next one is asked for: far apart, they come from memory
 /// together.
 impl Documents for [DocId] {
     #[inline]

@@ -23,7 +23,8 @@ impl Turn<'_> {
                 stream.fetch_ahead();
             }
             let page = self.convert(buckets)?;
-            if std::mem::take(&mut self.run.is_snapshot_new) {
+            let is_other = self.run.stream.as_ref().is_some_and(|stream| !stream.is_one_snapshot());
+            if std::mem::take(&mut self.run.is_snapshot_new) || is_other {
                 self.note_bucket_of_two_snapshots(&page)?;
             }
             let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
