@@ -471,7 +471,7 @@ fn ledger_writers_against_the_ends_of_turns() {
             let store = Arc::clone(&world.store);
             world.spawn(move |_| {
                 [0, 1].map(|note| {
-                    let range = writer * 10 + note..writer * 10 + note + 1;
+                    let range = writer * 10 + note * 2..writer * 10 + note * 2 + 1;
                     (range.clone(), change_ledger(&*store, "source", |ledger| ledger.note(range.clone())).unwrap().1)
                 })
             })
