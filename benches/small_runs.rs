@@ -215,7 +215,8 @@ fn measure_idle(jobs: usize) -> [TempDir; 2] {
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let each = median(at_once) / jobs as f64;
     println!(
-        "nothing new for {jobs} jobs at once: {each:.3} ms each (to hand something to a thread and back: {hand_over:.3} ms)"
+        "nothing new for {jobs} jobs at once: {each:.3} ms each (to hand something to a thread and back: \
+         {hand_over:.3} ms)"
     );
     [source, rollups]
 }

@@ -65,7 +65,8 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError>;
 
     /// Tidies the job's part of the rollup index up, in a turn of its own, after a commit that asked for it. It changes
-    /// nothing that a scan finds, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to do.
+    /// nothing that a scan finds, and ends early when `stop` is raised: nobody waits for the rest. Default: nothing to
+    /// do.
     ///
     /// # Errors
     /// Any [`EngineError`]; it is reported and does not end the run.
@@ -122,8 +123,8 @@ pub enum Batch {
     Append,
     /// Of the date buckets that begin in these times, the documents of the batch are all that there are once it is
     /// committed; it has no others. Until then those that were there stay, where documents and progress are committed
-    /// in one step. An engine that keeps no progress may have both for a while, and if it ends halfway until the same is
-    /// replaced again.
+    /// in one step. An engine that keeps no progress may have both for a while, and if it ends halfway until the same
+    /// is replaced again.
     Replace(Times),
 }
 

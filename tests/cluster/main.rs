@@ -30,6 +30,7 @@ mod server;
 mod sources;
 mod started_over;
 mod store;
+mod struck;
 mod suite;
 #[path = "../it/tantivy_harness.rs"]
 #[allow(dead_code, reason = "these tests need a part of it")]

@@ -4,11 +4,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Method;
-use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
 use rollup_jobs::engine::{
     Batch, CommitReport, EngineError, FieldType, JobContext, RollupIndex, SourceDocument, StopSignal,
@@ -20,8 +18,8 @@ use rollup_jobs::testing::ManualClock;
 use rollup_jobs::{DateHistogram, KeyPart, Progress, RollupJobConfig, RollupJobManager, TermsType};
 use serde_json::json;
 
-use crate::scripted::{Reply, Scripted};
 use crate::server::{BOTH, Kind, Server};
+use crate::struck::{Fault, Striking};
 use crate::world::World;
 
 const HOUR: i64 = 3_600_000;
@@ -109,46 +107,21 @@ fn after() -> Counts {
     all
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Refused,
-    AnswerLost,
-    /// The host does not send this request, nor any after it.
-    EndBefore,
-    /// The host sends nothing after this one.
-    EndAfter,
-}
-
 fn is_right_in_the_end(kind: Kind, fault: Fault) {
     let server = Server::empty(kind);
-    let (count, struck) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (counted, at) = (Arc::clone(&count), Arc::clone(&struck));
-    let proxy = Scripted::before(&server.nodes[0], move |forward, request| {
-        let number = counted.fetch_add(1, Ordering::SeqCst) + 1;
-        let struck = at.load(Ordering::SeqCst);
-        let is_over = (1..number).contains(&struck) && matches!(fault, Fault::EndBefore | Fault::EndAfter);
-        if number == struck && matches!(fault, Fault::AnswerLost | Fault::EndAfter) {
-            forward.bytes(request);
-            return Some(Reply::Last(Vec::new()));
-        }
-        (number == struck || is_over).then(|| Reply::json(503, "{}"))
-    });
-    let arm = |number| {
-        count.store(0, Ordering::SeqCst);
-        struck.store(number, Ordering::SeqCst);
-    };
-    let open = || ElasticsearchEngine::new(Cluster::new(ClusterOptions::new([proxy.url.clone()])).unwrap());
+    let striking = Striking::before(&server.nodes[0], fault, || {});
+    let open = || ElasticsearchEngine::new(striking.cluster());
     for number in 1.. {
         let mut engine = open();
         let mut owned = job(number, 1);
         engine.prepare(&owned).unwrap();
         write(&engine, &owned, &Batch::Append, &before()).unwrap();
 
-        arm(number);
+        striking.arm(number);
         let tried = write(&engine, &owned, &replaced(), &second_hour());
-        let was_struck = count.load(Ordering::SeqCst) >= number;
-        arm(0);
-        if was_struck && matches!(fault, Fault::EndBefore | Fault::EndAfter) {
+        let was_struck = striking.has_come_to(number);
+        striking.arm(0);
+        if was_struck && fault.ends_the_host() {
             (engine, owned) = (open(), job(number, 2));
         }
         println!("{kind:?}: {fault:?} at request {number}: {:?}", tried.as_ref().map_err(EngineError::kind));
@@ -168,7 +141,7 @@ fn is_right_in_the_end(kind: Kind, fault: Fault) {
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn a_replacement_is_right_in_the_end_whatever_befalls_a_request() {
     for kind in BOTH {
-        for fault in [Fault::Refused, Fault::AnswerLost, Fault::EndBefore, Fault::EndAfter] {
+        for fault in Fault::ALL {
             is_right_in_the_end(kind, fault);
         }
     }

@@ -195,20 +195,31 @@ fn a_run_that_starts_over_survives_a_power_cut_at_every_change() {
         machine.pages(u64::MAX);
         machine.stop().map_err(|error| error.to_string())
     };
+    let changes = cut_in_a_run(&emptied, &run, |_, disk, what| {
+        check(&disk, &source, &Answered::Either, &expected, what);
+    });
+    assert!(changes > 50, "the whole run was tried: {changes} changes");
+}
+
+/// Cuts the power at every change of a run, and shows whatever may be left. Says how many changes there were, and one.
+fn cut_in_a_run(
+    begin: &Disk,
+    run: &dyn Fn(&Disk) -> Result<Stopped, String>,
+    mut see: impl FnMut(u64, Disk, &str),
+) -> u64 {
     for change in 1.. {
-        let disk = emptied.after_cut(Left::Everything);
+        let disk = begin.after_cut(Left::Everything);
         disk.cut_at(change);
         let ended = run(&disk);
         for left in [Left::Nothing, Left::Everything, Left::Removals, Left::Additions] {
-            let what = format!("cut at change {change} of the run, {left:?} left");
-            check(&disk.after_cut(left), &source, &Answered::Either, &expected, &what);
+            see(change, disk.after_cut(left), &format!("cut at change {change} of the run, {left:?} left"));
         }
         if !disk.is_cut() {
             assert!(ended.unwrap().is_at_rest());
-            assert!(change > 50, "the whole run was tried: {change} changes");
-            return;
+            return change;
         }
     }
+    unreachable!("a run ends")
 }
 
 /// The right clock is years behind the one that has rolled everything up: half of it is replaced by nothing, and the
@@ -231,32 +242,21 @@ fn a_run_that_takes_back_survives_a_power_cut_at_every_change() {
         machine.stop().map_err(|error| error.to_string())
     };
     let mut found = [false; 2];
-    for change in 1.. {
-        let disk = ahead.after_cut(Left::Everything);
-        disk.cut_at(change);
-        let ended = run(&disk);
-        for left in [Left::Nothing, Left::Everything, Left::Removals, Left::Additions] {
-            let what = format!("cut at change {change} of the run, {left:?} left");
-            let disk = disk.after_cut(left);
-            let documents = Machine::open(&disk, &source).unwrap_or_else(|error| panic!("{what}: {error}")).documents();
-            assert!([6, 12].contains(&documents.len()), "{what}: {} documents", documents.len());
-            found[documents.len() / 12] = true;
-            // The same clock goes on first, half of the time.
-            if change % 2 == 0 {
-                let stopped = run(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
-                assert!(stopped.is_at_rest(), "{what}");
-                let documents = Machine::open(&disk, &source).unwrap().documents();
-                assert_eq!(documents.len(), 6, "{what}, and it was run again");
-            }
-            check(&disk, &source, &Answered::Either, &expected, &what);
+    let changes = cut_in_a_run(&ahead, &run, |change, disk, what| {
+        let documents = Machine::open(&disk, &source).unwrap_or_else(|error| panic!("{what}: {error}")).documents();
+        assert!([6, 12].contains(&documents.len()), "{what}: {} documents", documents.len());
+        found[documents.len() / 12] = true;
+        // The same clock goes on first, half of the time.
+        if change % 2 == 0 {
+            let stopped = run(&disk).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert!(stopped.is_at_rest(), "{what}");
+            let documents = Machine::open(&disk, &source).unwrap().documents();
+            assert_eq!(documents.len(), 6, "{what}, and it was run again");
         }
-        if !disk.is_cut() {
-            assert!(ended.unwrap().is_at_rest());
-            assert_eq!(found, [true; 2]);
-            assert!(change > 20, "the whole run was tried: {change} changes");
-            return;
-        }
-    }
+        check(&disk, &source, &Answered::Either, &expected, what);
+    });
+    assert_eq!(found, [true; 2]);
+    assert!(changes > 20, "the whole run was tried: {changes} changes");
 }
 
 /// A disk that writes only part of what it is given is no failure.

@@ -195,12 +195,22 @@ pub(super) fn capabilities(
     let never = StopSignal::never();
     let resolved = resolve(cluster, job, pattern, &never)?;
     resolved.allows(true)?;
-    let mut capabilities = FieldCapabilities::new(resolved.names);
-    if resolved.open.is_empty() {
-        return Ok(capabilities);
-    }
-    for some in at_once(fields) {
-        add_capabilities(cluster, job, pattern, &some, &mut capabilities)?;
+    capabilities_in(cluster, job, pattern, fields, &resolved)
+}
+
+/// The same where it is known what the pattern means.
+fn capabilities_in(
+    cluster: &Cluster,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    fields: &[&str],
+    resolved: &Resolved,
+) -> Result<FieldCapabilities, Failure> {
+    let mut capabilities = FieldCapabilities::new(resolved.names.clone());
+    if !resolved.open.is_empty() {
+        for some in at_once(fields) {
+            add_capabilities(cluster, job, pattern, &some, &mut capabilities)?;
+        }
     }
     Ok(capabilities)
 }
@@ -220,12 +230,7 @@ pub(super) fn types(
     fields: &[&str],
     resolved: &Resolved,
 ) -> Result<Vec<Alike>, Failure> {
-    let mut capabilities = FieldCapabilities::default();
-    if !resolved.open.is_empty() {
-        for some in at_once(fields) {
-            add_capabilities(cluster, job, pattern, &some, &mut capabilities)?;
-        }
-    }
+    let capabilities = capabilities_in(cluster, job, pattern, fields, resolved)?;
     let mut by_index: BTreeMap<&str, BTreeMap<String, FieldType>> =
         resolved.open.iter().map(|index| (index.as_str(), BTreeMap::new())).collect();
     for (field, capability) in capabilities.fields.iter().flat_map(|(field, of)| of.iter().map(move |one| (field, one)))

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 
 use super::question::{MeasuredFields, Question};
-use super::selection::{any_of, exists};
+use super::selection::within;
 use crate::job::{GroupKey, KeyPart};
 use crate::measure::{Measure, Measures};
 
@@ -79,24 +79,11 @@ impl Question {
             Some(KeyPart::Date(start)) => *start,
             _ => i64::MIN,
         };
-        let ranges = self.instants().into_iter().filter(|range| range.end > from).filter_map(|range| {
-            let mut ends = Map::new();
-            // A field of nanoseconds does not want to hear of an instant before 1970.
-            let (start, least) = (range.start.max(from), if self.has_nanos { 0 } else { i64::MIN });
-            if start > least {
-                ends.insert("gte".to_owned(), start.into());
-            }
-            if range.end < i64::MAX {
-                ends.insert("lt".to_owned(), range.end.into());
-            }
-            if ends.is_empty() {
-                return Some(exists(&self.date));
-            }
-            ends.insert("format".to_owned(), "epoch_millis".into());
-            (range.end > least).then(|| json!({ "range": { self.date.as_str(): ends } }))
-        });
+        // A field of nanoseconds does not want to hear of an instant before 1970.
+        let least = if self.has_nanos { 0 } else { i64::MIN };
+        let ranges = self.instants().into_iter().filter(|range| range.end > from);
         // A bare range as the query, not in a filter, made OpenSearch count wrongly.
-        let dates = any_of(ranges.collect());
+        let dates = within(&self.date, ranges.map(|range| range.start.max(from)..range.end), least);
         let rows = self.count.iter().map(|count| json!({ "range": { count.as_str(): { "gt": 0 } } }));
         std::iter::once(dates).chain(rows).chain(self.filter.iter().cloned()).collect()
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::indices::Alike;
-use super::selection::{self, Held, any_of};
+use super::selection::{self, Held, any_of, is_of_job};
 use crate::engine::{EngineError, FieldType};
 use crate::filter::Selection;
 use crate::job::{Rounding, TermsType};
@@ -104,7 +104,7 @@ impl Question {
         let held = |field: &str| fields.field(field).map(|(field, holds)| (field.name.clone(), Held::kept(holds)));
         let selection = request.select(&|field| held(field).map(|(_, held)| held.holds))?;
         let mut filter = conditions(&selection, &held);
-        filter.push(json!({ "term": { "_rollup.id": layout.job_id() } }));
+        filter.push(is_of_job(layout.job_id()));
         let keys = request.grouping.keys().iter().zip(&fields.keys);
         let keys =
             keys.map(|(asked, key)| (asked.field.as_str(), key.field.name.as_str(), key.kind, key.kind == key.kept));

@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::rollup_index::alias;
+use super::selection::{is_of_job, within};
 use super::{ElasticsearchState, bulk, of_job};
 use crate::clock::{Clock, SystemClock};
-use crate::cluster::{Cause, Failure, Request, Shards, item_status, time_value};
+use crate::cluster::{Cause, Failure, Request, Shards, time_value};
 use crate::engine::{JobContext, StopSignal};
 use crate::rollup::{FieldSource, LayoutField};
 use crate::scan::Times;
@@ -123,23 +124,8 @@ impl Replacement<'_> {
 
     fn query(&self) -> Value {
         let date = &self.job.layout().key_field(0).name;
-        let ranges = self.times.ranges().iter().map(|range| {
-            let mut ends = json!({ "format": "epoch_millis" });
-            if range.start > i64::MIN {
-                ends["gte"] = range.start.into();
-            }
-            if range.end < i64::MAX {
-                ends["lt"] = range.end.into();
-            }
-            match (range.start, range.end) {
-                (i64::MIN, i64::MAX) => json!({ "match_all": {} }),
-                _ => json!({ "range": { date.as_str(): ends } }),
-            }
-        });
-        json!({ "bool": { "filter": [
-            { "term": { "_rollup.id": self.job.id() } },
-            { "bool": { "should": ranges.collect::<Vec<_>>(), "minimum_should_match": 1 } },
-        ] } })
+        let dates = within(date, self.times.ranges().iter().cloned(), i64::MIN);
+        json!({ "bool": { "filter": [is_of_job(self.job.id()), dates] } })
     }
 
     /// The fields that a tombstone has: those of no metric.
@@ -185,13 +171,7 @@ impl Replacement<'_> {
         self.shared.tombstones.add(self.job);
         let request = bulk::request(&alias(self.job), self.shared.options.bulk_timeout).body(body);
         let answer = self.shared.cluster.ask(self.in_time(request), &StopSignal::never())?.json()?;
-        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if items.len() != documents {
-            let text = format!("the answer to a bulk of {documents} documents has {} items", items.len());
-            return Err(Failure::new(Cause::Unavailable, text));
-        }
-        let failed = items.iter().map(|item| &item["index"]).find(|item| !(200..300).contains(&item_status(item)));
-        failed.map_or(Ok(()), |item| Err(Failure::of_error(item_status(item), &item["error"])))
+        bulk::written(&answer, documents)?.find_map(bulk::failure_of).map_or(Ok(()), Err)
     }
 
     fn in_time(&self, request: Request) -> Request {

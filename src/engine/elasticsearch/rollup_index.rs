@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::meta::Found;
+use super::selection::is_of_job;
 use super::versions::Versions;
 use super::{bulk, failed, of_job};
 use crate::clock::{Deadline, SystemClock, wait_until};
 use crate::cluster::{Answer, Cause, Cluster, Failure, Request, add_write_alias, item_status};
 use crate::engine::{EngineError, JobContext, StopSignal};
-use crate::rollup::FieldSource;
 use crate::sync::{Arc, Monitor, Mutex};
 
 /// The longest name of an index or an alias, in bytes.
@@ -211,7 +211,7 @@ impl Visit<'_> {
             let _alone = self.alone()?;
             self.ensure_alias(&found)?;
         }
-        let all = [self.is_of_job()];
+        let all = [is_of_job(self.job.id())];
         while self.delete_some(&all).map_err(in_index)? {}
         let _alone = self.alone()?;
         self.rollups.found.lock().remove(self.job.id());
@@ -226,10 +226,8 @@ impl Visit<'_> {
     }
 
     fn remove_tombstones(&self, stop: &StopSignal) -> Result<bool, EngineError> {
-        let fields = self.job.layout().fields().iter();
-        let counts = fields.filter(|field| field.source == FieldSource::DocCount).take(1);
-        let tombstones = counts.map(|field| json!({ "range": { field.name.as_str(): { "lte": 0 } } }));
-        let tombstones = std::iter::once(self.is_of_job()).chain(tombstones).collect::<Vec<_>>();
+        let count = self.job.layout().count_field().name.as_str();
+        let tombstones = [is_of_job(self.job.id()), json!({ "range": { count: { "lte": 0 } } })];
         while !stop.is_stopped() {
             if !self.delete_some(&tombstones).map_err(|failure| of_index(self.job, failure))? {
                 return Ok(true);
@@ -316,16 +314,12 @@ impl Visit<'_> {
 
     fn has_documents(&self) -> Result<bool, Failure> {
         self.refresh()?;
-        Ok(!self.documents(&[self.is_of_job()], 1)?.is_empty())
+        Ok(!self.documents(&[is_of_job(self.job.id())], 1)?.is_empty())
     }
 
     fn refresh(&self) -> Result<(), Failure> {
         let request = Request::post([self.job.config().rollup_index(), "_refresh"]);
         self.rollups.cluster.refresh(self.in_time(request), &StopSignal::never())
-    }
-
-    fn is_of_job(&self) -> Value {
-        json!({ "term": { "_rollup.id": self.job.id() } })
     }
 
     /// Ids of documents for which all of this is so.

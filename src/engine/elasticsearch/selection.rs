@@ -1,7 +1,7 @@
 //! A filter as a query of the cluster's. What the values that are meant are is known by then: the cluster compares, and
 //! reads no dates.
 
-use std::ops::{Bound, RangeInclusive};
+use std::ops::{Bound, Range, RangeInclusive};
 
 use serde_json::{Map, Value, json};
 
@@ -75,6 +75,29 @@ pub(super) fn any_of(mut queries: Vec<Value>) -> Value {
         1 => queries.remove(0),
         _ => json!({ "bool": { "should": queries, "minimum_should_match": 1 } }),
     }
+}
+
+/// Documents that a job has rolled up.
+pub(super) fn is_of_job(job_id: &str) -> Value {
+    json!({ "term": { "_rollup.id": job_id } })
+}
+
+/// Documents with a date in any of these ranges. The field has none before `least`.
+pub(super) fn within(field: &str, ranges: impl Iterator<Item = Range<i64>>, least: i64) -> Value {
+    let ranges = ranges.filter_map(|wanted| {
+        let mut ends = Map::new();
+        if wanted.start > least {
+            ends.insert("gte".to_owned(), wanted.start.into());
+        }
+        if wanted.end < i64::MAX {
+            ends.insert("lt".to_owned(), wanted.end.into());
+        }
+        if !ends.is_empty() {
+            ends.insert("format".to_owned(), "epoch_millis".into());
+        }
+        (ends.is_empty() || wanted.end > least).then(|| range(field, ends))
+    });
+    any_of(ranges.collect())
 }
 
 pub(super) fn exists(field: &str) -> Value {

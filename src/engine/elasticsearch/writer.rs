@@ -9,7 +9,7 @@ use super::replacement::Replacement;
 use super::rollup_index::{Standing, alias, of_index};
 use super::{ElasticsearchState, bulk, of_job};
 use crate::clock::{Deadline, SystemClock};
-use crate::cluster::{Cause, Failure, Pending, item_status};
+use crate::cluster::{Cause, Failure, Pending};
 use crate::engine::{
     Batch, CommitReport, EngineError, JobContext, RejectedItem, RollupWriter, StopSignal, WriteReport,
 };
@@ -102,18 +102,8 @@ impl BulkWriter {
     /// What became of each document.
     fn items(&self, answer: &Value, documents: usize) -> Result<Vec<RejectedItem>, Failure> {
         let mut rejected = Vec::new();
-        let items = answer["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if items.len() != documents {
-            let text = format!("the answer to a bulk of {documents} documents has {} items", items.len());
-            return Err(Failure::new(Cause::Unavailable, text));
-        }
-        for (index, item) in items.iter().enumerate() {
-            let item = &item["index"];
-            let status = item_status(item);
-            if (200..300).contains(&status) {
-                continue;
-            }
-            let failure = Failure::of_error(status, &item["error"]);
+        for (index, item) in bulk::written(answer, documents)?.enumerate() {
+            let Some(failure) = bulk::failure_of(item) else { continue };
             match failure.cause() {
                 // The alias is gone: so is, perhaps, the index.
                 Cause::NotFound => return Err(failure),

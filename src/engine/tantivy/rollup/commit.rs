@@ -44,15 +44,15 @@ impl JobIndex {
         }
     }
 
-    /// Makes these segments part of the index, with the job's definition and this progress. Says which segments could
-    /// be merged now.
+    /// Makes these segments part of the index, with the job's definition and this progress. Says whether any could be
+    /// merged now.
     pub(super) fn commit(
         &self,
         committer: Committer,
         segments: Vec<Segment>,
         job: &JobContext,
         progress: Option<&Progress>,
-    ) -> Result<Vec<MergeCandidate>, TantivyError> {
+    ) -> Result<bool, TantivyError> {
         // Of a commit that fails nobody knows whether it took place.
         *self.progress.lock() = None;
         let payload = Payload { format: FORMAT, rollup: job.config().to_json(), progress: progress.cloned() };
@@ -62,7 +62,7 @@ impl JobIndex {
             Committer::Replacing { writer, buckets } => self.replace(*writer, &buckets, segments, job, &payload)?,
         };
         *self.progress.lock() = Some(CommittedProgress::Kept(progress.cloned()));
-        Ok(candidates(&all))
+        Ok(!candidates(&all).is_empty())
     }
 
     fn append(&self, segments: Vec<Segment>, payload: String) -> Result<Vec<SegmentMeta>, TantivyError> {

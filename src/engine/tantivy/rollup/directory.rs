@@ -15,8 +15,8 @@ use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 ///
 /// Tantivy renames a new `meta.json` into its place and does not sync the directory: a power cut could undo a commit
 /// that was reported. And it cannot break off a merge: here a merge gets a [`GiveUp`], after which writing to its
-/// files fails, which ends it soon and leaves the index as it was. And before each new file it writes, durably, the list
-/// of all files that it would have to remove some day: here a segment's files are put on it together.
+/// files fails, which ends it soon and leaves the index as it was. And before each new file it writes, durably, the
+/// list of all files that it would have to remove some day: here a segment's files are put on it together.
 #[derive(Clone, Debug)]
 pub(super) struct RollupDirectory {
     inner: Box<dyn Directory>,

@@ -170,10 +170,10 @@ impl RollupWriter for TantivyWriter {
         let segments = written.into_iter().map(|(_, written)| written).chain(rest).collect::<Result<Vec<_>, _>>();
         let segments = segments.map_err(|error| self.index.failed(error))?;
         let Some(committer) = self.committer.take() else { return Ok(CommitReport::default()) };
-        let candidates = self.index.commit(committer, segments, &self.job, Some(progress));
-        let candidates = candidates.map_err(|error| self.index.failed(error))?;
+        let wants_merge = self.index.commit(committer, segments, &self.job, Some(progress));
+        let wants_merge = wants_merge.map_err(|error| self.index.failed(error))?;
         self.has_written = false;
-        Ok(CommitReport::new(!candidates.is_empty()))
+        Ok(CommitReport::new(wants_merge))
     }
 }
 

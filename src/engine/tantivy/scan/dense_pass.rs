@@ -40,8 +40,8 @@ pub(super) struct DensePass<'a> {
 struct Few {
     segment: usize,
     documents: Vec<DocId>,
-    /// The date bucket that each is in, as far as that is known of its block.
-    buckets: Vec<Option<u64>>,
+    /// The date bucket that all are in, if that is known.
+    common: Option<u64>,
 }
 
 impl<'a> DensePass<'a> {
@@ -147,12 +147,13 @@ impl<'a> DensePass<'a> {
     /// Puts the documents of a block that the filter means by.
     fn put_by(&mut self, segment: usize, block: &Range<DocId>, common: Option<u64>) {
         const AT_ONCE: usize = 16;
+        let Few { documents, common: of_all, .. } = &mut self.few;
+        *of_all = common.filter(|_| documents.is_empty() || *of_all == common);
         let chunks = self.means[..block.len()].chunks(AT_ONCE).enumerate();
         // Most have none.
         for (chunk, means) in chunks.filter(|(_, means)| means.iter().fold(false, |any, one| any | one)) {
             for (at, _) in means.iter().enumerate().filter(|(_, is_meant)| **is_meant) {
-                self.few.documents.push(document(block, chunk * AT_ONCE + at));
-                self.few.buckets.push(common);
+                documents.push(document(block, chunk * AT_ONCE + at));
             }
         }
         self.few.segment = segment;
@@ -161,13 +162,10 @@ impl<'a> DensePass<'a> {
     /// Groups what was put by.
     fn read_few(&mut self) {
         let mut few = std::mem::take(&mut self.few);
-        let Few { segment, documents, buckets } = &mut few;
-        if let Some(segment) = self.segments.get(*segment).filter(|_| !documents.is_empty()) {
-            let is_known = buckets.iter().all(|bucket| *bucket == buckets[0]);
-            self.take(segment, documents.as_slice(), if is_known { buckets[0] } else { None }, false);
+        if !few.documents.is_empty() {
+            self.take(&self.segments[few.segment], few.documents.as_slice(), few.common, false);
         }
-        documents.clear();
-        buckets.clear();
+        few.documents.clear();
         self.few = few;
     }
 
@@ -353,6 +351,9 @@ impl Work for DensePass<'_> {
         let is_filtered = !matches!(segment.mask, Mask::All);
         if is_filtered {
             let wanted = self.filter(segment, block);
+            if wanted == 0 {
+                return;
+            }
             if wanted * FEW < block.len() {
                 if self.few.segment != at || self.few.documents.len() + wanted > BLOCK {
                     self.read_few();

@@ -60,8 +60,8 @@ impl Documents for Range<DocId> {
     }
 }
 
-/// Wherever they are. None of the values is waited for before the next one is asked for: far apart, they come from memory
-/// together.
+/// Wherever they are. None of the values is waited for before the next one is asked for: far apart, they come from
+/// memory together.
 impl Documents for [DocId] {
     #[inline]
     fn size(&self) -> usize {

@@ -20,8 +20,8 @@ impl Turn<'_> {
         self.note_dirty(&(start..end)).inspect_err(|_| self.run.stream = None)
     }
 
-    /// Notes, of each source index, that documents in this range have to be looked at again. An engine that does not say
-    /// which indices there are has nobody to tell.
+    /// Notes, of each source index, that documents in this range have to be looked at again. An engine that does not
+    /// say which indices there are has nobody to tell.
     pub(super) fn note_dirty(&self, range: &Range<i64>) -> Result<(), TurnError> {
         let is_noted = |ledger: &Ledger| ledger.notes.iter().any(|note| note.covers(range));
         let noted = self.progress.source_indices.iter().try_for_each(|index| {

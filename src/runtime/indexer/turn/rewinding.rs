@@ -17,8 +17,8 @@ impl Turn<'_> {
     /// Takes back what a clock that was ahead has rolled up, if there is such.
     ///
     /// A longer delay is no such clock, and neither is one that is set right by a little. Where raw data is gone that
-    /// was rolled up, everything stays as it is: this clock may be the wrong one. Where the rollup index does not keep the
-    /// progress with the documents, what is removed is noted first.
+    /// was rolled up, everything stays as it is: this clock may be the wrong one. Where the rollup index does not keep
+    /// the progress with the documents, what is removed is noted first.
     pub(super) fn rewind(&mut self, keeps_progress: bool) -> Result<(), TurnError> {
         let (runtime, context) = (&self.job.runtime, &self.run.context);
         let now = runtime.clock.now().as_millisecond().saturating_add(CORRECTION);
