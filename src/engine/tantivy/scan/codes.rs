@@ -5,8 +5,9 @@ use ::tantivy::columnar::{Column, MonotonicallyMappableToU64};
 
 use super::columns::{Coder, KeyColumn, Number, Segment};
 use super::keys::{KeyShape, NULL, PartKind};
-use super::lane::{Documents, Found, Lane, read_block};
+use super::lane::{Documents, Lane, Values};
 use super::terms::{self, KeywordTerms};
+use super::timeline::NONE;
 
 /// The most codes that there may be.
 const MAX_CODES: usize = 1 << 16;
@@ -151,26 +152,26 @@ impl Share<'_> {
         }
     }
 
-    /// For documents' values in a column: `see` gets each place among them and what it contributes, or nothing where
-    /// there are several values.
-    #[inline]
-    pub(super) fn read<D: Documents + ?Sized>(
+    /// Adds to the place of each document, unless that is [`NONE`], what its value in a column contributes. One with
+    /// several values has no place any more, and `has_several` gets it.
+    pub(super) fn add<D: Documents + ?Sized>(
         self,
         column: &Column<u64>,
-        block: &D,
+        documents: &D,
         lane: &mut Lane,
-        see: impl FnMut(usize, Option<u32>),
+        places: &mut [u32],
+        has_several: impl FnMut(usize),
     ) {
         match self {
             Self::Raw { first, weight } => {
-                read_shares(column, block, lane, |raw| raw_share(raw, first, weight), see);
+                add_shares(column, documents, lane, places, |raw| raw_share(raw, first, weight), has_several);
             }
-            Self::Place { places, weight } => {
-                read_shares(column, block, lane, |raw| place_share(raw, places, weight), see);
+            Self::Place { places: of_terms, weight } => {
+                add_shares(column, documents, lane, places, |raw| place_share(raw, of_terms, weight), has_several);
             }
             Self::Number { number, interval, shift, first, weight } => {
                 let share = |raw| number_share(bucket_number(number.to_double(raw), interval, shift), first, weight);
-                read_shares(column, block, lane, share, see);
+                add_shares(column, documents, lane, places, share, has_several);
             }
         }
     }
@@ -178,21 +179,34 @@ impl Share<'_> {
 
 /// A loop for each kind of share, so that none has to look for each value which it is.
 #[inline]
-fn read_shares<D: Documents + ?Sized>(
+fn add_shares<D: Documents + ?Sized>(
     column: &Column<u64>,
-    block: &D,
+    documents: &D,
     lane: &mut Lane,
+    places: &mut [u32],
     share: impl Fn(u64) -> u32,
-    mut see: impl FnMut(usize, Option<u32>),
+    mut has_several: impl FnMut(usize),
 ) {
-    read_block(column, block, lane, |at, found| {
-        let share = match found {
-            Found::One(raw) => Some(share(raw)),
-            Found::Nothing => Some(0),
-            Found::Several => None,
-        };
-        see(at, share);
-    });
+    if lane.read(column, documents) {
+        // Without a branch, so that a processor does several at once.
+        for (place, raw) in places.iter_mut().zip(&lane.raw) {
+            *place = if *place == NONE { NONE } else { place.wrapping_add(share(*raw)) };
+        }
+        return;
+    }
+    let found = lane.raw.iter().zip(&lane.values);
+    for (at, (place, (raw, values))) in
+        places.iter_mut().zip(found).enumerate().filter(|(_, (place, _))| **place != NONE)
+    {
+        match values {
+            Values::None => {}
+            Values::One => *place += share(*raw),
+            Values::Several => {
+                *place = NONE;
+                has_several(at);
+            }
+        }
+    }
 }
 
 #[inline]

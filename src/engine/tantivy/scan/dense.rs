@@ -77,11 +77,33 @@ impl DenseGroups {
         self.rows
     }
 
+    /// How many groups there are.
+    fn len(&self) -> usize {
+        self.words.len() / self.shape.words - self.free.len()
+    }
+
     /// The slot of the group at this place.
     #[inline]
     pub(super) fn slot(&mut self, place: u32) -> u32 {
         let known = self.table[place as usize];
         if known == 0 { self.add(place as usize) } else { known - 1 }
+    }
+
+    /// The slots of the groups at these places.
+    pub(super) fn find(&mut self, places: &[u32], slots: &mut [u32]) {
+        let mut is_new = false;
+        for (slot, place) in slots.iter_mut().zip(places) {
+            // No table has a place of that number.
+            let known = self.table.get(*place as usize).copied().unwrap_or(0);
+            *slot = known.wrapping_sub(1);
+            is_new |= known == 0 && *place != NONE;
+        }
+        if is_new {
+            for (slot, place) in slots.iter_mut().zip(places).filter(|(slot, place)| **slot == NONE && **place != NONE)
+            {
+                *slot = self.slot(*place);
+            }
+        }
     }
 
     #[cold]
@@ -233,7 +255,7 @@ impl DenseGroups {
     /// If there are too many groups, forgets those of the later half of the rows: a later pass has them.
     pub(super) fn shed(&mut self) {
         let words = self.shape.words;
-        while self.words.len() / words - self.free.len() > self.most && self.rows > 1 {
+        while self.len() > self.most && self.rows > 1 {
             let keep = self.rows / 2;
             for place in &mut self.table[keep * self.codes..self.rows * self.codes] {
                 let Some(slot) = std::mem::take(place).checked_sub(1) else { continue };
@@ -296,6 +318,8 @@ pub(super) struct DensePages {
     /// Whether there may be groups behind the last row.
     is_cut: bool,
     keys: CodeKeys,
+    /// How many buckets have been handed out.
+    taken: usize,
 }
 
 impl DensePages {
@@ -312,11 +336,18 @@ impl DensePages {
             is_cut: *is_cut || rows < timeline.len(),
             parts,
             keys,
+            taken: 0,
         }
     }
 
     pub(super) fn leave(self) -> Left {
         Left { groups: self.parts, keys: self.keys }
+    }
+
+    /// How many buckets there are still to come at most.
+    pub(super) fn left(&self) -> usize {
+        let groups = self.parts.iter().map(DenseGroups::len).sum::<usize>();
+        groups.saturating_sub(self.taken)
     }
 
     /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are
@@ -346,7 +377,7 @@ impl DensePages {
         for part in &self.parts {
             part.fetch(places.iter().filter_map(|(row, code)| part.table[row * codes + code].checked_sub(1)));
         }
-        page.reserve(places.len());
+        self.taken += places.len();
         for (row, code) in &places {
             let date = shape.has_date().then(|| KeyPart::Date(self.timeline.start(*row)));
             let Some(rest) = self.keys.keys[*code].as_deref() else {

@@ -110,19 +110,10 @@ impl<'a> DensePass<'a> {
         let (places, slots) = (&mut places[..block.size()], &mut slots[..block.size()]);
         for (part, column) in segment.keys.iter().enumerate() {
             let Some(column) = column else { continue };
-            codes.share(part, column).read(&column.column, block, lane, |at, share| match (share, places[at]) {
-                (_, NONE) => {}
-                (Some(share), place) => places[at] = place + share,
-                // A document with several values is dealt with apart, once.
-                (None, _) => {
-                    places[at] = NONE;
-                    several.push(at);
-                }
-            });
+            // A document with several values is dealt with apart, once.
+            codes.share(part, column).add(&column.column, block, lane, places, |at| several.push(at));
         }
-        for (slot, place) in slots.iter_mut().zip(places) {
-            *slot = if *place == NONE { NONE } else { groups.slot(*place) };
-        }
+        groups.find(places, slots);
         if *is_scattered {
             groups.fetch(slots.iter().copied().filter(|slot| *slot != NONE));
         }

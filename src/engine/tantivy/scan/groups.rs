@@ -329,7 +329,6 @@ impl HashedPages {
             let words = || taken.iter().map(|taken| self.key(taken)[*at]).filter(|word| *word != NULL).collect();
             texts.push(terms.as_ref().map(|terms| terms.texts(words())).transpose()?.unwrap_or_default());
         }
-        page.reserve(taken.len());
         for taken in &taken {
             let (key, (doc_count, values)) = (self.key(taken), self.found(taken));
             let values = values.iter().zip(measures).map(|(values, measures)| values.only(*measures));
@@ -342,6 +341,11 @@ impl HashedPages {
             page.push(key, doc_count, values);
         }
         Ok(taken.last().map(|taken| self.key(taken).to_vec()))
+    }
+
+    /// How many buckets there are still to come at most.
+    pub(super) fn left(&self) -> usize {
+        self.parts.iter().map(|part| part.order.len() - part.next).sum()
     }
 
     /// Where a later pass has to begin, if there may be more groups.

@@ -164,6 +164,14 @@ impl Finished {
         }
     }
 
+    /// How many buckets there are still to come at most.
+    fn left(&self) -> usize {
+        match self {
+            Self::Dense(pages) => pages.left(),
+            Self::Hashed(pages, _) => pages.left(),
+        }
+    }
+
     /// Where a later pass has to begin, if there may be more groups.
     fn end(&self, shape: &KeyShape) -> Option<Vec<u64>> {
         match self {
@@ -188,7 +196,9 @@ impl PageStream for Scan {
                 Some(current) => current,
                 none => none.insert(self.pass(stop)?),
             };
-            let room = (self.page_size - page.len()).min(AT_ONCE);
+            let room = self.page_size - page.len();
+            page.reserve(room.min(current.left()));
+            let room = room.min(AT_ONCE);
             let last = match current {
                 Finished::Dense(pages) => pages.take(room, &self.shape, &self.terms, &mut page),
                 Finished::Hashed(pages, _) => pages.take(room, &self.shape, &self.measures, &self.terms, &mut page),
