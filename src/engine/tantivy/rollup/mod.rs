@@ -3,6 +3,7 @@
 mod columnar;
 mod commit;
 mod directory;
+mod folder;
 mod replaced;
 mod segment;
 mod storage;

@@ -6,9 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ::tantivy::directory::error::OpenDirectoryError;
-use ::tantivy::directory::{Directory, MmapDirectory, RamDirectory};
+use ::tantivy::directory::{Directory, RamDirectory};
 
+use super::folder::Folder;
 use crate::durable::sync_folder;
 use crate::sync::Mutex;
 
@@ -159,14 +159,7 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
 }
 
 fn open_folder(folder: &Path) -> io::Result<Box<dyn Directory>> {
-    match MmapDirectory::open(folder) {
-        Ok(directory) => Ok(Box::new(directory)),
-        Err(OpenDirectoryError::IoError { io_error, .. }) => Err(io::Error::new(io_error.kind(), io_error)),
-        Err(OpenDirectoryError::DoesNotExist(path)) => {
-            Err(io::Error::new(io::ErrorKind::NotFound, path.display().to_string()))
-        }
-        Err(other) => Err(io::Error::other(other)),
-    }
+    Ok(Box::new(Folder::open(folder)?))
 }
 
 /// In memory.
