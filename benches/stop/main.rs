@@ -13,6 +13,7 @@
 mod calls;
 #[path = "../common/mod.rs"]
 mod common;
+mod everything;
 mod latencies;
 mod polling;
 mod scale;
@@ -27,6 +28,7 @@ criterion_group!(
     waiting::hand_over,
     waiting::during_a_scan,
     waiting::during_a_write,
+    everything::everything,
     polling::against_polling,
     scale::many_jobs,
     scale::timer,

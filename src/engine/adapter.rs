@@ -9,7 +9,7 @@ use std::fmt;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
-use super::rollup_index::{Batch, CommitReport, CommittedProgress, RollupIndex, RollupWriter, WriteReport};
+use super::rollup_index::{Batch, CommitReport, CommittedProgress, GivenUp, RollupIndex, RollupWriter, WriteReport};
 use super::source::{PageStream, Source};
 use crate::adapter::adapter;
 use crate::job::{IndexPattern, Progress};
@@ -131,6 +131,8 @@ adapter! {
         pass on to writer: fn write(
             self: &mut Self, documents: RolledUpDocuments<'_>, stop: &StopSignal
         ) -> Result<WriteReport, EngineError>;
+        pass on to writer: fn mark(self: &mut Self, progress: &Progress) -> usize;
+        pass on to writer: fn settle(self: &mut Self, stop: &StopSignal) -> Result<Option<GivenUp>, EngineError>;
         pass on to into_writer: fn commit(self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError>;
     }
 }

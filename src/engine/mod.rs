@@ -31,7 +31,7 @@ pub(crate) use error::call;
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryEngine;
 pub use rollup_index::{
-    Batch, CommitReport, CommittedProgress, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
+    Batch, CommitReport, CommittedProgress, GivenUp, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
 };
 pub(crate) use source::left_out;
 pub use source::{PageStream, Source};

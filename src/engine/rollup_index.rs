@@ -154,8 +154,28 @@ pub trait RollupWriter: Send {
     /// Any [`EngineError`] if the call as a whole failed: none of its documents counts as written.
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError>;
 
-    /// Makes everything that was written durable, with `progress` in the same step if the engine keeps progress.
-    /// It is always awaited.
+    /// What was written so far may be committed with this progress, should a stop leave no time for the rest: see
+    /// [`settle`](Self::settle). It is called at the beginning, and after each call of [`write`](Self::write) that has
+    /// taken everything. Says how many documents to write at most until the next mark. Default: whole pages.
+    fn mark(&mut self, progress: &Progress) -> usize {
+        let _ = progress;
+        usize::MAX
+    }
+
+    /// Does what takes long of a commit: writes down what is still in memory, and awaits what is still being written.
+    /// If `stop` is raised, before or meanwhile, it may give up what would keep somebody waiting who waits for the
+    /// stop: everything behind one of the [marks](Self::mark). A later run does that again. What is left is committed
+    /// then, if anything is. Default: nothing to do.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; the writer is dropped without a commit then.
+    fn settle(&mut self, stop: &StopSignal) -> Result<Option<GivenUp>, EngineError> {
+        let _ = stop;
+        Ok(None)
+    }
+
+    /// Makes everything that was written and not given up durable, with `progress` in the same step if the engine keeps
+    /// progress. It is always awaited.
     ///
     /// # Errors
     /// Any [`EngineError`]; whether the commit took place is unknown then, and the next try asks for the progress.
@@ -225,6 +245,37 @@ impl RejectedItem {
     #[must_use]
     pub fn new(index: usize, error: EngineError) -> Self {
         Self { index, error }
+    }
+}
+
+/// What a writer has given up because of a stop, which a later run does again.
+#[must_use]
+pub struct GivenUp {
+    pub(crate) back_to: Option<Progress>,
+    pub(crate) rest: Box<dyn Send>,
+}
+
+impl GivenUp {
+    /// Everything behind what was marked with this progress; `None` if all is given up that the writer was given.
+    pub fn back_to(progress: Option<Progress>) -> Self {
+        Self { back_to: progress, rest: Box::new(()) }
+    }
+
+    /// The progress of what is left; `None` if that is nothing.
+    #[must_use]
+    pub fn progress(&self) -> Option<&Progress> {
+        self.back_to.as_ref()
+    }
+
+    /// Has this dropped when nobody waits any more: freeing much memory takes milliseconds.
+    pub fn dropping(self, rest: impl Send + 'static) -> Self {
+        Self { rest: Box::new(rest), ..self }
+    }
+}
+
+impl fmt::Debug for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GivenUp").field("back_to", &self.back_to).finish_non_exhaustive()
     }
 }
 

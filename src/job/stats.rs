@@ -45,7 +45,7 @@ getters! {
     trigger_count: u64,
     /// Time spent in writing calls.
     index_time: Duration,
-    /// Writing calls that returned.
+    /// Pages that were written, or begun to be.
     index_total: u64,
     /// Writing calls that failed, and items that were rejected.
     index_failures: u64,

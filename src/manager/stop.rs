@@ -112,9 +112,10 @@ impl RollupJobManager {
     /// is at rest, for at most `timeout`.
     ///
     /// Beyond that: `stopped` means at rest *and* durable; the stop survives a crash from the moment the call
-    /// returns; a timeout withdraws nothing. A search in flight is given up, a commit is awaited. A job that is
-    /// between turns (idle, queued, backing off) stops in the calling thread. The save takes place there too, so that
-    /// a store that is slow may make the call overrun its timeout by one store call.
+    /// returns; a timeout withdraws nothing. A search in flight is given up, and so may be documents that would take
+    /// long to write down, which the next run makes again; a commit is awaited. A job that is between turns (idle,
+    /// queued, backing off) stops in the calling thread. The save takes place there too, so that a store that is slow
+    /// may make the call overrun its timeout by one store call.
     ///
     /// It may be called from anywhere. From one of the manager's own threads (an observer, an engine call) it never
     /// waits: the answer then says whether the job [is at rest](Stopped::is_at_rest).

@@ -74,6 +74,11 @@ impl<'a> RolledUpDocuments<'a> {
         Self { page: self.page, from: self.from + range.start, to: self.from + range.end }
     }
 
+    /// The first `count` of them, and the others.
+    pub(crate) fn split_at(&self, count: usize) -> (Self, Self) {
+        (self.slice(0..count), self.slice(count..self.len()))
+    }
+
     /// The fields that they are made of.
     #[must_use]
     pub fn layout(&self) -> &'a Arc<DocumentLayout> {

@@ -29,6 +29,8 @@ mod foreign_code;
 mod former_formats;
 #[cfg(all(feature = "tantivy", feature = "redb"))]
 mod full_disk;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
+mod giving_up;
 #[cfg(feature = "tantivy")]
 mod half_way;
 #[cfg(feature = "tantivy")]

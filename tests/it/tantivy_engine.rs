@@ -280,12 +280,17 @@ fn a_writer_that_is_given_up_leaves_no_file() {
         names
     };
     let before = files();
-    for batch in [Batch::Append, Batch::Replace(Times::all())] {
-        let mut writer = engine.begin(&job, &batch).unwrap();
+    let batches = [Batch::Append, Batch::Replace(Times::all())];
+    for (batch, is_stopped) in batches.iter().flat_map(|batch| [(batch, false), (batch, true)]) {
+        let mut writer = engine.begin(&job, batch).unwrap();
         for _ in 0..3 {
             writer.write(roll_up(page.clone(), job.layout()).unwrap().documents(), &StopSignal::never()).unwrap();
         }
         assert!(files().len() > before.len(), "segments are written meanwhile");
+        if is_stopped {
+            let given_up = writer.settle(&StopSignal::raised()).unwrap();
+            assert_eq!(given_up.expect("nothing was marked").progress(), None);
+        }
         drop(writer);
         assert_eq!(files(), before);
     }

@@ -48,6 +48,7 @@ pub fn check_engine(new: impl Fn() -> Box<dyn EngineHarness>) {
     suite("commit", writing::commit);
     suite("begin without a rollup index", writing::begin_without_a_rollup_index);
     suite("a write that is stopped", writing::a_write_that_is_stopped);
+    suite("what a writer gives up", writing::what_a_writer_gives_up);
     suite("a dropped writer", writing::a_dropped_writer);
     suite("replaced date buckets", replacing::date_buckets);
     suite("merge", writing::merge);

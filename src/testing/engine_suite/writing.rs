@@ -167,6 +167,46 @@ pub(super) fn a_write_that_is_stopped(harness: &dyn EngineHarness) {
     assert_eq!(bare(harness.rolled_up(&job)), expected(&job, &taken));
 }
 
+/// Whatever a stop makes a writer give up, what is left ends at a mark, and is there after the commit.
+#[expect(clippy::expect_used, reason = "a suite fails by panicking")]
+pub(super) fn what_a_writer_gives_up(harness: &dyn EngineHarness) {
+    const AT_ONCE: usize = 10;
+    let reference = loaded(harness);
+    let stops = [StopSignal::raised(), StopSignal::raised_after(1), StopSignal::raised_after(3), StopSignal::never()];
+    for (number, stop) in stops.into_iter().enumerate() {
+        let (engine, job) = (harness.engine(), wide(&format!("job-{number}")));
+        engine.prepare(&job).expect("prepared");
+        let (buckets, _) = scan(&reference, &job, None, END);
+        let (page, _) = rolled(&job, &buckets);
+        let marked = |written: usize| rolled(&job, &buckets.slice(0..written)).1;
+        let mut writer = engine.begin(&job, &Batch::Append).expect("a writer");
+        let mut rest = page.documents();
+        let mut marks = vec![0];
+        while !rest.is_empty() {
+            let written = buckets.len() - rest.len();
+            let (part, behind) = rest.split_at(writer.mark(&marked(written)).min(AT_ONCE).min(rest.len()));
+            let report = writer.write(part, &StopSignal::never()).expect("a write");
+            assert_eq!((report.taken, report.rejected.len()), (part.len(), 0));
+            marks.push(written + part.len());
+            rest = behind;
+        }
+        writer.mark(&marked(buckets.len()));
+        let given_up = writer.settle(&stop).expect("a stop is no error");
+        assert!(stop.is_stopped() || given_up.is_none(), "nobody has asked for a stop");
+        let left = given_up.as_ref().map_or(Some(buckets.len()), |given_up| {
+            let progress = given_up.progress()?;
+            let mark = marks.iter().find(|written| marked(**written).position == progress.position);
+            Some(*mark.expect("what is left ends at a mark"))
+        });
+        match left {
+            Some(left) => drop(writer.commit(&marked(left)).expect("a commit is always awaited")),
+            None => drop(writer),
+        }
+        drop(given_up);
+        assert_eq!(bare(harness.rolled_up(&job)), expected(&job, &buckets.slice(0..left.unwrap_or(0))));
+    }
+}
+
 /// It changes no document and no progress, whether or not it is stopped.
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 pub(super) fn merge(harness: &dyn EngineHarness) {

@@ -2,8 +2,8 @@
 //!
 //! Tantivy's own writer takes one value at a time, finds its column by name, keeps it in a log, and reads the log
 //! back: for rolled-up documents, which are all columns, that costs several times what writing does. This writes the
-//! same format (version 2) by tantivy's own functions for values, presence and dictionaries; only the frame around
-//! the columns is put together here. A tantivy that reads another format refuses it, and the tests read everything
+//! same format (version 2) by tantivy's own functions for presence and dictionaries; [values](super::packed) and the
+//! frame around the columns are put together here. A tantivy that reads another format refuses it, and the tests read everything
 //! back with tantivy.
 
 use std::io::{self, Write};
@@ -11,9 +11,11 @@ use std::ops::Range;
 
 use ::tantivy::columnar::ColumnType;
 use ::tantivy::columnar::column_index::{SerializableColumnIndex, SerializableOptionalIndex, serialize_column_index};
-use ::tantivy::columnar::column_values::{CodecType, serialize_u64_based_column_values};
 use tantivy_sstable::value::RangeValueWriter;
 use tantivy_sstable::{Dictionary, RangeSSTable, SSTable, VoidSSTable, Writer};
+
+use super::directory::GiveUp;
+use super::packed;
 
 /// What the file ends with: the version of the format, and bytes that tell it from other files.
 const FOOTER: [u8; 8] = [2, 0, 0, 0, 2, 113, 119, 66];
@@ -35,12 +37,14 @@ pub(super) struct ColumnarFile<W: Write> {
     columns: Writer<Vec<u8>, RangeValueWriter>,
     documents: u32,
     buffer: Vec<u8>,
+    /// Writing fails soon after this was given up.
+    work: GiveUp,
 }
 
 impl<W: Write> ColumnarFile<W> {
-    pub(super) fn new(file: W, documents: u32) -> io::Result<Self> {
+    pub(super) fn new(file: W, documents: u32, work: GiveUp) -> io::Result<Self> {
         let columns = Dictionary::<RangeSSTable>::builder(Vec::new())?;
-        Ok(Self { file, written: 0, columns, documents, buffer: Vec::new() })
+        Ok(Self { file, written: 0, columns, documents, buffer: Vec::new(), work })
     }
 
     /// Adds a column of numbers as columns hold them: mapped to integers that compare alike. Columns are added in the
@@ -52,7 +56,8 @@ impl<W: Write> ColumnarFile<W> {
         presence: Presence<'_>,
         values: &[u64],
     ) -> io::Result<()> {
-        self.column(name, column, |documents, out| write_values(documents, presence, values, out))
+        let work = self.work.clone();
+        self.column(name, column, |documents, out| write_values(documents, presence, values, &work, out))
     }
 
     /// Adds a column of texts: its terms in ascending order, and for each document the place of its term.
@@ -63,15 +68,17 @@ impl<W: Write> ColumnarFile<W> {
         terms: impl Iterator<Item = T>,
         ordinals: &[u64],
     ) -> io::Result<()> {
+        let work = self.work.clone();
         self.column(name, ColumnType::Str, |documents, out| {
             let begin = out.len();
             let mut dictionary = VoidSSTable::writer(&mut *out);
             for term in terms {
+                work.check()?;
                 dictionary.insert(term, &())?;
             }
             dictionary.finish()?;
             let length = out.len() - begin;
-            write_values(documents, presence, ordinals, out)?;
+            write_values(documents, presence, ordinals, &work, out)?;
             out.write_all(&u32::try_from(length).map_err(io::Error::other)?.to_le_bytes())
         })
     }
@@ -82,6 +89,7 @@ impl<W: Write> ColumnarFile<W> {
         column: ColumnType,
         write: impl FnOnce(u32, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<()> {
+        self.work.check()?;
         self.buffer.clear();
         write(self.documents, &mut self.buffer)?;
         self.file.write_all(&self.buffer)?;
@@ -102,7 +110,13 @@ impl<W: Write> ColumnarFile<W> {
     }
 }
 
-fn write_values(documents: u32, presence: Presence<'_>, values: &[u64], out: &mut Vec<u8>) -> io::Result<()> {
+fn write_values(
+    documents: u32,
+    presence: Presence<'_>,
+    values: &[u64],
+    work: &GiveUp,
+    out: &mut Vec<u8>,
+) -> io::Result<()> {
     let index = match presence {
         Presence::All => SerializableColumnIndex::Full,
         Presence::Some(rows) => SerializableColumnIndex::Optional(SerializableOptionalIndex {
@@ -112,6 +126,6 @@ fn write_values(documents: u32, presence: Presence<'_>, values: &[u64], out: &mu
     };
     let length = serialize_column_index(index, out)?;
     // Sums and extremes follow no line: other codecs would be tried for nothing.
-    serialize_u64_based_column_values::<u64>(&values, &[CodecType::Bitpacked], out)?;
+    packed::write(values, work, out)?;
     out.write_all(&length.to_le_bytes())
 }

@@ -46,6 +46,14 @@ impl GiveUp {
     pub(super) fn give_up(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
+
+    /// An error once it is given up.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(io::Error::other("given up because of a stop"));
+        }
+        Ok(())
+    }
 }
 
 impl RollupDirectory {
@@ -145,9 +153,7 @@ fn note(failure: &Failure, error: &dyn std::error::Error) {
 
 impl Write for GivingUp {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.work.0.load(Ordering::SeqCst) {
-            return Err(io::Error::other("given up because of a stop"));
-        }
+        self.work.check()?;
         self.file.write(data).inspect_err(|error| note(&self.failure, error))
     }
 

@@ -4,6 +4,7 @@ mod columnar;
 mod commit;
 mod directory;
 mod folder;
+mod packed;
 mod replaced;
 mod segment;
 mod storage;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use ::tantivy::columnar::{ColumnType, MonotonicallyMappableToU64};
-use ::tantivy::directory::TerminatingWrite;
+use ::tantivy::directory::{Directory as _, TerminatingWrite};
 use ::tantivy::index::SegmentComponent;
 use ::tantivy::indexer::SegmentWriter;
 use ::tantivy::schema::Schema;
@@ -16,6 +16,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::schema::ID;
 use super::columnar::{ColumnarFile, Presence};
+use super::directory::GiveUp;
 use crate::exact::exact;
 use crate::job::KeyPart;
 use crate::rollup::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
@@ -23,6 +24,13 @@ use crate::sync::Arc;
 
 /// The text of a hash in an id.
 type IdText = [u8; 22];
+/// How many letters such a text is made of, and how many bits of the hash each stands for.
+const LETTERS: usize = 1 << BITS_PER_LETTER;
+const BITS_PER_LETTER: u32 = 6;
+/// How many documents are looked at between two looks at whether they are still wanted.
+const BETWEEN_CHECKS: u32 = 1 << 12;
+/// What a term takes beside its text.
+const BYTES_PER_TERM: usize = 64;
 
 /// Documents that are gathered.
 pub(super) struct Documents {
@@ -42,7 +50,7 @@ enum Values {
     /// Mapped to integers that compare alike.
     Numbers(Vec<u64>),
     /// The texts in the order in which they came, and for each document the place of its text.
-    Texts { terms: Vec<Arc<str>>, places: HashMap<Arc<str>, u64>, ordinals: Vec<u64> },
+    Texts { terms: Vec<Arc<str>>, places: HashMap<Arc<str>, u64>, ordinals: Vec<u64>, bytes: usize },
     /// The same in all documents.
     Constant(FieldValue),
 }
@@ -52,7 +60,7 @@ impl Column {
         let values = match (source, kind) {
             (FieldSource::Constant(value), _) => Values::Constant(value.clone()),
             (FieldSource::Key(_) | FieldSource::DocCount | FieldSource::Metric(..), ValueKind::Keyword) => {
-                Values::Texts { terms: Vec::new(), places: HashMap::new(), ordinals: Vec::new() }
+                Values::Texts { terms: Vec::new(), places: HashMap::new(), ordinals: Vec::new(), bytes: 0 }
             }
             (
                 FieldSource::Key(_) | FieldSource::DocCount | FieldSource::Metric(..),
@@ -72,13 +80,14 @@ impl Column {
     }
 
     fn extend_texts<'a>(&mut self, first: usize, texts: impl Iterator<Item = Option<&'a Arc<str>>>) {
-        let Values::Texts { terms, places, ordinals } = &mut self.values else { return };
+        let Values::Texts { terms, places, ordinals, bytes } = &mut self.values else { return };
         for (at, text) in texts.enumerate() {
             present(&mut self.rows, first + at, text.is_some());
             let Some(text) = text else { continue };
             let place = places.get(text).copied().unwrap_or_else(|| {
                 let place = terms.len() as u64;
                 terms.push(Arc::clone(text));
+                *bytes += text.len() + BYTES_PER_TERM;
                 places.insert(Arc::clone(text), place);
                 place
             });
@@ -89,12 +98,30 @@ impl Column {
     fn bytes(&self) -> usize {
         let values = match &self.values {
             Values::Numbers(numbers) => numbers.len() * 8,
-            Values::Texts { terms, ordinals, .. } => {
-                ordinals.len() * 8 + terms.iter().map(|term| term.len() + 64).sum::<usize>()
-            }
+            Values::Texts { ordinals, bytes, .. } => ordinals.len() * 8 + bytes,
             Values::Constant(_) => 0,
         };
         values + self.rows.as_ref().map_or(0, |rows| rows.len() * 4)
+    }
+
+    /// The values of the first documents.
+    fn first(&self, documents: usize) -> Self {
+        let row: u32 = exact(documents);
+        let rows = self.rows.as_ref().map(|rows| rows[..rows.partition_point(|other| *other < row)].to_vec());
+        let len = rows.as_ref().map_or(documents, Vec::len);
+        let values = match &self.values {
+            Values::Numbers(numbers) => Values::Numbers(numbers[..len].to_vec()),
+            Values::Texts { terms, ordinals, .. } => {
+                let ordinals = ordinals[..len].to_vec();
+                // In the order in which they came the first documents have the first terms.
+                let terms = terms[..ordinals.iter().max().map_or(0, |last| index(*last) + 1)].to_vec();
+                let places = (0..).zip(&terms).map(|(place, term)| (Arc::clone(term), place)).collect();
+                let bytes = terms.iter().map(|term| term.len() + BYTES_PER_TERM).sum();
+                Values::Texts { terms, places, ordinals, bytes }
+            }
+            Values::Constant(value) => Values::Constant(value.clone()),
+        };
+        Self { values, rows }
     }
 
     fn presence(&self) -> Presence<'_> {
@@ -118,8 +145,21 @@ impl Documents {
         Self { layout: Arc::clone(layout), id_hashes: Vec::new(), columns }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.id_hashes.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.id_hashes.is_empty()
+    }
+
+    /// A copy of the first ones.
+    pub(super) fn first(&self, documents: usize) -> Self {
+        Self {
+            layout: Arc::clone(&self.layout),
+            id_hashes: self.id_hashes[..documents].to_vec(),
+            columns: self.columns.iter().map(|column| column.first(documents)).collect(),
+        }
     }
 
     /// How much memory they take, about.
@@ -154,21 +194,18 @@ impl Documents {
         }
     }
 
-    /// Writes the files of a segment.
-    pub(super) fn write(&self, segment: Segment, empty: &EmptyFiles) -> Result<Segment, TantivyError> {
+    /// Writes the files of a segment that has those which are [empty](EmptyFiles::begin). Fails soon after the work was
+    /// given up.
+    pub(super) fn write(&self, segment: Segment, work: &GiveUp) -> Result<Segment, TantivyError> {
         let documents = u32::try_from(self.id_hashes.len()).map_err(io::Error::other)?;
-        for (component, content) in &empty.0 {
-            let mut file = segment.open_write(component.clone())?;
-            io::Write::write_all(&mut file, content)?;
-            file.terminate()?;
-        }
-        let file = ColumnarFile::new(segment.open_write(SegmentComponent::FastFields)?, documents)?;
-        self.write_columns(file)?.terminate()?;
+        let file = ColumnarFile::new(segment.open_write(SegmentComponent::FastFields)?, documents, work.clone())?;
+        self.write_columns(file, work)?.terminate()?;
         // Nothing is stored, and tantivy wants to know so of each document.
         let (settings, schema, nothing) = (segment.index().settings(), segment.schema(), TantivyDocument::default());
         let file = segment.open_write(SegmentComponent::Store)?;
         let mut store = StoreWriter::new(file, settings.docstore_compression, settings.docstore_blocksize, false)?;
         for _ in 0..documents {
+            work.check()?;
             store.store(&nothing, &schema)?;
         }
         store.close()?;
@@ -177,7 +214,7 @@ impl Documents {
         Ok(segment)
     }
 
-    fn write_columns<W: io::Write>(&self, mut file: ColumnarFile<W>) -> io::Result<W> {
+    fn write_columns<W: io::Write>(&self, mut file: ColumnarFile<W>, work: &GiveUp) -> io::Result<W> {
         let fields =
             self.layout.fields().iter().zip(&self.columns).map(|(field, column)| (&*field.name, Some((field, column))));
         let mut fields: Vec<_> = fields.chain([(ID, None)]).collect();
@@ -185,7 +222,7 @@ impl Documents {
         let documents = self.id_hashes.len();
         for (name, field) in fields {
             let Some((field, column)) = field else {
-                self.write_ids(&mut file)?;
+                self.write_ids(&mut file, work)?;
                 continue;
             };
             let kind = match field.kind {
@@ -223,14 +260,24 @@ impl Documents {
         file.finish()
     }
 
-    fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>) -> io::Result<()> {
-        let mut ids: Vec<(IdText, u32)> = Vec::with_capacity(self.id_hashes.len());
-        for (row, hash) in (0..).zip(&self.id_hashes) {
+    fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>, work: &GiveUp) -> io::Result<()> {
+        // Sorted in parts of one first letter: each is soon done, should the work be given up.
+        let mut parts = vec![Vec::<(IdText, u32)>::new(); LETTERS];
+        for (row, hash) in (0_u32..).zip(&self.id_hashes) {
+            if row.is_multiple_of(BETWEEN_CHECKS) {
+                work.check()?;
+            }
             let mut text = IdText::default();
             URL_SAFE_NO_PAD.encode_slice(hash.to_be_bytes(), &mut text).map_err(io::Error::other)?;
-            ids.push((text, row));
+            parts[exact::<usize, _>(hash >> (u128::BITS - BITS_PER_LETTER))].push((text, row));
         }
-        ids.sort_unstable();
+        parts.sort_unstable_by_key(|part| part.first().map(|(text, _)| text[0]));
+        let mut ids = Vec::with_capacity(self.id_hashes.len());
+        for mut part in parts {
+            work.check()?;
+            part.sort_unstable();
+            ids.append(&mut part);
+        }
         let mut ordinals = vec![0; ids.len()];
         // Two hashes may be the same, if somebody has taken the trouble; a dictionary has each term once.
         let mut ordinal = 0_u64;
@@ -289,6 +336,24 @@ impl EmptyFiles {
         let components = self.0.iter().map(|(component, _)| component.clone());
         let components = components.chain([SegmentComponent::FastFields, SegmentComponent::Store]);
         components.map(|component| segment.meta().relative_path(component))
+    }
+
+    /// Begins a segment.
+    pub(super) fn begin(&self, segment: Segment) -> Result<Segment, TantivyError> {
+        for (component, content) in &self.0 {
+            let mut file = segment.open_write(component.clone())?;
+            io::Write::write_all(&mut file, content)?;
+            file.terminate()?;
+        }
+        Ok(segment)
+    }
+
+    /// Removes the files of a segment that no commit will speak of.
+    pub(super) fn remove_with(&self, segment: &Segment) {
+        for file in self.of_segment(segment) {
+            // It may not have come to be; and what is left is removed with the next merge.
+            let _ = segment.index().directory().delete(&file);
+        }
     }
 
     pub(super) fn of(schema: Schema) -> Result<Self, TantivyError> {

@@ -7,8 +7,9 @@ use ::tantivy::{Segment, TantivyError};
 
 use super::JobIndex;
 use super::commit::Committer;
+use super::directory::GiveUp;
 use super::segment::{Documents, EmptyFiles};
-use crate::engine::{Batch, CommitReport, EngineError, JobContext, RollupWriter, StopSignal, WriteReport};
+use crate::engine::{Batch, CommitReport, EngineError, GivenUp, JobContext, RollupWriter, StopSignal, WriteReport};
 use crate::job::{KeyPart, Progress};
 use crate::rollup::{Bucket, RolledUpDocuments};
 use crate::sync::{Arc, Monitor};
@@ -20,6 +21,9 @@ const TOO_EARLY: &str = "before the first date that tantivy has, 1677-09-21T00:1
 
 /// How many documents are taken between two looks at the stop signal.
 const BLOCK: usize = 1_024;
+/// Which part of its memory a writer writes down although somebody waits for a stop: with the memory that it has by
+/// default about two thousand documents, in a few milliseconds.
+const AT_A_STOP: usize = 256;
 
 /// What a writer may use.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +35,9 @@ pub(in crate::engine::tantivy) struct WriterOptions {
 }
 
 /// Documents and progress are committed in one step, so nothing is ever there twice.
+///
+/// What was gathered becomes a segment as soon as it is a good part of the writer's memory, or when everything is to be
+/// committed. A stop makes it give up what is not a segment yet, but for a little.
 pub(in crate::engine::tantivy) struct TantivyWriter {
     index: Arc<JobIndex>,
     /// None once it has committed.
@@ -38,11 +45,33 @@ pub(in crate::engine::tantivy) struct TantivyWriter {
     job: JobContext,
     options: WriterOptions,
     empty: Arc<EmptyFiles>,
-    gathered: Documents,
+    gathered: Gathered,
+    /// The segment that these will be, begun while nobody waits.
+    begun: Option<Segment>,
+    handed_over: Vec<HandedOver>,
     segments: Arc<Monitor<Segments>>,
-    threads: Vec<JoinHandle<()>>,
+    /// What was written before a stop made it give up the rest.
+    kept: Vec<Segment>,
+    /// The writing of segments.
+    work: GiveUp,
     /// Whether there are files that no commit speaks of.
     has_written: bool,
+}
+
+/// Documents that are not a segment yet.
+struct Gathered {
+    documents: Documents,
+    /// How many of them are what was marked while they were still few, and that mark.
+    early: Option<(usize, Progress)>,
+    /// What was marked at their end.
+    end: Option<Progress>,
+}
+
+/// Documents that a thread writes into a segment.
+struct HandedOver {
+    gathered: Arc<Gathered>,
+    segment: Segment,
+    thread: JoinHandle<()>,
 }
 
 /// What has become of the documents that were handed over.
@@ -51,6 +80,12 @@ struct Segments {
     being_written: usize,
     /// By the order in which they were handed over.
     written: Vec<(usize, Result<Segment, TantivyError>)>,
+}
+
+impl Gathered {
+    fn none(job: &JobContext) -> Self {
+        Self { documents: Documents::new(job.layout()), early: None, end: None }
+    }
 }
 
 impl TantivyWriter {
@@ -62,55 +97,75 @@ impl TantivyWriter {
     ) -> Result<Self, EngineError> {
         index.check_schema(job)?;
         let (committer, empty) = (Some(index.committer(batch.replaced())?), index.empty_files()?);
-        let (gathered, segments) = (Documents::new(job.layout()), Arc::new(Monitor::new(Segments::default())));
         Ok(Self {
             index,
             committer,
             job: job.clone(),
             options,
             empty,
-            gathered,
-            segments,
-            threads: Vec::new(),
+            gathered: Gathered::none(job),
+            begun: None,
+            handed_over: Vec::new(),
+            segments: Arc::new(Monitor::new(Segments::default())),
+            kept: Vec::new(),
+            work: GiveUp::default(),
             has_written: false,
         })
     }
 
     /// Whether enough is gathered for a segment.
     fn is_full(&self) -> bool {
-        !self.gathered.is_empty() && self.gathered.bytes() >= self.options.memory / (self.options.threads + 1)
+        !self.gathered.documents.is_empty()
+            && self.gathered.documents.bytes() >= self.options.memory / (self.options.threads + 1)
     }
 
-    /// Hands what is gathered over to a thread, as soon as one may be begun. `false` if a stop came before.
-    fn hand_over(&mut self, stop: &StopSignal) -> Result<bool, EngineError> {
+    /// Whether so little is gathered that it is written down in any case.
+    fn is_little(&self) -> bool {
+        self.gathered.documents.bytes() <= self.options.memory / AT_A_STOP
+    }
+
+    /// The segment that what is gathered is to become.
+    fn segment(&mut self) -> Result<Segment, EngineError> {
+        if let Some(begun) = self.begun.take() {
+            return Ok(begun);
+        }
+        self.has_written = true;
+        let segment = self.index.new_segment(&self.empty);
+        self.empty.begin(segment).map_err(|error| self.index.failed(error))
+    }
+
+    /// Waits until no more than so many segments are being written. `false` if a stop came before.
+    fn wait(&self, most: usize, stop: &StopSignal) -> Result<bool, EngineError> {
         let _woken = stop.wakes(&self.segments);
         let mut segments = self.segments.lock();
-        while segments.being_written >= self.options.threads {
+        while segments.being_written > most {
             if stop.is_stopped() {
                 return Ok(false);
             }
             self.segments.wait(&mut segments);
         }
-        if let Some(error) = segments.take_error() {
-            return Err(self.index.failed(error));
-        }
-        segments.being_written += 1;
-        drop(segments);
-        self.has_written = true;
-        let documents = std::mem::replace(&mut self.gathered, Documents::new(self.job.layout()));
-        let (segments, segment, empty) =
-            (Arc::clone(&self.segments), self.index.new_segment(&self.empty), Arc::clone(&self.empty));
-        let number = self.threads.len();
+        segments.take_error().map_or(Ok(true), |error| Err(self.index.failed(error)))
+    }
+
+    /// Hands what is gathered over to a thread.
+    fn hand_over(&mut self) -> Result<(), EngineError> {
+        let segment = self.segment()?;
+        self.segments.lock().being_written += 1;
+        let gathered = Arc::new(std::mem::replace(&mut self.gathered, Gathered::none(&self.job)));
+        let number = self.handed_over.len();
+        let (segments, work) = (Arc::clone(&self.segments), self.work.clone());
+        let (to_write, into) = (Arc::clone(&gathered), segment.clone());
         let spawned = thread::Builder::new().name(format!("rollup-writer-{number}")).spawn(move || {
-            let written = catch_unwind(AssertUnwindSafe(|| documents.write(segment, &empty)));
+            let write = || to_write.documents.write(into, &work);
             let panicked = |_| Err(TantivyError::ErrorInThread("a segment could not be written".to_owned()));
-            segments.lock().end(number, written.unwrap_or_else(panicked));
+            let written = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(panicked);
+            segments.lock().end(number, written);
             segments.notify_all();
         });
         match spawned {
             Ok(thread) => {
-                self.threads.push(thread);
-                Ok(true)
+                self.handed_over.push(HandedOver { gathered, segment, thread });
+                Ok(())
             }
             Err(error) => {
                 self.segments.lock().being_written -= 1;
@@ -119,12 +174,54 @@ impl TantivyWriter {
         }
     }
 
-    /// Waits for all threads.
-    fn join(&mut self) {
-        for thread in self.threads.drain(..) {
+    /// Waits for all threads, and gets what they have written, in the order in which it was handed over.
+    fn join(&mut self) -> Vec<Result<Segment, TantivyError>> {
+        for HandedOver { thread, .. } in self.handed_over.drain(..) {
             // What it has to say is among the segments; it does not panic.
             let _ = thread.join();
         }
+        let mut written = std::mem::take(&mut self.segments.lock().written);
+        written.sort_unstable_by_key(|(number, _)| *number);
+        written.into_iter().map(|(_, written)| written).collect()
+    }
+
+    /// Gives up what is not a segment yet, but for a little of it: a job comes on however often it is stopped.
+    fn give_up(&mut self) -> Option<GivenUp> {
+        self.work.give_up();
+        let handed_over =
+            self.handed_over.iter().map(|HandedOver { gathered, segment, .. }| (gathered.clone(), segment.clone()));
+        let (handed_over, mut unused): (Vec<_>, Vec<_>) = handed_over.unzip();
+        self.kept = self.join().into_iter().map_while(Result::ok).collect();
+        if self.kept.len() == handed_over.len() && self.is_little() {
+            return None;
+        }
+        let first_left = handed_over.get(self.kept.len()).map_or(&self.gathered, |gathered| gathered);
+        let (few, back_to) = match &first_left.early {
+            Some((documents, progress)) => (first_left.documents.first(*documents), Some(progress.clone())),
+            None => {
+                let marked = handed_over[..self.kept.len()].iter().rposition(|gathered| gathered.end.is_some());
+                self.kept.truncate(marked.map_or(0, |last| last + 1));
+                (Documents::new(self.job.layout()), marked.and_then(|last| handed_over[last].end.clone()))
+            }
+        };
+        unused.drain(..self.kept.len());
+        unused.extend(if few.is_empty() { self.begun.take() } else { None });
+        self.has_written = self.begun.is_some() || !self.kept.is_empty();
+        let rest = std::mem::replace(&mut self.gathered, Gathered { documents: few, early: None, end: None });
+        let unused = Unused { empty: Arc::clone(&self.empty), segments: unused };
+        Some(GivenUp::back_to(back_to).dropping((handed_over, rest, unused)))
+    }
+}
+
+/// Segments that no commit will speak of: their files go with this. To remove large ones takes milliseconds.
+struct Unused {
+    empty: Arc<EmptyFiles>,
+    segments: Vec<Segment>,
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        self.segments.iter().for_each(|segment| self.empty.remove_with(segment));
     }
 }
 
@@ -149,26 +246,47 @@ impl RollupWriter for TantivyWriter {
         let left_out = too_early().count();
         let mut taken = left_out;
         while taken < documents.len() && !stop.is_stopped() {
-            if self.is_full() && !self.hand_over(stop)? {
-                break;
+            if self.is_full() {
+                if !self.wait(self.options.threads - 1, stop)? {
+                    break;
+                }
+                self.hand_over()?;
             }
+            self.begun = Some(self.segment()?);
             let end = (taken + BLOCK).min(documents.len());
-            self.gathered.extend(documents.slice(taken..end));
+            self.gathered.documents.extend(documents.slice(taken..end));
+            self.gathered.end = None;
             taken = end;
         }
         let stands_for = too_early().map(|bucket| bucket.doc_count).sum();
         Ok(WriteReport::accepted(taken).leaving_out(left_out as u64, stands_for, TOO_EARLY))
     }
 
+    fn mark(&mut self, progress: &Progress) -> usize {
+        if self.is_full() {
+            self.gathered.end = Some(progress.clone());
+        } else if self.is_little() && !self.gathered.documents.is_empty() {
+            self.gathered.early = Some((self.gathered.documents.len(), progress.clone()));
+        }
+        BLOCK
+    }
+
+    fn settle(&mut self, stop: &StopSignal) -> Result<Option<GivenUp>, EngineError> {
+        if stop.is_stopped() {
+            return Ok(self.give_up());
+        }
+        if !self.is_little() {
+            self.hand_over()?;
+        }
+        Ok(if self.wait(0, stop)? { None } else { self.give_up() })
+    }
+
     fn commit(mut self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
-        self.has_written |= !self.gathered.is_empty();
-        let rest =
-            (!self.gathered.is_empty()).then(|| self.gathered.write(self.index.new_segment(&self.empty), &self.empty));
-        self.join();
-        let mut written = std::mem::take(&mut self.segments.lock().written);
-        written.sort_unstable_by_key(|(number, _)| *number);
-        let segments = written.into_iter().map(|(_, written)| written).chain(rest).collect::<Result<Vec<_>, _>>();
+        let documents = std::mem::replace(&mut self.gathered, Gathered::none(&self.job)).documents;
+        let rest = if documents.is_empty() { None } else { Some(documents.write(self.segment()?, &GiveUp::default())) };
+        let segments = self.join().into_iter().chain(rest).collect::<Result<Vec<_>, _>>();
         let segments = segments.map_err(|error| self.index.failed(error))?;
+        let segments = std::mem::take(&mut self.kept).into_iter().chain(segments).collect();
         let Some(committer) = self.committer.take() else { return Ok(CommitReport::default()) };
         let wants_merge = self.index.commit(committer, segments, &self.job, Some(progress));
         let wants_merge = wants_merge.map_err(|error| self.index.failed(error))?;
@@ -180,10 +298,13 @@ impl RollupWriter for TantivyWriter {
 impl Drop for TantivyWriter {
     /// A writer that is given up leaves no thread behind, and no segment.
     fn drop(&mut self) {
-        self.join();
+        self.work.give_up();
+        self.join().clear();
         if self.has_written {
+            // What anybody has of a segment keeps its files.
             drop(self.committer.take());
-            self.segments.lock().written.clear();
+            drop(self.begun.take());
+            self.kept.clear();
             self.index.collect_garbage();
         }
     }

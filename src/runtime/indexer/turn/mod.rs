@@ -8,7 +8,7 @@ mod rewinding;
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::engine::{EngineError, EngineErrorKind, PageStream, RollupWriter};
+use crate::engine::{EngineError, EngineErrorKind, GivenUp, PageStream, RollupWriter};
 use crate::guard::{discard, guarded, texts_of};
 use crate::job::{Phase, Progress};
 use crate::lifecycle::{EndOfTurn, Published};
@@ -84,6 +84,8 @@ struct Turn<'a> {
 struct Discarded {
     page: Option<RolledUpPage>,
     stream: Option<Box<dyn PageStream>>,
+    /// What the writer has given up.
+    rest: Option<Box<dyn Send>>,
 }
 
 /// Why a turn cannot go on.
@@ -160,7 +162,7 @@ impl<'a> Turn<'a> {
         let pages = match self.pages() {
             Ok(pages) => pages,
             Err(failure) if failure.keep => {
-                if let Err(commit_failure) = self.commit() {
+                if let Err(commit_failure) = self.settle().and_then(|_| self.commit()) {
                     self.note_error(failure);
                     return Err(commit_failure);
                 }
@@ -171,7 +173,8 @@ impl<'a> Turn<'a> {
                 return Err(failure);
             }
         };
-        let exhausted = pages == Pages::Exhausted;
+        // What a stop makes the writer give up is not rolled up.
+        let exhausted = self.settle()? && pages == Pages::Exhausted;
         if exhausted && !self.run.has_no_source {
             self.progress.cover(self.run.boundary);
         }
@@ -204,10 +207,43 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Has the writer do what takes long of a commit. Says whether everything that was written is still to be committed.
+    fn settle(&mut self) -> Result<bool, TurnError> {
+        if self.writer.is_none() {
+            return Ok(true);
+        }
+        self.enter(Phase::Committing);
+        match self.writer.as_mut().map_or(Ok(None), |writer| writer.settle(&self.run.signal)) {
+            Ok(None) => Ok(true),
+            Ok(Some(GivenUp { back_to, rest })) => {
+                // The stream is ahead of what is left.
+                self.discarded.stream = self.run.stream.take();
+                self.discarded.rest = Some(rest);
+                if back_to.is_none() {
+                    self.writer = None;
+                }
+                self.go_back_to(&back_to.unwrap_or_else(|| self.run.committed.clone()));
+                Ok(false)
+            }
+            Err(error) => Err(self.failed_commit(&error)),
+        }
+    }
+
+    fn failed_commit(&mut self, error: &EngineError) -> TurnError {
+        self.progress.stats.index_failures += 1;
+        let failure = self.reopen(error);
+        self.discard();
+        failure
+    }
+
+    fn go_back_to(&mut self, progress: &Progress) {
+        self.progress.stats = self.progress.stats.rolled_back_to(&progress.stats);
+        self.progress.go_to(progress);
+    }
+
     /// Makes durable what was written. Says whether the engine wants to merge.
     fn commit(&mut self) -> Result<bool, TurnError> {
         let Some(writer) = self.writer.take() else { return Ok(false) };
-        self.enter(Phase::Committing);
         match writer.commit(&self.progress) {
             Ok(report) => {
                 // An empty commit is no progress: a page whose first document is rejected again and again has to end
@@ -218,12 +254,7 @@ impl<'a> Turn<'a> {
                 self.run.committed = self.progress.clone();
                 Ok(report.wants_merge)
             }
-            Err(error) => {
-                self.progress.stats.index_failures += 1;
-                let failure = self.reopen(&error);
-                self.discard();
-                Err(failure)
-            }
+            Err(error) => Err(self.failed_commit(&error)),
         }
     }
 
@@ -239,8 +270,7 @@ impl<'a> Turn<'a> {
     /// Goes back to what is durable.
     fn discard(&mut self) {
         let written = self.writer.take().is_some() || self.progress.position != self.run.committed.position;
-        self.progress.stats = self.progress.stats.rolled_back_to(&self.run.committed.stats);
-        self.progress.go_to(&self.run.committed);
+        self.go_back_to(&self.run.committed.clone());
         if written {
             self.run.stream = None;
         }

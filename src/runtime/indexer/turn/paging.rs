@@ -1,9 +1,9 @@
 //! Page after page: search, convert, write.
 
 use super::{Pages, Turn, TurnError};
-use crate::engine::{Batch, EngineError, WriteReport, left_out};
+use crate::engine::{Batch, EngineError, left_out};
 use crate::job::{KeyPart, Phase, Position};
-use crate::rollup::{BLOCK, Page, RolledUpPage, roll_up_until};
+use crate::rollup::{BLOCK, Page, RolledUpDocuments, RolledUpPage, roll_up_until};
 use crate::scan::Times;
 
 impl Turn<'_> {
@@ -149,18 +149,47 @@ impl Turn<'_> {
     /// Writes a page. `false` if a stop made the engine end early.
     fn write(&mut self, page: &RolledUpPage) -> Result<bool, TurnError> {
         self.enter(Phase::Writing);
-        let (began, documents) = (self.job.runtime.clock.monotonic(), page.documents());
-        let report = self.write_page(page).map_err(|error| {
-            self.progress.stats.index_failures += 1;
-            // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
-            self.run.stream = None;
-            self.reopen(&error)
-        })?;
+        self.progress.stats.index_total += 1;
+        let mut rest = page.documents();
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(self.mark()?.min(rest.len()));
+            if !self.write_part(part)? {
+                return Ok(false);
+            }
+            rest = behind;
+        }
+        self.mark()?;
+        Ok(true)
+    }
+
+    /// Tells the writer what belongs to the documents that it has. Says how many more to write at most.
+    fn mark(&mut self) -> Result<usize, TurnError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => match self.job.runtime.rollup_index.begin(&self.run.context, &Batch::Append) {
+                Ok(writer) => self.writer.insert(writer),
+                Err(error) => return Err(self.failed_write(&error)),
+            },
+        };
+        Ok(writer.mark(&self.progress).max(1))
+    }
+
+    fn failed_write(&mut self, error: &EngineError) -> TurnError {
+        self.progress.stats.index_failures += 1;
+        // The stream is ahead of what was written; and whoever had the writer may have committed meanwhile.
+        self.run.stream = None;
+        self.reopen(error)
+    }
+
+    /// Writes a part of a page. `false` if a stop made the engine end early.
+    fn write_part(&mut self, documents: RolledUpDocuments<'_>) -> Result<bool, TurnError> {
+        let began = self.job.runtime.clock.monotonic();
+        let Some(writer) = &mut self.writer else { return Ok(false) };
+        let report = writer.write(documents, &self.run.signal).map_err(|error| self.failed_write(&error))?;
         let taken = report.taken.min(documents.len());
         let accepted = report.rejected.iter().map(|item| item.index).min().unwrap_or(taken).min(taken);
         let stats = &mut self.progress.stats;
         stats.index_time += self.job.runtime.clock.monotonic().saturating_sub(began);
-        stats.index_total += 1;
         stats.rollups_indexed += accepted as u64;
         stats.documents_processed += documents.buckets().take(accepted).map(|bucket| bucket.doc_count).sum::<u64>();
         stats.index_failures += report.rejected.len() as u64;
@@ -171,7 +200,8 @@ impl Turn<'_> {
             self.run.left_out += out.documents;
             self.note(left_out(out.documents, &out.reason));
         }
-        if let Some(last) = accepted.checked_sub(1).and_then(|last| page.buckets().get(last)) {
+        let last = accepted.checked_sub(1).map(|last| documents.slice(last..accepted));
+        if let Some(last) = last.and_then(|last| last.buckets().next()) {
             let position = Position::of(self.run.context.config(), last.key);
             // Its own date bucket may have more groups.
             position.date().into_iter().for_each(|start| self.progress.cover(start));
@@ -186,13 +216,5 @@ impl Turn<'_> {
             Some(item) => Err(TurnError { keep: true, ..self.failure(&item.error) }),
             None => Ok(accepted == documents.len()),
         }
-    }
-
-    fn write_page(&mut self, page: &RolledUpPage) -> Result<WriteReport, EngineError> {
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            empty => empty.insert(self.job.runtime.rollup_index.begin(&self.run.context, &Batch::Append)?),
-        };
-        writer.write(page.documents(), &self.run.signal)
     }
 }
