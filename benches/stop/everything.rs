@@ -1,6 +1,5 @@
 //! From a stop's call to its return, commit and save included, in a run that writes to disk at full speed.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +12,7 @@ use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter};
 use rollup_jobs::store::RedbStore;
 use rollup_jobs::{DeleteOptions, RollupJobManager};
 
-use crate::common::{hourly, sensor_index};
+use crate::common::{documents, hourly, sensor_index};
 use crate::latencies::Latencies;
 use crate::waiting::waiting;
 
@@ -32,7 +31,7 @@ impl OnDisk {
         Self { manager: builder.indexer_threads(1).open().unwrap(), job: AtomicUsize::new(0) }
     }
 
-    /// How long the stop takes of a run that has gone on for so long. Says how many documents it had committed then.
+    /// How long the stop takes of a run that has gone on for so long, and how many documents were committed then.
     fn stop_after(&self, page: u32, time: Duration) -> (Duration, u64) {
         let id = format!("job-{}", self.job.fetch_add(1, Ordering::Relaxed));
         self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
@@ -80,8 +79,7 @@ pub(crate) fn everything(criterion: &mut Criterion) {
     group.sample_size(30).measurement_time(Duration::from_secs(20));
     let source = folder.path().join("source");
     std::fs::create_dir_all(&source).unwrap();
-    let source = sensor_index(&source, 10_000_000);
-    File::open(folder.path()).unwrap().sync_all().unwrap();
+    let source = sensor_index(&source, documents(10_000_000));
     let mut bare = floor(folder.path());
     let mut floors = Latencies::default();
     for page in [1_000, 65_536] {

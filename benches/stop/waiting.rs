@@ -16,7 +16,7 @@ use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
 use rollup_jobs::{DateHistogram, IndexPattern, JobRecord, Progress, RollupJobConfig, RollupJobManager, StopOptions};
 
-use crate::common::{hourly, sensor_index};
+use crate::common::{documents, hourly, sensor_index};
 use crate::latencies::{Latencies, spin};
 
 pub(crate) fn waiting() -> StopOptions {
@@ -218,7 +218,7 @@ pub(crate) fn hand_over(criterion: &mut Criterion) {
 pub(crate) fn during_a_scan(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let inner = TantivyEngine::in_ram();
-    inner.register("sensor", &sensor_index(folder.path(), 10_000_000)).unwrap();
+    inner.register("sensor", &sensor_index(folder.path(), documents(10_000_000))).unwrap();
     let mut group = criterion.benchmark_group("waiting, scan of 10 M documents");
     group.sample_size(50).measurement_time(Duration::from_secs(10));
     let rounds = Rounds::new(inner);
