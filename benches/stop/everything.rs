@@ -1,8 +1,6 @@
 //! From a stop's call to its return, commit and save included, in a run that writes to disk at full speed.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
@@ -10,41 +8,16 @@ use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::Schema;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter};
 use rollup_jobs::store::RedbStore;
-use rollup_jobs::{DeleteOptions, RollupJobManager};
 
-use crate::common::{documents, hourly, sensor_index};
+use crate::common::{documents, sensor_index};
 use crate::latencies::Latencies;
-use crate::waiting::waiting;
+use crate::waiting::Rounds;
 
-/// Jobs on disk that are put, started, stopped and deleted, one after the other.
-struct OnDisk {
-    manager: RollupJobManager,
-    job: AtomicUsize,
-}
-
-impl OnDisk {
-    fn new(folder: &Path, source: &Index) -> Self {
-        let engine = TantivyEngine::open(folder.join("rollups")).unwrap();
-        engine.register("sensor", source).unwrap();
-        let store = RedbStore::open(folder.join("jobs.redb")).unwrap();
-        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
-        Self { manager: builder.indexer_threads(1).open().unwrap(), job: AtomicUsize::new(0) }
-    }
-
-    /// How long the stop takes of a run that has gone on for so long, and how many documents were committed then.
-    fn stop_after(&self, page: u32, time: Duration) -> (Duration, u64) {
-        let id = format!("job-{}", self.job.fetch_add(1, Ordering::Relaxed));
-        self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
-        self.manager.start(&id).unwrap();
-        self.manager.trigger(&id).unwrap();
-        std::thread::sleep(time);
-        let began = Instant::now();
-        assert!(self.manager.stop(&id, waiting()).unwrap().is_at_rest());
-        let latency = began.elapsed();
-        let written = self.manager.get(&id).unwrap().stats().rollups_indexed();
-        self.manager.delete_with(&id, DeleteOptions::new().delete_data(true)).unwrap();
-        (latency, written)
-    }
+/// Rounds of jobs on disk.
+fn on_disk(folder: &Path, source: &Index) -> Rounds {
+    let engine = TantivyEngine::open(folder.join("rollups")).unwrap();
+    engine.register("sensor", source).unwrap();
+    Rounds::new(engine, RedbStore::open(folder.join("jobs.redb")).unwrap())
 }
 
 /// What nobody can do without: a commit of tantivy that changes nothing, and a synced write as the store makes one.
@@ -83,17 +56,17 @@ pub(crate) fn everything(criterion: &mut Criterion) {
     let mut bare = floor(folder.path());
     let mut floors = Latencies::default();
     for page in [1_000, 65_536] {
-        let jobs = OnDisk::new(&folder.path().join(page.to_string()), &source);
-        let (mut latencies, mut written, mut round) = (Latencies::default(), Vec::new(), 0);
+        let rounds = on_disk(&folder.path().join(page.to_string()), &source);
+        let (mut latencies, mut round) = (Latencies::default(), 0);
         group.bench_function(format!("stop, page of {page} documents"), |b| {
             b.iter_custom(|count| {
                 (0..count)
                     .map(|_| {
                         round += 1;
-                        let (latency, documents) =
-                            jobs.stop_after(page, Duration::from_micros(20_000 + round * 77_777 % 900_000));
+                        let time = Duration::from_micros(20_000 + round * 77_777 % 900_000);
+                        let (rest, commit) = rounds.stop_after(page, || std::thread::sleep(time));
+                        let latency = rest + commit;
                         latencies.push(latency);
-                        written.push(documents);
                         floors.push(bare());
                         latency
                     })
@@ -101,8 +74,6 @@ pub(crate) fn everything(criterion: &mut Criterion) {
             });
         });
         latencies.print(&format!("stop, everything counted, page of {page}"));
-        written.sort_unstable();
-        println!("    documents committed then: {:?} to {:?}", written.first(), written.last());
     }
     floors.print("a commit of tantivy that changes nothing, and one of redb");
     group.finish();

@@ -221,7 +221,7 @@ pub(crate) fn during_a_scan(criterion: &mut Criterion) {
     inner.register("sensor", &sensor_index(folder.path(), documents(10_000_000))).unwrap();
     let mut group = criterion.benchmark_group("waiting, scan of 10 M documents");
     group.sample_size(50).measurement_time(Duration::from_secs(10));
-    let rounds = Rounds::new(inner);
+    let rounds = Rounds::new(inner, MemoryStore::new());
     let (mut latencies, mut commit_times) = (Latencies::default(), Latencies::default());
     group.bench_function("stop", |b| {
         b.iter_custom(|count| {
@@ -295,9 +295,8 @@ impl RollupIndexAdapter for TimedEngine {
     }
 }
 
-/// From the call to the return while a page is written, the commit of what was written apart.
 /// Jobs that are put, started, stopped and deleted, one after the other.
-struct Rounds {
+pub(crate) struct Rounds {
     manager: RollupJobManager,
     written: Receiver<()>,
     commits: Arc<Mutex<Duration>>,
@@ -306,17 +305,17 @@ struct Rounds {
 }
 
 impl Rounds {
-    fn new(inner: TantivyEngine) -> Self {
+    pub(crate) fn new(inner: TantivyEngine, store: impl JobStore + 'static) -> Self {
         let (writing, written) = channel();
         let commits = Arc::<Mutex<Duration>>::default();
         let engine = TimedEngine { inner, writing: Mutex::new(writing), commits: Arc::clone(&commits) };
-        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new()));
+        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
         Self { manager: builder.indexer_threads(1).open().unwrap(), written, commits, job: AtomicUsize::new(0) }
     }
 
     /// How long it takes to stop a new job in what it does when `wait` returns, and how long its commits take in that
     /// time.
-    fn stop_after(&self, page: u32, wait: impl FnOnce()) -> (Duration, Duration) {
+    pub(crate) fn stop_after(&self, page: u32, wait: impl FnOnce()) -> (Duration, Duration) {
         let id = format!("job-{}", self.job.fetch_add(1, Ordering::Relaxed));
         self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
         self.manager.start(&id).unwrap();
@@ -332,6 +331,7 @@ impl Rounds {
     }
 }
 
+/// From the call to the return while a page is written, the commit of what was written apart.
 pub(crate) fn during_a_write(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let source = sensor_index(folder.path(), 400_000);
@@ -340,7 +340,7 @@ pub(crate) fn during_a_write(criterion: &mut Criterion) {
     for page in [1_000_u32, 65_536] {
         let inner = TantivyEngine::in_ram();
         inner.register("sensor", &source).unwrap();
-        let rounds = Rounds::new(inner);
+        let rounds = Rounds::new(inner, MemoryStore::new());
         let (mut latencies, mut commit_times) = (Latencies::default(), Latencies::default());
         group.bench_function(format!("stop, page of {page} documents"), |b| {
             b.iter_custom(|count| {
