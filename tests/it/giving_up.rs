@@ -12,7 +12,7 @@ use crate::support::{Heard, Watcher, config, readings, undisturbed, waiting};
 use crate::tantivy_harness::{read_rollup, sensor_index};
 
 /// Stops a run of thirty documents, in pages of three, that has written 21 of them, and lets a later run come to the
-/// end. Says how many the stop has left.
+/// end. The stop leaves so many.
 fn stopped_with(writer_memory: usize, left: RangeInclusive<u64>) {
     let engine = Arc::new(TantivyEngine::in_ram_with(TantivyOptions::new().writer_memory(writer_memory)));
     engine.register("sensor-1", &sensor_index(readings())).unwrap();

@@ -3,8 +3,8 @@
 //! Tantivy's own writer takes one value at a time, finds its column by name, keeps it in a log, and reads the log
 //! back: for rolled-up documents, which are all columns, that costs several times what writing does. This writes the
 //! same format (version 2) by tantivy's own functions for presence and dictionaries; [values](super::packed) and the
-//! frame around the columns are put together here. A tantivy that reads another format refuses it, and the tests read everything
-//! back with tantivy.
+//! frame around the columns are put together here. A tantivy that reads another format refuses it, and the tests read
+//! everything back with tantivy.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -47,6 +47,11 @@ impl<W: Write> ColumnarFile<W> {
         Ok(Self { file, written: 0, columns, documents, buffer: Vec::new(), work })
     }
 
+    /// An error once the work was given up.
+    pub(super) fn check(&self) -> io::Result<()> {
+        self.work.check()
+    }
+
     /// Adds a column of numbers as columns hold them: mapped to integers that compare alike. Columns are added in the
     /// order of their names.
     pub(super) fn numbers(
@@ -56,8 +61,7 @@ impl<W: Write> ColumnarFile<W> {
         presence: Presence<'_>,
         values: &[u64],
     ) -> io::Result<()> {
-        let work = self.work.clone();
-        self.column(name, column, |documents, out| write_values(documents, presence, values, &work, out))
+        self.column(name, column, |documents, work, out| write_values(documents, presence, values, work, out))
     }
 
     /// Adds a column of texts: its terms in ascending order, and for each document the place of its term.
@@ -68,8 +72,7 @@ impl<W: Write> ColumnarFile<W> {
         terms: impl Iterator<Item = T>,
         ordinals: &[u64],
     ) -> io::Result<()> {
-        let work = self.work.clone();
-        self.column(name, ColumnType::Str, |documents, out| {
+        self.column(name, ColumnType::Str, |documents, work, out| {
             let begin = out.len();
             let mut dictionary = VoidSSTable::writer(&mut *out);
             for term in terms {
@@ -78,7 +81,7 @@ impl<W: Write> ColumnarFile<W> {
             }
             dictionary.finish()?;
             let length = out.len() - begin;
-            write_values(documents, presence, ordinals, &work, out)?;
+            write_values(documents, presence, ordinals, work, out)?;
             out.write_all(&u32::try_from(length).map_err(io::Error::other)?.to_le_bytes())
         })
     }
@@ -87,11 +90,11 @@ impl<W: Write> ColumnarFile<W> {
         &mut self,
         name: &str,
         column: ColumnType,
-        write: impl FnOnce(u32, &mut Vec<u8>) -> io::Result<()>,
+        write: impl FnOnce(u32, &GiveUp, &mut Vec<u8>) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.work.check()?;
+        self.check()?;
         self.buffer.clear();
-        write(self.documents, &mut self.buffer)?;
+        write(self.documents, &self.work, &mut self.buffer)?;
         self.file.write_all(&self.buffer)?;
         let range: Range<u64> = self.written..self.written + self.buffer.len() as u64;
         self.written = range.end;

@@ -4,10 +4,8 @@ use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ::tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
-use ::tantivy::directory::{
-    AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, TerminatingWrite, WatchCallback, WatchHandle, WritePtr,
-};
+use ::tantivy::directory::error::OpenWriteError;
+use ::tantivy::directory::{AntiCallToken, Directory, TerminatingWrite, WritePtr};
 
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
@@ -93,18 +91,52 @@ impl RollupDirectory {
     }
 }
 
+/// What a directory that stands before another one, its `inner`, passes on: all but how files are written.
+macro_rules! pass_on_to_inner {
+    () => {
+        fn get_file_handle(
+            &self,
+            path: &std::path::Path,
+        ) -> Result<std::sync::Arc<dyn ::tantivy::directory::FileHandle>, ::tantivy::directory::error::OpenReadError> {
+            self.inner.get_file_handle(path)
+        }
+
+        fn delete(&self, path: &std::path::Path) -> Result<(), ::tantivy::directory::error::DeleteError> {
+            self.inner.delete(path)
+        }
+
+        fn exists(&self, path: &std::path::Path) -> Result<bool, ::tantivy::directory::error::OpenReadError> {
+            self.inner.exists(path)
+        }
+
+        fn atomic_read(&self, path: &std::path::Path) -> Result<Vec<u8>, ::tantivy::directory::error::OpenReadError> {
+            self.inner.atomic_read(path)
+        }
+
+        fn sync_directory(&self) -> std::io::Result<()> {
+            self.inner.sync_directory()
+        }
+
+        fn acquire_lock(
+            &self,
+            lock: &::tantivy::directory::Lock,
+        ) -> Result<::tantivy::directory::DirectoryLock, ::tantivy::directory::error::LockError> {
+            self.inner.acquire_lock(lock)
+        }
+
+        fn watch(
+            &self,
+            callback: ::tantivy::directory::WatchCallback,
+        ) -> ::tantivy::Result<::tantivy::directory::WatchHandle> {
+            self.inner.watch(callback)
+        }
+    };
+}
+
+pub(super) use pass_on_to_inner;
+
 impl Directory for RollupDirectory {
-    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        self.inner.get_file_handle(path)
-    }
-
-    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        self.inner.delete(path)
-    }
-
-    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.inner.exists(path)
-    }
+    pass_on_to_inner!();
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
         let file = self.inner.open_write(path).inspect_err(|error| note(&self.failure, error))?;
@@ -115,10 +147,6 @@ impl Directory for RollupDirectory {
         })))
     }
 
-    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        self.inner.atomic_read(path)
-    }
-
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         let written = match path.to_str() {
             Some(".managed.json") => self.write_list(path, data),
@@ -126,18 +154,6 @@ impl Directory for RollupDirectory {
             _ => self.inner.atomic_write(path, data),
         };
         written.inspect_err(|error| note(&self.failure, error))
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.inner.sync_directory()
-    }
-
-    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
-        self.inner.acquire_lock(lock)
-    }
-
-    fn watch(&self, watch_callback: WatchCallback) -> ::tantivy::Result<WatchHandle> {
-        self.inner.watch(watch_callback)
     }
 }
 

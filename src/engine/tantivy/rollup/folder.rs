@@ -4,13 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use ::tantivy::directory::error::{DeleteError, LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
-use ::tantivy::directory::{
-    AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, MmapDirectory, TerminatingWrite, WatchCallback,
-    WatchHandle, WritePtr,
-};
+use ::tantivy::directory::error::{OpenDirectoryError, OpenWriteError};
+use ::tantivy::directory::{AntiCallToken, Directory, MmapDirectory, TerminatingWrite, WritePtr};
 
-use crate::sync::Arc;
+use super::directory::pass_on_to_inner;
 
 /// How much of a file there is at most that was written and is not on disk.
 const MOST_UNSYNCED: usize = 1 << 19;
@@ -37,45 +34,19 @@ impl Folder {
 }
 
 impl Directory for Folder {
-    fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-        self.inner.get_file_handle(path)
-    }
-
-    fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-        self.inner.delete(path)
-    }
-
-    fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-        self.inner.exists(path)
-    }
+    pass_on_to_inner!();
 
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
         let file = fs::OpenOptions::new().write(true).create_new(true).open(self.path.join(path));
         let file = file.map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => OpenWriteError::FileAlreadyExists(path.to_owned()),
-            _ => OpenWriteError::IoError { io_error: Arc::new(error), filepath: path.to_owned() },
+            _ => OpenWriteError::wrap_io_error(error, path.to_owned()),
         })?;
         Ok(BufWriter::new(Box::new(SyncedFile { file, unsynced: 0 })))
     }
 
-    fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-        self.inner.atomic_read(path)
-    }
-
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         self.inner.atomic_write(path, data)
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        self.inner.sync_directory()
-    }
-
-    fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
-        self.inner.acquire_lock(lock)
-    }
-
-    fn watch(&self, watch_callback: WatchCallback) -> ::tantivy::Result<WatchHandle> {
-        self.inner.watch(watch_callback)
     }
 }
 

@@ -239,12 +239,10 @@ mod tests {
     use std::path::Path;
 
     use ::tantivy::directory::RamDirectory;
-    use ::tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
-    use ::tantivy::directory::{
-        AntiCallToken, Directory, DirectoryLock, FileHandle, Lock, TerminatingWrite, WatchCallback, WatchHandle,
-        WritePtr,
-    };
+    use ::tantivy::directory::error::OpenWriteError;
+    use ::tantivy::directory::{AntiCallToken, Directory, TerminatingWrite, WritePtr};
 
+    use super::directory::pass_on_to_inner;
     use super::*;
     use crate::engine::RollupWriter;
     use crate::job::{DateHistogram, KeyPart, RollupJobConfig};
@@ -278,25 +276,11 @@ mod tests {
     }
 
     impl Directory for Disk {
-        fn get_file_handle(&self, path: &Path) -> Result<Arc<dyn FileHandle>, OpenReadError> {
-            self.inner.get_file_handle(path)
-        }
-
-        fn delete(&self, path: &Path) -> Result<(), DeleteError> {
-            self.inner.delete(path)
-        }
-
-        fn exists(&self, path: &Path) -> Result<bool, OpenReadError> {
-            self.inner.exists(path)
-        }
+        pass_on_to_inner!();
 
         fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
             let file = self.inner.open_write(path)?;
             Ok(BufWriter::new(Box::new(DiskFile(file, Arc::clone(&self.full)))))
-        }
-
-        fn atomic_read(&self, path: &Path) -> Result<Vec<u8>, OpenReadError> {
-            self.inner.atomic_read(path)
         }
 
         fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
@@ -304,18 +288,6 @@ mod tests {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             self.inner.atomic_write(path, data)
-        }
-
-        fn sync_directory(&self) -> io::Result<()> {
-            self.inner.sync_directory()
-        }
-
-        fn acquire_lock(&self, lock: &Lock) -> Result<DirectoryLock, LockError> {
-            self.inner.acquire_lock(lock)
-        }
-
-        fn watch(&self, callback: WatchCallback) -> ::tantivy::Result<WatchHandle> {
-            self.inner.watch(callback)
         }
     }
 

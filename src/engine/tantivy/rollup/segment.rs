@@ -27,8 +27,6 @@ type IdText = [u8; 22];
 /// How many letters such a text is made of, and how many bits of the hash each stands for.
 const LETTERS: usize = 1 << BITS_PER_LETTER;
 const BITS_PER_LETTER: u32 = 6;
-/// How many documents are looked at between two looks at whether they are still wanted.
-const BETWEEN_CHECKS: u32 = 1 << 12;
 /// What a term takes beside its text.
 const BYTES_PER_TERM: usize = 64;
 
@@ -199,7 +197,7 @@ impl Documents {
     pub(super) fn write(&self, segment: Segment, work: &GiveUp) -> Result<Segment, TantivyError> {
         let documents = u32::try_from(self.id_hashes.len()).map_err(io::Error::other)?;
         let file = ColumnarFile::new(segment.open_write(SegmentComponent::FastFields)?, documents, work.clone())?;
-        self.write_columns(file, work)?.terminate()?;
+        self.write_columns(file)?.terminate()?;
         // Nothing is stored, and tantivy wants to know so of each document.
         let (settings, schema, nothing) = (segment.index().settings(), segment.schema(), TantivyDocument::default());
         let file = segment.open_write(SegmentComponent::Store)?;
@@ -214,7 +212,7 @@ impl Documents {
         Ok(segment)
     }
 
-    fn write_columns<W: io::Write>(&self, mut file: ColumnarFile<W>, work: &GiveUp) -> io::Result<W> {
+    fn write_columns<W: io::Write>(&self, mut file: ColumnarFile<W>) -> io::Result<W> {
         let fields =
             self.layout.fields().iter().zip(&self.columns).map(|(field, column)| (&*field.name, Some((field, column))));
         let mut fields: Vec<_> = fields.chain([(ID, None)]).collect();
@@ -222,7 +220,7 @@ impl Documents {
         let documents = self.id_hashes.len();
         for (name, field) in fields {
             let Some((field, column)) = field else {
-                self.write_ids(&mut file, work)?;
+                self.write_ids(&mut file)?;
                 continue;
             };
             let kind = match field.kind {
@@ -260,13 +258,11 @@ impl Documents {
         file.finish()
     }
 
-    fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>, work: &GiveUp) -> io::Result<()> {
+    fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>) -> io::Result<()> {
         // Sorted in parts of one first letter: each is soon done, should the work be given up.
         let mut parts = vec![Vec::<(IdText, u32)>::new(); LETTERS];
-        for (row, hash) in (0_u32..).zip(&self.id_hashes) {
-            if row.is_multiple_of(BETWEEN_CHECKS) {
-                work.check()?;
-            }
+        for (row, hash) in (0..).zip(&self.id_hashes) {
+            file.check()?;
             let mut text = IdText::default();
             URL_SAFE_NO_PAD.encode_slice(hash.to_be_bytes(), &mut text).map_err(io::Error::other)?;
             parts[exact::<usize, _>(hash >> (u128::BITS - BITS_PER_LETTER))].push((text, row));
@@ -274,7 +270,7 @@ impl Documents {
         parts.sort_unstable_by_key(|part| part.first().map(|(text, _)| text[0]));
         let mut ids = Vec::with_capacity(self.id_hashes.len());
         for mut part in parts {
-            work.check()?;
+            file.check()?;
             part.sort_unstable();
             ids.append(&mut part);
         }

@@ -83,8 +83,8 @@ struct Segments {
 }
 
 impl Gathered {
-    fn none(job: &JobContext) -> Self {
-        Self { documents: Documents::new(job.layout()), early: None, end: None }
+    fn unmarked(documents: Documents) -> Self {
+        Self { documents, early: None, end: None }
     }
 }
 
@@ -103,7 +103,7 @@ impl TantivyWriter {
             job: job.clone(),
             options,
             empty,
-            gathered: Gathered::none(job),
+            gathered: Gathered::unmarked(Documents::new(job.layout())),
             begun: None,
             handed_over: Vec::new(),
             segments: Arc::new(Monitor::new(Segments::default())),
@@ -151,7 +151,8 @@ impl TantivyWriter {
     fn hand_over(&mut self) -> Result<(), EngineError> {
         let segment = self.segment()?;
         self.segments.lock().being_written += 1;
-        let gathered = Arc::new(std::mem::replace(&mut self.gathered, Gathered::none(&self.job)));
+        let next = Gathered::unmarked(Documents::new(self.job.layout()));
+        let gathered = Arc::new(std::mem::replace(&mut self.gathered, next));
         let number = self.handed_over.len();
         let (segments, work) = (Arc::clone(&self.segments), self.work.clone());
         let (to_write, into) = (Arc::clone(&gathered), segment.clone());
@@ -207,7 +208,7 @@ impl TantivyWriter {
         unused.drain(..self.kept.len());
         unused.extend(if few.is_empty() { self.begun.take() } else { None });
         self.has_written = self.begun.is_some() || !self.kept.is_empty();
-        let rest = std::mem::replace(&mut self.gathered, Gathered { documents: few, early: None, end: None });
+        let rest = std::mem::replace(&mut self.gathered, Gathered::unmarked(few));
         let unused = Unused { empty: Arc::clone(&self.empty), segments: unused };
         Some(GivenUp::back_to(back_to).dropping((handed_over, rest, unused)))
     }
@@ -282,11 +283,13 @@ impl RollupWriter for TantivyWriter {
     }
 
     fn commit(mut self: Box<Self>, progress: &Progress) -> Result<CommitReport, EngineError> {
-        let documents = std::mem::replace(&mut self.gathered, Gathered::none(&self.job)).documents;
-        let rest = if documents.is_empty() { None } else { Some(documents.write(self.segment()?, &GiveUp::default())) };
-        let segments = self.join().into_iter().chain(rest).collect::<Result<Vec<_>, _>>();
-        let segments = segments.map_err(|error| self.index.failed(error))?;
-        let segments = std::mem::take(&mut self.kept).into_iter().chain(segments).collect();
+        let mut rest = None;
+        if !self.gathered.documents.is_empty() {
+            let segment = self.segment()?;
+            rest = Some(self.gathered.documents.write(segment, &GiveUp::default()));
+        }
+        let written = std::mem::take(&mut self.kept).into_iter().map(Ok).chain(self.join()).chain(rest);
+        let segments = written.collect::<Result<Vec<_>, _>>().map_err(|error| self.index.failed(error))?;
         let Some(committer) = self.committer.take() else { return Ok(CommitReport::default()) };
         let wants_merge = self.index.commit(committer, segments, &self.job, Some(progress));
         let wants_merge = wants_merge.map_err(|error| self.index.failed(error))?;

@@ -207,7 +207,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Has the writer do what takes long of a commit. Says whether everything that was written is still to be committed.
+    /// Has the writer do what takes long of a commit. Says whether everything that was written is still to be
+    /// committed.
     fn settle(&mut self) -> Result<bool, TurnError> {
         if self.writer.is_none() {
             return Ok(true);
