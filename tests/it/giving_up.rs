@@ -51,7 +51,7 @@ fn stopped_with(writer_memory: usize, left: RangeInclusive<u64>) {
 
 #[test]
 fn what_is_no_segment_yet_is_given_up() {
-    stopped_with(1 << 14, 0..=0);
+    stopped_with(1 << 16, 0..=0);
 }
 
 #[test]

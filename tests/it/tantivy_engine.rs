@@ -1,7 +1,8 @@
 //! The embedded engine: registering, reopening, sharing memory, and errors that name what is wrong.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rollup_jobs::engine::tantivy::tantivy::collector::Count;
@@ -263,6 +264,77 @@ fn after_a_merge_few_documents_of_a_rollup_index_are_deleted() {
         assert!(f64::from(deleted) <= 0.3 * f64::from(documents), "{deleted} of {documents}");
     }
     assert_eq!(read_rollup(&index).len(), 21);
+}
+
+/// The files of a job's index, without those that are no segment's.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder.join("rolled").join("sensor")).unwrap().map(|file| file.unwrap().path());
+    let is_of_segment = |file: &PathBuf| file.file_name().is_some_and(|name| name != "meta.json" && !is_hidden(name));
+    files.filter(is_of_segment).collect()
+}
+
+fn is_hidden(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with('.'))
+}
+
+/// Of few documents this crate makes one segment, of many tantivy does.
+#[test]
+fn segments_are_merged_into_one_whether_they_are_small_or_large() {
+    for documents in [3, 7_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = TantivyEngine::open(folder.path()).unwrap();
+        let (job, _) = hourly(&engine);
+        let mut wants_merge = false;
+        // In no order, and so that some have no text.
+        for commit in [3, 1, 4, 0, 5, 9, 2, 6, 8, 7, 10] {
+            let mut page = Page::new(job.layout());
+            for hour in commit * documents..(commit + 1) * documents {
+                let text = if hour % 5 == 0 { KeyPart::Null } else { KeyPart::Text(format!("{}", hour % 7).into()) };
+                page.push([KeyPart::Date(hour * HOUR), text], 1, [MetricValues::default()]);
+            }
+            wants_merge = write(&engine, &job, &Batch::Append, page);
+        }
+        assert!(wants_merge, "of eleven segments of a size");
+        let index = engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+        let (before, kept) = (read_rollup(&index), engine.committed_progress(&job).unwrap());
+        let cancelled = engine.merge(&job, &StopSignal::raised()).unwrap_err();
+        assert!(cancelled.is_cancelled(), "{cancelled}");
+        assert_eq!(index.searchable_segment_metas().unwrap().len(), 11);
+        engine.merge(&job, &StopSignal::never()).unwrap();
+        assert_eq!(deleted(&index), [(u32::try_from(11 * documents).unwrap(), 0)]);
+        assert_eq!(files(folder.path()).len(), 6, "those of one segment");
+        assert_eq!(read_rollup(&index), before);
+        assert_eq!(engine.committed_progress(&job).unwrap(), kept);
+    }
+}
+
+/// To create files and to sync them is most of what a small commit costs.
+#[cfg(unix)]
+#[test]
+fn files_that_are_alike_are_one_file() {
+    use std::os::unix::fs::MetadataExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let engine = TantivyEngine::open(folder.path()).unwrap();
+    let (job, page) = hourly(&engine);
+    let inodes = || {
+        let files = files(folder.path());
+        files.iter().map(|file| fs::metadata(file).unwrap().ino()).collect::<BTreeSet<_>>().len()
+    };
+    for hour in 0..3 {
+        write(&engine, &job, &Batch::Append, page.slice(hour..hour + 1));
+    }
+    assert_eq!((files(folder.path()).len(), inodes()), (18, 10));
+    // The one whose names the others are may go: a restart knows no last one, and a merge removes it.
+    drop(engine);
+    let engine = TantivyEngine::open(folder.path()).unwrap();
+    for hour in 3..12 {
+        if write(&engine, &job, &Batch::Append, page.slice(hour..hour + 1)) {
+            engine.merge(&job, &StopSignal::never()).unwrap();
+        }
+    }
+    let index = engine.rollup_index("rolled", "sensor").unwrap().unwrap();
+    assert_eq!(read_rollup(&index).len(), 12);
 }
 
 /// Its segments are many megabytes in a long run, and no commit comes where the disk is full.

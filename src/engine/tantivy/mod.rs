@@ -399,7 +399,7 @@ impl RollupIndex for TantivyEngine {
     }
 
     fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
-        self.shared.existing(job)?.merge(stop)
+        self.shared.existing(job)?.merge(job, stop)
     }
 
     fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {

@@ -8,21 +8,22 @@ use std::io;
 use std::path::Path;
 
 use ::tantivy::directory::{Directory, DirectoryLock, INDEX_WRITER_LOCK};
-use ::tantivy::index::SegmentMeta;
-use ::tantivy::indexer::{LogMergePolicy, MergeCandidate, MergePolicy, NoMergePolicy};
+use ::tantivy::index::{IndexMeta, SegmentMeta};
+use ::tantivy::indexer::NoMergePolicy;
 use ::tantivy::{IndexWriter, Segment, TantivyError};
 
+use super::merge::wants_merge;
 use super::replaced::Replaced;
 use super::{FORMAT, JobIndex, Payload};
-use crate::engine::{CommittedProgress, EngineError, JobContext};
+use crate::engine::{CommittedProgress, JobContext};
 use crate::job::Progress;
 use crate::scan::Times;
 
 /// The least that tantivy gives a writer.
 const MIN_WRITER_MEMORY: usize = 15_000_000;
 
-/// A segment of which more than this part is deleted is written anew.
-const MOST_DELETED: f32 = 0.3;
+/// The file that says what the index is made of.
+pub(super) const META: &str = "meta.json";
 
 /// The right to change an index, and what it takes to do so.
 pub(super) enum Committer {
@@ -34,14 +35,17 @@ pub(super) enum Committer {
 
 impl JobIndex {
     /// Whoever has it is alone.
-    pub(super) fn committer(&self, replaced: Option<&Times>) -> Result<Committer, EngineError> {
+    pub(super) fn committer(&self, replaced: Option<&Times>) -> Result<Committer, TantivyError> {
         match replaced.filter(|buckets| !buckets.ranges().is_empty()) {
             Some(buckets) => Ok(Committer::Replacing { writer: Box::new(self.writer()?), buckets: buckets.clone() }),
-            None => match self.index.directory().acquire_lock(&INDEX_WRITER_LOCK) {
-                Ok(lock) => Ok(Committer::Appending { _lock: lock }),
-                Err(error) => Err(self.failed(TantivyError::LockFailure(error, None))),
-            },
+            None => Ok(Committer::Appending { _lock: self.lock()? }),
         }
+    }
+
+    /// The right to change the index.
+    pub(super) fn lock(&self) -> Result<DirectoryLock, TantivyError> {
+        let lock = self.index.directory().acquire_lock(&INDEX_WRITER_LOCK);
+        lock.map_err(|error| TantivyError::LockFailure(error, None))
     }
 
     /// Makes these segments part of the index, with the job's definition and this progress. Says whether any could be
@@ -62,21 +66,26 @@ impl JobIndex {
             Committer::Replacing { writer, buckets } => self.replace(*writer, &buckets, segments, job, &payload)?,
         };
         *self.progress.lock() = Some(CommittedProgress::Kept(progress.cloned()));
-        Ok(!candidates(&all).is_empty())
+        Ok(wants_merge(&all))
     }
 
     fn append(&self, segments: Vec<Segment>, payload: String) -> Result<Vec<SegmentMeta>, TantivyError> {
         let mut metas = self.index.load_metas()?;
         metas.segments.extend(segments.iter().map(|segment| segment.meta().clone()));
+        metas.payload = Some(payload);
+        self.write_metas(metas)
+    }
+
+    /// Commits what the index is made of from now on.
+    pub(super) fn write_metas(&self, mut metas: IndexMeta) -> Result<Vec<SegmentMeta>, TantivyError> {
         // As tantivy has them: a searcher on several threads begins with what takes longest.
         metas.segments.sort_by_key(|segment| std::cmp::Reverse(segment.max_doc()));
         metas.opstamp += 1;
-        metas.payload = Some(payload);
         let text = serde_json::to_string_pretty(&metas).map_err(io::Error::other)?;
         let directory = self.index.directory();
         // The files have to be there before they are spoken of.
         directory.sync_directory()?;
-        directory.atomic_write(Path::new("meta.json"), format!("{text}\n").as_bytes())?;
+        directory.atomic_write(Path::new(META), format!("{text}\n").as_bytes())?;
         Ok(metas.segments)
     }
 
@@ -101,29 +110,10 @@ impl JobIndex {
     }
 
     /// tantivy's own writer, for what is more than adding.
-    pub(super) fn writer(&self) -> Result<IndexWriter, EngineError> {
-        let writer = self.index.writer_with_num_threads(1, MIN_WRITER_MEMORY);
-        let writer = writer.map_err(|error| self.failed(error))?;
+    pub(super) fn writer(&self) -> Result<IndexWriter, TantivyError> {
+        let writer = self.index.writer_with_num_threads(1, MIN_WRITER_MEMORY)?;
         // Merging is a turn of its own, never in a stop's way.
         writer.set_merge_policy(Box::new(NoMergePolicy));
         Ok(writer)
     }
-
-    /// Removes the segments of a writer that was given up.
-    pub(super) fn collect_garbage(&self) {
-        if let Ok(writer) = self.writer() {
-            // What is left is removed with the next merge.
-            let _ = writer.garbage_collect_files().wait();
-        }
-    }
-
-    pub(super) fn merge_candidates(&self) -> Result<Vec<MergeCandidate>, EngineError> {
-        self.index.searchable_segment_metas().map(|all| candidates(&all)).map_err(|error| self.failed(error))
-    }
-}
-
-fn candidates(segments: &[SegmentMeta]) -> Vec<MergeCandidate> {
-    let mut policy = LogMergePolicy::default();
-    policy.set_del_docs_ratio_before_merge(MOST_DELETED);
-    policy.compute_merge_candidates(segments)
 }

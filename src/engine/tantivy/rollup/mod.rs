@@ -4,6 +4,7 @@ mod columnar;
 mod commit;
 mod directory;
 mod folder;
+mod merge;
 mod packed;
 mod replaced;
 mod segment;
@@ -18,7 +19,7 @@ use super::failed;
 use super::scan::ScanSource;
 use super::schema::rollup_schema;
 use super::segments::Segments;
-use crate::engine::{CommittedProgress, EngineError, JobContext, StopSignal};
+use crate::engine::{CommittedProgress, EngineError, JobContext};
 use crate::job::Progress;
 use crate::sync::{Arc, Mutex};
 use directory::RollupDirectory;
@@ -58,12 +59,17 @@ fn describe(storage: &dyn RollupStorage, place: &RollupPlace) -> String {
     format!("rollup index [{rollup_index}] of rollup job [{job_id}], {}", storage.describe(place))
 }
 
+/// For how many segments at a time room is made on tantivy's list of files, which is written anew for that.
+const RESERVED: usize = 8;
+
 /// A job's index, open.
 pub(super) struct JobIndex {
     index: Index,
     directory: RollupDirectory,
     described: String,
     empty_files: Mutex<Option<Arc<EmptyFiles>>>,
+    /// Segments that are not written yet, whose files are on the list already.
+    reserved: Mutex<Vec<Segment>>,
     segments: Arc<Segments>,
     /// The progress of the last commit, if it is known: nobody else commits to the index.
     progress: Mutex<Option<CommittedProgress>>,
@@ -76,6 +82,7 @@ impl JobIndex {
             directory,
             described,
             empty_files: Mutex::default(),
+            reserved: Mutex::default(),
             segments: Arc::default(),
             progress: Mutex::default(),
         }
@@ -178,7 +185,7 @@ impl JobIndex {
     }
 
     fn record(&self, job: &JobContext, progress: Option<&Progress>) -> Result<(), EngineError> {
-        let committed = self.commit(self.committer(None)?, Vec::new(), job, progress);
+        let committed = self.committer(None).and_then(|committer| self.commit(committer, Vec::new(), job, progress));
         committed.map(drop).map_err(|error| self.failed(error))
     }
 
@@ -193,42 +200,26 @@ impl JobIndex {
 
     /// A segment that is about to be written.
     fn new_segment(&self, empty: &EmptyFiles) -> Segment {
-        let segment = self.index.new_segment();
-        self.directory.expect(empty.of_segment(&segment));
-        segment
+        let mut reserved = self.reserved.lock();
+        reserved.pop().unwrap_or_else(|| {
+            let segment = self.index.new_segment();
+            reserved.extend((1..RESERVED).map(|_| self.index.new_segment()));
+            for segment in reserved.iter().chain([&segment]) {
+                self.directory.expect(empty.of_segment(segment));
+            }
+            segment
+        })
     }
 
     /// The files of a segment that are the same in all.
-    fn empty_files(&self) -> Result<Arc<EmptyFiles>, EngineError> {
+    fn empty_files(&self) -> Result<Arc<EmptyFiles>, TantivyError> {
         let mut known = self.empty_files.lock();
         if let Some(known) = &*known {
             return Ok(Arc::clone(known));
         }
-        let made = Arc::new(EmptyFiles::of(self.index.schema()).map_err(|error| self.failed(error))?);
+        let made = Arc::new(EmptyFiles::of(self.index.schema())?);
         *known = Some(Arc::clone(&made));
         Ok(made)
-    }
-
-    /// Merges what has become many small segments. Ends soon after `stop` was raised.
-    pub(super) fn merge(&self, stop: &StopSignal) -> Result<(), EngineError> {
-        let (candidates, mut writer) = (self.merge_candidates()?, self.writer()?);
-        let work = self.directory.begin_work();
-        let _given_up = stop.on_stop(move || work.give_up());
-        let mut merged = Ok(());
-        for candidate in candidates {
-            if stop.is_stopped() {
-                break;
-            }
-            merged = merged.and(writer.merge(&candidate.0).wait().map(|_| ()));
-        }
-        // Only here are tantivy's merging threads waited for.
-        let ended = writer.wait_merging_threads();
-        // Whoever is late to give the merge up must not meet the next commit.
-        drop(self.directory.begin_work());
-        if stop.is_stopped() {
-            return Err(EngineError::cancelled());
-        }
-        merged.and(ended).map_err(|error| self.failed(error))
     }
 }
 
@@ -244,7 +235,7 @@ mod tests {
 
     use super::directory::pass_on_to_inner;
     use super::*;
-    use crate::engine::RollupWriter;
+    use crate::engine::{RollupWriter, StopSignal};
     use crate::job::{DateHistogram, KeyPart, RollupJobConfig};
     use crate::measure::Metric;
     use crate::rollup::{MetricValues, Page, RolledUpPage};

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 
-use ::tantivy::columnar::{ColumnType, MonotonicallyMappableToU64};
+use ::tantivy::columnar::{
+    self, ColumnType, ColumnarReader, DynamicColumn, DynamicColumnHandle, MonotonicallyMappableToU64,
+};
 use ::tantivy::directory::{Directory as _, TerminatingWrite};
 use ::tantivy::index::SegmentComponent;
 use ::tantivy::indexer::SegmentWriter;
@@ -27,6 +29,8 @@ type IdText = [u8; 22];
 /// How many letters such a text is made of, and how many bits of the hash each stands for.
 const LETTERS: usize = 1 << BITS_PER_LETTER;
 const BITS_PER_LETTER: u32 = 6;
+/// How many letters are compared at once.
+const RANKED_LETTERS: u32 = u64::BITS / BITS_PER_LETTER;
 /// What a term takes beside its text.
 const BYTES_PER_TERM: usize = 64;
 
@@ -102,6 +106,20 @@ impl Column {
         values + self.rows.as_ref().map_or(0, |rows| rows.len() * 4)
     }
 
+    fn clear(&mut self) {
+        self.rows = None;
+        match &mut self.values {
+            Values::Numbers(numbers) => numbers.clear(),
+            Values::Texts { terms, places, ordinals, bytes } => {
+                terms.clear();
+                places.clear();
+                ordinals.clear();
+                *bytes = 0;
+            }
+            Values::Constant(_) => {}
+        }
+    }
+
     /// The values of the first documents.
     fn first(&self, documents: usize) -> Self {
         let row: u32 = exact(documents);
@@ -151,6 +169,15 @@ impl Documents {
         self.id_hashes.is_empty()
     }
 
+    /// Takes the room that they had; no document is left.
+    pub(super) fn take_empty(&mut self) -> Self {
+        let layout = Arc::clone(&self.layout);
+        let mut taken = std::mem::replace(self, Self { layout, id_hashes: Vec::new(), columns: Vec::new() });
+        taken.id_hashes.clear();
+        taken.columns.iter_mut().for_each(Column::clear);
+        taken
+    }
+
     /// A copy of the first ones.
     pub(super) fn first(&self, documents: usize) -> Self {
         Self {
@@ -190,6 +217,37 @@ impl Documents {
                 }
             }
         }
+    }
+
+    /// Adds documents of another segment: these rows of its columns.
+    pub(super) fn extend_from(&mut self, columns: &ColumnarReader, rows: &[u32]) -> io::Result<()> {
+        let first = self.id_hashes.len();
+        let ids = read_texts(columns, ID)?.ok_or_else(|| damaged("it has no ids"))?;
+        let hashes = ids.terms.iter().map(|id| hash(id)).collect::<Option<Vec<_>>>();
+        let hashes = hashes.ok_or_else(|| damaged("an id is none that this crate gives"))?;
+        for row in rows {
+            let ordinal = ids.ordinals.first(*row).ok_or_else(|| damaged("a document has no id"))?;
+            self.id_hashes.push(hashes[index(ordinal)]);
+        }
+        for (column, field) in self.columns.iter_mut().zip(self.layout.fields()) {
+            match &column.values {
+                Values::Constant(_) => {}
+                Values::Numbers(_) => {
+                    let handles = columns.read_columns(&field.name)?;
+                    let values = handles.first().map_or(Ok(None), DynamicColumnHandle::open_u64_lenient)?;
+                    column.extend(first, rows.iter().map(|row| values.as_ref()?.first(*row)));
+                }
+                Values::Texts { .. } => {
+                    let texts = read_texts(columns, &field.name)?;
+                    let text = |row: &u32| {
+                        let texts = texts.as_ref()?;
+                        Some(&texts.terms[index(texts.ordinals.first(*row)?)])
+                    };
+                    column.extend_texts(first, rows.iter().map(text));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes the files of a segment that has those which are [empty](EmptyFiles::begin). Fails soon after the work was
@@ -260,32 +318,96 @@ impl Documents {
 
     fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>) -> io::Result<()> {
         // Sorted in parts of one first letter: each is soon done, should the work be given up.
-        let mut parts = vec![Vec::<(IdText, u32)>::new(); LETTERS];
+        let mut parts = vec![Vec::<(u64, u32)>::new(); LETTERS];
         for (row, hash) in (0..).zip(&self.id_hashes) {
-            file.check()?;
-            let mut text = IdText::default();
-            URL_SAFE_NO_PAD.encode_slice(hash.to_be_bytes(), &mut text).map_err(io::Error::other)?;
-            parts[exact::<usize, _>(hash >> (u128::BITS - BITS_PER_LETTER))].push((text, row));
+            let rank = rank(*hash);
+            parts[exact::<usize, _>(rank >> ((RANKED_LETTERS - 1) * BITS_PER_LETTER))].push((rank, row));
         }
-        parts.sort_unstable_by_key(|part| part.first().map(|(text, _)| text[0]));
-        let mut ids = Vec::with_capacity(self.id_hashes.len());
+        let hash = |row: u32| self.id_hashes[row as usize];
+        let (mut rows, mut ordinals) = (Vec::with_capacity(self.len()), vec![0; self.len()]);
+        let mut last = None;
         for mut part in parts {
             file.check()?;
-            part.sort_unstable();
-            ids.append(&mut part);
+            part.sort_unstable_by(|(rank, row), (other_rank, other_row)| {
+                rank.cmp(other_rank).then_with(|| id_text(hash(*row)).cmp(&id_text(hash(*other_row))))
+            });
+            for (_, row) in part {
+                // Two hashes may be the same, if somebody has taken the trouble; a dictionary has each term once.
+                if last.replace(hash(row)) != Some(hash(row)) {
+                    rows.push(row);
+                }
+                ordinals[row as usize] = rows.len() as u64 - 1;
+            }
         }
-        let mut ordinals = vec![0; ids.len()];
-        // Two hashes may be the same, if somebody has taken the trouble; a dictionary has each term once.
-        let mut ordinal = 0_u64;
-        for (at, (text, row)) in ids.iter().enumerate() {
-            ordinal += u64::from(at > 0 && ids[at - 1].0 != *text);
-            ordinals[*row as usize] = ordinal;
-        }
-        ids.dedup_by_key(|(text, _)| *text);
         let prefix = format!("{}$", self.layout.job_id());
-        let texts = ids.iter().map(|(text, _)| [prefix.as_bytes(), text].concat());
+        let texts = rows.iter().map(|row| [prefix.as_bytes(), &id_text(hash(*row))].concat());
         file.texts(ID, Presence::All, texts, &ordinals)
     }
+}
+
+fn id_text(hash: u128) -> IdText {
+    let mut text = IdText::default();
+    // It has room for just that.
+    let _ = URL_SAFE_NO_PAD.encode_slice(hash.to_be_bytes(), &mut text);
+    text
+}
+
+/// Where a letter is among all in the order of their bytes, by what it stands for: `-`, digits, capital letters, `_`,
+/// small letters.
+const RANKS: [u8; LETTERS] = {
+    let (mut ranks, mut value) = ([0; LETTERS], 0);
+    while value < LETTERS {
+        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
+        let number = value as u8;
+        ranks[value] = match number {
+            0..26 => 11 + number,
+            26..52 => 12 + number,
+            52..62 => number - 51,
+            62 => 0,
+            _ => 37,
+        };
+        value += 1;
+    }
+    ranks
+};
+
+/// Compares as the first letters of the texts do.
+fn rank(hash: u128) -> u64 {
+    let first: u64 = exact(hash >> u64::BITS);
+    (1..=RANKED_LETTERS).fold(0, |rank, at| {
+        let letter: usize = exact(first >> (u64::BITS - at * BITS_PER_LETTER) & (LETTERS as u64 - 1));
+        rank << BITS_PER_LETTER | u64::from(RANKS[letter])
+    })
+}
+
+/// A column of texts: its terms, and for each document the place of its term.
+struct TextColumn {
+    terms: Vec<Arc<str>>,
+    ordinals: columnar::Column<u64>,
+}
+
+fn read_texts(columns: &ColumnarReader, name: &str) -> io::Result<Option<TextColumn>> {
+    let handles = columns.read_columns(name)?;
+    let Some(DynamicColumn::Str(column)) = handles.first().map(DynamicColumnHandle::open).transpose()? else {
+        return Ok(None);
+    };
+    let (mut terms, mut stream) = (Vec::with_capacity(column.num_terms()), column.dictionary().stream()?);
+    while stream.advance() {
+        terms.push(std::str::from_utf8(stream.key()).map_err(io::Error::other)?.into());
+    }
+    Ok(Some(TextColumn { terms, ordinals: column.ords().clone() }))
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a segment is damaged: {what}"))
+}
+
+/// The hash in an id.
+fn hash(id: &str) -> Option<u128> {
+    let mut bytes = [0; size_of::<u128>()];
+    let text = id.rsplit_once('$')?.1;
+    let decoded = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+    (decoded == bytes.len()).then(|| u128::from_be_bytes(bytes))
 }
 
 fn integer(value: u64) -> u64 {
@@ -368,5 +490,22 @@ impl EmptyFiles {
             Ok((component, content.as_slice().to_vec()))
         });
         files.collect::<Result<_, TantivyError>>().map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn ranks_compare_as_the_texts_do(one: u128, other: u128, same in 0..=128_u32) {
+            // Often with a common beginning.
+            let mask = u128::MAX.checked_shr(same).unwrap_or(0);
+            let other = one & !mask | other & mask;
+            let compared = rank(one).cmp(&rank(other));
+            let letters = RANKED_LETTERS as usize;
+            proptest::prop_assert_eq!(compared, id_text(one)[..letters].cmp(&id_text(other)[..letters]));
+        }
     }
 }

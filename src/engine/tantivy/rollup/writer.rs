@@ -25,6 +25,9 @@ const BLOCK: usize = 1_024;
 /// default about two thousand documents, in a few milliseconds.
 const AT_A_STOP: usize = 256;
 
+/// Which part of its memory a writer gathers for its first segment.
+const AT_FIRST: usize = 16;
+
 /// What a writer may use.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::engine::tantivy) struct WriterOptions {
@@ -49,6 +52,7 @@ pub(in crate::engine::tantivy) struct TantivyWriter {
     /// The segment that these will be, begun while nobody waits.
     begun: Option<Segment>,
     handed_over: Vec<HandedOver>,
+    bytes_handed_over: usize,
     segments: Arc<Monitor<Segments>>,
     /// What was written before a stop made it give up the rest.
     kept: Vec<Segment>,
@@ -67,9 +71,8 @@ struct Gathered {
     end: Option<Progress>,
 }
 
-/// Documents that a thread writes into a segment.
+/// The segment that a thread writes documents into.
 struct HandedOver {
-    gathered: Arc<Gathered>,
     segment: Segment,
     thread: JoinHandle<()>,
 }
@@ -78,8 +81,17 @@ struct HandedOver {
 #[derive(Default)]
 struct Segments {
     being_written: usize,
+    written: Vec<Written>,
+    /// What was emptied: room for the next documents.
+    spare: Vec<Documents>,
+}
+
+struct Written {
     /// By the order in which they were handed over.
-    written: Vec<(usize, Result<Segment, TantivyError>)>,
+    number: usize,
+    segment: Result<Segment, TantivyError>,
+    /// Without documents once they are a segment.
+    gathered: Gathered,
 }
 
 impl Gathered {
@@ -96,7 +108,9 @@ impl TantivyWriter {
         batch: &Batch,
     ) -> Result<Self, EngineError> {
         index.check_schema(job)?;
-        let (committer, empty) = (Some(index.committer(batch.replaced())?), index.empty_files()?);
+        let failed = |error| index.failed(error);
+        let committer = Some(index.committer(batch.replaced()).map_err(failed)?);
+        let empty = index.empty_files().map_err(failed)?;
         Ok(Self {
             index,
             committer,
@@ -106,6 +120,7 @@ impl TantivyWriter {
             gathered: Gathered::unmarked(Documents::new(job.layout())),
             begun: None,
             handed_over: Vec::new(),
+            bytes_handed_over: 0,
             segments: Arc::new(Monitor::new(Segments::default())),
             kept: Vec::new(),
             work: GiveUp::default(),
@@ -113,10 +128,17 @@ impl TantivyWriter {
         })
     }
 
-    /// Whether enough is gathered for a segment.
+    /// Whether enough is gathered for a segment. As long as threads have nothing to do that is less, so that they begin
+    /// early, though not so little that there would be many segments.
     fn is_full(&self) -> bool {
-        !self.gathered.documents.is_empty()
-            && self.gathered.documents.bytes() >= self.options.memory / (self.options.threads + 1)
+        let largest = self.options.memory / (self.options.threads + 1);
+        let is_idle = self.segments.lock().being_written < self.options.threads;
+        let enough = if is_idle {
+            (self.bytes_handed_over / 2).clamp((self.options.memory / AT_FIRST).min(largest), largest)
+        } else {
+            largest
+        };
+        !self.gathered.documents.is_empty() && self.gathered.documents.bytes() >= enough
     }
 
     /// Whether so little is gathered that it is written down in any case.
@@ -150,22 +172,26 @@ impl TantivyWriter {
     /// Hands what is gathered over to a thread.
     fn hand_over(&mut self) -> Result<(), EngineError> {
         let segment = self.segment()?;
-        self.segments.lock().being_written += 1;
-        let next = Gathered::unmarked(Documents::new(self.job.layout()));
-        let gathered = Arc::new(std::mem::replace(&mut self.gathered, next));
+        self.bytes_handed_over += self.gathered.documents.bytes();
+        let room = {
+            let mut segments = self.segments.lock();
+            segments.being_written += 1;
+            segments.spare.pop()
+        };
+        let next = Gathered::unmarked(room.unwrap_or_else(|| Documents::new(self.job.layout())));
+        let gathered = std::mem::replace(&mut self.gathered, next);
         let number = self.handed_over.len();
-        let (segments, work) = (Arc::clone(&self.segments), self.work.clone());
-        let (to_write, into) = (Arc::clone(&gathered), segment.clone());
+        let (segments, work, into) = (Arc::clone(&self.segments), self.work.clone(), segment.clone());
         let spawned = thread::Builder::new().name(format!("rollup-writer-{number}")).spawn(move || {
-            let write = || to_write.documents.write(into, &work);
+            let write = || gathered.documents.write(into, &work);
             let panicked = |_| Err(TantivyError::ErrorInThread("a segment could not be written".to_owned()));
-            let written = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(panicked);
-            segments.lock().end(number, written);
+            let segment = catch_unwind(AssertUnwindSafe(write)).unwrap_or_else(panicked);
+            segments.lock().end(Written { number, segment, gathered });
             segments.notify_all();
         });
         match spawned {
             Ok(thread) => {
-                self.handed_over.push(HandedOver { gathered, segment, thread });
+                self.handed_over.push(HandedOver { segment, thread });
                 Ok(())
             }
             Err(error) => {
@@ -176,27 +202,27 @@ impl TantivyWriter {
     }
 
     /// Waits for all threads, and gets what they have written, in the order in which it was handed over.
-    fn join(&mut self) -> Vec<Result<Segment, TantivyError>> {
+    fn join(&mut self) -> Vec<Written> {
         for HandedOver { thread, .. } in self.handed_over.drain(..) {
             // What it has to say is among the segments; it does not panic.
             let _ = thread.join();
         }
         let mut written = std::mem::take(&mut self.segments.lock().written);
-        written.sort_unstable_by_key(|(number, _)| *number);
-        written.into_iter().map(|(_, written)| written).collect()
+        written.sort_unstable_by_key(|written| written.number);
+        written
     }
 
     /// Gives up what is not a segment yet, but for a little of it: a job comes on however often it is stopped.
     fn give_up(&mut self) -> Option<GivenUp> {
         self.work.give_up();
-        let handed_over =
-            self.handed_over.iter().map(|HandedOver { gathered, segment, .. }| (gathered.clone(), segment.clone()));
-        let (handed_over, mut unused): (Vec<_>, Vec<_>) = handed_over.unzip();
-        self.kept = self.join().into_iter().map_while(Result::ok).collect();
+        let mut unused: Vec<_> = self.handed_over.iter().map(|HandedOver { segment, .. }| segment.clone()).collect();
+        let (segments, handed_over): (Vec<_>, Vec<_>) =
+            self.join().into_iter().map(|Written { segment, gathered, .. }| (segment, gathered)).unzip();
+        self.kept = segments.into_iter().map_while(Result::ok).collect();
         if self.kept.len() == handed_over.len() && self.is_little() {
             return None;
         }
-        let first_left = handed_over.get(self.kept.len()).map_or(&self.gathered, |gathered| gathered);
+        let first_left = handed_over.get(self.kept.len()).unwrap_or(&self.gathered);
         let (few, back_to) = match &first_left.early {
             Some((documents, progress)) => (first_left.documents.first(*documents), Some(progress.clone())),
             None => {
@@ -227,14 +253,17 @@ impl Drop for Unused {
 }
 
 impl Segments {
-    fn end(&mut self, number: usize, written: Result<Segment, TantivyError>) {
+    fn end(&mut self, mut written: Written) {
         self.being_written -= 1;
-        self.written.push((number, written));
+        if written.segment.is_ok() {
+            self.spare.push(written.gathered.documents.take_empty());
+        }
+        self.written.push(written);
     }
 
     fn take_error(&mut self) -> Option<TantivyError> {
-        let at = self.written.iter().position(|(_, written)| written.is_err())?;
-        self.written.swap_remove(at).1.err()
+        let at = self.written.iter().position(|written| written.segment.is_err())?;
+        self.written.swap_remove(at).segment.err()
     }
 }
 
@@ -288,7 +317,8 @@ impl RollupWriter for TantivyWriter {
             let segment = self.segment()?;
             rest = Some(self.gathered.documents.write(segment, &GiveUp::default()));
         }
-        let written = std::mem::take(&mut self.kept).into_iter().map(Ok).chain(self.join()).chain(rest);
+        let written = self.join().into_iter().map(|written| written.segment);
+        let written = std::mem::take(&mut self.kept).into_iter().map(Ok).chain(written).chain(rest);
         let segments = written.collect::<Result<Vec<_>, _>>().map_err(|error| self.index.failed(error))?;
         let Some(committer) = self.committer.take() else { return Ok(CommitReport::default()) };
         let wants_merge = self.index.commit(committer, segments, &self.job, Some(progress));
@@ -304,11 +334,11 @@ impl Drop for TantivyWriter {
         self.work.give_up();
         self.join().clear();
         if self.has_written {
-            // What anybody has of a segment keeps its files.
-            drop(self.committer.take());
-            drop(self.begun.take());
-            self.kept.clear();
-            self.index.collect_garbage();
+            // tantivy's writer has the lock as long as it is there.
+            self.committer = self.committer.take().filter(|held| matches!(held, Committer::Appending { .. }));
+            let alone = self.committer.take().map_or_else(|| self.index.committer(None), Ok);
+            // What is left is removed with the next merge.
+            let _ = alone.is_ok_and(|_| self.index.collect_garbage().is_ok());
         }
     }
 }
