@@ -318,7 +318,6 @@ pub(super) struct DensePages {
     /// Whether there may be groups behind the last row.
     is_cut: bool,
     keys: CodeKeys,
-    /// How many buckets have been handed out.
     taken: usize,
 }
 
@@ -338,6 +337,11 @@ impl DensePages {
             keys,
             taken: 0,
         }
+    }
+
+    /// How many buckets have been handed out.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
     }
 
     pub(super) fn leave(self) -> Left {
