@@ -11,6 +11,9 @@ import sys
 import flights
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+with open(os.path.join(HERE, "shapes.json")) as file:
+    SHAPES = json.load(file)
+QUICK = ["ordered", "shuffled", "missing", "histogram", "coarse", "flights"]
 
 
 class Contestant:
@@ -32,27 +35,34 @@ class Contestant:
         self.process.wait()
 
 
-def row(title, times, baseline, answer):
+def row(title, answers, baseline):
+    times = [answer["seconds"] for answer in answers]
+    processor = statistics.median(answer["processor"] for answer in answers)
     median, least = statistics.median(times), min(times)
     ratios = ""
     if baseline:
-        ratios = f"{statistics.median(baseline) / median:7.2f} {min(baseline) / least:7.2f}"
-    memory = f"{answer['megabytes']:6} MB" if "megabytes" in answer else ""
-    print(f"  {title:34} {median:8.3f} s {least:8.3f} s {ratios:15} {answer['count']:>9} {memory}", flush=True)
+        theirs = [answer["seconds"] for answer in baseline]
+        of_processor = statistics.median(answer["processor"] for answer in baseline) / processor
+        ratios = f"{statistics.median(theirs) / median:7.2f} {min(theirs) / least:7.2f} {of_processor:7.2f}"
+    last = answers[-1]
+    memory = f"{last['megabytes']:6} MB" if "megabytes" in last else ""
+    print(
+        f"  {title:34} {median:8.3f} s {least:8.3f} s {processor:8.3f} s {ratios:23} {last['count']:>9} {memory}",
+        flush=True,
+    )
 
 
 def interleaved(repeats, works):
     """Each in turn, once for nothing and then so often; the first is what the others are compared with."""
-    times, answers = {title: [] for title, _ in works}, {}
+    answers = {title: [] for title, _ in works}
     for repeat in range(repeats + 1):
         for title, work in works:
-            answers[title] = work()
+            answer = work()
             if repeat:
-                times[title].append(answers[title]["seconds"])
-    baseline = times[works[0][0]]
+                answers[title].append(answer)
+    baseline = answers[works[0][0]]
     for title, _ in works:
-        row(title, times[title], baseline, answers[title])
-    return times
+        row(title, answers[title], baseline)
 
 
 def once(program, folder, *words):
@@ -69,42 +79,47 @@ def once(program, folder, *words):
     open(f"{folder}/made", "w").close()
 
 
-def make(program, folder, shape, documents):
-    if shape == "flights":
-        once(program, folder, "index", folder, shape, folder)
+def make(program, folder, data, documents):
+    if data == "flights":
+        once(program, folder, "index", folder, data, folder)
     else:
-        once(program, folder, "generate", folder, shape, documents)
+        once(program, folder, "generate", folder, data, documents)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ours", required=True, help="the program of this crate's side")
     parser.add_argument("--data", default="target/compare/data")
-    parser.add_argument("--documents", type=int, default=10_000_000)
+    parser.add_argument("--documents", type=int, help="in place of what shapes.json says")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--shapes", nargs="+", default=["ordered", "shuffled", "missing", "histogram", "coarse", "flights"])
+    parser.add_argument("--shapes", nargs="+", default=QUICK, help="of shapes.json, or all")
     parser.add_argument("--only-asking", action="store_true", help="only questions over raw and rolled-up data")
     parser.add_argument("--slow", action="store_true", help="SQLite and tantivy's composite aggregation too: minutes")
     parser.add_argument("--growth", action="store_true", help="ten times as many documents, and other page sizes, too")
     options = parser.parse_args()
 
-    def folder_of(shape, documents=options.documents):
-        # These ask another question of the same data.
-        data = "ordered" if shape in ("histogram", "coarse") else shape
-        return os.path.join(options.data, f"{data}-{documents}")
+    if options.shapes == ["all"]:
+        options.shapes = [name for name in SHAPES["questions"] if name != "distinct"]
+
+    def documents_of(data):
+        return options.documents or SHAPES["data"][data]["documents"]
+
+    def folder_of(data, documents=None):
+        return os.path.join(options.data, f"{data}-{documents or documents_of(data)}")
 
     ours = Contestant(options.ours)
     for shape in options.shapes:
-        folder = folder_of(shape)
-        make(options.ours, folder, os.path.basename(folder).split("-")[0], options.documents)
+        data = SHAPES["questions"][shape]["data"]
+        make(options.ours, folder_of(data), data, documents_of(data))
 
-    print(f"{'':36} {'median':>10} {'least':>10} {'times as fast':>15} {'groups':>9} memory (ratio of medians, of least)")
+    print(f"{'':36} {'median':>10} {'least':>10} {'processor':>10} {'times as fast':>23} {'groups':>9} memory (ratio of medians, of least, of processor)")
     for threads in options.threads:
         others = Contestant(sys.executable, os.path.join(HERE, "opponents.py"), str(threads))
-        print(f"{threads} thread(s), {options.documents} documents; {others.ask('versions')}")
+        print(f"{threads} thread(s); {others.ask('versions')}")
         for shape in options.shapes:
-            folder = folder_of(shape)
+            question = SHAPES["questions"][shape]
+            folder = folder_of(question["data"])
             others.ask("open", folder, shape)
             ours.ask("open", folder, shape, threads, 1_000)
             result = os.path.join(options.data, "result")
@@ -115,15 +130,17 @@ def main():
             others.ask("check", result)
             print(f" {shape}: every bucket is the same")
             works = [("DuckDB", lambda: others.ask("duckdb scan")), ("rollup-jobs", lambda: ours.ask("scan"))]
-            works += [(name, lambda name=name: others.ask(name, "scan")) for name in ("polars", "datafusion")]
+            # The others are asked what they have a plain query for.
+            if not {"values", "deletes", "time_zone"} & (question.keys() | SHAPES["data"][question["data"]].keys()):
+                works += [(name, lambda name=name: others.ask(name, "scan")) for name in ("polars", "datafusion")]
             interleaved(options.repeats, works)
-            if shape in ("ordered", "coarse"):
-                target = os.path.join(options.data, "target")
-                works = [
-                    ("DuckDB, CREATE TABLE AS, durable", lambda: others.ask("duckdb run", target)),
-                    ("rollup-jobs, end to end, durable", lambda: ours.ask("run", target)),
-                ]
-                interleaved(options.repeats, works)
+            target = os.path.join(options.data, "target")
+            works = [
+                ("DuckDB, CREATE TABLE AS, durable", lambda: others.ask("duckdb run ordered", target)),
+                ("the same in no order", lambda: others.ask("duckdb run unordered", target)),
+                ("rollup-jobs, end to end, durable", lambda: ours.ask("run", target)),
+            ]
+            interleaved(options.repeats, works)
             if shape == "ordered":
                 asking(options, ours, others, result)
                 # In a process of its own, which keeps the memory of all those documents.
@@ -140,8 +157,7 @@ def main():
                         ("sqlite", lambda: others.ask("sqlite scan")),
                         ("tantivy, composite in one page", lambda: ours.ask("composite")),
                     ):
-                        answer = work()
-                        row(title, [answer["seconds"]], None, answer)
+                        row(title, [work()], None)
         others.end()
     if options.growth:
         growth(options, ours, folder_of)
@@ -189,7 +205,7 @@ def growth(options, ours, folder_of):
         once(options.ours, folder, "index", columns, "ordered", folder, segments)
         return scanned(folder, "ordered")
 
-    documents, repeats = options.documents, options.repeats
+    documents, repeats = options.documents or SHAPES["data"]["ordered"]["documents"], options.repeats
     make(options.ours, folder_of("ordered"), "ordered", documents)
     sizes = (1_000, 10, 65_536)
     interleaved(repeats, [(f"{size} buckets a page", scanned(folder_of("ordered"), "ordered", size)) for size in sizes])

@@ -23,8 +23,7 @@ def columns(folder):
     airports = pyarrow.compute.unique(flights["origin"]).sort()
     kinds = {
         "timestamp": flights["date"].cast(pyarrow.timestamp("ms")).cast(pyarrow.int64()),
-        "node": pyarrow.compute.index_in(flights["origin"], airports).cast(pyarrow.int64()),
-        "floor": pyarrow.array([0] * len(flights), pyarrow.int64()),
+        "airport": pyarrow.compute.index_in(flights["origin"], airports).cast(pyarrow.int64()),
         "delay": flights["delay"].cast(pyarrow.float64()),
         "distance": flights["distance"].cast(pyarrow.float64()),
     }

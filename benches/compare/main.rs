@@ -6,12 +6,12 @@ mod asking;
 mod data;
 mod ours;
 mod report;
+mod shapes;
 
 use std::io::{BufRead, Write, stdin, stdout};
 use std::path::Path;
 
 use asking::Asked;
-use data::Shape;
 use ours::Contestant;
 
 fn main() {
@@ -20,18 +20,18 @@ fn main() {
     for line in stdin().lock().lines().map(Result::unwrap) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words.as_slice() {
-            ["generate", folder, shape, documents] => {
-                data::generate(Path::new(folder), Shape::named(shape), documents.parse().unwrap());
+            ["generate", folder, data, documents] => {
+                data::generate(Path::new(folder), data, documents.parse().unwrap());
                 "{}".to_owned()
             }
-            ["index", columns, shape, folder, segments @ ..] => {
+            ["index", columns, data, folder, segments @ ..] => {
                 let segments = segments.first().map(|segments| segments.parse().unwrap());
-                data::index(Path::new(columns), Shape::named(shape), Path::new(folder), segments);
+                data::index(Path::new(columns), data, Path::new(folder), segments);
                 "{}".to_owned()
             }
-            ["open", folder, shape, threads, page_size] => {
+            ["open", folder, question, threads, page_size] => {
                 let (threads, page_size) = (threads.parse().unwrap(), page_size.parse().unwrap());
-                contestant = Some(Contestant::open(Path::new(folder), Shape::named(shape), threads, page_size));
+                contestant = Some(Contestant::open(Path::new(folder), shapes::question(question), threads, page_size));
                 "{}".to_owned()
             }
             ["roll-up", folder] => {
@@ -55,7 +55,7 @@ fn main() {
                     ("result", [file]) => report::timed(|| contestant.write_result(Path::new(file))),
                     ("write", []) => contestant.write(),
                     ("tantivy-write", []) => contestant.write_by_tantivy(),
-                    ("run", [folder]) => report::timed(|| contestant.run(Path::new(folder))),
+                    ("run", [folder]) => contestant.run(Path::new(folder)),
                     _ => panic!("unknown command: {line}"),
                 }
             }

@@ -1,6 +1,6 @@
 """The other engines, at the same data and the same question: python opponents.py THREADS
 
-Told line by line what to do, as our own side is: `open FOLDER SHAPE`, `ENGINE scan`, `duckdb run FILE`, `check FILE`.
+Told line by line what to do, as our own side is: `open FOLDER QUESTION`, `ENGINE scan`, `duckdb run ordered FILE`, `check FILE`.
 """
 
 import json
@@ -17,31 +17,57 @@ import duckdb
 import numpy
 import polars
 import pyarrow
+import pyarrow.compute
 
-HOUR = 3_600_000
-DAY = 24 * HOUR
+MILLIS = {"1h": 3_600_000, "2d": 172_800_000}
+
+
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "shapes.json")) as file:
+    SHAPES = json.load(file)
+
+BUCKETS = {
+    "1h": "date_trunc('hour', timestamp)",
+    "2d": "time_bucket(INTERVAL 2 DAY, timestamp, TIMESTAMP '1970-01-01')",
+    "1d": "date_trunc('day', timestamp)",
+    "1M": "date_trunc('month', timestamp)",
+}
+"""What our JobContext calls them, in SQL."""
 
 
 class Data:
-    def __init__(self, folder, shape):
+    def __init__(self, folder, name):
+        question = SHAPES["questions"][name]
+        described = SHAPES["data"][question["data"]]
+        self.metrics, self.values = described["metrics"], described.get("values", 1)
+        self.integers = [question["histogram"]] if "histogram" in question else []
+        self.terms, self.zone = question["terms"], question.get("time_zone")
+        self.interval = question.get("fixed") or question["calendar"]
+        self.deletes = described.get("deletes", False)
+
         def column(name, kind):
             return numpy.fromfile(f"{folder}/{name}", dtype=kind)
 
-        self.by_floor = shape == "histogram"
-        self.metrics = ["delay", "distance"] if shape == "flights" else ["temperature", "voltage", "humidity"]
-        self.interval = 2 * DAY if shape == "coarse" else HOUR
-        node = pyarrow.array(column("node", "<i8").astype("int32"))
-        names = pyarrow.array([f"node-{number:03}" for number in range(300)])
-        columns = {
-            "timestamp": pyarrow.array(column("timestamp", "<i8").astype("datetime64[ms]")),
-            "node": pyarrow.DictionaryArray.from_arrays(node, names).cast(pyarrow.string()),
-            "floor": pyarrow.array(column("floor", "<i8")),
-        }
+        columns = {"timestamp": pyarrow.array(column("timestamp", "<i8").astype("datetime64[ms]"))}
+        for name in described["terms"]:
+            codes = column(name, "<i8").astype("int32")
+            names = pyarrow.array([f"{name}-{number:03}" for number in range(codes.max() + 1)])
+            columns[name] = pyarrow.DictionaryArray.from_arrays(pyarrow.array(codes), names).cast(pyarrow.string())
+        if "integer" in described:
+            columns[described["integer"]] = pyarrow.array(column(described["integer"], "<i8"))
         for name in self.metrics:
-            columns[name] = pyarrow.array(column(name, "<f8"), from_pandas=True)
+            columns[name] = self.metric(column(name, "<f8"))
+        if self.deletes:
+            columns["deleted"] = pyarrow.array(column("deleted", "<i8"))
         self.table = pyarrow.table(columns)
         self.file = f"{folder}/duckdb-{THREADS}"
         self.duckdb = None
+
+    def metric(self, values):
+        if self.values == 1:
+            return pyarrow.array(values, from_pandas=True)
+        is_there = ~numpy.isnan(values)
+        ends = numpy.concatenate([[0], is_there.reshape(-1, self.values).sum(axis=1).cumsum()])
+        return pyarrow.ListArray.from_arrays(pyarrow.array(ends.astype("int32")), pyarrow.array(values[is_there]))
 
     def open_duckdb(self):
         if self.duckdb is None:
@@ -51,61 +77,68 @@ class Data:
             self.duckdb.execute(f"SET threads = {THREADS}")
             source = self.table
             self.duckdb.execute("CREATE TABLE sensor AS SELECT * FROM source")
+            if self.deletes:
+                self.duckdb.execute("DELETE FROM sensor WHERE deleted = 1")
             self.duckdb.execute("CHECKPOINT")
         return self.duckdb
 
-    def question(self, bucket):
-        floor = ["floor"] if self.by_floor else []
-        values = [f"{name}({field}) AS {field}_{name}" for field in self.metrics for name in ("min", "max", "sum", "count")]
-        keys = [f"{bucket} AS bucket", *floor, "node"]
-        order = ", ".join(str(place + 1) for place in range(len(keys)))
-        return (
-            f"SELECT {', '.join(keys + ['count(*) AS documents'] + values)} FROM sensor GROUP BY {order} ORDER BY {order}"
-        )
+    def question(self, bucket, is_ordered=True):
+        values = [self.value(name, field) for field in self.metrics for name in ("min", "max", "sum", "count")]
+        keys = [f"{bucket} AS bucket", *self.integers, *self.terms]
+        numbers = ", ".join(str(place + 1) for place in range(len(keys)))
+        order = f" ORDER BY {numbers}" if is_ordered else ""
+        return f"SELECT {', '.join(keys + ['count(*) AS documents'] + values)} FROM sensor GROUP BY {numbers}{order}"
 
-    def duckdb_question(self):
-        bucket = "date_trunc('hour', timestamp)"
-        if self.interval != HOUR:
-            bucket = "time_bucket(INTERVAL 2 DAY, timestamp, TIMESTAMP '1970-01-01')"
-        return self.question(bucket)
+    def value(self, name, field):
+        if self.values == 1:
+            return f"{name}({field}) AS {field}_{name}"
+        return f"{'sum' if name == 'count' else name}({'len' if name == 'count' else 'list_' + name}({field})) AS {field}_{name}"
+
+    def duckdb_question(self, is_ordered=True):
+        bucket = BUCKETS[self.interval]
+        if self.zone:
+            bucket = bucket.replace("timestamp", f"timezone('{self.zone}', timezone('UTC', timestamp))")
+        return self.question(bucket, is_ordered)
 
 
 def duckdb_scan(data):
     return data.open_duckdb().sql(data.duckdb_question()).to_arrow_table().num_rows
 
 
-def duckdb_run(data, file):
+def duckdb_run(data, file, is_ordered):
     """Into a table of another file, and durable."""
     connection = data.open_duckdb()
     connection.execute(f"ATTACH '{file}' AS target")
-    began = time.perf_counter()
-    connection.execute(f"CREATE TABLE target.rolled AS {data.duckdb_question()}")
+    began, began_processor = time.perf_counter(), time.process_time()
+    connection.execute(f"CREATE TABLE target.rolled AS {data.duckdb_question(is_ordered)}")
     connection.execute("CHECKPOINT target")
-    seconds = time.perf_counter() - began
+    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
     count = connection.execute("SELECT count(*) FROM target.rolled").fetchone()[0]
     connection.execute("DETACH target")
     os.remove(file)
-    return seconds, count
+    return spent | {"count": count}
 
 
 def polars_scan(data):
     frame = polars.from_arrow(data.table).lazy()
-    keys = [polars.col("timestamp").dt.truncate("2d" if data.interval != HOUR else "1h").alias("bucket")]
-    keys += [polars.col("floor")] if data.by_floor else []
-    keys += [polars.col("node")]
+    timestamp = polars.col("timestamp")
+    if data.zone:
+        timestamp = timestamp.dt.replace_time_zone("UTC").dt.convert_time_zone(data.zone)
+    keys = [timestamp.dt.truncate(data.interval.replace("M", "mo")).alias("bucket")]
+    keys += [polars.col(name) for name in data.integers + data.terms]
     values = [polars.len().alias("documents")]
     for field in data.metrics:
         for name in ("min", "max", "sum", "count"):
             values.append(getattr(polars.col(field), name)().alias(f"{field}_{name}"))
-    order = ["bucket", "floor", "node"] if data.by_floor else ["bucket", "node"]
+    order = ["bucket", *data.integers, *data.terms]
     return frame.group_by(keys).agg(values).sort(order).collect(engine="streaming").height
 
 
 def datafusion_scan(data):
     context = datafusion.SessionContext(datafusion.SessionConfig().with_target_partitions(THREADS))
     context.register_record_batches("sensor", [data.table.to_batches(max_chunksize=1 << 16)])
-    bucket = "date_trunc('hour', timestamp)"
-    if data.interval != HOUR:
+    bucket = BUCKETS[data.interval]
+    if data.interval == "2d":
         bucket = "date_bin(interval '2 days', timestamp, timestamp '1970-01-01')"
     return sum(batch.num_rows for batch in context.sql(data.question(bucket)).collect())
 
@@ -117,31 +150,43 @@ def sqlite_scan(data):
         columns = [column.to_pylist() for column in batch.columns]
         columns[0] = batch.column(0).cast(pyarrow.int64()).to_pylist()
         connection.executemany(f"INSERT INTO sensor VALUES ({', '.join('?' * len(columns))})", zip(*columns))
-    began = time.perf_counter()
-    rows = connection.execute(data.question(f"timestamp / {data.interval}")).fetchall()
-    return time.perf_counter() - began, len(rows)
+    began, began_processor = time.perf_counter(), time.process_time()
+    rows = connection.execute(data.question(f"timestamp / {MILLIS[data.interval]}")).fetchall()
+    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
+    return spent | {"count": len(rows)}
+
+
+def numbers(column):
+    """Of names that end in them."""
+    if pyarrow.types.is_string(column.type):
+        return numpy.array([int(name.rsplit("-", 1)[1]) for name in column.to_pylist()])
+    return column.to_numpy()
 
 
 def check(data, file):
     """Bucket for bucket: counts and extremes exactly, sums to within rounding."""
-    ours = numpy.fromfile(file, dtype="<f8").reshape(-1, 4 + 4 * len(data.metrics))
+    names = data.integers + data.terms
+    at = 1 + len(names)
+    ours = numpy.fromfile(file, dtype="<f8").reshape(-1, at + 1 + 4 * len(data.metrics))
     theirs = data.open_duckdb().sql(data.duckdb_question()).to_arrow_table()
     assert len(ours) == theirs.num_rows, f"{len(ours)} buckets, not {theirs.num_rows}"
 
     def column(name):
         return theirs[name].combine_chunks()
 
-    dates = column("bucket").cast(pyarrow.timestamp("ms")).cast(pyarrow.int64()).to_numpy()
-    assert (ours[:, 0] == dates).all(), "dates"
-    assert (ours[:, 2] == numpy.array([int(name[5:]) for name in column("node").to_pylist()])).all(), "nodes"
-    if data.by_floor:
-        assert (ours[:, 1] == column("floor").to_numpy()).all(), "floors"
-    assert (ours[:, 3] == column("documents").to_numpy()).all(), "documents"
+    dates = column("bucket").cast(pyarrow.timestamp("ms"))
+    if data.zone:
+        dates = pyarrow.compute.assume_timezone(dates, data.zone)
+    assert (ours[:, 0] == dates.cast(pyarrow.int64()).to_numpy()).all(), "dates"
+    for place, name in enumerate(names):
+        assert (ours[:, 1 + place] == numbers(column(name))).all(), name
+    assert (ours[:, at] == column("documents").to_numpy()).all(), "documents"
     furthest = 0.0
     for place, field in enumerate(data.metrics):
-        least, most, total, count = (ours[:, 4 + 4 * place + part] for part in range(4))
+        least, most, total, count = (ours[:, at + 1 + 4 * place + part] for part in range(4))
         some = count > 0
-        assert (count == column(f"{field}_count").to_numpy()).all(), f"{field} count"
+        counted = column(f"{field}_count").cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+        assert (count == numpy.nan_to_num(counted)).all(), f"{field} count"
         for name, values in (("min", least), ("max", most)):
             expected = column(f"{field}_{name}").to_numpy(zero_copy_only=False)
             assert (values[some] == expected[some]).all(), f"{field} {name}"
@@ -214,18 +259,19 @@ SCANS = {"duckdb": duckdb_scan, "polars": polars_scan, "datafusion": datafusion_
 
 
 def timed(work, *arguments):
-    began = time.perf_counter()
+    """`work` says how many it has found, or itself what it took."""
+    began, began_processor = time.perf_counter(), time.process_time()
     found = work(*arguments)
-    seconds, count = found if isinstance(found, tuple) else (time.perf_counter() - began, found)
-    return {"seconds": seconds, "count": count}
+    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
+    return found if isinstance(found, dict) else spent | {"count": found}
 
 
 def main():
     data = None
     for line in sys.stdin:
         match line.split():
-            case ["open", folder, shape]:
-                data, answer = Data(folder, shape), {}
+            case ["open", folder, question]:
+                data, answer = Data(folder, question), {}
             case ["check", file]:
                 answer = timed(check, data, file)
             case ["answer", question, file]:
@@ -235,8 +281,8 @@ def main():
             case ["duckdb", "ask", question]:
                 text = asked(data, question)
                 answer = timed(duckdb_ask, data, text)
-            case ["duckdb", "run", file]:
-                answer = timed(duckdb_run, data, file)
+            case ["duckdb", "run", order, file]:
+                answer = timed(duckdb_run, data, file, order == "ordered")
             case [engine, "scan"]:
                 answer = timed(SCANS[engine], data)
             case ["versions"]:

@@ -26,8 +26,8 @@ use rollup_jobs::{
 };
 
 use crate::asking::Asked;
-use crate::data::Shape;
 use crate::report::timed;
+use crate::shapes::{Question, data_set};
 
 pub(crate) struct Contestant {
     index: Index,
@@ -45,23 +45,36 @@ impl Observer for End {
     }
 }
 
-fn job(shape: Shape, page_size: u32) -> RollupJobConfigBuilder {
+fn job(asked: &Question, page_size: u32) -> RollupJobConfigBuilder {
     let all = [Metric::Min, Metric::Max, Metric::Sum, Metric::ValueCount];
-    let interval = if shape == Shape::Coarse { "2d" } else { "1h" };
+    let date = match (&asked.fixed, &asked.calendar) {
+        (Some(interval), None) => DateHistogram::fixed_interval("timestamp", interval),
+        (None, Some(interval)) => DateHistogram::calendar_interval("timestamp", interval),
+        other => panic!("one interval, not {other:?}"),
+    };
+    let date = match &asked.time_zone {
+        Some(zone) => date.time_zone(zone),
+        None => date,
+    };
     let job =
         RollupJobConfig::builder("sensor").index_pattern("sensor").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
-    let job = job.page_size(page_size).date_histogram(DateHistogram::fixed_interval("timestamp", interval));
-    let job = job.terms([if shape == Shape::Distinct { "floor" } else { "node" }]);
-    let job = if shape == Shape::Histogram { job.histogram(Histogram::new(1.0, ["floor"])) } else { job };
-    shape.metrics().iter().fold(job, |job, field| job.metric(*field, all))
+    let job = job.page_size(page_size).date_histogram(date).terms(&asked.terms);
+    let job = match &asked.histogram {
+        Some(field) => job.histogram(Histogram::new(1.0, [field])),
+        None => job,
+    };
+    data_set(&asked.data).metrics.iter().fold(job, |job, field| job.metric(field, all))
 }
 
 impl Contestant {
-    pub(crate) fn open(folder: &Path, shape: Shape, threads: usize, page_size: u32) -> Self {
+    pub(crate) fn open(folder: &Path, asked: &Question, threads: usize, page_size: u32) -> Self {
         let index = Index::open_in_dir(folder.join("index")).unwrap();
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().unwrap();
-        let terms = if shape == Shape::Distinct { TermsType::Integer } else { TermsType::Keyword };
-        let job = JobContext::new(job(shape, page_size).build().unwrap(), &[terms]);
+        let integer = &data_set(&asked.data).integer;
+        let is_integer = |field: &String| integer.as_ref() == Some(field);
+        let terms = |field| if is_integer(field) { TermsType::Integer } else { TermsType::Keyword };
+        let terms: Vec<_> = asked.terms.iter().map(terms).collect();
+        let job = JobContext::new(job(asked, page_size).build().unwrap(), &terms);
         Self { index, reader, threads, job }
     }
 
@@ -87,23 +100,20 @@ impl Contestant {
         }
     }
 
-    /// What the others compare with theirs: for each bucket nine numbers and four for each metric.
+    /// What the others compare with theirs: for each bucket its key, its documents, and four numbers for each metric.
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     pub(crate) fn write_result(&self, file: &Path) -> usize {
         let mut file = BufWriter::new(File::create(file).unwrap());
         self.scan(|page| {
             for bucket in page.iter() {
-                let mut floor = 0.0;
-                let (mut date, mut node) = (0.0, 0.0);
-                for part in bucket.key {
-                    match part {
-                        KeyPart::Date(millis) => date = *millis as f64,
-                        KeyPart::Histogram { number, interval } => floor = number * interval,
-                        KeyPart::Text(text) => node = text.trim_start_matches("node-").parse().unwrap(),
-                        other => panic!("{other:?}"),
-                    }
-                }
-                let mut row = vec![date, floor, node, bucket.doc_count as f64];
+                let number = |part: &KeyPart| match part {
+                    KeyPart::Date(millis) => *millis as f64,
+                    KeyPart::Histogram { number, interval } => number * interval,
+                    KeyPart::Text(text) => text.rsplit_once('-').unwrap().1.parse().unwrap(),
+                    other => panic!("{other:?}"),
+                };
+                let mut row: Vec<f64> = bucket.key.iter().map(number).collect();
+                row.push(bucket.doc_count as f64);
                 for values in bucket.metrics {
                     row.extend([values.min(), values.max(), values.sum(), values.count() as f64]);
                 }
@@ -115,22 +125,23 @@ impl Contestant {
     }
 
     /// A whole run into a new rollup index on disk: scanned, written, durable, with the job in a file too.
-    pub(crate) fn run(&self, folder: &Path) -> usize {
-        let engine = TantivyEngine::open_with(folder, self.options()).unwrap();
-        engine.register("sensor", &self.index).unwrap();
-        let store = RedbStore::open(folder.join("jobs.redb")).unwrap();
-        let (sender, end) = channel();
-        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
-        let builder = builder.indexer_threads(self.threads).observer(Arc::new(End(Mutex::new(sender))));
-        let manager = builder.open().unwrap();
-        manager.put(RollupJobConfig::clone(self.job.config())).unwrap();
-        manager.start("sensor").unwrap();
-        manager.trigger("sensor").unwrap();
-        end.recv().unwrap();
-        let rolled_up = usize::try_from(manager.get("sensor").unwrap().stats().rollups_indexed()).unwrap();
-        drop(manager);
+    pub(crate) fn run(&self, folder: &Path) -> String {
+        let spent = timed(|| {
+            let engine = TantivyEngine::open_with(folder, self.options()).unwrap();
+            engine.register("sensor", &self.index).unwrap();
+            let store = RedbStore::open(folder.join("jobs.redb")).unwrap();
+            let (sender, end) = channel();
+            let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
+            let builder = builder.indexer_threads(self.threads).observer(Arc::new(End(Mutex::new(sender))));
+            let manager = builder.open().unwrap();
+            manager.put(RollupJobConfig::clone(self.job.config())).unwrap();
+            manager.start("sensor").unwrap();
+            manager.trigger("sensor").unwrap();
+            end.recv().unwrap();
+            usize::try_from(manager.get("sensor").unwrap().stats().rollups_indexed()).unwrap()
+        });
         fs::remove_dir_all(folder).unwrap();
-        rolled_up
+        spent
     }
 
     /// All pages as rolled-up documents.

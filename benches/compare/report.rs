@@ -1,10 +1,12 @@
-//! How long something took, and how much memory of its own the process had meanwhile.
+//! How long something took, also of the processor, and how much memory of its own the process had meanwhile.
 
 use std::fs;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use cpu_time::ProcessTime;
 
 /// Resident memory that is not a mapped file, in bytes.
 fn anonymous() -> u64 {
@@ -27,11 +29,11 @@ pub(crate) fn timed(work: impl FnOnce() -> usize) -> String {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        let began = Instant::now();
+        let (began, began_processor) = (Instant::now(), ProcessTime::now());
         let count = work();
-        let seconds = began.elapsed().as_secs_f64();
+        let (seconds, processor) = (began.elapsed().as_secs_f64(), began_processor.elapsed().as_secs_f64());
         ended.store(true, Ordering::Relaxed);
         let megabytes = peak.load(Ordering::Relaxed).saturating_sub(*AT_FIRST) >> 20;
-        format!(r#"{{"seconds":{seconds},"count":{count},"megabytes":{megabytes}}}"#)
+        format!(r#"{{"seconds":{seconds},"processor":{processor},"count":{count},"megabytes":{megabytes}}}"#)
     })
 }
