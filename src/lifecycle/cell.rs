@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::outbox::Outbox;
 use super::revisions::Revisions;
 use super::transition::{Event as Transition, next};
+use super::troubles::Troubles;
 use super::wakers::Wakers;
-use crate::job::{JobError, JobState, JobStatus, Notice, Phase, Progress, StoredState};
+use crate::job::{JobError, JobState, Phase, Progress, StoredState};
 use crate::observer::{Event, StateChange};
 use crate::stop_signal::StopSignal;
 use crate::store::{StoreError, StoreErrorKind};
@@ -28,18 +29,10 @@ pub(super) struct Cell<R> {
     pub(super) signal: StopSignal,
     /// How many stops have been completed. Waiters wait for this count, which only grows, and never for a state.
     pub(super) stops_completed: u64,
-    /// How often the store refused the save that would have completed a stop.
-    pub(super) saves_refused: u64,
-    /// How many of them in a row, since a save got through.
-    pub(super) refused_in_a_row: u32,
     /// Somebody will try the refused save again.
     pub(super) retry_is_planned: bool,
-    /// The last refusal, until a save gets through.
-    unsaved: Option<Box<StoreError>>,
     /// What the last record that was made says of the state.
     recorded: Option<StoredState>,
-    /// Former refusals, for whoever lets go of the lock: the errors in them are foreign.
-    refuse: Vec<StoreError>,
     /// The stop under way is durable already: a crash would not forget it.
     pub(super) stop_is_durable: bool,
     /// The start under way, or the last one, is durable.
@@ -54,14 +47,9 @@ pub(super) struct Cell<R> {
     pub(super) shutting_down: bool,
     /// The manager's threads are gone, or given up.
     pub(super) closed: bool,
-    pub(super) errors: Vec<JobError>,
-    /// In a box: most jobs have none.
-    pub(super) notice: Option<Box<Notice>>,
-    /// What the last page was asked for with, if that is fewer buckets than configured.
-    pub(super) reduced_page_size: Option<usize>,
+    pub(super) troubles: Troubles,
     /// The source that the last run has found is no index at all, where one before had some.
     pub(super) has_no_source: bool,
-    pub(super) failed_runs: u32,
     pub(super) retrying: bool,
     /// What observers were not told yet; none if there are none.
     pub(super) outbox: Option<Box<Outbox>>,
@@ -117,12 +105,8 @@ impl<R> Cell<R> {
             in_queue: false,
             signal: StopSignal::never(),
             stops_completed: 0,
-            saves_refused: 0,
-            refused_in_a_row: 0,
             retry_is_planned: false,
-            unsaved: None,
             recorded: None,
-            refuse: Vec::new(),
             stop_is_durable: false,
             start_is_durable: true,
             started_by: 0,
@@ -131,11 +115,8 @@ impl<R> Cell<R> {
             deletes_waiting: 0,
             shutting_down: false,
             closed: false,
-            errors: Vec::new(),
-            notice: None,
-            reduced_page_size: None,
+            troubles: Troubles::default(),
             has_no_source: false,
-            failed_runs: 0,
             retrying: false,
             outbox: observed.then(Box::default),
             wakers: Wakers::default(),
@@ -162,11 +143,8 @@ impl<R> Cell<R> {
     }
 
     pub(super) fn note_error(&mut self, error: JobError) {
-        if self.errors.len() == JobStatus::ERRORS_KEPT {
-            self.errors.remove(0);
-        }
         self.tell(Event::Error(Box::new(error.clone())));
-        self.errors.push(error);
+        self.troubles.note_error(error);
     }
 
     /// The record as of now. Taking the revision under the job's lock is what lets the store tell old from new.
@@ -178,7 +156,7 @@ impl<R> Cell<R> {
 
     /// Whether the store has a record of this state, as far as is known.
     pub(super) fn is_recorded(&self, state: StoredState) -> bool {
-        self.recorded == Some(state) && self.unsaved.is_none()
+        self.recorded == Some(state) && self.troubles.known().unsaved.is_none()
     }
 
     /// What a record says of a job in this state.
@@ -203,8 +181,8 @@ impl<R> Cell<R> {
         self.go(Transition::StopSaved);
         self.token = Token::None;
         self.stops_completed += 1;
-        self.refused_in_a_row = 0;
-        self.note_unsaved(None);
+        self.troubles.note_stop_saved(true);
+        self.troubles.note_unsaved(None);
         self.enter(Phase::Idle, now);
     }
 
@@ -212,28 +190,13 @@ impl<R> Cell<R> {
     /// [`Lifecycle::retry_stop`](super::Lifecycle::retry_stop), tries again.
     fn refuse_stop(&mut self, error: &StoreError, now: Duration) {
         self.token = Token::None;
-        self.saves_refused += 1;
-        self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
-        self.note_unsaved(Some(error));
+        self.troubles.note_stop_saved(false);
+        self.troubles.note_unsaved(Some(error));
         self.enter(Phase::Saving, now);
     }
 
     /// Whether a stop waits for somebody to save its end: the store has refused that.
     pub(super) fn has_unsaved_stop(&self) -> bool {
         self.state == JobState::Stopping && matches!(self.token, Token::None)
-    }
-
-    pub(super) fn unsaved(&self) -> Option<&StoreError> {
-        self.unsaved.as_deref()
-    }
-
-    pub(super) fn note_unsaved(&mut self, error: Option<&StoreError>) {
-        let former = std::mem::replace(&mut self.unsaved, error.map(|error| Box::new(error.clone())));
-        self.refuse.extend(former.map(|former| *former));
-    }
-
-    /// What has to be dropped without the lock.
-    pub(super) fn take_refuse(&mut self) -> Vec<StoreError> {
-        std::mem::take(&mut self.refuse)
     }
 }

@@ -8,6 +8,7 @@ mod outbox;
 mod revisions;
 mod stop;
 mod transition;
+mod troubles;
 mod turn;
 mod wakers;
 
@@ -238,7 +239,7 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// Lets go of the lock, and wakes whoever waits: first the threads, then the tasks of futures.
     fn announce(&self, mut cell: MonitorGuard<'_, Cell<R>>) {
-        let (wakers, refuse) = (cell.wakers.take(), cell.take_refuse());
+        let (wakers, refuse) = (cell.wakers.take(), cell.troubles.take_refuse());
         drop(cell);
         self.cell.notify_all();
         wakers::wake(wakers);
@@ -247,19 +248,20 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     pub(crate) fn view(&self) -> View {
         let cell = self.cell.lock();
+        let troubles = cell.troubles.known();
         View {
             state: cell.state,
             phase: cell.phase,
             phase_since: cell.phase_since,
             run: cell.run,
             progress: Arc::clone(&cell.progress),
-            errors: cell.errors.clone(),
-            notice: cell.notice.as_deref().cloned(),
-            reduced_page_size: cell.reduced_page_size,
+            errors: troubles.errors.clone(),
+            notice: troubles.notice.clone(),
+            reduced_page_size: troubles.reduced_page_size,
             has_no_source: cell.has_no_source,
-            failed_runs: cell.failed_runs,
+            failed_runs: troubles.failed_runs,
             retrying: cell.retrying,
-            unsaved: cell.unsaved().cloned(),
+            unsaved: troubles.unsaved.clone(),
         }
     }
 
@@ -277,7 +279,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     pub(crate) fn note(&self, notice: Notice) {
-        let former = self.cell.lock().notice.replace(Box::new(notice));
+        let former = self.cell.lock().troubles.note(notice);
         drop(former);
     }
 
@@ -286,7 +288,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     }
 
     pub(crate) fn note_page_size(&self, reduced: Option<usize>) {
-        self.cell.lock().reduced_page_size = reduced;
+        self.cell.lock().troubles.note_page_size(reduced);
     }
 
     /// Whether somebody has to be found who tells the observers what they were not told yet. It is asked for once.

@@ -89,7 +89,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     pub(crate) fn plan_retry(&self) -> Option<u32> {
         let mut cell = self.cell.lock();
         let is_needed = cell.has_unsaved_stop() && !std::mem::replace(&mut cell.retry_is_planned, true);
-        is_needed.then_some(cell.refused_in_a_row)
+        is_needed.then_some(cell.troubles.known().refused_in_a_row)
     }
 
     /// Whether a stop waits for somebody to save its end.
@@ -146,8 +146,9 @@ impl<R> Cell<R> {
         if self.stops_completed >= ticket.completes_as || self.gone {
             return Some(WaitOutcome::Completed);
         }
-        if self.saves_refused > ticket.refusals_seen
-            && let Some(error) = self.unsaved()
+        let troubles = self.troubles.known();
+        if troubles.saves_refused > ticket.refusals_seen
+            && let Some(error) = &troubles.unsaved
         {
             return Some(WaitOutcome::Refused(error.clone()));
         }
@@ -177,7 +178,7 @@ impl<R> Cell<R> {
             run: self.run,
             ends_elsewhere: self.ends_elsewhere(),
             completes_as: self.stops_completed + 1,
-            refusals_seen: self.saves_refused,
+            refusals_seen: self.troubles.known().saves_refused,
         }
     }
 

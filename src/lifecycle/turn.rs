@@ -116,14 +116,14 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::Over(run)
             }
             (_, EndOfTurn::BackOff) if !cell.shutting_down => {
-                cell.note_unsaved(None);
+                cell.troubles.note_unsaved(None);
                 cell.retrying = true;
                 cell.token = Token::BackingOff(run);
                 cell.enter(Phase::BackingOff, now);
                 Published::BackingOff
             }
             (Err(error), _) => {
-                cell.note_unsaved(Some(error));
+                cell.troubles.note_unsaved(Some(error));
                 cell.end_run(RunOutcome::Failed);
                 cell.go(Transition::RunEnded);
                 cell.token = Token::None;
@@ -131,7 +131,7 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::Over(run)
             }
             (Ok(()), EndOfTurn::Over(outcome)) => {
-                cell.note_unsaved(None);
+                cell.troubles.note_unsaved(None);
                 cell.end_run(outcome);
                 if outcome != RunOutcome::Interrupted {
                     cell.go(Transition::RunEnded);
@@ -148,7 +148,7 @@ impl<R: Send + 'static> Lifecycle<R> {
                 Published::Over(run)
             }
             (Ok(()), _) => {
-                cell.note_unsaved(None);
+                cell.troubles.note_unsaved(None);
                 cell.retrying = false;
                 Published::Queued { push: cell.queue(run, now) }
             }
@@ -167,7 +167,7 @@ impl<R: Send + 'static> Lifecycle<R> {
         } else {
             cell.go(Transition::RunEnded);
             cell.token = Token::None;
-            cell.note_unsaved(Some(&lost));
+            cell.troubles.note_unsaved(Some(&lost));
             cell.enter(Phase::Idle, now);
         }
         self.announce(cell);
@@ -183,8 +183,8 @@ impl<R> super::cell::Cell<R> {
     pub(super) fn end_run(&mut self, outcome: RunOutcome) {
         self.retrying = false;
         match outcome {
-            RunOutcome::Finished => self.failed_runs = 0,
-            RunOutcome::Failed => self.failed_runs += 1,
+            RunOutcome::Finished => self.troubles.note_run(false),
+            RunOutcome::Failed => self.troubles.note_run(true),
             RunOutcome::Stopped | RunOutcome::Interrupted => {}
         }
         let ended = RunEnded { run: self.run, outcome };

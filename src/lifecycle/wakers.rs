@@ -8,10 +8,15 @@ use crate::guard::guarded;
 /// The tasks to wake at the next announcement, each under a number of its own.
 ///
 /// A waker is foreign code: it is cloned before the lock is taken, and woken and dropped after it was let go.
+///
+/// In a box that the first future makes: most jobs have none.
 #[derive(Default)]
-pub(super) struct Wakers {
+pub(super) struct Wakers(Option<Box<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
     next: u64,
-    waiting: BTreeMap<u64, Waker>,
+    wakers: BTreeMap<u64, Waker>,
 }
 
 /// The place of one future among the wakers of its job.
@@ -22,20 +27,21 @@ impl Wakers {
     /// Has `waker` woken, in the place of the one that `key` stands for. Whatever comes back is dropped outside the
     /// lock.
     pub(super) fn register(&mut self, key: &mut Option<WakerKey>, waker: Waker) -> Option<Waker> {
+        let waiting = self.0.get_or_insert_default();
         let key = key.get_or_insert_with(|| {
-            self.next += 1;
-            WakerKey(self.next)
+            waiting.next += 1;
+            WakerKey(waiting.next)
         });
-        self.waiting.insert(key.0, waker)
+        waiting.wakers.insert(key.0, waker)
     }
 
     pub(super) fn forget(&mut self, key: &WakerKey) -> Option<Waker> {
-        self.waiting.remove(&key.0)
+        self.0.as_mut()?.wakers.remove(&key.0)
     }
 
     /// Takes all of them, to be woken outside the lock.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Waker> + use<> {
-        std::mem::take(&mut self.waiting).into_values()
+        self.0.as_mut().map(|waiting| std::mem::take(&mut waiting.wakers)).unwrap_or_default().into_values()
     }
 }
 

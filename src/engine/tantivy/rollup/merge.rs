@@ -83,8 +83,8 @@ impl JobIndex {
         }
         let written = self.write_merged(&documents, work).and_then(|segment| self.put_in_place(merged, &segment));
         // What was merged, or what is left of a try that failed.
-        self.collect_garbage()?;
-        written
+        let collected = self.collect_garbage();
+        written.and(collected)
     }
 
     fn write_merged(&self, documents: &Documents, work: &GiveUp) -> Result<Segment, TantivyError> {

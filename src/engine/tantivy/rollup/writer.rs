@@ -293,10 +293,12 @@ impl RollupWriter for TantivyWriter {
     }
 
     fn mark(&mut self, progress: &Progress) -> usize {
-        if self.is_full() {
+        if !self.gathered.documents.is_empty() {
+            if self.is_little() {
+                self.gathered.early = Some((self.gathered.documents.len(), progress.clone()));
+            }
+            // It may be handed over next.
             self.gathered.end = Some(progress.clone());
-        } else if self.is_little() && !self.gathered.documents.is_empty() {
-            self.gathered.early = Some((self.gathered.documents.len(), progress.clone()));
         }
         BLOCK
     }

@@ -1,0 +1,99 @@
+//! What most jobs never have: errors, a notice, saves that the store has refused.
+
+use crate::job::{JobError, JobStatus, Notice};
+use crate::store::StoreError;
+
+/// In a box that the first trouble makes: a hundred thousand idle jobs have none.
+#[derive(Default)]
+pub(super) struct Troubles(Option<Box<Known>>);
+
+/// What is known of them.
+#[derive(Default)]
+pub(super) struct Known {
+    /// How often the store refused the save that would have completed a stop.
+    pub(super) saves_refused: u64,
+    /// How many of them in a row, since a save got through.
+    pub(super) refused_in_a_row: u32,
+    pub(super) failed_runs: u32,
+    /// The last refusal, until a save gets through.
+    pub(super) unsaved: Option<StoreError>,
+    /// Former refusals, for whoever lets go of the lock: the errors in them are foreign.
+    refuse: Vec<StoreError>,
+    pub(super) errors: Vec<JobError>,
+    pub(super) notice: Option<Notice>,
+    /// What the last page was asked for with, if that is fewer buckets than configured.
+    pub(super) reduced_page_size: Option<usize>,
+}
+
+static NONE: Known = Known {
+    saves_refused: 0,
+    refused_in_a_row: 0,
+    failed_runs: 0,
+    unsaved: None,
+    refuse: Vec::new(),
+    errors: Vec::new(),
+    notice: None,
+    reduced_page_size: None,
+};
+
+impl Troubles {
+    pub(super) fn known(&self) -> &Known {
+        self.0.as_deref().unwrap_or(&NONE)
+    }
+
+    fn known_mut(&mut self) -> &mut Known {
+        self.0.get_or_insert_default()
+    }
+
+    pub(super) fn note_error(&mut self, error: JobError) {
+        let errors = &mut self.known_mut().errors;
+        if errors.len() == JobStatus::ERRORS_KEPT {
+            errors.remove(0);
+        }
+        errors.push(error);
+    }
+
+    /// The former notice comes back.
+    pub(super) fn note(&mut self, notice: Notice) -> Option<Notice> {
+        self.known_mut().notice.replace(notice)
+    }
+
+    pub(super) fn note_page_size(&mut self, reduced: Option<usize>) {
+        if reduced != self.known().reduced_page_size {
+            self.known_mut().reduced_page_size = reduced;
+        }
+    }
+
+    /// A run has failed; or one has come to its end, and those before it do not count any more.
+    pub(super) fn note_run(&mut self, has_failed: bool) {
+        let failed_runs = if has_failed { self.known().failed_runs + 1 } else { 0 };
+        if failed_runs != self.known().failed_runs {
+            self.known_mut().failed_runs = failed_runs;
+        }
+    }
+
+    /// A save of a stop's end was refused, or got through.
+    pub(super) fn note_stop_saved(&mut self, is_saved: bool) {
+        if is_saved {
+            self.0.iter_mut().for_each(|known| known.refused_in_a_row = 0);
+            return;
+        }
+        let known = self.known_mut();
+        known.saves_refused += 1;
+        known.refused_in_a_row = known.refused_in_a_row.saturating_add(1);
+    }
+
+    pub(super) fn note_unsaved(&mut self, error: Option<&StoreError>) {
+        if error.is_none() && self.known().unsaved.is_none() {
+            return;
+        }
+        let known = self.known_mut();
+        let former = std::mem::replace(&mut known.unsaved, error.cloned());
+        known.refuse.extend(former);
+    }
+
+    /// What has to be dropped without the lock.
+    pub(super) fn take_refuse(&mut self) -> Vec<StoreError> {
+        self.0.as_mut().map(|known| std::mem::take(&mut known.refuse)).unwrap_or_default()
+    }
+}
