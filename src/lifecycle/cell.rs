@@ -181,8 +181,7 @@ impl<R> Cell<R> {
         self.go(Transition::StopSaved);
         self.token = Token::None;
         self.stops_completed += 1;
-        self.troubles.note_stop_saved(true);
-        self.troubles.note_unsaved(None);
+        self.troubles.note_stop_saved(None);
         self.enter(Phase::Idle, now);
     }
 
@@ -190,8 +189,7 @@ impl<R> Cell<R> {
     /// [`Lifecycle::retry_stop`](super::Lifecycle::retry_stop), tries again.
     fn refuse_stop(&mut self, error: &StoreError, now: Duration) {
         self.token = Token::None;
-        self.troubles.note_stop_saved(false);
-        self.troubles.note_unsaved(Some(error));
+        self.troubles.note_stop_saved(Some(error));
         self.enter(Phase::Saving, now);
     }
 

@@ -73,14 +73,15 @@ impl Troubles {
     }
 
     /// A save of a stop's end was refused, or got through.
-    pub(super) fn note_stop_saved(&mut self, is_saved: bool) {
-        if is_saved {
-            self.0.iter_mut().for_each(|known| known.refused_in_a_row = 0);
-            return;
+    pub(super) fn note_stop_saved(&mut self, refusal: Option<&StoreError>) {
+        self.note_unsaved(refusal);
+        if refusal.is_some() {
+            let known = self.known_mut();
+            known.saves_refused += 1;
+            known.refused_in_a_row = known.refused_in_a_row.saturating_add(1);
+        } else if let Some(known) = &mut self.0 {
+            known.refused_in_a_row = 0;
         }
-        let known = self.known_mut();
-        known.saves_refused += 1;
-        known.refused_in_a_row = known.refused_in_a_row.saturating_add(1);
     }
 
     pub(super) fn note_unsaved(&mut self, error: Option<&StoreError>) {
