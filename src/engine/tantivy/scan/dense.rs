@@ -293,10 +293,16 @@ pub(super) struct Plan {
     pub(super) is_cut: bool,
 }
 
+/// Where groups have fewer documents, a second thread gains nothing: what it groups travels to the core of the one that
+/// hands the groups out, which takes as long as grouping does.
+const FEW_PER_GROUP: usize = 12;
+
 /// What the groups of a pass leave to those of the next one.
 #[derive(Default)]
 pub(super) struct Left {
     pub(super) groups: Vec<DenseGroups>,
+    /// Whether there were so few documents for each that most of the work was to hand groups out.
+    pub(super) are_few_per_group: bool,
     keys: CodeKeys,
 }
 
@@ -318,11 +324,13 @@ pub(super) struct DensePages {
     /// Whether there may be groups behind the last row.
     is_cut: bool,
     keys: CodeKeys,
+    /// How many documents were read, and how many buckets have been handed out.
+    read: usize,
     taken: usize,
 }
 
 impl DensePages {
-    pub(super) fn new(plan: &Plan, parts: Vec<DenseGroups>, left: Left) -> Self {
+    pub(super) fn new(plan: &Plan, parts: Vec<DenseGroups>, left: Left, read: usize) -> Self {
         let Plan { codes, timeline, first_code, is_cut } = plan;
         let rows = parts.iter().map(DenseGroups::rows).min().unwrap_or(0);
         let mut keys = left.keys;
@@ -335,17 +343,14 @@ impl DensePages {
             is_cut: *is_cut || rows < timeline.len(),
             parts,
             keys,
+            read,
             taken: 0,
         }
     }
 
-    /// How many buckets have been handed out.
-    pub(super) fn taken(&self) -> usize {
-        self.taken
-    }
-
     pub(super) fn leave(self) -> Left {
-        Left { groups: self.parts, keys: self.keys }
+        let are_few_per_group = self.read < self.taken * FEW_PER_GROUP;
+        Left { groups: self.parts, are_few_per_group, keys: self.keys }
     }
 
     /// How many buckets there are still to come at most.

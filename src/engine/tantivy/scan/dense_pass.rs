@@ -378,7 +378,6 @@ impl Scan {
         let read = pass::read(&blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
         let groups = self.unless_cancelled(read, groups)?;
-        self.read = blocks.len() * BLOCK;
-        Ok(Finished::Dense(DensePages::new(plan, groups, left)))
+        Ok(Finished::Dense(DensePages::new(plan, groups, left, blocks.len() * BLOCK)))
     }
 }

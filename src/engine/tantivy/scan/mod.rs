@@ -55,9 +55,6 @@ use window::Window;
 const AT_ONCE: usize = 1 << 10;
 /// How much memory a pass has for each of the threads that it was lent.
 const MIN_PER_LENT_THREAD: usize = 16 << 20;
-/// Where groups have fewer documents, a second thread gains nothing: what it groups travels to the core of the one that
-/// hands the groups out, which takes as long as grouping does.
-const FEW_PER_GROUP: usize = 12;
 
 pub(super) struct Scan {
     shape: KeyShape,
@@ -83,10 +80,6 @@ pub(super) struct Scan {
     /// How many threads a pass has in any case, and how many the next one may have.
     own_threads: usize,
     lent_threads: usize,
-    /// How many documents were in the blocks that the last pass has read.
-    read: usize,
-    /// Whether these were so few for each group that most of the work was to hand groups out.
-    are_few_per_group: bool,
     /// The groups or the page of what was given up. Freeing them takes milliseconds, which nobody who waits for a
     /// stop should wait for: they go with the scan.
     discarded: Option<Box<dyn Send>>,
@@ -127,7 +120,7 @@ impl Scan {
         let share = self.budget.take_share();
         // Threads that nobody asked for should not make the parts so small that there have to be more passes.
         let threads = self.lent_threads.min(share.bytes() / MIN_PER_LENT_THREAD).max(self.own_threads);
-        let threads = if self.are_few_per_group { 1 } else { threads };
+        let threads = if self.left.are_few_per_group { 1 } else { threads };
         let from = self.rest.from.as_ref().map_or(0, |(words, _)| words[0]);
         let slice_end = self.survey.as_ref().and_then(|survey| survey.slice_end(from));
         let bytes = share.bytes() / threads;
@@ -222,10 +215,7 @@ impl PageStream for Scan {
             if let Some(finished) = groups.take() {
                 self.budget.give_back(finished.bytes());
                 match finished {
-                    Finished::Dense(pages) => {
-                        self.are_few_per_group = self.read < pages.taken() * FEW_PER_GROUP;
-                        self.left = pages.leave();
-                    }
+                    Finished::Dense(pages) => self.left = pages.leave(),
                     Finished::Hashed(_, crowding) => self.crowding = crowding,
                 }
             }

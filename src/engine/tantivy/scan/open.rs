@@ -137,8 +137,6 @@ impl Scan {
             cells: CellShape::default(),
             own_threads: threads.max(1),
             lent_threads: 1,
-            read: 0,
-            are_few_per_group: false,
             discarded: None,
             left: Left::default(),
             crowding: Crowding::default(),
