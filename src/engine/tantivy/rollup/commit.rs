@@ -14,16 +14,13 @@ use ::tantivy::{IndexWriter, Segment, TantivyError};
 
 use super::merge::wants_merge;
 use super::replaced::Replaced;
-use super::{FORMAT, JobIndex, Payload};
+use super::{FORMAT, JobIndex, META, Payload};
 use crate::engine::{CommittedProgress, JobContext};
 use crate::job::Progress;
 use crate::scan::Times;
 
 /// The least that tantivy gives a writer.
 const MIN_WRITER_MEMORY: usize = 15_000_000;
-
-/// The file that says what the index is made of.
-pub(super) const META: &str = "meta.json";
 
 /// The right to change an index, and what it takes to do so.
 pub(super) enum Committer {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ::tantivy::directory::error::OpenWriteError;
 use ::tantivy::directory::{AntiCallToken, Directory, TerminatingWrite, WritePtr};
 
+use super::META;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 
 /// Wraps tantivy's own directory for three things that it does not do.
@@ -150,7 +151,7 @@ impl Directory for RollupDirectory {
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
         let written = match path.to_str() {
             Some(".managed.json") => self.write_list(path, data),
-            Some("meta.json") => self.inner.atomic_write(path, data).and_then(|()| self.inner.sync_directory()),
+            Some(META) => self.inner.atomic_write(path, data).and_then(|()| self.inner.sync_directory()),
             _ => self.inner.atomic_write(path, data),
         };
         written.inspect_err(|error| note(&self.failure, error))

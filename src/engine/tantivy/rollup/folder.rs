@@ -70,7 +70,7 @@ impl Directory for Folder {
     }
 
     fn atomic_write(&self, path: &Path, data: &[u8]) -> io::Result<()> {
-        // It forgets those that are no longer open when it is asked which are. This comes with each commit.
+        // Asked which files are open, tantivy forgets the others. A commit comes by here.
         drop(self.inner.get_cache_info());
         self.inner.atomic_write(path, data)
     }

@@ -8,16 +8,16 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::path::Path;
 
-use ::tantivy::columnar::{ColumnarReader, DynamicColumnHandle};
+use ::tantivy::columnar::ColumnarReader;
+use ::tantivy::directory::DirectoryLock;
 use ::tantivy::fastfield::AliveBitSet;
 use ::tantivy::index::{SegmentComponent, SegmentId, SegmentMeta};
 use ::tantivy::indexer::{LogMergePolicy, MergeCandidate, MergePolicy};
 use ::tantivy::{Segment, TantivyError};
 
-use super::JobIndex;
-use super::commit::META;
 use super::directory::GiveUp;
-use super::segment::Documents;
+use super::segment::{Documents, read_numbers};
+use super::{JobIndex, META};
 use crate::engine::{EngineError, JobContext, StopSignal};
 
 /// A segment of which more than this part is deleted is written anew.
@@ -64,12 +64,12 @@ impl JobIndex {
         // Only here are tantivy's merging threads waited for.
         merged = merged.and(writer.wait_merging_threads());
         // tantivy leaves the files of segments that somebody may have open.
-        let collected = self.lock().and_then(|_alone| self.collect_garbage());
+        let collected = self.lock().and_then(|alone| self.collect_garbage(&alone));
         merged.and(collected)
     }
 
     fn merge_here(&self, merged: &[SegmentId], job: &JobContext, work: &GiveUp) -> Result<(), TantivyError> {
-        let _alone = self.lock()?;
+        let alone = self.lock()?;
         let mut segments = self.index.searchable_segments()?;
         segments.retain(|segment| merged.contains(&segment.id()));
         let mut documents = Documents::new(job.layout());
@@ -83,14 +83,13 @@ impl JobIndex {
         }
         let written = self.write_merged(&documents, work).and_then(|segment| self.put_in_place(merged, &segment));
         // What was merged, or what is left of a try that failed.
-        let collected = self.collect_garbage();
+        let collected = self.collect_garbage(&alone);
         written.and(collected)
     }
 
     fn write_merged(&self, documents: &Documents, work: &GiveUp) -> Result<Segment, TantivyError> {
         let empty = self.empty_files()?;
-        let segment = empty.begin(self.new_segment(&empty))?;
-        let segment = documents.write(segment, work)?;
+        let segment = documents.write(self.begin_segment(&empty)?, work)?;
         work.check()?;
         Ok(segment)
     }
@@ -102,8 +101,8 @@ impl JobIndex {
         self.write_metas(metas).map(drop)
     }
 
-    /// Removes the files that no segment has. Whoever calls it has the right to change the index.
-    pub(super) fn collect_garbage(&self) -> Result<(), TantivyError> {
+    /// Removes the files that no segment has.
+    pub(super) fn collect_garbage(&self, _alone: &DirectoryLock) -> Result<(), TantivyError> {
         let segments = self.index.searchable_segment_metas()?;
         let segments: HashSet<_> = segments.iter().map(|segment| segment.id().uuid_string()).collect();
         let is_living = |file: &Path| {
@@ -132,9 +131,7 @@ impl Reader {
             let alive = AliveBitSet::open(segment.open_read(SegmentComponent::Delete)?.read_bytes()?);
             rows.retain(|row| alive.is_alive(*row));
         }
-        let dates = columns.read_columns(date)?;
-        let dates = dates.first().map_or(Ok(None), DynamicColumnHandle::open_u64_lenient)?;
-        let earliest = dates.map_or(0, |dates| dates.min_value());
+        let earliest = read_numbers(&columns, date)?.map_or(0, |dates| dates.min_value());
         Ok(Self { columns, rows, earliest })
     }
 }

@@ -4,6 +4,7 @@ mod columnar;
 mod commit;
 mod directory;
 mod folder;
+mod ids;
 mod merge;
 mod packed;
 mod replaced;
@@ -58,6 +59,9 @@ fn describe(storage: &dyn RollupStorage, place: &RollupPlace) -> String {
     let RollupPlace { rollup_index, job_id } = place;
     format!("rollup index [{rollup_index}] of rollup job [{job_id}], {}", storage.describe(place))
 }
+
+/// The file that says what an index is made of.
+const META: &str = "meta.json";
 
 /// For how many segments at a time room is made on tantivy's list of files, which is written anew for that.
 const RESERVED: usize = 8;
@@ -198,7 +202,11 @@ impl JobIndex {
         Ok(())
     }
 
-    /// A segment that is about to be written.
+    /// A segment with its empty files.
+    fn begin_segment(&self, empty: &EmptyFiles) -> Result<Segment, TantivyError> {
+        empty.begin(self.new_segment(empty))
+    }
+
     fn new_segment(&self, empty: &EmptyFiles) -> Segment {
         let mut reserved = self.reserved.lock();
         reserved.pop().unwrap_or_else(|| {

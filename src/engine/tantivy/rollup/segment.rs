@@ -13,24 +13,16 @@ use ::tantivy::indexer::SegmentWriter;
 use ::tantivy::schema::Schema;
 use ::tantivy::store::StoreWriter;
 use ::tantivy::{Index, Segment, TantivyDocument, TantivyError};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::schema::ID;
 use super::columnar::{ColumnarFile, Presence};
 use super::directory::GiveUp;
+use super::ids;
 use crate::exact::exact;
 use crate::job::KeyPart;
 use crate::rollup::{DocumentLayout, FieldSource, FieldValue, MetricPart, RolledUpDocuments, ValueKind};
 use crate::sync::Arc;
 
-/// The text of a hash in an id.
-type IdText = [u8; 22];
-/// How many letters such a text is made of, and how many bits of the hash each stands for.
-const LETTERS: usize = 1 << BITS_PER_LETTER;
-const BITS_PER_LETTER: u32 = 6;
-/// How many letters are compared at once.
-const RANKED_LETTERS: u32 = u64::BITS / BITS_PER_LETTER;
 /// What a term takes beside its text.
 const BYTES_PER_TERM: usize = 64;
 
@@ -222,19 +214,18 @@ impl Documents {
     /// Adds documents of another segment: these rows of its columns.
     pub(super) fn extend_from(&mut self, columns: &ColumnarReader, rows: &[u32]) -> io::Result<()> {
         let first = self.id_hashes.len();
-        let ids = read_texts(columns, ID)?.ok_or_else(|| damaged("it has no ids"))?;
-        let hashes = ids.terms.iter().map(|id| hash(id)).collect::<Option<Vec<_>>>();
+        let known = read_texts(columns, ID)?.ok_or_else(|| damaged("it has no ids"))?;
+        let hashes = known.terms.iter().map(|id| ids::hash(id)).collect::<Option<Vec<_>>>();
         let hashes = hashes.ok_or_else(|| damaged("an id is none that this crate gives"))?;
         for row in rows {
-            let ordinal = ids.ordinals.first(*row).ok_or_else(|| damaged("a document has no id"))?;
+            let ordinal = known.ordinals.first(*row).ok_or_else(|| damaged("a document has no id"))?;
             self.id_hashes.push(hashes[index(ordinal)]);
         }
         for (column, field) in self.columns.iter_mut().zip(self.layout.fields()) {
             match &column.values {
                 Values::Constant(_) => {}
                 Values::Numbers(_) => {
-                    let handles = columns.read_columns(&field.name)?;
-                    let values = handles.first().map_or(Ok(None), DynamicColumnHandle::open_u64_lenient)?;
+                    let values = read_numbers(columns, &field.name)?;
                     column.extend(first, rows.iter().map(|row| values.as_ref()?.first(*row)));
                 }
                 Values::Texts { .. } => {
@@ -318,10 +309,11 @@ impl Documents {
 
     fn write_ids<W: io::Write>(&self, file: &mut ColumnarFile<W>) -> io::Result<()> {
         // Sorted in parts of one first letter: each is soon done, should the work be given up.
-        let mut parts = vec![Vec::<(u64, u32)>::new(); LETTERS];
+        let mut parts = vec![Vec::<(u64, u32)>::new(); ids::LETTERS];
         for (row, hash) in (0..).zip(&self.id_hashes) {
-            let rank = rank(*hash);
-            parts[exact::<usize, _>(rank >> ((RANKED_LETTERS - 1) * BITS_PER_LETTER))].push((rank, row));
+            file.check()?;
+            let rank = ids::rank(*hash);
+            parts[ids::first_letter(rank)].push((rank, row));
         }
         let hash = |row: u32| self.id_hashes[row as usize];
         let (mut rows, mut ordinals) = (Vec::with_capacity(self.len()), vec![0; self.len()]);
@@ -329,7 +321,7 @@ impl Documents {
         for mut part in parts {
             file.check()?;
             part.sort_unstable_by(|(rank, row), (other_rank, other_row)| {
-                rank.cmp(other_rank).then_with(|| id_text(hash(*row)).cmp(&id_text(hash(*other_row))))
+                rank.cmp(other_rank).then_with(|| ids::text(hash(*row)).cmp(&ids::text(hash(*other_row))))
             });
             for (_, row) in part {
                 // Two hashes may be the same, if somebody has taken the trouble; a dictionary has each term once.
@@ -340,44 +332,14 @@ impl Documents {
             }
         }
         let prefix = format!("{}$", self.layout.job_id());
-        let texts = rows.iter().map(|row| [prefix.as_bytes(), &id_text(hash(*row))].concat());
+        let texts = rows.iter().map(|row| [prefix.as_bytes(), &ids::text(hash(*row))].concat());
         file.texts(ID, Presence::All, texts, &ordinals)
     }
 }
 
-fn id_text(hash: u128) -> IdText {
-    let mut text = IdText::default();
-    // It has room for just that.
-    let _ = URL_SAFE_NO_PAD.encode_slice(hash.to_be_bytes(), &mut text);
-    text
-}
-
-/// Where a letter is among all in the order of their bytes, by what it stands for: `-`, digits, capital letters, `_`,
-/// small letters.
-const RANKS: [u8; LETTERS] = {
-    let (mut ranks, mut value) = ([0; LETTERS], 0);
-    while value < LETTERS {
-        #[expect(clippy::cast_possible_truncation, reason = "below 64")]
-        let number = value as u8;
-        ranks[value] = match number {
-            0..26 => 11 + number,
-            26..52 => 12 + number,
-            52..62 => number - 51,
-            62 => 0,
-            _ => 37,
-        };
-        value += 1;
-    }
-    ranks
-};
-
-/// Compares as the first letters of the texts do.
-fn rank(hash: u128) -> u64 {
-    let first: u64 = exact(hash >> u64::BITS);
-    (1..=RANKED_LETTERS).fold(0, |rank, at| {
-        let letter: usize = exact(first >> (u64::BITS - at * BITS_PER_LETTER) & (LETTERS as u64 - 1));
-        rank << BITS_PER_LETTER | u64::from(RANKS[letter])
-    })
+/// A column of numbers, mapped to integers that compare alike.
+pub(super) fn read_numbers(columns: &ColumnarReader, name: &str) -> io::Result<Option<columnar::Column<u64>>> {
+    columns.read_columns(name)?.first().map_or(Ok(None), DynamicColumnHandle::open_u64_lenient)
 }
 
 /// A column of texts: its terms, and for each document the place of its term.
@@ -400,14 +362,6 @@ fn read_texts(columns: &ColumnarReader, name: &str) -> io::Result<Option<TextCol
 
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("a segment is damaged: {what}"))
-}
-
-/// The hash in an id.
-fn hash(id: &str) -> Option<u128> {
-    let mut bytes = [0; size_of::<u128>()];
-    let text = id.rsplit_once('$')?.1;
-    let decoded = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-    (decoded == bytes.len()).then(|| u128::from_be_bytes(bytes))
 }
 
 fn integer(value: u64) -> u64 {
@@ -490,22 +444,5 @@ impl EmptyFiles {
             Ok((component, content.as_slice().to_vec()))
         });
         files.collect::<Result<_, TantivyError>>().map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    proptest::proptest! {
-        #[test]
-        fn ranks_compare_as_the_texts_do(one: u128, other: u128, same in 0..=128_u32) {
-            // Often with a common beginning.
-            let mask = u128::MAX.checked_shr(same).unwrap_or(0);
-            let other = one & !mask | other & mask;
-            let compared = rank(one).cmp(&rank(other));
-            let letters = RANKED_LETTERS as usize;
-            proptest::prop_assert_eq!(compared, id_text(one)[..letters].cmp(&id_text(other)[..letters]));
-        }
     }
 }

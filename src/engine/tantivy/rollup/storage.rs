@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ::tantivy::directory::{Directory, RamDirectory};
 
+use super::META;
 use super::folder::Folder;
 use crate::durable::sync_folder;
 use crate::sync::Mutex;
@@ -108,7 +109,7 @@ impl RollupStorage for Folders {
     }
 
     fn exists(&self, place: &RollupPlace) -> bool {
-        self.of(place).is_ok_and(|(_, job)| job.join("meta.json").is_file())
+        self.of(place).is_ok_and(|(_, job)| job.join(META).is_file())
     }
 
     fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
@@ -128,7 +129,7 @@ impl RollupStorage for Folders {
     /// The rollup index's folder goes too if it was the last job in it. The file that makes it an index goes first.
     fn remove(&self, place: &RollupPlace) -> io::Result<()> {
         let (index, job) = self.of(place)?;
-        gone(fs::remove_file(job.join("meta.json")))?;
+        gone(fs::remove_file(job.join(META)))?;
         gone(fs::remove_dir_all(&job))?;
         // Unless other jobs share it.
         let _ = fs::remove_dir(&index);
@@ -142,7 +143,7 @@ impl RollupStorage for Folders {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.root)? {
             let entry = entry?;
-            let is_of_job = entry.path().join(&job).join("meta.json").is_file();
+            let is_of_job = entry.path().join(&job).join(META).is_file();
             found.extend(entry.file_name().to_str().filter(|_| is_of_job).and_then(name_of));
         }
         found.sort_unstable();
@@ -172,7 +173,7 @@ impl RollupStorage for Memory {
     }
 
     fn exists(&self, place: &RollupPlace) -> bool {
-        self.0.lock().get(place).is_some_and(|directory| directory.exists(Path::new("meta.json")).unwrap_or(false))
+        self.0.lock().get(place).is_some_and(|directory| directory.exists(Path::new(META)).unwrap_or(false))
     }
 
     fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {

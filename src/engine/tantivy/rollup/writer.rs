@@ -152,8 +152,7 @@ impl TantivyWriter {
             return Ok(begun);
         }
         self.has_written = true;
-        let segment = self.index.new_segment(&self.empty);
-        self.empty.begin(segment).map_err(|error| self.index.failed(error))
+        self.index.begin_segment(&self.empty).map_err(|error| self.index.failed(error))
     }
 
     /// Waits until no more than so many segments are being written. `false` if a stop came before.
@@ -336,11 +335,10 @@ impl Drop for TantivyWriter {
         self.work.give_up();
         self.join().clear();
         if self.has_written {
-            // tantivy's writer has the lock as long as it is there.
-            self.committer = self.committer.take().filter(|held| matches!(held, Committer::Appending { .. }));
-            let alone = self.committer.take().map_or_else(|| self.index.committer(None), Ok);
+            // It has the lock.
+            drop(self.committer.take());
             // What is left is removed with the next merge.
-            let _ = alone.is_ok_and(|_| self.index.collect_garbage().is_ok());
+            let _ = self.index.lock().and_then(|alone| self.index.collect_garbage(&alone));
         }
     }
 }
