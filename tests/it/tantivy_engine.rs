@@ -266,15 +266,21 @@ fn after_a_merge_few_documents_of_a_rollup_index_are_deleted() {
     assert_eq!(read_rollup(&index).len(), 21);
 }
 
-/// The files of a job's index, without those that are no segment's.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(folder.join("rolled").join("sensor")).unwrap().map(|file| file.unwrap().path());
-    let is_of_segment = |file: &PathBuf| file.file_name().is_some_and(|name| name != "meta.json" && !is_hidden(name));
-    files.filter(is_of_segment).collect()
+/// The names of the files of a job's index.
+fn files(folder: &Path) -> Vec<String> {
+    let files = fs::read_dir(job_folder(folder)).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
+    names.sort_unstable();
+    names
 }
 
-fn is_hidden(name: &std::ffi::OsStr) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with('.'))
+fn job_folder(folder: &Path) -> PathBuf {
+    folder.join("rolled").join("sensor")
+}
+
+fn segment_files(folder: &Path) -> Vec<String> {
+    files(folder).into_iter().filter(|name| name != "meta.json").collect()
 }
 
 /// Of few documents this crate makes one segment, of many tantivy does.
@@ -302,7 +308,7 @@ fn segments_are_merged_into_one_whether_they_are_small_or_large() {
         assert_eq!(index.searchable_segment_metas().unwrap().len(), 11);
         engine.merge(&job, &StopSignal::never()).unwrap();
         assert_eq!(deleted(&index), [(u32::try_from(11 * documents).unwrap(), 0)]);
-        assert_eq!(files(folder.path()).len(), 6, "those of one segment");
+        assert_eq!(segment_files(folder.path()).len(), 6, "those of one segment");
         assert_eq!(read_rollup(&index), before);
         assert_eq!(engine.committed_progress(&job).unwrap(), kept);
     }
@@ -318,13 +324,14 @@ fn files_that_are_alike_are_one_file() {
     let engine = TantivyEngine::open(folder.path()).unwrap();
     let (job, page) = hourly(&engine);
     let inodes = || {
-        let files = files(folder.path());
-        files.iter().map(|file| fs::metadata(file).unwrap().ino()).collect::<BTreeSet<_>>().len()
+        let files = segment_files(folder.path());
+        let inode = |file| fs::metadata(job_folder(folder.path()).join(file)).unwrap().ino();
+        files.iter().map(inode).collect::<BTreeSet<_>>().len()
     };
     for hour in 0..3 {
         write(&engine, &job, &Batch::Append, page.slice(hour..hour + 1));
     }
-    assert_eq!((files(folder.path()).len(), inodes()), (18, 10));
+    assert_eq!((segment_files(folder.path()).len(), inodes()), (18, 10));
     // The one whose names the others are may go: a restart knows no last one, and a merge removes it.
     drop(engine);
     let engine = TantivyEngine::open(folder.path()).unwrap();
@@ -344,13 +351,7 @@ fn a_writer_that_is_given_up_leaves_no_file() {
     let engine = TantivyEngine::open_with(folder.path(), TantivyOptions::new().writer_memory(1)).unwrap();
     let (job, page) = hourly(&engine);
     write(&engine, &job, &Batch::Append, page.clone());
-    let files = || {
-        let files = fs::read_dir(folder.path().join("rolled").join("sensor")).unwrap();
-        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| !name.starts_with('.')).collect();
-        names.sort_unstable();
-        names
-    };
+    let files = || files(folder.path());
     let before = files();
     let batches = [Batch::Append, Batch::Replace(Times::all())];
     for (batch, is_stopped) in batches.iter().flat_map(|batch| [(batch, false), (batch, true)]) {
