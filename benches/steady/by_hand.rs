@@ -6,7 +6,7 @@ use rollup_jobs::engine::tantivy::tantivy::indexer::LogMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::schema::{FAST, Field, STORED, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, doc};
 
-use crate::host::{BEGIN, MINUTE, REGIONS};
+use crate::minutely::{BEGIN, MINUTE, REGIONS};
 
 pub(crate) struct ByHand {
     indices: Vec<Index>,

@@ -1,64 +1,27 @@
-//! The jobs, in a manager whose clock stands still between the minutes.
+//! The rounds of many jobs.
 
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rollup_jobs::engine::tantivy::TantivyEngine;
-use rollup_jobs::engine::tantivy::tantivy::Index;
-use rollup_jobs::store::RedbStore;
-use rollup_jobs::testing::ManualClock;
-use rollup_jobs::{
-    DateHistogram, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, RunOutcome, StopOptions,
-};
+use rollup_jobs::StopOptions;
 
-use crate::host::{BEGIN, MINUTE, MINUTES_OF_A_DAY};
-
-struct Ends(Mutex<Sender<RunOutcome>>);
-
-impl Observer for Ends {
-    fn run_ended(&self, _: &str, run: &RunEnded) {
-        let _ = self.0.lock().unwrap().send(run.outcome);
-    }
-}
+use crate::minutely::{Host, Minutely};
 
 pub(crate) struct Jobs {
-    manager: RollupJobManager,
-    clock: Arc<ManualClock>,
-    ends: Receiver<RunOutcome>,
+    minutely: Minutely,
     ids: Vec<String>,
 }
 
 impl Jobs {
     /// Begins their first runs, over all that is there.
-    pub(crate) fn new(folder: &Path, source: &Index, count: usize) -> Self {
-        let engine = TantivyEngine::open(folder.join("rollups")).unwrap();
-        engine.register("readings", source).unwrap();
-        let now = BEGIN + MINUTES_OF_A_DAY * MINUTE + 1;
-        let clock = Arc::new(ManualClock::at(rollup_jobs::jiff::Timestamp::from_millisecond(now).unwrap()));
-        let (sender, ends) = channel();
-        let store = Arc::new(RedbStore::open(folder.join("jobs.redb")).unwrap());
-        let manager = RollupJobManager::builder(Arc::new(engine), store)
-            .clock(clock.clone())
-            .observer(Arc::new(Ends(Mutex::new(sender))))
-            .open()
-            .unwrap();
+    pub(crate) fn new(folder: &Path, host: &Host, count: usize) -> Self {
+        let minutely = Minutely::open(folder, host);
         let ids: Vec<_> = (0..count).map(|number| format!("minutely-{number:04}")).collect();
         for id in &ids {
-            let config = RollupJobConfig::builder(id)
-                .index_pattern("readings")
-                .rollup_index("rolled")
-                .cron("0 * * * * ?")
-                .page_size(1_000)
-                .date_histogram(DateHistogram::fixed_interval("timestamp", "1m"))
-                .terms(["region"])
-                .metric("value", [Metric::Min, Metric::Max, Metric::Sum, Metric::ValueCount]);
-            manager.put(config.build().unwrap()).unwrap();
-            manager.start(id).unwrap();
-            manager.trigger(id).unwrap();
+            minutely.start(id);
+            minutely.manager.trigger(id).unwrap();
         }
-        Self { manager, clock, ends, ids }
+        Self { minutely, ids }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -67,46 +30,41 @@ impl Jobs {
 
     /// Waits for the run of each job.
     pub(crate) fn await_all(&self) {
-        for _ in &self.ids {
-            assert_eq!(self.ends.recv().unwrap(), RunOutcome::Finished);
-        }
+        self.minutely.await_runs(self.count());
     }
 
     /// A minute comes to its end, and all jobs roll it up.
     pub(crate) fn round(&self) {
-        self.clock.advance(Duration::from_mins(1));
+        self.minutely.minute_passes();
         self.await_all();
     }
 
     /// A minute comes to its end, and all jobs are stopped once so many have rolled it up. How long that took.
     pub(crate) fn stop_within_round(&self, after: usize) -> Duration {
-        self.clock.advance(Duration::from_mins(1));
+        self.minutely.minute_passes();
         for _ in 0..after {
-            self.ends.recv().unwrap();
+            self.minutely.ends.recv().unwrap();
         }
-        let waiting = StopOptions::new().wait_for_completion(true).timeout(Duration::MAX);
+        let (manager, waiting) =
+            (&self.minutely.manager, StopOptions::new().wait_for_completion(true).timeout(Duration::MAX));
         let began = Instant::now();
-        let report = self.manager.stop_many("_all", waiting).unwrap();
+        let report = manager.stop_many("_all", waiting).unwrap();
         let latency = began.elapsed();
         assert!(report.all_at_rest() && report.len() == self.count());
-        self.ids.iter().for_each(|id| self.manager.start(id).map(drop).unwrap());
+        self.ids.iter().for_each(|id| manager.start(id).map(drop).unwrap());
         latency
     }
 
     /// After stops and one more round nothing is missing, and nothing counted twice.
     pub(crate) fn check(&self, documents: u64) {
-        self.clock.advance(Duration::from_mins(1));
+        self.minutely.minute_passes();
         let deadline = Instant::now() + Duration::from_mins(5);
         for id in &self.ids {
             // Ends of stopped runs may be told after the stop, so that these say nothing here.
-            while self.documents(id) != documents {
-                assert!(Instant::now() < deadline, "{id} has {} of {documents}", self.documents(id));
+            while self.minutely.read(id).0 != documents {
+                assert!(Instant::now() < deadline, "{id} has {} of {documents}", self.minutely.read(id).0);
                 std::thread::sleep(Duration::from_millis(10));
             }
         }
-    }
-
-    fn documents(&self, id: &str) -> u64 {
-        self.manager.rolled_up(id).unwrap().map(|row| row.unwrap().doc_count()).sum()
     }
 }
