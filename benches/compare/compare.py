@@ -113,7 +113,8 @@ def main():
         data = SHAPES["questions"][shape]["data"]
         make(options.ours, folder_of(data), data, documents_of(data))
 
-    print(f"{'':36} {'median':>10} {'least':>10} {'processor':>10} {'times as fast':>23} {'groups':>9} memory (ratio of medians, of least, of processor)")
+    columns = f"{'':36} {'median':>10} {'least':>10} {'processor':>10} {'times as fast':>23} {'groups':>9} memory"
+    print(f"{columns} (ratio of medians, of least, of processor)")
     for threads in options.threads:
         others = Contestant(sys.executable, os.path.join(HERE, "opponents.py"), str(threads))
         print(f"{threads} thread(s); {others.ask('versions')}")

@@ -1,6 +1,7 @@
 """The other engines, at the same data and the same question: python opponents.py THREADS
 
-Told line by line what to do, as our own side is: `open FOLDER QUESTION`, `ENGINE scan`, `duckdb run ordered FILE`, `check FILE`.
+Told line by line what to do, as our own side is: `open FOLDER QUESTION`, `ENGINE scan`, `duckdb run ordered FILE`,
+`check FILE`.
 """
 
 import json
@@ -25,13 +26,16 @@ MILLIS = {"1h": 3_600_000, "2d": 172_800_000}
 with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "shapes.json")) as file:
     SHAPES = json.load(file)
 
+# The intervals of the questions, in SQL.
 BUCKETS = {
     "1h": "date_trunc('hour', timestamp)",
     "2d": "time_bucket(INTERVAL 2 DAY, timestamp, TIMESTAMP '1970-01-01')",
     "1d": "date_trunc('day', timestamp)",
     "1M": "date_trunc('month', timestamp)",
 }
-"""What our JobContext calls them, in SQL."""
+# What is asked of a metric, where a document has one value and where it has a list of them.
+VALUES = {name: f"{name}({{}})" for name in ("min", "max", "sum", "count")}
+VALUES_OF_LISTS = {name: f"{name}(list_{name}({{}}))" for name in ("min", "max", "sum")} | {"count": "sum(len({}))"}
 
 
 class Data:
@@ -83,22 +87,27 @@ class Data:
         return self.duckdb
 
     def question(self, bucket, is_ordered=True):
-        values = [self.value(name, field) for field in self.metrics for name in ("min", "max", "sum", "count")]
+        asked = VALUES if self.values == 1 else VALUES_OF_LISTS
+        values = [f"{sql.format(field)} AS {field}_{name}" for field in self.metrics for name, sql in asked.items()]
         keys = [f"{bucket} AS bucket", *self.integers, *self.terms]
         numbers = ", ".join(str(place + 1) for place in range(len(keys)))
         order = f" ORDER BY {numbers}" if is_ordered else ""
         return f"SELECT {', '.join(keys + ['count(*) AS documents'] + values)} FROM sensor GROUP BY {numbers}{order}"
-
-    def value(self, name, field):
-        if self.values == 1:
-            return f"{name}({field}) AS {field}_{name}"
-        return f"{'sum' if name == 'count' else name}({'len' if name == 'count' else 'list_' + name}({field})) AS {field}_{name}"
 
     def duckdb_question(self, is_ordered=True):
         bucket = BUCKETS[self.interval]
         if self.zone:
             bucket = bucket.replace("timestamp", f"timezone('{self.zone}', timezone('UTC', timestamp))")
         return self.question(bucket, is_ordered)
+
+
+class Stopwatch:
+    def __init__(self):
+        self.began = time.perf_counter(), time.process_time()
+
+    def spent(self):
+        began, began_processor = self.began
+        return {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
 
 
 def duckdb_scan(data):
@@ -109,10 +118,10 @@ def duckdb_run(data, file, is_ordered):
     """Into a table of another file, and durable."""
     connection = data.open_duckdb()
     connection.execute(f"ATTACH '{file}' AS target")
-    began, began_processor = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     connection.execute(f"CREATE TABLE target.rolled AS {data.duckdb_question(is_ordered)}")
     connection.execute("CHECKPOINT target")
-    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
+    spent = watch.spent()
     count = connection.execute("SELECT count(*) FROM target.rolled").fetchone()[0]
     connection.execute("DETACH target")
     os.remove(file)
@@ -150,10 +159,9 @@ def sqlite_scan(data):
         columns = [column.to_pylist() for column in batch.columns]
         columns[0] = batch.column(0).cast(pyarrow.int64()).to_pylist()
         connection.executemany(f"INSERT INTO sensor VALUES ({', '.join('?' * len(columns))})", zip(*columns))
-    began, began_processor = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     rows = connection.execute(data.question(f"timestamp / {MILLIS[data.interval]}")).fetchall()
-    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
-    return spent | {"count": len(rows)}
+    return watch.spent() | {"count": len(rows)}
 
 
 def numbers(column):
@@ -260,9 +268,9 @@ SCANS = {"duckdb": duckdb_scan, "polars": polars_scan, "datafusion": datafusion_
 
 def timed(work, *arguments):
     """`work` says how many it has found, or itself what it took."""
-    began, began_processor = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     found = work(*arguments)
-    spent = {"seconds": time.perf_counter() - began, "processor": time.process_time() - began_processor}
+    spent = watch.spent()
     return found if isinstance(found, dict) else spent | {"count": found}
 
 
