@@ -56,14 +56,16 @@ pub trait PageStream: Send {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError>;
 
     /// Lends the stream threads for its next page: the caller's own, and as many as are idle in the manager's pool. A
-    /// stream that uses more than one begins them itself, and ends them before the page is there. Default: they are not
-    /// used.
+    /// stream that uses more than one begins them itself, and ends them before the page is there, but for what it does
+    /// [ahead](Self::fetch_ahead). Default: they are not used.
     fn lend_threads(&mut self, threads: usize) {
         let _ = threads;
     }
 
     /// The run will soon ask for one more page, after it has written the one that it has: a stream that waits for
-    /// somebody else's work may have it begun now. Default: nothing.
+    /// somebody else's work may have it begun now, or begin its own on a thread that it was lent. What goes on ahead
+    /// ends when the stream is [parked](Self::park), as it is when a stop comes, and when it is dropped. Default:
+    /// nothing.
     fn fetch_ahead(&mut self) {}
 
     /// The run has to wait, for other runs or for a pause: the stream gives up what it has fetched ahead. Default:

@@ -439,14 +439,19 @@ pub trait JoinInTime<T> {
 }
 
 impl<T> JoinInTime<T> for JoinHandle<T> {
-    #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
     fn join_in_time(self) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.is_finished() {
-            assert!(Instant::now() < deadline, "a thread has not ended");
-            std::thread::yield_now();
-        }
+        wait_until("a thread has ended", || self.is_finished());
         self.join().unwrap()
+    }
+}
+
+/// Waits for something that nobody tells of.
+#[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
+pub fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::yield_now();
     }
 }
 

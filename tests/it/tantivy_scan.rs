@@ -5,11 +5,11 @@ use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{
-    Engine, FieldType, JobContext, MemoryEngine, Source, SourceDocument, SourceValue, StopSignal,
+    Engine, FieldType, JobContext, MemoryEngine, PageStream, Source, SourceDocument, SourceValue, StopSignal,
 };
-use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, TermsType};
+use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, Metric, RollupJobConfig, TermsType};
 
-use crate::support::{HOUR, config};
+use crate::support::{HOUR, config, wait_until};
 use crate::tantivy_harness::{add_to_index, source_schema};
 
 /// What has to be exactly the same: key, document count, and count, least and greatest value of the metric.
@@ -17,14 +17,34 @@ type Exact = (GroupKey, u64, u64, u64, u64);
 
 /// What a scan delivers, and the sums of the metric.
 fn all_buckets(engine: &dyn Engine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) {
+    read_all(engine, job, |_, _| {})
+}
+
+/// The same, if the next pass begins while the groups of one are handed out. Every now and then it is given up.
+fn all_buckets_ahead(engine: &dyn Engine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) {
+    read_all(engine, job, |pages, stream| {
+        stream.lend_threads(2);
+        stream.fetch_ahead();
+        if pages % 7 == 0 {
+            stream.park();
+        }
+    })
+}
+
+fn read_all(
+    engine: &dyn Engine,
+    job: &JobContext,
+    between: impl Fn(usize, &mut dyn PageStream),
+) -> (Vec<Exact>, Vec<f64>) {
     let request = job.scan_request();
     let mut stream = engine.scan(job, job.config().index_pattern(), request, &StopSignal::never()).unwrap();
     let (mut buckets, mut sums) = (Vec::new(), Vec::new());
-    loop {
+    for pages in 1.. {
         let page = stream.next_page(&StopSignal::never()).unwrap();
         if page.is_empty() {
-            return (buckets, sums);
+            break;
         }
+        between(pages, &mut *stream);
         for bucket in page.iter() {
             let values = &bucket.metrics[0];
             let (min, max) = (values.min().to_bits(), values.max().to_bits());
@@ -32,6 +52,7 @@ fn all_buckets(engine: &dyn Engine, job: &JobContext) -> (Vec<Exact>, Vec<f64>) 
             sums.push(values.sum());
         }
     }
+    (buckets, sums)
 }
 
 fn index() -> Index {
@@ -90,10 +111,63 @@ fn a_scan_on_several_threads_or_in_many_passes_finds_the_same() {
         assert_eq!(expected.iter().map(|bucket| bucket.1).sum::<u64>(), 300_000);
         for (order, index) in [("scattered", &scattered), ("by time", &by_time)] {
             for (threads, budget) in [(1, 256 << 20), (2, 256 << 20), (1, 1 << 20), (2, 1 << 20)] {
-                let (found, sums) = all_buckets(&engine(index, threads, budget), job);
-                assert!(found == expected, "{order}, {threads} threads, {budget} bytes: {} groups", found.len());
-                let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
-                assert!(sums.iter().zip(&expected_sums).all(close), "{order}, {threads} threads, {budget} bytes");
+                for (way, read) in [("by itself", all_buckets as fn(&_, &_) -> _), ("ahead", all_buckets_ahead)] {
+                    let (found, sums) = read(&engine(index, threads, budget), job);
+                    let how = format!("{order}, {threads} threads, {budget} bytes, {way}");
+                    assert!(found == expected, "{how}: {} groups", found.len());
+                    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
+                    assert!(sums.iter().zip(&expected_sums).all(close), "{how}");
+                }
+            }
+        }
+    }
+}
+
+/// An index in which those of node n5 are deleted, and an engine that never had them.
+fn without_n5(documents: Vec<SourceDocument>) -> (Index, MemoryEngine) {
+    let (index, memory) = (index(), MemoryEngine::new());
+    documents.chunks(40_000).for_each(|documents| add_to_index(&index, documents));
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    writer.set_merge_policy(Box::new(NoMergePolicy));
+    writer.delete_term(Term::from_field_text(index.schema().get_field("node").unwrap(), "n5"));
+    writer.commit().unwrap();
+    let is_deleted = |document: &SourceDocument| {
+        document.fields().any(|(_, values)| values.contains(&SourceValue::Keyword("n5".into())))
+    };
+    memory.extend("sensor-1", documents.into_iter().filter(|document| !is_deleted(document)));
+    (index, memory)
+}
+
+/// Blocks of which some documents are deleted or have no date, and others have several dates, nodes or values, up to as
+/// many as this.
+#[test]
+fn blocks_of_all_kinds_of_documents() {
+    for most in [1, 3, 40] {
+        let document = |number: u32| {
+            let mixed = mixed(number);
+            let mut document = SourceDocument::new().double("temperature", f64::from(mixed % 1_000) / 8.0);
+            if !mixed.is_multiple_of(11) {
+                document = document.date("timestamp", i64::from(number) * HOUR / 1_000);
+            }
+            if most > 1 && mixed.is_multiple_of(23) {
+                document = document.date("timestamp", i64::from(mixed % 5) * HOUR).keyword("node", "other");
+            }
+            let values = (0..mixed % (most + 1)).map(|value| f64::from(mixed % 97 + value));
+            values.fold(document.keyword("node", &format!("n{}", mixed % 7)), |document, value| {
+                document.double("load", value)
+            })
+        };
+        let (index, memory) = without_n5((0..5_000).map(document).collect());
+        let engine = TantivyEngine::in_ram();
+        engine.register("sensor-1", &index).unwrap();
+        for metric in ["load", "temperature"] {
+            for metrics in [&[Metric::Sum, Metric::Min, Metric::Max, Metric::ValueCount][..], &[Metric::Max]] {
+                let job = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+                let job = job.cron("0 0 0 1 1 ? 2090").page_size(50).terms(["node"]);
+                let job = job.date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
+                let job = job.metric(metric, metrics.iter().copied()).build().unwrap();
+                let job = JobContext::new(job, &[TermsType::Keyword]);
+                assert_eq!(all_buckets(&engine, &job), all_buckets(&memory, &job), "{metric}, up to {most} values");
             }
         }
     }
@@ -117,17 +191,7 @@ fn more_groups_in_a_date_bucket_than_fit() {
             _ => document.double("load", f64::from(mixed / 8)),
         }
     };
-    let documents: Vec<_> = (0..60_000).map(document).collect();
-    let (index, memory) = (index(), MemoryEngine::new());
-    documents.chunks(40_000).for_each(|documents| add_to_index(&index, documents));
-    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
-    writer.set_merge_policy(Box::new(NoMergePolicy));
-    writer.delete_term(Term::from_field_text(index.schema().get_field("node").unwrap(), "n5"));
-    writer.commit().unwrap();
-    let is_deleted = |document: &SourceDocument| {
-        document.fields().any(|(_, values)| values.contains(&SourceValue::Keyword("n5".into())))
-    };
-    memory.extend("sensor-1", documents.into_iter().filter(|document| !is_deleted(document)));
+    let (index, memory) = without_n5((0..60_000).map(document).collect());
     let config = config("sensor").page_size(700).terms(["load", "node"]).build().unwrap();
     let job = JobContext::new(config, &[TermsType::Floating, TermsType::Keyword]);
     let (expected, expected_sums) = all_buckets(&memory, &job);
@@ -135,11 +199,55 @@ fn more_groups_in_a_date_bucket_than_fit() {
     for (threads, budget) in [(1, 256 << 20), (1, 2 << 20), (2, 2 << 20), (3, 3 << 20)] {
         let engine = TantivyEngine::in_ram_with(TantivyOptions::new().scan_threads(threads).memory_budget(budget));
         engine.register("sensor-1", &index).unwrap();
-        let (found, sums) = all_buckets(&engine, &job);
-        assert!(found == expected, "{threads} threads, {budget} bytes: {} groups, not {}", found.len(), expected.len());
-        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
-        assert!(sums.iter().zip(&expected_sums).all(close), "{threads} threads, {budget} bytes");
+        for (way, read) in [("by itself", all_buckets as fn(&_, &_) -> _), ("ahead", all_buckets_ahead)] {
+            let (found, sums) = read(&engine, &job);
+            let how = format!("{threads} threads, {budget} bytes, {way}");
+            assert!(found == expected, "{how}: {} groups, not {}", found.len(), expected.len());
+            let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-14 * b.abs();
+            assert!(sums.iter().zip(&expected_sums).all(close), "{how}");
+        }
     }
+}
+
+/// A group for each document, in many passes: with a second thread the next one begins while a page is written. A stop
+/// ends it, and so does a scan that is dropped; neither leaves any memory behind.
+#[test]
+fn the_next_pass_begins_while_a_page_is_written() {
+    let index = index();
+    let documents = |from: i64| (from..from + 20_000).map(|n| SourceDocument::new().date("timestamp", n * HOUR));
+    (0..4).for_each(|part| add_to_index(&index, &documents(part * 20_000).collect::<Vec<_>>()));
+    let engine = TantivyEngine::in_ram_with(TantivyOptions::new().memory_budget(1 << 20));
+    engine.register("sensor-1", &index).unwrap();
+    let job = JobContext::new(config("sensor").page_size(100).build().unwrap(), &[]);
+    let open = || {
+        let request = job.scan_request();
+        let mut stream = engine.scan(&job, job.config().index_pattern(), request, &StopSignal::never()).unwrap();
+        stream.next_page(&StopSignal::never()).unwrap();
+        stream
+    };
+    let begins = |stream: &mut dyn PageStream| {
+        let before = engine.memory_used().0;
+        stream.fetch_ahead();
+        wait_until("the next pass has memory of its own", || engine.memory_used().0 != before);
+    };
+    let mut stream = open();
+    stream.fetch_ahead();
+    let alone = engine.memory_used().0;
+    assert!(alone > 0, "the groups of the first pass are held");
+    stream.lend_threads(2);
+    begins(&mut *stream);
+    assert!(engine.memory_used().0 > alone, "the groups of the first pass are still held");
+    while let Ok(page) = stream.next_page(&StopSignal::raised_after(40)) {
+        assert!(!page.is_empty(), "a stop comes before the end");
+        stream.fetch_ahead();
+    }
+    drop(stream);
+    assert_eq!(engine.memory_used().0, 0, "after a stop");
+    let mut stream = open();
+    stream.lend_threads(2);
+    begins(&mut *stream);
+    drop(stream);
+    assert_eq!(engine.memory_used().0, 0, "after it was dropped");
 }
 
 /// The first and the last instants that a column can hold, whose buckets reach beyond.

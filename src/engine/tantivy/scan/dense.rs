@@ -91,18 +91,13 @@ impl DenseGroups {
 
     /// The slots of the groups at these places.
     pub(super) fn find(&mut self, places: &[u32], slots: &mut [u32]) {
-        let mut is_new = false;
         for (slot, place) in slots.iter_mut().zip(places) {
-            // No table has a place of that number.
-            let known = self.table.get(*place as usize).copied().unwrap_or(0);
-            *slot = known.wrapping_sub(1);
-            is_new |= known == 0 && *place != NONE;
-        }
-        if is_new {
-            for (slot, place) in slots.iter_mut().zip(places).filter(|(slot, place)| **slot == NONE && **place != NONE)
-            {
-                *slot = self.slot(*place);
-            }
+            // No table has a place of the number NONE.
+            *slot = match self.table.get(*place as usize) {
+                Some(0) => self.add(*place as usize),
+                Some(known) => known - 1,
+                None => NONE,
+            };
         }
     }
 
@@ -296,6 +291,8 @@ pub(super) struct Plan {
 /// Where groups have fewer documents, a second thread gains nothing: what it groups travels to the core of the one that
 /// hands the groups out, which takes as long as grouping does.
 const FEW_PER_GROUP: usize = 12;
+/// Where they have fewer than so many, to hand them out takes about as long as to make them.
+const SLOWLY_HANDED_OUT: usize = 32;
 
 /// What the groups of a pass leave to those of the next one.
 #[derive(Default)]
@@ -348,6 +345,15 @@ impl DensePages {
         }
     }
 
+    /// How many groups there are; those that several threads have met count for each of them.
+    fn groups(&self) -> usize {
+        self.parts.iter().map(DenseGroups::len).sum()
+    }
+
+    pub(super) fn takes_long_to_hand_out(&self) -> bool {
+        self.read < self.groups() * SLOWLY_HANDED_OUT
+    }
+
     pub(super) fn leave(self) -> Left {
         let are_few_per_group = self.read < self.taken * FEW_PER_GROUP;
         Left { groups: self.parts, are_few_per_group, keys: self.keys }
@@ -355,8 +361,7 @@ impl DensePages {
 
     /// How many buckets there are still to come at most.
     pub(super) fn left(&self) -> usize {
-        let groups = self.parts.iter().map(DenseGroups::len).sum::<usize>();
-        groups.saturating_sub(self.taken)
+        self.groups().saturating_sub(self.taken)
     }
 
     /// Appends the next buckets to the page, at most `count`. Says the words of the last key, or nothing if there are

@@ -7,13 +7,14 @@ use ::tantivy::columnar::{Column, ColumnIndex, MonotonicallyMappableToU64};
 
 use super::codes::Codes;
 use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
-use super::dense::{DenseGroups, DensePages, Plan, ValueBlock};
+use super::dense::{DenseGroups, DensePages, Left, Plan, ValueBlock};
+use super::finished::Finished;
 use super::lane::{Documents, FEW, Found, Lane, read_block};
 use super::mask::Mask;
-use super::pass::{self, Block, Work};
+use super::open::Opened;
+use super::pass::{self, Block, Unfinished, Work, unless_cancelled};
 use super::timeline::{NONE, Timeline};
-use super::{Finished, Scan};
-use crate::engine::{EngineError, StopSignal};
+use crate::engine::StopSignal;
 use crate::measure::Measure;
 
 pub(super) struct DensePass<'a> {
@@ -357,17 +358,17 @@ impl Work for DensePass<'_> {
     }
 }
 
-impl Scan {
+impl Opened {
     /// Groups by place.
     pub(super) fn dense_pass(
-        &mut self,
+        &self,
         plan: &Plan,
+        mut left: Left,
         threads: usize,
         bytes: usize,
         stop: &StopSignal,
-    ) -> Result<Finished, EngineError> {
+    ) -> Result<Finished, Unfinished> {
         let Plan { codes, timeline, .. } = plan;
-        let mut left = std::mem::take(&mut self.left);
         // The budget has counted them as given back.
         left.groups.truncate(threads);
         let mut groups = || DenseGroups::new(timeline.len(), codes.len(), self.cells.clone(), bytes, left.groups.pop());
@@ -377,7 +378,7 @@ impl Scan {
         let blocks = pass::blocks(&self.segments, |first, last| last >= from && first < to);
         let read = pass::read(&blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
-        let groups = self.unless_cancelled(read, groups)?;
+        let groups = unless_cancelled(read, groups)?;
         Ok(Finished::Dense(DensePages::new(plan, groups, left, blocks.len() * BLOCK)))
     }
 }

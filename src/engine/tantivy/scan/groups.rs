@@ -18,11 +18,13 @@ const PIECE: usize = 256;
 /// At least one group in so many is kept: where keys come ever more slowly the estimate is far too high.
 const MIN_KEPT: usize = 8;
 
+/// Where a part of the key range begins, if not with the first key, and whether that key is in it.
+pub(super) type Begin = Option<(Vec<u64>, bool)>;
+
 /// A part of the key range: a pass groups only what is in it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeyRange {
-    /// Where it begins, and whether that key is in it.
-    pub(super) from: Option<(Vec<u64>, bool)>,
+    pub(super) from: Begin,
     /// Where it ends, that key not being in it.
     pub(super) to: Option<Vec<u64>>,
 }
@@ -250,9 +252,14 @@ impl SortedGroups {
     }
 }
 
+/// Where groups have fewer documents, to hand them out takes about as long as to make them.
+const SLOWLY_HANDED_OUT: usize = 8;
+
 /// The finished groups of a pass, of all its threads, merged as they are handed out.
 pub(super) struct HashedPages {
     parts: Vec<SortedGroups>,
+    /// How many documents were read.
+    read: usize,
     /// Where the range that all threads have kept ends.
     end: Option<Vec<u64>>,
 }
@@ -265,9 +272,9 @@ struct Taken {
 }
 
 impl HashedPages {
-    pub(super) fn new(parts: Vec<SortedGroups>) -> Self {
+    pub(super) fn new(parts: Vec<SortedGroups>, read: usize) -> Self {
         let end = parts.iter().filter_map(|part| part.groups.range.to.clone()).min();
-        Self { parts, end }
+        Self { parts, read, end }
     }
 
     /// Has the groups that may be next on their way to the processor: they are far apart, and a look at each waits
@@ -343,6 +350,10 @@ impl HashedPages {
         Ok(taken.last().map(|taken| self.key(taken).to_vec()))
     }
 
+    pub(super) fn takes_long_to_hand_out(&self) -> bool {
+        self.read < self.parts.iter().map(|part| part.order.len()).sum::<usize>() * SLOWLY_HANDED_OUT
+    }
+
     /// How many buckets there are still to come at most.
     pub(super) fn left(&self) -> usize {
         self.parts.iter().map(|part| part.order.len() - part.next).sum()
@@ -391,7 +402,7 @@ mod tests {
                 }
                 groups.finish()
             };
-            let mut pages = HashedPages::new(all.chunks(250).map(part).collect());
+            let mut pages = HashedPages::new(all.chunks(250).map(part).collect(), 0);
             let taken = pages.next(usize::MAX);
             for (at, group) in taken.iter().enumerate().filter(|(_, taken)| !taken.is_more_of_last) {
                 let key = pages.key(group).to_vec();

@@ -5,15 +5,15 @@ use std::ops::Range;
 use ::tantivy::DocId;
 use ::tantivy::columnar::MonotonicallyMappableToU64;
 
-use super::columns::{Measured, MeasuredColumns, NumberColumn, Segment, document};
-use super::dense::Left;
+use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
+use super::finished::Finished;
 use super::groups::{Groups, HashedPages, KeyRange};
 use super::key_block::KeyBlock;
 use super::keys::NULL;
 use super::lane::Lane;
-use super::pass::{self, Block, Work};
+use super::open::Opened;
+use super::pass::{self, Block, Task, Unfinished, Work, unless_cancelled};
 use super::sections::{Bounds, Marker, Sections, Stretch};
-use super::{Finished, Scan};
 use crate::engine::{EngineError, StopSignal};
 
 /// Which part of a pass's memory it may take to know the section of each document.
@@ -136,33 +136,32 @@ impl Crowding {
     }
 }
 
-impl Scan {
+impl Opened {
     /// Groups by hash.
     pub(super) fn hash_pass(
-        &mut self,
+        &self,
+        task: Task,
         slice_end: Option<u64>,
         threads: usize,
         bytes: usize,
         stop: &StopSignal,
-    ) -> Result<Finished, EngineError> {
-        self.left = Left::default();
+    ) -> Result<Finished, Unfinished> {
+        let Task { from, mut crowding, .. } = task;
         let to = slice_end.map(|bucket| {
-            let mut words = vec![NULL; self.shape.stride()];
+            let mut words = vec![NULL; self.question.shape.stride()];
             words[0] = bucket + 1;
             words
         });
-        let mut range = KeyRange { to, ..self.rest.clone() };
-        let end = self.window.buckets.end;
+        let mut range = KeyRange { from, to };
+        let end = self.question.window.buckets.end;
         let blocks = pass::blocks(&self.segments, |first, last| first < end && !range.misses(first, last));
-        if matches!(self.crowding, Crowding::Found)
-            && Sections::bytes_for(blocks.len()) <= threads * bytes / SECTIONS_PART
-        {
-            self.crowding = Crowding::Sections(self.sections(&blocks, &range, threads, stop)?);
+        if matches!(crowding, Crowding::Found) && Sections::bytes_for(blocks.len()) <= threads * bytes / SECTIONS_PART {
+            crowding = Crowding::Sections(self.sections(&blocks, &range, threads, stop)?);
         }
-        let bytes = bytes - self.crowding.bytes() / threads;
-        let (words, metrics) = (self.shape.stride(), self.measures.len());
+        let bytes = bytes - crowding.bytes() / threads;
+        let (words, metrics) = (self.question.shape.stride(), self.question.measures.len());
         let most = Groups::most(words, metrics, bytes) * threads;
-        let stretch = match (&self.crowding, &range.from) {
+        let stretch = match (&crowding, &range.from) {
             (Crowding::Sections(sections), Some((from, _))) => sections.stretch(from, most - most / 8),
             _ => None,
         };
@@ -176,9 +175,9 @@ impl Scan {
         let read = pass::read(&blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
         let has_sections = stretch.is_some();
-        let groups = self.unless_cancelled(read, groups)?;
-        let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect());
-        let crowding = match std::mem::take(&mut self.crowding) {
+        let groups = unless_cancelled(read, groups)?;
+        let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect(), blocks.len() * BLOCK);
+        let crowding = match crowding {
             sections if has_sections => sections,
             _ if pages.end() != range.to => Crowding::Found,
             _ => Crowding::None,
@@ -188,22 +187,22 @@ impl Scan {
 
     /// Finds out which documents are for which pass.
     fn sections(
-        &mut self,
+        &self,
         blocks: &[Block],
         range: &KeyRange,
         threads: usize,
         stop: &StopSignal,
-    ) -> Result<Sections, EngineError> {
+    ) -> Result<Sections, Unfinished> {
         let bounds = Bounds::sample(&self.segments, blocks, self.keys(), range, stop);
         let bounds = bounds.ok_or_else(EngineError::cancelled)?;
         let mut markers: Vec<_> = (0..threads).map(|_| Marker::new(&self.segments, self.keys(), &bounds)).collect();
         let read = pass::read(blocks, &mut markers, stop);
         let marks: Vec<_> = markers.into_iter().map(Marker::into_marks).collect();
-        let marks = self.unless_cancelled(read, marks)?;
+        let marks = unless_cancelled(read, marks)?;
         Ok(Sections::new(&self.segments, bounds, marks))
     }
 
     fn keys(&self) -> KeyBlock<'_> {
-        KeyBlock::new(&self.shape, self.grid.cursor(), &self.window)
+        KeyBlock::new(&self.question.shape, self.question.grid.cursor(), &self.question.window)
     }
 }

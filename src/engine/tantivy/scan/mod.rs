@@ -1,6 +1,7 @@
 //! A scan: passes over the columns, each grouping as much of the key range as fits into memory, handed out as sorted
 //! pages.
 
+mod ahead;
 mod block_dates;
 mod budget;
 mod cells;
@@ -8,6 +9,7 @@ mod codes;
 mod columns;
 mod dense;
 mod dense_pass;
+mod finished;
 mod grid;
 mod groups;
 mod hash_pass;
@@ -33,59 +35,42 @@ use std::collections::BTreeSet;
 
 use crate::engine::{EngineError, PageStream, StopSignal};
 use crate::job::GroupKey;
-use crate::measure::Measures;
 use crate::rollup::Page;
-use crate::sync::{Arc, Mutex};
-use budget::Holder;
-use cells::CellShape;
-use codes::Codes;
-use columns::Segment;
-use dense::{DensePages, Left};
-use grid::Grid;
-use groups::{HashedPages, KeyRange};
+use crate::sync::Arc;
+use ahead::Ahead;
+use dense::Left;
+use finished::{Finished, ParkedGroups};
+use groups::Begin;
 use hash_pass::Crowding;
-use keys::KeyShape;
-use open::Found;
-use survey::Survey;
-use terms::KeywordTerms;
-use window::Window;
+use open::{Found, Opened, Question};
+use pass::{Task, Unfinished};
 
 /// Groups that become buckets between two looks at the stop signal: so many are still in the processor's cache after
 /// they were fetched.
 const AT_ONCE: usize = 1 << 10;
-/// How much memory a pass has for each of the threads that it was lent.
-const MIN_PER_LENT_THREAD: usize = 16 << 20;
 
 pub(super) struct Scan {
-    shape: KeyShape,
-    measures: Vec<Measures>,
+    question: Arc<Question>,
     page_size: usize,
     after: Option<GroupKey>,
-    grid: Grid,
-    window: Window,
     columns: RowColumns,
     /// The segments of all sources.
     found: Vec<Found>,
-    /// What is known of the dates in them, once the first page was asked for; and the columns of those segments that
-    /// have something that is wanted.
-    survey: Option<Survey>,
-    segments: Vec<Segment>,
-    /// For each part of the key, the terms if it is a keyword.
-    terms: Vec<Option<KeywordTerms>>,
-    /// What is still to be handed out.
-    rest: KeyRange,
-    /// How to number keys, if they are few.
-    codes: Option<Arc<Codes>>,
-    cells: CellShape,
+    /// What of them has something that is wanted, once the first page was asked for.
+    opened: Option<Arc<Opened>>,
+    /// Where what is still to be handed out begins.
+    from: Begin,
     /// How many threads a pass has in any case, and how many the next one may have.
     own_threads: usize,
     lent_threads: usize,
     /// The groups or the page of what was given up. Freeing them takes milliseconds, which nobody who waits for a
     /// stop should wait for: they go with the scan.
-    discarded: Option<Box<dyn Send>>,
+    discarded: Vec<Box<dyn Send>>,
     /// What a pass has left to the next one, while one follows the other.
     left: Left,
     crowding: Crowding,
+    /// The next pass, if it has begun already.
+    ahead: Option<Ahead>,
     done: bool,
     /// The source indices, if it reads such.
     names: Option<Vec<String>>,
@@ -95,89 +80,52 @@ pub(super) struct Scan {
     charged: usize,
 }
 
-/// The finished groups of a scan, which others may take away while it is parked.
-#[derive(Default)]
-struct ParkedGroups {
-    groups: Mutex<Option<Finished>>,
-}
-
-impl Holder for ParkedGroups {
-    fn held(&self) -> Option<usize> {
-        Some(self.groups.try_lock()?.as_ref().map_or(0, Finished::bytes))
-    }
-
-    fn release(&self) -> usize {
-        let groups = self.groups.try_lock().and_then(|mut groups| groups.take());
-        groups.map_or(0, |groups| groups.bytes())
-    }
-}
-
 impl Scan {
-    /// Groups the first part of the rest: a slice of time, or what of it fits.
-    fn pass(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
-        self.discarded = None;
-        self.look_ahead(self.lent_threads.max(self.own_threads), stop)?;
-        let share = self.budget.take_share();
-        // Threads that nobody asked for should not make the parts so small that there have to be more passes.
-        let threads = self.lent_threads.min(share.bytes() / MIN_PER_LENT_THREAD).max(self.own_threads);
-        let threads = if self.left.are_few_per_group { 1 } else { threads };
-        let from = self.rest.from.as_ref().map_or(0, |(words, _)| words[0]);
-        let slice_end = self.survey.as_ref().and_then(|survey| survey.slice_end(from));
-        let bytes = share.bytes() / threads;
-        let finished = match self.plan(slice_end, bytes, stop)? {
-            Some(plan) => self.dense_pass(&plan, threads, bytes, stop),
-            None => self.hash_pass(slice_end, threads, bytes, stop),
-        };
-        match finished {
-            Ok(finished) => {
-                share.settle(finished.bytes());
-                Ok(finished)
-            }
-            Err(error) => {
-                // What is still there is still paid for.
-                self.discarded = self.discarded.take().map(|groups| Box::new((groups, share)) as Box<dyn Send>);
-                Err(error)
+    /// The groups of the first part of the rest.
+    fn next_groups(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
+        self.discarded.clear();
+        let opened = self.look_ahead(self.lent_threads.max(self.own_threads), stop)?;
+        let is_next = self.ahead.as_ref().is_some_and(|ahead| ahead.begins_at(&self.from));
+        if let Some(ahead) = self.ahead.take_if(|_| is_next) {
+            let joined = ahead.join(stop);
+            self.unless_given_up(joined)?;
+            // Somebody who needed the memory may have taken them.
+            if let Some(groups) = self.held.take_ahead() {
+                return Ok(groups);
             }
         }
+        self.give_up_ahead();
+        let finished = opened.pass(self.task(), &self.budget, stop);
+        self.unless_given_up(finished)
     }
 
-    /// The groups of a pass, unless it was given up: then they are kept for later.
-    fn unless_cancelled<T: Send + 'static>(&mut self, read: Option<()>, groups: T) -> Result<T, EngineError> {
-        if read.is_none() {
-            self.discarded = Some(Box::new(groups));
-            return Err(EngineError::cancelled());
-        }
-        Ok(groups)
-    }
-}
-
-/// The finished groups of a pass.
-enum Finished {
-    Dense(DensePages),
-    Hashed(HashedPages, Crowding),
-}
-
-impl Finished {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Dense(pages) => pages.bytes(),
-            Self::Hashed(pages, crowding) => pages.bytes() + crowding.bytes(),
+    /// The next pass.
+    fn task(&mut self) -> Task {
+        Task {
+            from: self.from.clone(),
+            own_threads: self.own_threads,
+            lent_threads: self.lent_threads,
+            left: std::mem::take(&mut self.left),
+            crowding: std::mem::take(&mut self.crowding),
         }
     }
 
-    /// How many buckets there are still to come at most.
-    fn left(&self) -> usize {
-        match self {
-            Self::Dense(pages) => pages.left(),
-            Self::Hashed(pages, _) => pages.left(),
-        }
+    /// What was made, or else the error; what was given up with it is kept for later.
+    fn unless_given_up<T>(&mut self, made: Result<T, Unfinished>) -> Result<T, EngineError> {
+        made.map_err(|Unfinished { error, groups }| {
+            self.discarded.extend(groups);
+            error
+        })
     }
 
-    /// Where a later pass has to begin, if there may be more groups.
-    fn end(&self, shape: &KeyShape) -> Option<Vec<u64>> {
-        match self {
-            Self::Dense(pages) => pages.end(shape.stride()),
-            Self::Hashed(pages, _) => pages.end(),
+    /// Ends the pass that was begun ahead, or lets go of its groups.
+    fn give_up_ahead(&mut self) {
+        if let Some(ahead) = self.ahead.take() {
+            self.discarded.extend(ahead.give_up());
+        }
+        if let Some(groups) = self.held.take_ahead() {
+            self.budget.give_back(groups.bytes());
+            self.discarded.push(Box::new(groups));
         }
     }
 }
@@ -186,31 +134,29 @@ impl PageStream for Scan {
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let held = Arc::clone(&self.held);
         // While this is locked nobody takes the groups away.
-        let mut groups = held.groups.lock();
-        let mut page = Page::of_width(self.shape.delivered().len(), self.measures.len());
+        let mut groups = held.current.lock();
+        let question = Arc::clone(&self.question);
+        let mut page = Page::of_width(question.shape.delivered().len(), question.measures.len());
         while !self.done && page.len() < self.page_size {
             if stop.is_stopped() {
-                self.discarded = Some(Box::new(page));
+                self.discarded.push(Box::new(page));
                 return Err(EngineError::cancelled());
             }
             let current = match &mut *groups {
                 Some(current) => current,
-                none => none.insert(self.pass(stop)?),
+                none => none.insert(self.next_groups(stop)?),
             };
             let room = self.page_size - page.len();
             page.reserve(room.min(current.left()));
             let room = room.min(AT_ONCE);
-            let last = match current {
-                Finished::Dense(pages) => pages.take(room, &self.shape, &self.terms, &mut page),
-                Finished::Hashed(pages, _) => pages.take(room, &self.shape, &self.measures, &self.terms, &mut page),
-            }?;
-            if let Some(last) = last {
-                self.rest.from = Some((last, false));
+            let Some(opened) = &self.opened else { unreachable!("groups come out of what was opened") };
+            if let Some(last) = current.take(room, opened, &mut page)? {
+                self.from = Some((last, false));
                 continue;
             }
-            match current.end(&self.shape) {
-                Some(end) if end[0] < self.window.buckets.end => self.rest.from = Some((end, true)),
-                _ => self.done = true,
+            match current.next(&question) {
+                None => self.done = true,
+                next => self.from = next,
             }
             if let Some(finished) = groups.take() {
                 self.budget.give_back(finished.bytes());
@@ -227,22 +173,41 @@ impl PageStream for Scan {
         self.lent_threads = threads;
     }
 
+    fn fetch_ahead(&mut self) {
+        if self.lent_threads < 2 || self.ahead.is_some() {
+            return;
+        }
+        let (Some(opened), from @ Some(_)) = (&self.opened, self.held.next_while_handed_out(&self.question)) else {
+            return;
+        };
+        let opened = Arc::clone(opened);
+        let task = Task { from, lent_threads: 1, ..self.task() };
+        self.ahead = Ahead::begin(opened, task, &self.held, &self.budget);
+    }
+
+    fn park(&mut self) {
+        if self.ahead.as_ref().is_some_and(|ahead| !ahead.is_finished()) {
+            self.give_up_ahead();
+        }
+    }
+
     fn source_indices(&self) -> Option<Vec<String>> {
         self.names.clone()
     }
 
     fn several_values(&self) -> Option<BTreeSet<String>> {
-        Some(self.survey.as_ref()?.several_values.clone())
+        Some(self.opened.as_ref()?.survey.several_values.clone())
     }
 
     fn documents_skipped(&self) -> u64 {
-        self.survey.as_ref().map_or(0, |survey| survey.skipped)
+        self.opened.as_ref().map_or(0, |opened| opened.survey.skipped)
     }
 }
 
 impl Drop for Scan {
     fn drop(&mut self) {
-        let held = self.held.groups.lock().take().map_or(0, |groups| groups.bytes());
+        self.give_up_ahead();
+        let held = self.held.current.lock().take().map_or(0, |groups| groups.bytes());
         self.budget.give_back(held);
         self.budget.give_back_charge(self.charged);
     }

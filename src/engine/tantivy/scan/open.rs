@@ -10,13 +10,14 @@ use ::tantivy::index::SegmentId;
 use ::tantivy::schema::Schema;
 use ::tantivy::{DocId, Index, TantivyError};
 
+use super::Scan;
 use super::budget::Budget;
 use super::cells::CellShape;
 use super::codes::Codes;
 use super::columns::{Segment, document};
 use super::dense::Left;
+use super::finished::ParkedGroups;
 use super::grid::Grid;
-use super::groups::KeyRange;
 use super::hash_pass::Crowding;
 use super::keys::{KeyShape, PartKind};
 use super::lane::{self, Lane, read_block};
@@ -25,12 +26,12 @@ use super::rows::RowColumns;
 use super::survey::{self, Dated, Horizon, Survey};
 use super::terms::{KeywordTerms, TermColumn};
 use super::window::Window;
-use super::{ParkedGroups, Scan};
 use crate::engine::tantivy::failed;
 use crate::engine::tantivy::schema::{check_columns, filter_field};
 use crate::engine::tantivy::segments::{KnownSegment, Segments};
 use crate::engine::{EngineError, ScanRequest, StopSignal};
 use crate::filter::Selection;
+use crate::measure::Measures;
 use crate::sync::Arc;
 
 /// How often indices that change all the time are looked at again.
@@ -50,6 +51,28 @@ pub(super) struct Found {
     pub(super) dated: Dated,
     /// Which of its documents the filter means.
     pub(super) selection: Arc<Selection>,
+}
+
+/// What is asked, in the engine's words.
+pub(super) struct Question {
+    pub(super) shape: KeyShape,
+    pub(super) measures: Vec<Measures>,
+    pub(super) grid: Grid,
+    pub(super) window: Window,
+}
+
+/// What passes read, and how they group it. It stays as it is as long as the scan lives.
+pub(super) struct Opened {
+    pub(super) question: Arc<Question>,
+    /// What is known of the dates in all segments.
+    pub(super) survey: Survey,
+    /// The columns of those segments that have something that is wanted.
+    pub(super) segments: Vec<Segment>,
+    /// For each part of the key, the terms if it is a keyword.
+    pub(super) terms: Vec<Option<KeywordTerms>>,
+    /// How to number keys, if they are few.
+    pub(super) codes: Option<Arc<Codes>>,
+    pub(super) cells: CellShape,
 }
 
 impl ScanSource {
@@ -120,26 +143,26 @@ impl Scan {
         let held: Arc<ParkedGroups> = Arc::default();
         let holder: Weak<ParkedGroups> = Arc::downgrade(&held);
         budget.join(holder);
-        Ok(Self {
+        let question = Question {
             shape: KeyShape::of(grouping),
             measures: grouping.measured().iter().map(|field| field.measures).collect(),
-            page_size: *page_size,
             window: Window::of(times, &grid),
-            after: after.clone(),
             grid,
+        };
+        Ok(Self {
+            question: Arc::new(question),
+            page_size: *page_size,
+            after: after.clone(),
             columns,
             found,
-            survey: None,
-            segments: Vec::new(),
-            terms: Vec::new(),
-            rest: KeyRange::default(),
-            codes: None,
-            cells: CellShape::default(),
+            opened: None,
+            from: None,
             own_threads: threads.max(1),
             lent_threads: 1,
-            discarded: None,
+            discarded: Vec::new(),
             left: Left::default(),
             crowding: Crowding::default(),
+            ahead: None,
             done: false,
             names,
             held,
@@ -149,17 +172,17 @@ impl Scan {
     }
 
     /// Finds out where in the segments something is wanted, and opens what there is to read.
-    pub(super) fn look_ahead(&mut self, threads: usize, stop: &StopSignal) -> Result<(), EngineError> {
-        if self.survey.is_some() {
-            return Ok(());
+    pub(super) fn look_ahead(&mut self, threads: usize, stop: &StopSignal) -> Result<Arc<Opened>, EngineError> {
+        if let Some(opened) = &self.opened {
+            return Ok(Arc::clone(opened));
         }
+        let Question { shape, measures, grid, window } = &*self.question;
         let from = match self.after.as_ref().and_then(|after| after.first()) {
-            Some(crate::job::KeyPart::Date(start)) if self.shape.has_date() => start.to_u64(),
+            Some(crate::job::KeyPart::Date(start)) if shape.has_date() => start.to_u64(),
             _ => 0,
         };
         let all: Vec<&Dated> = self.found.iter().map(|found| &found.dated).collect();
-        let horizon = Horizon { grid: &self.grid, window: &self.window, from };
-        let survey = Survey::take(&all, &horizon, &self.budget, threads, stop);
+        let survey = Survey::take(&all, &Horizon { grid, window, from }, &self.budget, threads, stop);
         let mut survey = survey.ok_or_else(EngineError::cancelled)?;
         let (mut segments, mut keywords) = (Vec::new(), Vec::new());
         for (found, dates) in self.found.iter().zip(std::mem::take(&mut survey.dates)) {
@@ -175,16 +198,18 @@ impl Scan {
             keywords.push(columns);
         }
         Segment::agree(&mut segments);
-        let terms = number_terms(&self.shape, &mut segments, keywords, stop)?;
+        let terms = number_terms(shape, &mut segments, keywords, stop)?;
+        let from = match &self.after {
+            Some(after) => Some((shape.encode(after, grid.round_down(0).to_u64(), &terms)?, false)),
+            None => None,
+        };
+        let codes = Codes::of(shape, &segments, &terms).map(Arc::new);
+        let cells = CellShape::of(&segments, measures);
         self.charge(&segments, &terms)?;
-        self.codes = Codes::of(&self.shape, &segments, &terms).map(Arc::new);
-        self.cells = CellShape::of(&segments, &self.measures);
-        if let Some(after) = &self.after {
-            let date = self.grid.round_down(0).to_u64();
-            self.rest.from = Some((self.shape.encode(after, date, &terms)?, false));
-        }
-        (self.segments, self.terms, self.survey) = (segments, terms, Some(survey));
-        Ok(())
+        let opened = Arc::new(Opened { question: Arc::clone(&self.question), survey, segments, terms, codes, cells });
+        self.from = from;
+        self.opened = Some(Arc::clone(&opened));
+        Ok(opened)
     }
 
     /// Takes the memory of what the scan cannot do in parts.

@@ -1,17 +1,84 @@
-//! A pass over the columns: which blocks of which segments, on how many threads, and how a block becomes groups.
+//! A pass over the columns, which groups a slice of time, or what of it fits into memory: which blocks of which segments,
+//! and on how many threads.
 
 use std::panic::resume_unwind;
 use std::thread;
 
+use super::budget::Budget;
 use super::columns::Segment;
-use crate::engine::StopSignal;
-use crate::sync::Mutex;
+use super::dense::Left;
+use super::finished::Finished;
+use super::groups::Begin;
+use super::hash_pass::Crowding;
+use super::open::Opened;
+use crate::engine::{EngineError, StopSignal};
+use crate::sync::{Arc, Mutex};
 
+/// How much memory a pass has for each of the threads that it was lent.
+const MIN_PER_LENT_THREAD: usize = 16 << 20;
 /// So many blocks are worth a thread of their own.
 const BLOCKS_PER_THREAD: usize = 64;
 
 /// How many of them a thread takes at once.
 const BLOCKS_AT_ONCE: usize = 8;
+
+/// Where a pass begins, what it may use, and what the one before has left to it.
+pub(super) struct Task {
+    pub(super) from: Begin,
+    pub(super) own_threads: usize,
+    pub(super) lent_threads: usize,
+    pub(super) left: Left,
+    pub(super) crowding: Crowding,
+}
+
+/// Why a pass has not come to its end.
+pub(super) struct Unfinished {
+    pub(super) error: EngineError,
+    /// What it had made, with the memory that is paid for: to free it takes milliseconds.
+    pub(super) groups: Option<Box<dyn Send>>,
+}
+
+impl From<EngineError> for Unfinished {
+    fn from(error: EngineError) -> Self {
+        Self { error, groups: None }
+    }
+}
+
+/// The groups of a pass, unless it was given up.
+pub(super) fn unless_cancelled<T: Send + 'static>(read: Option<()>, groups: T) -> Result<T, Unfinished> {
+    match read {
+        Some(()) => Ok(groups),
+        None => Err(Unfinished { error: EngineError::cancelled(), groups: Some(Box::new(groups)) }),
+    }
+}
+
+impl Opened {
+    /// Groups what begins there.
+    pub(super) fn pass(&self, task: Task, budget: &Arc<Budget>, stop: &StopSignal) -> Result<Finished, Unfinished> {
+        let share = budget.take_share();
+        // Threads that nobody asked for should not make the parts so small that there have to be more passes.
+        let threads = task.lent_threads.min(share.bytes() / MIN_PER_LENT_THREAD).max(task.own_threads);
+        let threads = if task.left.are_few_per_group { 1 } else { threads };
+        let from = task.from.as_ref().map_or(0, |(words, _)| words[0]);
+        let slice_end = self.survey.slice_end(from);
+        let bytes = share.bytes() / threads;
+        let finished = match self.plan(&task.from, slice_end, bytes, stop)? {
+            Some(plan) => self.dense_pass(&plan, task.left, threads, bytes, stop),
+            None => self.hash_pass(task, slice_end, threads, bytes, stop),
+        };
+        match finished {
+            Ok(finished) => {
+                share.settle(finished.bytes());
+                Ok(finished)
+            }
+            Err(Unfinished { error, groups }) => {
+                // What is still there is still paid for.
+                let groups = groups.map(|groups| Box::new((groups, share)) as Box<dyn Send>);
+                Err(Unfinished { error, groups })
+            }
+        }
+    }
+}
 
 /// A block of documents of a segment.
 #[derive(Debug, Clone, Copy)]

@@ -8,6 +8,15 @@ use crate::scan::Times;
 
 impl Turn<'_> {
     pub(super) fn pages(&mut self) -> Result<Pages, TurnError> {
+        let pages = self.page_by_page();
+        if self.run.signal.is_stopped() {
+            // What is fetched ahead is not wanted any more.
+            self.run.park();
+        }
+        pages
+    }
+
+    fn page_by_page(&mut self) -> Result<Pages, TurnError> {
         let clock = &self.job.runtime.clock;
         let time_up = clock.monotonic().saturating_add(self.job.runtime.settings.turn_time);
         loop {
@@ -29,9 +38,6 @@ impl Turn<'_> {
             }
             let is_whole = page.documents().len() == page.buckets().len() && self.write(&page)?;
             if !is_whole || self.run.signal.is_stopped() || is_last {
-                if self.run.signal.is_stopped() {
-                    self.run.park();
-                }
                 self.discarded.page = Some(page);
                 return Ok(Pages::Interrupted);
             }
@@ -209,6 +215,7 @@ impl Turn<'_> {
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.
+            self.run.park();
             self.discarded.stream = self.run.stream.take();
         }
         let worst = report.rejected.iter().max_by_key(|item| !item.error.is_transient());
