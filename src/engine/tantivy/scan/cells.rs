@@ -177,6 +177,17 @@ impl MeasureCells<'_> {
         }
     }
 
+    /// Takes one as [`add_small`] does, where its measures are found out together.
+    #[inline]
+    pub(super) fn add_small(&mut self, slot: u32, raw: u64) {
+        let FieldCells { sums, count, .. } = self.cells;
+        let cell = self.cell(slot);
+        add_small(&mut cell[1..].as_chunks_mut().0[sums.unwrap_or(0)], raw);
+        if let Some(word) = count.filter(|word| *word != ROWS) {
+            cell[word] += 1;
+        }
+    }
+
     /// Takes a measure of other values, as a column of doubles holds it.
     #[inline]
     pub(super) fn merge(&mut self, slot: u32, measure: Measure, raw: u64) {

@@ -113,10 +113,14 @@ impl NumberColumn {
         self.is_small && matches!(self.column.index, ColumnIndex::Full)
     }
 
-    /// Whether a document has at most one value, which is a double that can be added up without a look at it.
+    /// Whether values are doubles that can be added up without a look at them.
+    pub(super) fn has_small_doubles(&self) -> bool {
+        self.is_small && self.number == Number::Double
+    }
+
+    /// Whether a document has at most one value, and such a one.
     pub(super) fn is_plain(&self) -> bool {
-        let has_several = matches!(self.column.index, ColumnIndex::Multivalued(_));
-        self.is_small && self.number == Number::Double && !has_several
+        self.has_small_doubles() && !matches!(self.column.index, ColumnIndex::Multivalued(_))
     }
 }
 

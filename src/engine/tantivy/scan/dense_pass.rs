@@ -1,5 +1,6 @@
 //! A block of documents becomes dense groups: its dates are rows, all else of its keys is codes, and both name a group.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use ::tantivy::DocId;
@@ -9,7 +10,7 @@ use super::codes::Codes;
 use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
 use super::dense::{DenseGroups, DensePages, Left, Plan, ValueBlock};
 use super::finished::Finished;
-use super::lane::{Documents, FEW, Found, Lane, read_block};
+use super::lane::{Chosen, Documents, FEW, Found, Lane, read_block};
 use super::mask::Mask;
 use super::open::Opened;
 use super::pass::{self, Block, Unfinished, Work, unless_cancelled};
@@ -31,6 +32,8 @@ pub(super) struct DensePass<'a> {
     means: Vec<bool>,
     /// Whether the block's documents are in several date buckets.
     is_scattered: bool,
+    /// Room for those of them that are in one, by their place.
+    chosen: Vec<u16>,
     /// Documents of the block with several values in a part of the key.
     several: Vec<usize>,
     few: Few,
@@ -61,6 +64,7 @@ impl<'a> DensePass<'a> {
             lanes,
             means: vec![false; BLOCK],
             is_scattered: true,
+            chosen: vec![0; BLOCK],
             several: Vec::new(),
             few: Few::default(),
         }
@@ -96,11 +100,11 @@ impl<'a> DensePass<'a> {
                 Found::Nothing => {}
             });
         }
-        if segment.alive.is_some() {
-            let is_alive = |at: usize| segment.is_alive(documents.id(at));
+        if let Some(alive) = &segment.alive {
+            let is_alive = |at: usize| alive.is_alive(documents.id(at));
             several.retain(|at| is_alive(*at));
-            for at in (0..documents.size()).filter(|at| !is_alive(*at)) {
-                places[at] = NONE;
+            for (at, place) in places.iter_mut().enumerate() {
+                *place = select_unpredictable(is_alive(at), *place, NONE);
             }
         }
     }
@@ -169,20 +173,44 @@ impl<'a> DensePass<'a> {
         common: Option<u64>,
         is_filtered: bool,
     ) {
-        self.several.clear();
         self.dates(segment, documents, common);
         if is_filtered {
             self.leave_filtered(documents.size());
         }
-        if self.several.is_empty() && self.places[..documents.size()].iter().all(|place| *place == NONE) {
-            return;
+        self.take_several(segment, documents);
+        let mut chosen = std::mem::take(&mut self.chosen);
+        let places = &mut self.places[..documents.size()];
+        match documents.block().filter(|_| places.contains(&NONE)) {
+            None => self.take_together(segment, documents),
+            Some(block) => match choose(places, &mut chosen) {
+                [] => {}
+                few if few.len() * FEW < places.len() => self.take_together(segment, documents),
+                many => {
+                    for (at, place) in many.iter().enumerate() {
+                        places[at] = places[usize::from(*place)];
+                    }
+                    self.take_together(segment, &Chosen { block, places: many });
+                }
+            },
         }
+        self.chosen = chosen;
+        self.groups.shed();
+    }
+
+    /// Groups documents of which most are in a date bucket.
+    fn take_together<D: Documents + ?Sized>(&mut self, segment: &Segment, documents: &D) {
         self.group(segment, documents);
         self.measure(segment, documents);
-        for at in std::mem::take(&mut self.several) {
+        self.take_several(segment, documents);
+    }
+
+    /// Groups those of the documents that have several values.
+    fn take_several<D: Documents + ?Sized>(&mut self, segment: &Segment, documents: &D) {
+        let mut several = std::mem::take(&mut self.several);
+        for at in several.drain(..) {
             self.group_several(segment, documents.id(at));
         }
-        self.groups.shed();
+        self.several = several;
     }
 
     fn measure<D: Documents + ?Sized>(&mut self, segment: &Segment, block: &D) {
@@ -208,16 +236,19 @@ impl<'a> DensePass<'a> {
                 MeasuredColumns::Values(column) if column.is_plain() => {
                     groups.add_block(slots, value_block(field, &column.column, block, lane));
                 }
+                MeasuredColumns::Values(values) if values.has_small_doubles() && groups.has_sums(field) => {
+                    let mut cells = groups.cells(field);
+                    lane.read(&values.column, block);
+                    for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+                        lane.each(&values.column, block, at, |raw| cells.add_small(*slot, raw));
+                    }
+                }
                 MeasuredColumns::Values(NumberColumn { column, number, .. }) => {
                     let mut cells = groups.cells(field);
-                    read_block(column, block, lane, |at, found| match (slots[at], found) {
-                        (NONE, _) | (_, Found::Nothing) => {}
-                        (slot, Found::One(raw)) => cells.add(slot, number.to_double(raw)),
-                        (slot, Found::Several) => {
-                            let values = column.values_for_doc(block.id(at));
-                            values.for_each(|raw| cells.add(slot, number.to_double(raw)));
-                        }
-                    });
+                    lane.read(column, block);
+                    for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+                        lane.each(column, block, at, |raw| cells.add(*slot, number.to_double(raw)));
+                    }
                 }
                 MeasuredColumns::Stored(stored) => {
                     let rest = merge_together(groups, slots, field, stored, block, lanes);
@@ -289,6 +320,16 @@ impl<'a> DensePass<'a> {
             measure_document(segment, id, slot, &mut self.groups);
         }
     }
+}
+
+/// Which documents are in a date bucket.
+fn choose<'a>(places: &[u32], chosen: &'a mut [u16]) -> &'a [u16] {
+    let mut wanted = 0;
+    for (at, place) in (0..).zip(places) {
+        chosen[wanted] = at;
+        wanted += usize::from(*place != NONE);
+    }
+    &chosen[..wanted]
 }
 
 /// Counts a document in a group, with all that it adds to it.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ::tantivy::DocId;
-use ::tantivy::columnar::column_index::Set;
+use ::tantivy::columnar::column_index::{MultiValueIndex, Set};
 use ::tantivy::columnar::{Column, ColumnIndex};
 
 use super::columns::{BLOCK, document};
@@ -31,11 +31,14 @@ pub(super) trait Documents {
     /// The document at a place among them.
     fn id(&self, place: usize) -> DocId;
 
-    /// Those from the first to the last of them, if there are no others between.
-    fn range(&self) -> Option<Range<DocId>>;
+    /// The block that they are read with, if there is one.
+    fn block(&self) -> Option<Range<DocId>>;
 
-    /// Their values in a column in which each has one.
-    fn values(&self, column: &Column<u64>, raw: &mut [u64]);
+    /// Their places in the block, unless they are all of it.
+    fn chosen(&self) -> Option<&[u16]>;
+
+    /// Their values in a column in which each has one. `block` has room for those of the block.
+    fn values(&self, column: &Column<u64>, raw: &mut [u64], block: &mut [u64]);
 }
 
 impl Documents for Range<DocId> {
@@ -50,13 +53,56 @@ impl Documents for Range<DocId> {
     }
 
     #[inline]
-    fn range(&self) -> Option<Range<DocId>> {
+    fn block(&self) -> Option<Range<DocId>> {
         Some(self.clone())
     }
 
     #[inline]
-    fn values(&self, column: &Column<u64>, raw: &mut [u64]) {
+    fn chosen(&self) -> Option<&[u16]> {
+        None
+    }
+
+    #[inline]
+    fn values(&self, column: &Column<u64>, raw: &mut [u64], _: &mut [u64]) {
         column.values.get_range(u64::from(self.start), raw);
+    }
+}
+
+/// Many documents of a block. A block is read faster than these one by one; and where each document has to be asked
+/// whether it is wanted, a processor guesses wrong again and again.
+pub(super) struct Chosen<'a> {
+    pub(super) block: Range<DocId>,
+    /// Their places in it, ascending.
+    pub(super) places: &'a [u16],
+}
+
+impl Documents for Chosen<'_> {
+    #[inline]
+    fn size(&self) -> usize {
+        self.places.len()
+    }
+
+    #[inline]
+    fn id(&self, place: usize) -> DocId {
+        document(&self.block, usize::from(self.places[place]))
+    }
+
+    #[inline]
+    fn block(&self) -> Option<Range<DocId>> {
+        Some(self.block.clone())
+    }
+
+    #[inline]
+    fn chosen(&self) -> Option<&[u16]> {
+        Some(self.places)
+    }
+
+    #[inline]
+    fn values(&self, column: &Column<u64>, raw: &mut [u64], block: &mut [u64]) {
+        column.values.get_range(u64::from(self.block.start), &mut block[..self.block.len()]);
+        for (raw, place) in raw.iter_mut().zip(self.places) {
+            *raw = block[usize::from(*place)];
+        }
     }
 }
 
@@ -74,12 +120,17 @@ impl Documents for [DocId] {
     }
 
     #[inline]
-    fn range(&self) -> Option<Range<DocId>> {
+    fn block(&self) -> Option<Range<DocId>> {
         None
     }
 
     #[inline]
-    fn values(&self, column: &Column<u64>, raw: &mut [u64]) {
+    fn chosen(&self) -> Option<&[u16]> {
+        None
+    }
+
+    #[inline]
+    fn values(&self, column: &Column<u64>, raw: &mut [u64], _: &mut [u64]) {
         column.values.get_vals(self, raw);
     }
 }
@@ -112,71 +163,143 @@ pub(super) fn read_block<D: Documents + ?Sized>(
 /// If fewer than one document of a block in so many matters, they are read one by one.
 pub(super) const FEW: usize = 8;
 
+/// A block whose documents have more values is read document by document.
+const MOST_VALUES: usize = 16 * BLOCK;
+
 /// Memory that block after block of columns is read into.
 pub(super) struct Lane {
-    /// The value at each place, where there is one.
+    /// The value at each place, where there is one; the first one where there are several.
     pub(super) raw: Vec<u64>,
     pub(super) values: Vec<Values>,
     /// Every place has one value, whatever `values` says.
     is_full: bool,
     /// Values side by side.
     dense: Vec<u64>,
+    /// Where in them those of each place are, if they were read so.
+    spans: Vec<Range<u32>>,
+    has_spans: bool,
+    starts: Vec<u32>,
 }
 
 impl Lane {
     pub(super) fn new() -> Self {
-        Self { raw: vec![0; BLOCK], values: vec![Values::None; BLOCK], is_full: false, dense: vec![0; BLOCK] }
+        Self {
+            raw: vec![0; BLOCK],
+            values: vec![Values::None; BLOCK],
+            is_full: false,
+            dense: vec![0; BLOCK],
+            spans: vec![0..0; BLOCK],
+            has_spans: false,
+            starts: Vec::new(),
+        }
     }
 
     /// Values of a column in which every document has one.
     pub(super) fn full<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> &[u64] {
         let raw = &mut self.raw[..documents.size()];
-        documents.values(column, raw);
+        documents.values(column, raw, &mut self.dense);
         raw
     }
 
     /// Reads values. Says whether every document has one; otherwise `values` tells.
     pub(super) fn read<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> bool {
-        let Self { raw, values, dense, .. } = self;
-        let (raw, values) = (&mut raw[..documents.size()], &mut values[..documents.size()]);
-        match (&column.index, documents.range()) {
-            (ColumnIndex::Full, _) => {
-                documents.values(column, raw);
-                return true;
+        self.is_full = self.read_all(column, documents);
+        self.is_full
+    }
+
+    fn read_all<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> bool {
+        self.has_spans = false;
+        if matches!(column.index, ColumnIndex::Full) {
+            self.full(column, documents);
+            return true;
+        }
+        if let (ColumnIndex::Multivalued(index), Some(block)) = (&column.index, documents.block()) {
+            self.has_spans = self.read_spans(column, index, block);
+        }
+        if self.has_spans {
+            for (at, place) in documents.chosen().into_iter().flatten().enumerate() {
+                self.raw[at] = self.raw[usize::from(*place)];
+                self.values[at] = self.values[usize::from(*place)];
+                self.spans[at] = self.spans[usize::from(*place)].clone();
             }
+            return false;
+        }
+        let Self { raw, values, dense, .. } = self;
+        let size = documents.block().map_or(documents.size(), |block| block.len());
+        let (raw, values) = (&mut raw[..size], &mut values[..size]);
+        let mut is_full = false;
+        match (&column.index, documents.block()) {
             (ColumnIndex::Empty { .. }, _) => values.fill(Values::None),
             (ColumnIndex::Optional(index), Some(block)) => {
                 let rows = index.rank(block.start)..index.rank(block.end);
                 if rows.len() == block.len() {
                     column.values.get_range(u64::from(rows.start), raw);
-                    return true;
-                }
-                let dense = &mut dense[..rows.len()];
-                column.values.get_range(u64::from(rows.start), dense);
-                // They have their values side by side, in their own order.
-                let mut next = 0;
-                for ((raw, values), id) in raw.iter_mut().zip(values).zip(block.clone()) {
-                    let is_there = index.contains(id);
-                    *raw = dense.get(next).copied().unwrap_or(0);
-                    *values = if is_there { Values::One } else { Values::None };
-                    next += usize::from(is_there);
+                    is_full = true;
+                } else {
+                    let dense = &mut dense[..rows.len()];
+                    column.values.get_range(u64::from(rows.start), dense);
+                    // They have their values side by side, in their own order.
+                    let mut next = 0;
+                    for ((raw, values), id) in raw.iter_mut().zip(values.iter_mut()).zip(block) {
+                        let is_there = index.contains(id);
+                        *raw = dense.get(next).copied().unwrap_or(0);
+                        *values = if is_there { Values::One } else { Values::None };
+                        next += usize::from(is_there);
+                    }
                 }
             }
-            (ColumnIndex::Optional(_) | ColumnIndex::Multivalued(_), _) => {
-                for (at, (raw, values)) in raw.iter_mut().zip(values).enumerate() {
+            (ColumnIndex::Full | ColumnIndex::Optional(_) | ColumnIndex::Multivalued(_), _) => {
+                for (at, (raw, values)) in raw.iter_mut().zip(values).enumerate().take(documents.size()) {
                     (*raw, *values) = only_value(column, documents.id(at));
                 }
+                return false;
             }
         }
-        false
+        for (at, place) in documents.chosen().into_iter().flatten().enumerate() {
+            raw[at] = raw[usize::from(*place)];
+            values[at] = values[usize::from(*place)];
+        }
+        is_full
+    }
+
+    /// Reads a block with all values of documents that may have several, if these are not too many.
+    fn read_spans(&mut self, column: &Column<u64>, index: &MultiValueIndex, block: Range<DocId>) -> bool {
+        // Earlier versions of tantivy wrote others.
+        let MultiValueIndex::MultiValueIndexV2(index) = index else { return false };
+        let Self { raw, values, dense, spans, starts, .. } = self;
+        let has_values = &index.optional_index;
+        let rows = has_values.rank(block.start)..has_values.rank(block.end);
+        starts.resize(rows.len() + 1, 0);
+        index.start_index_column.get_range(u64::from(rows.start), starts);
+        let all = starts[0]..starts[rows.len()];
+        if all.len() > MOST_VALUES {
+            return false;
+        }
+        dense.resize(all.len().max(BLOCK), 0);
+        column.values.get_range(u64::from(all.start), &mut dense[..all.len()]);
+        let mut next = 0;
+        for (at, id) in block.enumerate() {
+            let is_there = usize::from(has_values.contains(id));
+            let span = starts[next] - all.start..starts[next + is_there] - all.start;
+            next += is_there;
+            raw[at] = dense.get(span.start as usize).copied().unwrap_or(0);
+            values[at] = match span.len() {
+                0 => Values::None,
+                1 => Values::One,
+                _ => Values::Several,
+            };
+            spans[at] = span;
+        }
+        true
     }
 
     /// Reads a block of which only these places matter, which [`found`](Self::found) has then.
     pub(super) fn read_places(&mut self, column: &Column<u64>, block: &Range<DocId>, places: &[usize]) {
         if places.len() * FEW >= block.len() {
-            self.is_full = self.read(column, block);
+            self.read(column, block);
             return;
         }
+        self.has_spans = false;
         self.is_full = matches!(column.index, ColumnIndex::Full);
         for &place in places {
             let id = document(block, place);
@@ -188,13 +311,23 @@ impl Lane {
         }
     }
 
-    /// All values at a place of the block of this column that was read last.
+    /// All values at a place of the documents of this column that were read last.
     #[inline]
-    pub(super) fn each(&self, column: &Column<u64>, block: &Range<DocId>, place: usize, mut see: impl FnMut(u64)) {
+    pub(super) fn each<D: Documents + ?Sized>(
+        &self,
+        column: &Column<u64>,
+        documents: &D,
+        place: usize,
+        mut see: impl FnMut(u64),
+    ) {
         match self.found(place) {
             Found::Nothing => {}
             Found::One(raw) => see(raw),
-            Found::Several => column.values_for_doc(document(block, place)).for_each(see),
+            Found::Several if self.has_spans => {
+                let Range { start, end } = self.spans[place];
+                self.dense[start as usize..end as usize].iter().for_each(|raw| see(*raw));
+            }
+            Found::Several => column.values_for_doc(documents.id(place)).for_each(see),
         }
     }
 
