@@ -53,6 +53,9 @@ impl fmt::Display for IndexPattern {
 
 /// Elasticsearch's simple match: `*` stands for any text, everything else for itself.
 pub(crate) fn wildcard_match(pattern: &str, text: &str) -> bool {
+    if pattern == "*" {
+        return true;
+    }
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else { return false };

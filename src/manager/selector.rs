@@ -108,8 +108,20 @@ impl RollupJobManager {
             }
         }
         drop(registry);
-        selected.entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        sort_by_id(&mut selected.entries);
         selected.entries.dedup_by(|(a, _), (b, _)| a == b);
         selected
     }
+}
+
+/// Ids are far apart in memory: the first bytes of each, side by side, mostly tell.
+fn sort_by_id<T>(entries: &mut Vec<(Arc<str>, T)>) {
+    let first_bytes = |id: &str| {
+        let mut first = [0; 16];
+        first.iter_mut().zip(id.bytes()).for_each(|(first, byte)| *first = byte);
+        u128::from_be_bytes(first)
+    };
+    let mut keyed: Vec<_> = entries.drain(..).map(|entry| (first_bytes(&entry.0), entry)).collect();
+    keyed.sort_unstable_by(|(a, (a_id, _)), (b, (b_id, _))| a.cmp(b).then_with(|| a_id.cmp(b_id)));
+    entries.extend(keyed.into_iter().map(|(_, entry)| entry));
 }

@@ -11,7 +11,7 @@ use crate::clock::Deadline;
 use crate::guard::discard;
 use crate::job::JobRecord;
 use crate::lifecycle::{Refused, Stop, Ticket};
-use crate::runtime::{Job, Run, Runtime};
+use crate::runtime::{Job, Run};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -204,7 +204,7 @@ impl RollupJobManager {
         }
         let asked = {
             let _call = self.calls.begin().ok_or_else(|| Refusal::ShutDown.of(job.id()))?;
-            self.ask_to_stop(job, self.put_to(job))?
+            self.ask_to_stop(job, self.put_to(job, self.runtime.clock.monotonic()))?
         };
         self.answer(job, asked, deadline)
     }
@@ -213,7 +213,10 @@ impl RollupJobManager {
     pub(super) fn ask_to_stop(&self, job: &Job, stop: Result<Stop<Box<Run>>, Refused>) -> Result<Asked, StopError> {
         let (ticket, record) = part_of_asker(job, stop)?;
         // Where there is nothing to save, all is as it was.
-        Ok(record.map_or((ticket, Ok(())), |record| self.settle(job, ticket, self.runtime.save_one(&record))))
+        Ok(record.map_or((ticket, Ok(())), |record| {
+            let saved = self.runtime.save_one(&record);
+            self.settle(job, ticket, saved, self.runtime.clock.monotonic())
+        }))
     }
 
     /// Asks many: one answer each, in their order.
@@ -228,11 +231,12 @@ impl RollupJobManager {
         }
         let (call, is_in_doubt) = (self.calls.begin(), self.runtime.owner.has_lapsed());
         let mut records = Vec::with_capacity(jobs.len());
+        let now = self.runtime.clock.monotonic();
         let mut ask = |job: &&Job| {
             let (ticket, record) = match job.lifecycle.stop_at_rest() {
                 Some(ticket) => (ticket, is_in_doubt.then(|| job.record_as_it_is())),
                 None if call.is_none() => return Err(Refusal::ShutDown.of(job.id())),
-                None => part_of_asker(job, self.put_to(job))?,
+                None => part_of_asker(job, self.put_to(job, now))?,
             };
             let is_saved = record.is_some();
             records.extend(record);
@@ -240,23 +244,23 @@ impl RollupJobManager {
         };
         let asked: Vec<_> = jobs.iter().map(&mut ask).collect();
         let mut answers = self.runtime.save(&records).into_iter();
+        let now = self.runtime.clock.monotonic();
         let mut settle = |(job, asked): (&&Job, Result<(Ticket, bool), StopError>)| {
             let (ticket, is_saved) = asked?;
             let saved = if is_saved { answers.next() } else { None };
-            Ok(saved.map_or((ticket, Ok(())), |saved| self.settle(job, ticket, saved)))
+            Ok(saved.map_or((ticket, Ok(())), |saved| self.settle(job, ticket, saved, now)))
         };
         jobs.iter().zip(asked).map(&mut settle).collect()
     }
 
     /// Puts a stop to a job.
-    fn put_to(&self, job: &Job) -> Result<Stop<Box<Run>>, Refused> {
-        let Runtime { revisions, clock, .. } = &*self.runtime;
-        job.lifecycle.stop(clock.monotonic(), revisions)
+    fn put_to(&self, job: &Job, now: Duration) -> Result<Stop<Box<Run>>, Refused> {
+        job.lifecycle.stop(now, &self.runtime.revisions)
     }
 
     /// Publishes how the save went.
-    fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>) -> Asked {
-        job.lifecycle.stop_saved(ticket, &saved, self.runtime.clock.monotonic());
+    fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>, now: Duration) -> Asked {
+        job.lifecycle.stop_saved(ticket, &saved, now);
         if saved.is_err() {
             job.save_stop_later();
         }
