@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, doc};
 use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RollupJobConfigBuilder};
@@ -14,6 +15,11 @@ pub(crate) fn documents(measured: u64) -> u64 {
 
 /// 200 nodes over 90 days, nearly in the order of time, with three metrics.
 pub(crate) fn sensor_index(folder: &Path, documents: u64) -> Index {
+    in_segments(folder, documents, documents)
+}
+
+/// The same, in segments of so many documents at most.
+pub(crate) fn in_segments(folder: &Path, documents: u64, at_most: u64) -> Index {
     let mut schema = Schema::builder();
     let date = DateOptions::from(FAST).set_precision(DateTimePrecision::Milliseconds);
     let timestamp = schema.add_date_field("timestamp", date);
@@ -21,6 +27,9 @@ pub(crate) fn sensor_index(folder: &Path, documents: u64) -> Index {
     let metrics = ["temperature", "voltage", "humidity"].map(|name| schema.add_f64_field(name, FAST));
     let index = Index::create_in_dir(folder, schema.build()).unwrap();
     let mut writer: IndexWriter = index.writer_with_num_threads(1, 256 << 20).unwrap();
+    if at_most < documents {
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+    }
     let mut state = 20_250_101_u64;
     let mut random = move |below: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -37,6 +46,9 @@ pub(crate) fn sensor_index(folder: &Path, documents: u64) -> Index {
             [random(4_000) as f64 / 100.0, random(5_000) as f64 / 1_000.0, random(1_000) as f64 / 10.0];
         let document = doc!(timestamp => at, node => name, metrics[0] => temperature, metrics[1] => voltage, metrics[2] => humidity);
         writer.add_document(document).unwrap();
+        if at_most < documents && n % at_most == at_most - 1 {
+            writer.commit().unwrap();
+        }
     }
     writer.commit().unwrap();
     writer.wait_merging_threads().unwrap();

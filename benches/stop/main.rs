@@ -15,6 +15,7 @@ mod calls;
 mod common;
 mod everything;
 mod latencies;
+mod moments;
 mod polling;
 mod scale;
 mod waiting;
@@ -29,6 +30,7 @@ criterion_group!(
     waiting::during_a_scan,
     waiting::during_a_write,
     everything::everything,
+    moments::moments,
     polling::against_polling,
     scale::many_jobs,
     scale::timer,

@@ -242,11 +242,12 @@ pub(crate) fn during_a_scan(criterion: &mut Criterion) {
     commit_times.print("    the commit");
 }
 
-/// Says when a page is being written, and how long the commits take.
+/// Says when a page is being written or segments are merged, and how long the commits take.
 #[derive(Debug)]
 struct TimedEngine {
     inner: TantivyEngine,
     writing: Mutex<Sender<()>>,
+    merging: Mutex<Sender<()>>,
     commits: Arc<Mutex<Duration>>,
 }
 
@@ -293,12 +294,18 @@ impl RollupIndexAdapter for TimedEngine {
         let writing = self.writing.lock().unwrap().clone();
         Ok(Box::new(TimedWriter { inner: self.inner.begin(job, batch)?, writing, commits: Arc::clone(&self.commits) }))
     }
+
+    fn merge(&self, job: &JobContext, stop: &StopSignal) -> Result<(), EngineError> {
+        let _ = self.merging.lock().unwrap().send(());
+        self.inner.merge(job, stop)
+    }
 }
 
 /// Jobs that are put, started, stopped and deleted, one after the other.
 pub(crate) struct Rounds {
     manager: RollupJobManager,
     written: Receiver<()>,
+    pub(crate) merged: Receiver<()>,
     commits: Arc<Mutex<Duration>>,
     /// The number of the next one.
     job: AtomicUsize,
@@ -306,11 +313,12 @@ pub(crate) struct Rounds {
 
 impl Rounds {
     pub(crate) fn new(inner: TantivyEngine, store: impl JobStore + 'static) -> Self {
-        let (writing, written) = channel();
+        let ((writing, written), (merging, merged)) = (channel(), channel());
         let commits = Arc::<Mutex<Duration>>::default();
-        let engine = TimedEngine { inner, writing: Mutex::new(writing), commits: Arc::clone(&commits) };
+        let (writing, merging) = (Mutex::new(writing), Mutex::new(merging));
+        let engine = TimedEngine { inner, writing, merging, commits: Arc::clone(&commits) };
         let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
-        Self { manager: builder.indexer_threads(1).open().unwrap(), written, commits, job: AtomicUsize::new(0) }
+        Self { manager: builder.indexer_threads(1).open().unwrap(), written, merged, commits, job: AtomicUsize::new(0) }
     }
 
     /// How long it takes to stop a new job in what it does when `wait` returns, and how long its commits take in that
@@ -320,6 +328,7 @@ impl Rounds {
         self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
         self.manager.start(&id).unwrap();
         while self.written.try_recv().is_ok() {}
+        while self.merged.try_recv().is_ok() {}
         self.manager.trigger(&id).unwrap();
         wait();
         *self.commits.lock().unwrap() = Duration::ZERO;

@@ -215,7 +215,7 @@ impl RollupJobManager {
         // Where there is nothing to save, all is as it was.
         Ok(record.map_or((ticket, Ok(())), |record| {
             let saved = self.runtime.save_one(&record);
-            self.settle(job, ticket, saved, self.runtime.clock.monotonic())
+            settle(job, ticket, saved, self.runtime.clock.monotonic())
         }))
     }
 
@@ -248,7 +248,7 @@ impl RollupJobManager {
         let mut settle = |(job, asked): (&&Job, Result<(Ticket, bool), StopError>)| {
             let (ticket, is_saved) = asked?;
             let saved = if is_saved { answers.next() } else { None };
-            Ok(saved.map_or((ticket, Ok(())), |saved| self.settle(job, ticket, saved, now)))
+            Ok(saved.map_or((ticket, Ok(())), |saved| settle(job, ticket, saved, now)))
         };
         jobs.iter().zip(asked).map(&mut settle).collect()
     }
@@ -256,16 +256,6 @@ impl RollupJobManager {
     /// Puts a stop to a job.
     fn put_to(&self, job: &Job, now: Duration) -> Result<Stop<Box<Run>>, Refused> {
         job.lifecycle.stop(now, &self.runtime.revisions)
-    }
-
-    /// Publishes how the save went.
-    fn settle(&self, job: &Job, ticket: Ticket, saved: Result<(), StoreError>, now: Duration) -> Asked {
-        job.lifecycle.stop_saved(ticket, &saved, now);
-        if saved.is_err() {
-            job.save_stop_later();
-        }
-        job.deliver_later();
-        (ticket, saved)
     }
 
     /// Waits, if that is wanted and possible, and says how the stop went.
@@ -304,6 +294,16 @@ impl RollupJobManager {
         let job_id = Arc::clone(job.shared_id());
         Ok(Stopped { job_id, run: ticket.run, completion: StopCompletion::new(pending) })
     }
+}
+
+/// Publishes how a stop's save went.
+fn settle(job: &Job, ticket: Ticket, saved: Result<(), StoreError>, now: Duration) -> Asked {
+    job.lifecycle.stop_saved(ticket, &saved, now);
+    if saved.is_err() {
+        job.save_stop_later();
+    }
+    job.deliver_later();
+    (ticket, saved)
 }
 
 /// Ends what was parked, and says what has to be saved.

@@ -5,7 +5,8 @@ use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, Term};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::engine::{
-    Engine, FieldType, JobContext, MemoryEngine, PageStream, Source, SourceDocument, SourceValue, StopSignal,
+    Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream, Source, SourceDocument, SourceValue,
+    StopSignal,
 };
 use rollup_jobs::{DateHistogram, GroupKey, Histogram, KeyPart, Metric, RollupJobConfig, TermsType};
 
@@ -207,6 +208,50 @@ fn more_groups_in_a_date_bucket_than_fit() {
             assert!(sums.iter().zip(&expected_sums).all(close), "{how}");
         }
     }
+}
+
+/// To open many segments takes long: a stop is looked for after each, and what was opened stays so.
+#[test]
+fn a_stop_while_many_segments_are_opened() {
+    const SEGMENTS: u64 = 30;
+    let index = index();
+    for part in 0..SEGMENTS {
+        let at = i64::try_from(part).unwrap() * HOUR;
+        add_to_index(&index, &[SourceDocument::new().date("timestamp", at).keyword("node", "a")]);
+    }
+    let job = JobContext::new(config("sensor").page_size(100).build().unwrap(), &[TermsType::Keyword]);
+    let engine = || {
+        let engine = TantivyEngine::in_ram();
+        engine.register("sensor-1", &index).unwrap();
+        engine
+    };
+    let (known, mut cancelled) = (engine(), 0);
+    let pattern = job.config().index_pattern();
+    let known_after = |looks| known.scan(&job, pattern, job.scan_request(), &StopSignal::raised_after(looks));
+    // Each stop comes in the middle of the opening, and the next scan goes on from there.
+    while known_after(3 + SEGMENTS).is_err() {
+        cancelled += 1;
+        assert!(cancelled <= SEGMENTS, "what was opened is not opened again");
+    }
+    assert!(cancelled > 0, "opening looks at the signal for each segment that is not open yet");
+    // And wherever a stop comes, to a scan of an engine that knows nothing.
+    let all = |looks| {
+        let (engine, stop) = (engine(), StopSignal::raised_after(looks));
+        let mut stream = engine.scan(&job, pattern, job.scan_request(), &stop)?;
+        let mut found = stream.next_page(&stop)?;
+        found.append(stream.next_page(&stop)?);
+        Ok::<_, EngineError>(found)
+    };
+    let mut looks = 0;
+    let found = loop {
+        match all(looks) {
+            Ok(found) => break found,
+            Err(error) => assert!(error.is_cancelled(), "{error}"),
+        }
+        looks += 1;
+    };
+    assert!(looks > 3 * SEGMENTS, "{looks} looks");
+    assert_eq!(found.len() as u64, SEGMENTS);
 }
 
 /// A group for each document, in many passes: with a second thread the next one begins while a page is written. A stop

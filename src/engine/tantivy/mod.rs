@@ -36,7 +36,7 @@ use crate::scan::RolledUpFields;
 use crate::sync::{Arc, Mutex, RwLock};
 use rollup::{Folders, JobIndex, Memory, TantivyWriter, WriterOptions};
 pub use rollup::{RollupPlace, RollupStorage};
-use scan::{Budget, RowColumns, Scan, ScanSource};
+use scan::{Budget, RowColumns, Scan, ScanSource, find};
 use segments::Segments;
 
 /// The embedded engine, on the search engine library tantivy.
@@ -291,8 +291,10 @@ impl TantivyState {
         columns: RowColumns,
         sources: &[ScanSource],
         names: Option<Vec<String>>,
+        stop: &StopSignal,
     ) -> Result<Scan, EngineError> {
-        Scan::open(request, columns, sources, names, Arc::clone(&self.budget), self.options.scan_threads)
+        let found = find(&request, &columns, sources, stop)?;
+        Ok(Scan::new(request, columns, found, names, Arc::clone(&self.budget), self.options.scan_threads))
     }
 
     /// The job's index if there is one.
@@ -341,14 +343,14 @@ impl Source for TantivyEngine {
         _job: &JobContext,
         pattern: &IndexPattern,
         request: ScanRequest,
-        _stop: &StopSignal,
+        stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         request.check()?;
         let sources = self.shared.resolve(pattern)?;
         let names = sources.iter().map(|(name, _)| name.clone()).collect();
         let sources: Vec<_> = sources.iter().map(|(name, source)| source.to_scan(name)).collect();
         let columns = RowColumns::of_source(&request.grouping);
-        Ok(Box::new(self.shared.scan(request, columns, &sources, Some(names))?))
+        Ok(Box::new(self.shared.scan(request, columns, &sources, Some(names), stop)?))
     }
 }
 
@@ -385,12 +387,12 @@ impl RollupIndex for TantivyEngine {
         &self,
         job: &JobContext,
         request: ScanRequest,
-        _stop: &StopSignal,
+        stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let fields = RolledUpFields::of(job.layout(), &request)?;
         let columns = RowColumns::of_rolled_up(&fields, &request);
         let source = self.shared.existing(job)?.to_scan();
-        Ok(Box::new(self.shared.scan(request, columns, &[source], None)?))
+        Ok(Box::new(self.shared.scan(request, columns, &[source], None, stop)?))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

@@ -10,6 +10,7 @@ use ::tantivy::schema::Schema;
 use ::tantivy::{Directory as _, DocId, Index, Opstamp, SegmentReader, TantivyError};
 
 use super::scan::{Budget, Kept};
+use crate::engine::StopSignal;
 use crate::sync::{Arc, Mutex};
 
 /// A segment, and which of its documents have been deleted.
@@ -22,22 +23,30 @@ pub(super) struct Segments {
 }
 
 impl Segments {
-    /// The segments of the last commit. Those of the commit before are not opened again.
-    pub(super) fn committed(&self, index: &Index) -> Result<Vec<Arc<KnownSegment>>, TantivyError> {
+    /// The segments of the last commit. Those of the commit before are not opened again. `None` if a stop came.
+    pub(super) fn committed(
+        &self,
+        index: &Index,
+        stop: &StopSignal,
+    ) -> Result<Option<Vec<Arc<KnownSegment>>>, TantivyError> {
         // While it is held no file is deleted.
         let _meta_lock = index.directory().acquire_lock(&META_LOCK)?;
         let segments = index.searchable_segments()?;
         let mut known = self.known.lock();
-        let opened = segments.iter().map(|segment| {
+        let mut committed = Vec::with_capacity(segments.len());
+        for segment in &segments {
             let key = (segment.id(), segment.meta().delete_opstamp());
-            match known.get(&key) {
-                Some(segment) => Ok((key, Arc::clone(segment))),
-                None => Ok((key, Arc::new(KnownSegment::new(SegmentReader::open(segment)?)))),
-            }
-        });
-        let opened = opened.collect::<Result<Vec<_>, TantivyError>>()?;
-        *known = opened.iter().cloned().collect();
-        Ok(opened.into_iter().map(|(_, segment)| segment).collect())
+            let opened = match known.get(&key) {
+                Some(segment) => Arc::clone(segment),
+                // Those that are open already stay so: the next look goes on from here.
+                None if stop.is_stopped() => return Ok(None),
+                None => Arc::new(KnownSegment::new(SegmentReader::open(segment)?)),
+            };
+            known.insert(key, Arc::clone(&opened));
+            committed.push((key, opened));
+        }
+        *known = committed.iter().cloned().collect();
+        Ok(Some(committed.into_iter().map(|(_, segment)| segment).collect()))
     }
 }
 

@@ -46,7 +46,7 @@ pub(in crate::engine::tantivy) struct ScanSource {
 }
 
 /// A segment of one of the sources.
-pub(super) struct Found {
+pub(in crate::engine::tantivy) struct Found {
     pub(super) described: Arc<str>,
     pub(super) dated: Dated,
     /// Which of its documents the filter means.
@@ -80,8 +80,9 @@ impl ScanSource {
         failed(&self.described, error)
     }
 
-    fn committed(&self) -> Result<Vec<Arc<KnownSegment>>, EngineError> {
-        self.segments.committed(&self.index).map_err(|error| self.failed(error))
+    fn committed(&self, stop: &StopSignal) -> Result<Vec<Arc<KnownSegment>>, EngineError> {
+        let committed = self.segments.committed(&self.index, stop).map_err(|error| self.failed(error))?;
+        committed.ok_or_else(EngineError::cancelled)
     }
 }
 
@@ -91,14 +92,14 @@ impl ScanSource {
 /// Segments have ids that no other index has. Two names of one index have the same segments at the same moment; so
 /// the states are looked at until none has changed while all were opened, lest a merge in between made one index look
 /// like two.
-fn committed(sources: &[ScanSource]) -> Result<Vec<Vec<Arc<KnownSegment>>>, EngineError> {
-    let mut states = sources.iter().map(ScanSource::committed).collect::<Result<Vec<_>, _>>()?;
+fn committed(sources: &[ScanSource], stop: &StopSignal) -> Result<Vec<Vec<Arc<KnownSegment>>>, EngineError> {
+    let mut states = sources.iter().map(|source| source.committed(stop)).collect::<Result<Vec<_>, _>>()?;
     for _ in 0..if sources.len() > 1 { MAX_LOOKS } else { 0 } {
         let mut has_changed = false;
         for (source, state) in sources.iter().zip(&mut states) {
             let now = source.index.searchable_segment_ids().map_err(|error| source.failed(error))?;
             if HashSet::<SegmentId>::from_iter(now) != state.iter().map(|segment| segment.id()).collect() {
-                *state = source.committed()?;
+                *state = source.committed(stop)?;
                 has_changed = true;
             }
         }
@@ -116,43 +117,59 @@ fn committed(sources: &[ScanSource]) -> Result<Vec<Vec<Arc<KnownSegment>>>, Engi
     Ok(states)
 }
 
+/// The segments of these sources, and what is known of the dates in them.
+pub(in crate::engine::tantivy) fn find(
+    request: &ScanRequest,
+    columns: &RowColumns,
+    sources: &[ScanSource],
+    stop: &StopSignal,
+) -> Result<Vec<Found>, EngineError> {
+    let mut found = Vec::new();
+    for (source, segments) in sources.iter().zip(committed(sources, stop)?) {
+        let schema: Schema = source.index.schema();
+        check_columns(&source.described, &schema, columns)?;
+        let selection = Arc::new(selection(request, columns, &source.described, &schema)?);
+        let described: Arc<str> = source.described.as_str().into();
+        for segment in segments {
+            go_on(stop)?;
+            let dates = segment.dates(&columns.date).map_err(|error| source.failed(error))?;
+            let (described, selection) = (Arc::clone(&described), Arc::clone(&selection));
+            found.push(Found { described, dated: Dated { segment, dates }, selection });
+        }
+    }
+    Ok(found)
+}
+
+/// To open a segment takes a tenth of a millisecond: after each a stop is looked for.
+fn go_on(stop: &StopSignal) -> Result<(), EngineError> {
+    if stop.is_stopped() { Err(EngineError::cancelled()) } else { Ok(()) }
+}
+
 impl Scan {
     /// `names` are those of the source indices, if it reads such.
-    pub(in crate::engine::tantivy) fn open(
+    pub(in crate::engine::tantivy) fn new(
         request: ScanRequest,
         columns: RowColumns,
-        sources: &[ScanSource],
+        found: Vec<Found>,
         names: Option<Vec<String>>,
         budget: Arc<Budget>,
         threads: usize,
-    ) -> Result<Self, EngineError> {
-        let ScanRequest { grouping, times, after, page_size, .. } = &request;
-        let mut found = Vec::new();
-        for (source, segments) in sources.iter().zip(committed(sources)?) {
-            let schema: Schema = source.index.schema();
-            check_columns(&source.described, &schema, &columns)?;
-            let selection = Arc::new(selection(&request, &columns, &source.described, &schema)?);
-            let described: Arc<str> = source.described.as_str().into();
-            for segment in segments {
-                let dates = segment.dates(&columns.date).map_err(|error| source.failed(error))?;
-                let (described, selection) = (Arc::clone(&described), Arc::clone(&selection));
-                found.push(Found { described, dated: Dated { segment, dates }, selection });
-            }
-        }
+    ) -> Self {
+        let ScanRequest { grouping, times, after, page_size, .. } = request;
         let grid = Grid::of(grouping.grid());
         let held: Arc<ParkedGroups> = Arc::default();
         let holder: Weak<ParkedGroups> = Arc::downgrade(&held);
         budget.join(holder);
         let question = Question {
-            shape: KeyShape::of(grouping),
+            shape: KeyShape::of(&grouping),
             measures: grouping.measured().iter().map(|field| field.measures).collect(),
-            window: Window::of(times, &grid),
+            window: Window::of(&times, &grid),
             grid,
         };
-        Ok(Self {
+        Self {
             question: Arc::new(question),
-            page_size: *page_size,
-            after: after.clone(),
+            page_size,
+            after,
             columns,
             found,
             opened: None,
@@ -168,7 +185,7 @@ impl Scan {
             held,
             budget,
             charged: 0,
-        })
+        }
     }
 
     /// Finds out where in the segments something is wanted, and opens what there is to read.
@@ -187,6 +204,7 @@ impl Scan {
         let (mut segments, mut keywords) = (Vec::new(), Vec::new());
         for (found, dates) in self.found.iter().zip(std::mem::take(&mut survey.dates)) {
             let Some(dates) = dates else { continue };
+            go_on(stop)?;
             let known = &found.dated.segment;
             let opened = Segment::open(known, &self.columns, &found.selection, dates);
             let (segment, columns) = opened.map_err(|error| failed(&found.described, error))?;
@@ -266,10 +284,10 @@ fn number_terms(
         let owners: Vec<usize> = owners.map(|(segment, _)| segment).collect();
         let columns = owners.iter().filter_map(|segment| {
             let column = keywords[*segment][part].clone()?;
-            let used = used_ordinals(&segments[*segment], &column);
-            Some(TermColumn { column, used })
+            let used = go_on(stop).map(|()| used_ordinals(&segments[*segment], &column));
+            Some(used.map(|used| TermColumn { column, used }))
         });
-        let terms = KeywordTerms::new(columns.collect(), stop)?;
+        let terms = KeywordTerms::new(columns.collect::<Result<_, _>>()?, stop)?;
         for (column, segment) in owners.into_iter().enumerate() {
             segments[segment].number_terms(part, terms.places(column));
         }

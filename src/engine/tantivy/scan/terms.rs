@@ -158,7 +158,13 @@ impl<'a> Terms<'a> {
 
 /// `None` if a stop came.
 fn merge(columns: &[TermColumn], stop: &StopSignal) -> io::Result<Option<Merged>> {
-    let mut streams = columns.iter().map(Terms::of).collect::<io::Result<Vec<_>>>()?;
+    let mut streams = Vec::with_capacity(columns.len());
+    for column in columns {
+        if stop.is_stopped() {
+            return Ok(None);
+        }
+        streams.push(Terms::of(column)?);
+    }
     let mut places: Vec<Vec<u32>> = columns.iter().map(|column| vec![0; column.column.num_terms()]).collect();
     let mut found_in: Vec<(u32, u32)> = Vec::new();
     let mut heap = BinaryHeap::new();
