@@ -200,6 +200,15 @@ def growth(options, ours, folder_of):
         make(options.ours, folder_of(shape, documents), shape, documents)
         return scanned(folder_of(shape, documents), shape)
 
+    def rolled_up(documents):
+        make(options.ours, folder_of("ordered", documents), "ordered", documents)
+
+        def ask():
+            ours.ask("open", folder_of("ordered", documents), "ordered", 2, 1_000)
+            return ours.ask("run", os.path.join(options.data, "target"))
+
+        return ask
+
     def in_segments(segments):
         columns = folder_of("ordered")
         folder = f"{columns}-{segments}"
@@ -213,6 +222,8 @@ def growth(options, ours, folder_of):
     interleaved(repeats, [(f"{count} segments", in_segments(count)) for count in (3, 30, 1_000)])
     counts = (documents, documents // 10, documents * 10)
     interleaved(repeats, [(f"{count} documents", of("ordered", count)) for count in counts])
+    counts = (documents, documents * 10)
+    interleaved(repeats, [(f"{count} documents end to end, 2 threads", rolled_up(count)) for count in counts])
     counts = (documents // 10, documents)
     interleaved(1, [(f"{count} groups in one date bucket", of("distinct", count)) for count in counts])
 

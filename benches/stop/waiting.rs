@@ -14,7 +14,10 @@ use rollup_jobs::engine::{
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, MemoryStore, StoreError};
-use rollup_jobs::{DateHistogram, IndexPattern, JobRecord, Progress, RollupJobConfig, RollupJobManager, StopOptions};
+use rollup_jobs::{
+    DateHistogram, IndexPattern, JobRecord, Progress, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager,
+    StopOptions,
+};
 
 use crate::common::{documents, hourly, sensor_index};
 use crate::latencies::{Latencies, spin};
@@ -324,8 +327,17 @@ impl Rounds {
     /// How long it takes to stop a new job in what it does when `wait` returns, and how long its commits take in that
     /// time.
     pub(crate) fn stop_after(&self, page: u32, wait: impl FnOnce()) -> (Duration, Duration) {
+        self.stop_one_after(|id| hourly(id).page_size(page), wait)
+    }
+
+    /// The same of another job.
+    pub(crate) fn stop_one_after(
+        &self,
+        job: impl FnOnce(&str) -> RollupJobConfigBuilder,
+        wait: impl FnOnce(),
+    ) -> (Duration, Duration) {
         let id = format!("job-{}", self.job.fetch_add(1, Ordering::Relaxed));
-        self.manager.put(hourly(&id).page_size(page).build().unwrap()).unwrap();
+        self.manager.put(job(&id).build().unwrap()).unwrap();
         self.manager.start(&id).unwrap();
         while self.written.try_recv().is_ok() {}
         while self.merged.try_recv().is_ok() {}

@@ -13,7 +13,7 @@ use super::finished::Finished;
 use super::lane::{Chosen, Documents, FEW, Found, Lane, read_block};
 use super::mask::Mask;
 use super::open::Opened;
-use super::pass::{self, Block, Unfinished, Work, unless_cancelled};
+use super::pass::{self, Block, Unfinished, Work};
 use super::timeline::{NONE, Timeline};
 use crate::engine::StopSignal;
 use crate::measure::Measure;
@@ -419,7 +419,9 @@ impl Opened {
         let blocks = pass::blocks(&self.segments, |first, last| last >= from && first < to);
         let read = pass::read(&blocks, &mut passes, stop);
         let groups: Vec<_> = passes.into_iter().map(DensePass::into_groups).collect();
-        let groups = unless_cancelled(read, groups)?;
+        if read.is_none() {
+            return Err(Unfinished::cancelled(groups));
+        }
         Ok(Finished::Dense(DensePages::new(plan, groups, left, blocks.len() * BLOCK)))
     }
 }

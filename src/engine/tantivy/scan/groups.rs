@@ -1,5 +1,6 @@
 //! The groups of one pass: a hash table of keys in words, with the values of each.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use hashbrown::HashTable;
@@ -7,7 +8,7 @@ use hashbrown::HashTable;
 use super::columns::BLOCK;
 use super::keys::{KeyShape, NULL};
 use super::terms::KeywordTerms;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, StopSignal};
 use crate::exact::exact;
 use crate::measure::Measures;
 use crate::rollup::{MetricValues, Page};
@@ -208,8 +209,8 @@ impl Groups {
         (self.len.saturating_mul(fits) / expected).max(self.len / MIN_KEPT).clamp(1, self.len / 2)
     }
 
-    /// The groups in ascending key order.
-    pub(super) fn finish(mut self) -> SortedGroups {
+    /// Where the groups are, in ascending order of their keys; no more come. `None` if a stop came.
+    pub(super) fn order(&mut self, stop: &StopSignal) -> Option<Vec<u32>> {
         self.index = HashTable::new();
         let keys = &self.keys;
         let slots = 0..exact::<u32, _>(self.len);
@@ -224,12 +225,36 @@ impl Groups {
                 (key[first], key.get(first + 1).copied().unwrap_or(0), slot)
             })
             .collect();
-        order.sort_unstable_by(|a, b| {
+        let compare = |a: &(u64, u64, u32), b: &(u64, u64, u32)| {
             (a.0, a.1).cmp(&(b.0, b.1)).then_with(|| keys.get(a.2 as usize).cmp(keys.get(b.2 as usize)))
-        });
-        let order: Vec<u32> = order.into_iter().map(|(_, _, slot)| slot).collect();
-        SortedGroups { groups: self, order, next: 0 }
+        };
+        sort(&mut order, compare, stop)?;
+        Some(order.into_iter().map(|(_, _, slot)| slot).collect())
     }
+}
+
+/// How many are sorted between two looks at the stop signal: in about a millisecond.
+const SORTED_AT_ONCE: usize = 1 << 14;
+
+/// Sorts in pieces, and has these merged by a sort that takes what is in order already as it is. `None` if a stop came.
+fn sort<T>(all: &mut [T], compare: impl Fn(&T, &T) -> Ordering, stop: &StopSignal) -> Option<()> {
+    let mut sorted = SORTED_AT_ONCE;
+    for piece in all.chunks_mut(sorted) {
+        if stop.is_stopped() {
+            return None;
+        }
+        piece.sort_unstable_by(&compare);
+    }
+    while sorted < all.len() {
+        sorted *= 2;
+        for piece in all.chunks_mut(sorted) {
+            if stop.is_stopped() {
+                return None;
+            }
+            piece.sort_by(&compare);
+        }
+    }
+    Some(())
 }
 
 /// The finished groups that one thread has found, from the lowest on.
@@ -240,6 +265,10 @@ pub(super) struct SortedGroups {
 }
 
 impl SortedGroups {
+    pub(super) fn new(groups: Groups, order: Vec<u32>) -> Self {
+        Self { groups, order, next: 0 }
+    }
+
     /// The lowest group that has not been taken.
     fn first(&self) -> Option<(&[u64], usize)> {
         let slot = *self.order.get(self.next)? as usize;
@@ -400,7 +429,8 @@ mod tests {
                     }
                     groups.end_block();
                 }
-                groups.finish()
+                let order = groups.order(&StopSignal::never()).unwrap_or_default();
+                SortedGroups::new(groups, order)
             };
             let mut pages = HashedPages::new(all.chunks(250).map(part).collect(), 0);
             let taken = pages.next(usize::MAX);

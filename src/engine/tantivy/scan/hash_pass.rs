@@ -7,12 +7,12 @@ use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::columns::{BLOCK, Measured, MeasuredColumns, NumberColumn, Segment, document};
 use super::finished::Finished;
-use super::groups::{Groups, HashedPages, KeyRange};
+use super::groups::{Groups, HashedPages, KeyRange, SortedGroups};
 use super::key_block::KeyBlock;
 use super::keys::NULL;
 use super::lane::Lane;
 use super::open::Opened;
-use super::pass::{self, Block, Task, Unfinished, Work, unless_cancelled};
+use super::pass::{self, Block, Task, Unfinished, Work};
 use super::sections::{Bounds, Marker, Sections, Stretch};
 use crate::engine::{EngineError, StopSignal};
 
@@ -173,10 +173,15 @@ impl Opened {
         let mut passes: Vec<_> =
             (0..threads).map(|_| HashPass::new(&self.segments, self.keys(), stretch, groups())).collect();
         let read = pass::read(&blocks, &mut passes, stop);
-        let groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
+        let mut groups: Vec<_> = passes.into_iter().map(HashPass::into_groups).collect();
         let has_sections = stretch.is_some();
-        let groups = unless_cancelled(read, groups)?;
-        let pages = HashedPages::new(groups.into_iter().map(Groups::finish).collect(), blocks.len() * BLOCK);
+        if read.is_none() {
+            return Err(Unfinished::cancelled(groups));
+        }
+        let orders: Option<Vec<_>> = groups.iter_mut().map(|groups| groups.order(stop)).collect();
+        let Some(orders) = orders else { return Err(Unfinished::cancelled(groups)) };
+        let sorted = groups.into_iter().zip(orders).map(|(groups, order)| SortedGroups::new(groups, order));
+        let pages = HashedPages::new(sorted.collect(), blocks.len() * BLOCK);
         let crowding = match crowding {
             sections if has_sections => sections,
             _ if pages.end() != range.to => Crowding::Found,
@@ -198,7 +203,9 @@ impl Opened {
         let mut markers: Vec<_> = (0..threads).map(|_| Marker::new(&self.segments, self.keys(), &bounds)).collect();
         let read = pass::read(blocks, &mut markers, stop);
         let marks: Vec<_> = markers.into_iter().map(Marker::into_marks).collect();
-        let marks = unless_cancelled(read, marks)?;
+        if read.is_none() {
+            return Err(Unfinished::cancelled(marks));
+        }
         Ok(Sections::new(&self.segments, bounds, marks))
     }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ::tantivy::DocId;
-use ::tantivy::columnar::column_index::{MultiValueIndex, Set};
+use ::tantivy::columnar::column_index::{MultiValueIndex, OptionalIndex, Set};
 use ::tantivy::columnar::{Column, ColumnIndex};
 
 use super::columns::{BLOCK, document};
@@ -203,63 +203,62 @@ impl Lane {
 
     /// Reads values. Says whether every document has one; otherwise `values` tells.
     pub(super) fn read<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> bool {
-        self.is_full = self.read_all(column, documents);
-        self.is_full
-    }
-
-    fn read_all<D: Documents + ?Sized>(&mut self, column: &Column<u64>, documents: &D) -> bool {
         self.has_spans = false;
-        if matches!(column.index, ColumnIndex::Full) {
+        self.is_full = matches!(column.index, ColumnIndex::Full);
+        if self.is_full {
             self.full(column, documents);
             return true;
         }
-        if let (ColumnIndex::Multivalued(index), Some(block)) = (&column.index, documents.block()) {
-            self.has_spans = self.read_spans(column, index, block);
-        }
-        if self.has_spans {
+        if let Some(is_full) = documents.block().and_then(|block| self.read_whole(column, block)) {
+            self.is_full = is_full;
             for (at, place) in documents.chosen().into_iter().flatten().enumerate() {
-                self.raw[at] = self.raw[usize::from(*place)];
-                self.values[at] = self.values[usize::from(*place)];
-                self.spans[at] = self.spans[usize::from(*place)].clone();
+                let place = usize::from(*place);
+                (self.raw[at], self.values[at]) = (self.raw[place], self.values[place]);
+                self.spans[at] = self.spans[place].clone();
             }
-            return false;
+            return is_full;
         }
+        for at in 0..documents.size() {
+            (self.raw[at], self.values[at]) = only_value(column, documents.id(at));
+        }
+        false
+    }
+
+    /// Reads a block at once, if that can be done. Says whether every document has one value.
+    fn read_whole(&mut self, column: &Column<u64>, block: Range<DocId>) -> Option<bool> {
+        match &column.index {
+            ColumnIndex::Empty { .. } => {
+                self.values[..block.len()].fill(Values::None);
+                Some(false)
+            }
+            ColumnIndex::Full => None,
+            ColumnIndex::Optional(index) => Some(self.read_optional(column, index, block)),
+            ColumnIndex::Multivalued(index) => {
+                self.has_spans = self.read_spans(column, index, block);
+                self.has_spans.then_some(false)
+            }
+        }
+    }
+
+    /// Reads a block of which some documents may have no value.
+    fn read_optional(&mut self, column: &Column<u64>, index: &OptionalIndex, block: Range<DocId>) -> bool {
         let Self { raw, values, dense, .. } = self;
-        let size = documents.block().map_or(documents.size(), |block| block.len());
-        let (raw, values) = (&mut raw[..size], &mut values[..size]);
-        let mut is_full = false;
-        match (&column.index, documents.block()) {
-            (ColumnIndex::Empty { .. }, _) => values.fill(Values::None),
-            (ColumnIndex::Optional(index), Some(block)) => {
-                let rows = index.rank(block.start)..index.rank(block.end);
-                if rows.len() == block.len() {
-                    column.values.get_range(u64::from(rows.start), raw);
-                    is_full = true;
-                } else {
-                    let dense = &mut dense[..rows.len()];
-                    column.values.get_range(u64::from(rows.start), dense);
-                    // They have their values side by side, in their own order.
-                    let mut next = 0;
-                    for ((raw, values), id) in raw.iter_mut().zip(values.iter_mut()).zip(block) {
-                        let is_there = index.contains(id);
-                        *raw = dense.get(next).copied().unwrap_or(0);
-                        *values = if is_there { Values::One } else { Values::None };
-                        next += usize::from(is_there);
-                    }
-                }
-            }
-            (ColumnIndex::Full | ColumnIndex::Optional(_) | ColumnIndex::Multivalued(_), _) => {
-                for (at, (raw, values)) in raw.iter_mut().zip(values).enumerate().take(documents.size()) {
-                    (*raw, *values) = only_value(column, documents.id(at));
-                }
-                return false;
-            }
+        let rows = index.rank(block.start)..index.rank(block.end);
+        if rows.len() == block.len() {
+            column.values.get_range(u64::from(rows.start), &mut raw[..rows.len()]);
+            return true;
         }
-        for (at, place) in documents.chosen().into_iter().flatten().enumerate() {
-            raw[at] = raw[usize::from(*place)];
-            values[at] = values[usize::from(*place)];
+        let dense = &mut dense[..rows.len()];
+        column.values.get_range(u64::from(rows.start), dense);
+        // They have their values side by side, in their own order.
+        let mut next = 0;
+        for ((raw, values), id) in raw.iter_mut().zip(values.iter_mut()).zip(block) {
+            let is_there = index.contains(id);
+            *raw = dense.get(next).copied().unwrap_or(0);
+            *values = if is_there { Values::One } else { Values::None };
+            next += usize::from(is_there);
         }
-        is_full
+        false
     }
 
     /// Reads a block with all values of documents that may have several, if these are not too many.

@@ -83,10 +83,14 @@ pub(super) struct Scan {
 impl Scan {
     /// The groups of the first part of the rest.
     fn next_groups(&mut self, stop: &StopSignal) -> Result<Finished, EngineError> {
+        let is_next = self.ahead.as_ref().is_some_and(|ahead| ahead.begins_at(&self.from));
+        let ahead = self.ahead.take_if(|_| is_next);
+        if ahead.is_none() {
+            self.give_up_ahead();
+        }
         self.discarded.clear();
         let opened = self.look_ahead(self.lent_threads.max(self.own_threads), stop)?;
-        let is_next = self.ahead.as_ref().is_some_and(|ahead| ahead.begins_at(&self.from));
-        if let Some(ahead) = self.ahead.take_if(|_| is_next) {
+        if let Some(ahead) = ahead {
             let joined = ahead.join(stop);
             self.unless_given_up(joined)?;
             // Somebody who needed the memory may have taken them.
@@ -94,7 +98,6 @@ impl Scan {
                 return Ok(groups);
             }
         }
-        self.give_up_ahead();
         let finished = opened.pass(self.task(), &self.budget, stop);
         self.unless_given_up(finished)
     }

@@ -44,11 +44,10 @@ impl From<EngineError> for Unfinished {
     }
 }
 
-/// The groups of a pass, unless it was given up.
-pub(super) fn unless_cancelled<T: Send + 'static>(read: Option<()>, groups: T) -> Result<T, Unfinished> {
-    match read {
-        Some(()) => Ok(groups),
-        None => Err(Unfinished { error: EngineError::cancelled(), groups: Some(Box::new(groups)) }),
+impl Unfinished {
+    /// A stop came.
+    pub(super) fn cancelled(groups: impl Send + 'static) -> Self {
+        Self { error: EngineError::cancelled(), groups: Some(Box::new(groups)) }
     }
 }
 
