@@ -9,7 +9,6 @@ use rollup_jobs::engine::tantivy::tantivy::schema::Schema;
 use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter};
 use rollup_jobs::store::RedbStore;
 
-use crate::common::{documents, sensor_index};
 use crate::latencies::Latencies;
 use crate::waiting::Rounds;
 
@@ -46,17 +45,14 @@ fn floor(folder: &Path) -> impl FnMut() -> Duration {
     }
 }
 
-pub(crate) fn everything(criterion: &mut Criterion) {
+pub(crate) fn everything(criterion: &mut Criterion, source: &Index) {
     let folder = tempfile::tempdir().unwrap();
     let mut group = criterion.benchmark_group("everything, run of 424,000 documents");
     group.sample_size(30).measurement_time(Duration::from_secs(20));
-    let source = folder.path().join("source");
-    std::fs::create_dir_all(&source).unwrap();
-    let source = sensor_index(&source, documents(10_000_000));
     let mut bare = floor(folder.path());
     let mut floors = Latencies::default();
     for page in [1_000, 65_536] {
-        let rounds = on_disk(&folder.path().join(page.to_string()), &source);
+        let rounds = on_disk(&folder.path().join(page.to_string()), source);
         let (mut latencies, mut round) = (Latencies::default(), 0);
         group.bench_function(format!("stop, page of {page} documents"), |b| {
             b.iter_custom(|count| {

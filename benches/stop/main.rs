@@ -20,17 +20,24 @@ mod polling;
 mod scale;
 mod waiting;
 
-use criterion::{criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+/// What reads one large index.
+fn of_ten_million(criterion: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let source = common::sensor_index(folder.path(), common::documents(10_000_000));
+    waiting::during_a_scan(criterion, &source);
+    everything::everything(criterion, &source);
+    moments::moments(criterion, &source);
+}
 
 criterion_group!(
     benches,
     calls::by_number_of_jobs,
     calls::while_indexing,
     waiting::hand_over,
-    waiting::during_a_scan,
+    of_ten_million,
     waiting::during_a_write,
-    everything::everything,
-    moments::moments,
     polling::against_polling,
     scale::many_jobs,
     scale::timer,

@@ -1,6 +1,5 @@
 //! Stops at moments at which a thread is deep in something long.
 
-use std::path::Path;
 use std::time::Duration;
 
 use criterion::measurement::WallTime;
@@ -10,7 +9,7 @@ use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobConfigBuilder};
 
-use crate::common::{documents, hourly, in_segments, sensor_index};
+use crate::common::{documents, hourly, in_segments};
 use crate::latencies::Latencies;
 use crate::waiting::Rounds;
 
@@ -44,20 +43,12 @@ fn measure(
     latencies.print(what);
 }
 
-pub(crate) fn moments(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| {
-        let folder = folder.path().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        folder
-    };
+pub(crate) fn moments(criterion: &mut Criterion, large: &Index) {
     let mut group = criterion.benchmark_group("moments");
     group.sample_size(20).measurement_time(Duration::from_secs(10));
     let sleep = |most: u64, round: u64| std::thread::sleep(Duration::from_micros(200 + round * 7_919 % most));
 
-    let large: &Path = &at("large");
-    let large = sensor_index(large, documents(10_000_000));
-    let new = || rounds(&large, TantivyOptions::new());
+    let new = || rounds(large, TantivyOptions::new());
     let survey = |_: &Rounds, round| sleep(20_000, round);
     measure(&mut group, "stop during a survey of 10 M documents", new, hourly, survey);
 
@@ -77,10 +68,11 @@ pub(crate) fn moments(criterion: &mut Criterion) {
         sleep(20_000, round);
     };
     let small_segments = || TantivyOptions::new().writer_memory(if documents(100) == 100 { 8 << 20 } else { 1 });
-    let new = || rounds(&large, small_segments());
+    let new = || rounds(large, small_segments());
     measure(&mut group, "stop during a merge of 424,000 documents", new, hourly, merge);
 
-    let many = in_segments(&at("many"), documents(1_000_000), documents(1_000_000) / 1_000);
+    let folder = tempfile::tempdir().unwrap();
+    let many = in_segments(folder.path(), documents(1_000_000), documents(1_000_000) / 1_000);
     let opening = |_: &Rounds, round| sleep(200_000, round);
     let new = || rounds(&many, TantivyOptions::new());
     measure(&mut group, "stop during a first scan over 1,000 segments", new, hourly, opening);

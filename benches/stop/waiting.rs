@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::tantivy::tantivy::Index;
 use rollup_jobs::engine::{
     Batch, CommitReport, EngineError, JobContext, MemoryEngine, PageStream, RollupIndex, RollupIndexAdapter,
     RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, SourceDocument, StopSignal, WriteReport,
@@ -19,7 +20,7 @@ use rollup_jobs::{
     StopOptions,
 };
 
-use crate::common::{documents, hourly, sensor_index};
+use crate::common::{hourly, sensor_index};
 use crate::latencies::{Latencies, spin};
 
 pub(crate) fn waiting() -> StopOptions {
@@ -218,10 +219,9 @@ pub(crate) fn hand_over(criterion: &mut Criterion) {
 }
 
 /// From the call to the return, without the commit, while ten million documents are scanned.
-pub(crate) fn during_a_scan(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir().unwrap();
+pub(crate) fn during_a_scan(criterion: &mut Criterion, source: &Index) {
     let inner = TantivyEngine::in_ram();
-    inner.register("sensor", &sensor_index(folder.path(), documents(10_000_000))).unwrap();
+    inner.register("sensor", source).unwrap();
     let mut group = criterion.benchmark_group("waiting, scan of 10 M documents");
     group.sample_size(50).measurement_time(Duration::from_secs(10));
     let rounds = Rounds::new(inner, MemoryStore::new());

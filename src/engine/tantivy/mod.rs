@@ -36,7 +36,7 @@ use crate::scan::RolledUpFields;
 use crate::sync::{Arc, Mutex, RwLock};
 use rollup::{Folders, JobIndex, Memory, TantivyWriter, WriterOptions};
 pub use rollup::{RollupPlace, RollupStorage};
-use scan::{Budget, RowColumns, Scan, ScanSource, find};
+use scan::{Budget, RowColumns, Scan, ScanSource};
 use segments::Segments;
 
 /// The embedded engine, on the search engine library tantivy.
@@ -293,8 +293,7 @@ impl TantivyState {
         names: Option<Vec<String>>,
         stop: &StopSignal,
     ) -> Result<Scan, EngineError> {
-        let found = find(&request, &columns, sources, stop)?;
-        Ok(Scan::new(request, columns, found, names, Arc::clone(&self.budget), self.options.scan_threads))
+        Scan::open(request, columns, sources, names, Arc::clone(&self.budget), self.options.scan_threads, stop)
     }
 
     /// The job's index if there is one.

@@ -92,12 +92,7 @@ impl DenseGroups {
     /// The slots of the groups at these places.
     pub(super) fn find(&mut self, places: &[u32], slots: &mut [u32]) {
         for (slot, place) in slots.iter_mut().zip(places) {
-            // No table has a place of the number NONE.
-            *slot = match self.table.get(*place as usize) {
-                Some(0) => self.add(*place as usize),
-                Some(known) => known - 1,
-                None => NONE,
-            };
+            *slot = if *place == NONE { NONE } else { self.slot(*place) };
         }
     }
 

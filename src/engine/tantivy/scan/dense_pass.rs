@@ -238,17 +238,11 @@ impl<'a> DensePass<'a> {
                 }
                 MeasuredColumns::Values(values) if values.has_small_doubles() && groups.has_sums(field) => {
                     let mut cells = groups.cells(field);
-                    lane.read(&values.column, block);
-                    for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-                        lane.each(&values.column, block, at, |raw| cells.add_small(*slot, raw));
-                    }
+                    each_value(slots, &values.column, block, lane, |slot, raw| cells.add_small(slot, raw));
                 }
                 MeasuredColumns::Values(NumberColumn { column, number, .. }) => {
                     let mut cells = groups.cells(field);
-                    lane.read(column, block);
-                    for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-                        lane.each(column, block, at, |raw| cells.add(*slot, number.to_double(raw)));
-                    }
+                    each_value(slots, column, block, lane, |slot, raw| cells.add(slot, number.to_double(raw)));
                 }
                 MeasuredColumns::Stored(stored) => {
                     let rest = merge_together(groups, slots, field, stored, block, lanes);
@@ -364,6 +358,21 @@ fn merge_together<'a, D: Documents + ?Sized>(
     let counts = count.map(|count| counts.full(count, block));
     groups.merge_together(slots, field, [sums, least, greatest], counts);
     &[]
+}
+
+/// All values of a block of a column, each with its document's slot.
+#[inline]
+fn each_value<D: Documents + ?Sized>(
+    slots: &[u32],
+    column: &Column<u64>,
+    block: &D,
+    lane: &mut Lane,
+    mut see: impl FnMut(u32, u64),
+) {
+    lane.read(column, block);
+    for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+        lane.each(column, block, at, |raw| see(*slot, raw));
+    }
 }
 
 /// A block of a column of which a document has one value at most.

@@ -236,25 +236,22 @@ impl Groups {
 /// How many are sorted between two looks at the stop signal: in about a millisecond.
 const SORTED_AT_ONCE: usize = 1 << 14;
 
-/// Sorts in pieces, and has these merged by a sort that takes what is in order already as it is. `None` if a stop came.
+/// Sorts in pieces, then pairs of these, and so on: the standard library's sort merges what is in order already. `None`
+/// if a stop came.
 fn sort<T>(all: &mut [T], compare: impl Fn(&T, &T) -> Ordering, stop: &StopSignal) -> Option<()> {
-    let mut sorted = SORTED_AT_ONCE;
-    for piece in all.chunks_mut(sorted) {
-        if stop.is_stopped() {
-            return None;
-        }
-        piece.sort_unstable_by(&compare);
-    }
-    while sorted < all.len() {
-        sorted *= 2;
-        for piece in all.chunks_mut(sorted) {
+    let mut length = SORTED_AT_ONCE;
+    loop {
+        for piece in all.chunks_mut(length) {
             if stop.is_stopped() {
                 return None;
             }
             piece.sort_by(&compare);
         }
+        if length >= all.len() {
+            return Some(());
+        }
+        length *= 2;
     }
-    Some(())
 }
 
 /// The finished groups that one thread has found, from the lowest on.

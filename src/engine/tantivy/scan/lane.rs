@@ -214,7 +214,9 @@ impl Lane {
             for (at, place) in documents.chosen().into_iter().flatten().enumerate() {
                 let place = usize::from(*place);
                 (self.raw[at], self.values[at]) = (self.raw[place], self.values[place]);
-                self.spans[at] = self.spans[place].clone();
+                if self.has_spans {
+                    self.spans[at] = self.spans[place].clone();
+                }
             }
             return is_full;
         }

@@ -28,7 +28,7 @@ mod timeline;
 mod window;
 
 pub(super) use budget::{Budget, Kept};
-pub(super) use open::{ScanSource, find};
+pub(super) use open::ScanSource;
 pub(super) use rows::RowColumns;
 
 use std::collections::BTreeSet;

@@ -46,7 +46,7 @@ pub(in crate::engine::tantivy) struct ScanSource {
 }
 
 /// A segment of one of the sources.
-pub(in crate::engine::tantivy) struct Found {
+pub(super) struct Found {
     pub(super) described: Arc<str>,
     pub(super) dated: Dated,
     /// Which of its documents the filter means.
@@ -118,7 +118,7 @@ fn committed(sources: &[ScanSource], stop: &StopSignal) -> Result<Vec<Vec<Arc<Kn
 }
 
 /// The segments of these sources, and what is known of the dates in them.
-pub(in crate::engine::tantivy) fn find(
+fn find(
     request: &ScanRequest,
     columns: &RowColumns,
     sources: &[ScanSource],
@@ -147,14 +147,16 @@ fn go_on(stop: &StopSignal) -> Result<(), EngineError> {
 
 impl Scan {
     /// `names` are those of the source indices, if it reads such.
-    pub(in crate::engine::tantivy) fn new(
+    pub(in crate::engine::tantivy) fn open(
         request: ScanRequest,
         columns: RowColumns,
-        found: Vec<Found>,
+        sources: &[ScanSource],
         names: Option<Vec<String>>,
         budget: Arc<Budget>,
         threads: usize,
-    ) -> Self {
+        stop: &StopSignal,
+    ) -> Result<Self, EngineError> {
+        let found = find(&request, &columns, sources, stop)?;
         let ScanRequest { grouping, times, after, page_size, .. } = request;
         let grid = Grid::of(grouping.grid());
         let held: Arc<ParkedGroups> = Arc::default();
@@ -166,7 +168,7 @@ impl Scan {
             window: Window::of(&times, &grid),
             grid,
         };
-        Self {
+        Ok(Self {
             question: Arc::new(question),
             page_size,
             after,
@@ -185,7 +187,7 @@ impl Scan {
             held,
             budget,
             charged: 0,
-        }
+        })
     }
 
     /// Finds out where in the segments something is wanted, and opens what there is to read.

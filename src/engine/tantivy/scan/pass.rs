@@ -1,5 +1,5 @@
-//! A pass over the columns, which groups a slice of time, or what of it fits into memory: which blocks of which segments,
-//! and on how many threads.
+//! A pass over the columns, which groups a slice of time, or what of it fits into memory: which blocks of which
+//! segments, and on how many threads.
 
 use std::panic::resume_unwind;
 use std::thread;
