@@ -124,8 +124,8 @@ pub use ::redb;
 pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use job::{
-    BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, DateBucket,
-    DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
+    BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, Crossing,
+    DateBucket, DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
     IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, Ledger, LedgerNote,
     MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress, RecordError, RollupJobConfig,
     RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue, TimeValueError,

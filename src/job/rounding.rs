@@ -54,6 +54,8 @@ pub(super) enum Zone {
 pub struct Rounding {
     unit: Unit,
     zone: Zone,
+    /// By how many milliseconds each bucket begins later.
+    offset: i64,
 }
 
 /// The half-open range of instants of one date bucket, in milliseconds.
@@ -130,7 +132,22 @@ fn clamp(millis: i64) -> i64 {
 
 impl Rounding {
     pub(super) fn new(unit: Unit, zone: Zone) -> Self {
-        Self { unit, zone }
+        Self { unit, zone, offset: 0 }
+    }
+
+    /// The grid whose buckets begin so many milliseconds later (earlier, if negative): Elasticsearch's `offset`.
+    ///
+    /// ```
+    /// # use rollup_jobs::{DateHistogram, RollupJobConfig};
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?")
+    /// #     .page_size(10).date_histogram(DateHistogram::calendar_interval("timestamp", "1d")).build()?;
+    /// let from_six = config.rounding().clone().offset(6 * 3_600_000);
+    /// assert_eq!(from_six.round_down(7 * 3_600_000), 6 * 3_600_000);
+    /// # Ok::<(), rollup_jobs::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn offset(self, millis: i64) -> Self {
+        Self { offset: millis, ..self }
     }
 
     /// Whether `instant` is one that can be rounded: roughly in the years -9996 to 9996. All others count as the
@@ -148,22 +165,24 @@ impl Rounding {
     /// The start of the bucket that `instant` belongs to.
     #[must_use]
     pub fn round_down(&self, instant: i64) -> i64 {
-        let instant = clamp(instant);
-        match &self.zone {
+        let instant = clamp(instant.saturating_sub(self.offset));
+        let start = match &self.zone {
             Zone::Offset(offset) => self.unit.floor(instant + offset) - offset,
             Zone::Rules(zone) => self.round_by_rules(zone, instant),
-        }
+        };
+        start + self.offset
     }
 
     /// The bucket that `instant` belongs to.
     #[must_use]
     pub fn bucket(&self, instant: i64) -> DateBucket {
         let start = self.round_down(instant);
+        let begins = start - self.offset;
         let end = match &self.zone {
-            Zone::Offset(offset) => self.unit.next(start + offset) - offset,
-            Zone::Rules(zone) => self.end_by_rules(zone, start),
+            Zone::Offset(offset) => self.unit.next(begins + offset) - offset,
+            Zone::Rules(zone) => self.end_by_rules(zone, begins),
         };
-        DateBucket { start, end }
+        DateBucket { start, end: end.saturating_add(self.offset) }
     }
 
     /// A view that remembers the last bucket, for instants that mostly come in order.
@@ -177,10 +196,15 @@ impl Rounding {
     /// has begun.
     #[must_use]
     pub fn is_monotone(&self, first: i64, last: i64) -> bool {
-        let Some(zone) = self.rules_of_days() else { return true };
-        let transitions =
-            zone.following(timestamp(clamp(first))).map(|transition| transition.timestamp().as_millisecond());
-        transitions.take_while(|at| *at <= last).all(|at| self.round_down(at - 1) <= self.round_down(at))
+        self.steps_back(first, last).next().is_none()
+    }
+
+    /// The instants after `first` and up to `last` whose bucket is an earlier one than that of the instant before.
+    pub(super) fn steps_back(&self, first: i64, last: i64) -> impl Iterator<Item = i64> {
+        let after = timestamp(clamp(first.saturating_sub(self.offset)));
+        let transitions = self.rules_of_days().into_iter().flat_map(move |zone| zone.following(after));
+        let instants = transitions.map(|transition| transition.timestamp().as_millisecond() + self.offset);
+        instants.take_while(move |at| *at <= last).filter(|at| self.round_down(at - 1) > self.round_down(*at))
     }
 
     /// All instants that may have a bucket that begins in this range.
@@ -215,6 +239,12 @@ impl Rounding {
         }
     }
 
+    /// How much later than those of the interval and the time zone buckets begin, as Elasticsearch is told.
+    #[cfg(feature = "elasticsearch")]
+    pub(crate) fn elasticsearch_offset(&self) -> String {
+        format!("{}ms", self.offset)
+    }
+
     /// The time zone as Elasticsearch is told.
     #[cfg(feature = "elasticsearch")]
     pub(crate) fn elasticsearch_time_zone(&self) -> String {
@@ -233,7 +263,8 @@ impl Rounding {
     /// As far as instants around one of them are certain to have its bucket: not beyond a transition, nor over a
     /// second midnight.
     fn certain(&self, bucket: DateBucket, instant: i64) -> Range<i64> {
-        let DateBucket { mut start, mut end } = bucket;
+        let (mut start, mut end) = (bucket.start - self.offset, bucket.end.saturating_sub(self.offset));
+        let instant = instant - self.offset;
         if let Some(zone) = self.rules_of_days() {
             let at =
                 |transition: Option<TimeZoneTransition<'_>>| transition.map(|found| found.timestamp().as_millisecond());
@@ -242,7 +273,7 @@ impl Rounding {
             start = start.max(at(zone.preceding(timestamp(instant + 1)).next()).unwrap_or(start));
             end = end.min(at(zone.following(timestamp(instant)).next()).unwrap_or(end));
         }
-        start..end
+        start + self.offset..end.saturating_add(self.offset)
     }
 
     /// The zone, if its transitions can make a bucket begin before an earlier one has ended.
@@ -259,6 +290,24 @@ impl Rounding {
             Unit::Fixed(millis) => Some(millis),
             _ => None,
         }
+    }
+
+    /// The length of each bucket between two changes of clocks.
+    pub(super) fn fixed_length(&self) -> Option<i64> {
+        const DAY: i64 = 86_400_000;
+        match self.unit {
+            Unit::Fixed(millis) => Some(millis),
+            Unit::Day => Some(DAY),
+            Unit::Week => Some(7 * DAY),
+            Unit::Month | Unit::Quarter | Unit::Year => None,
+        }
+    }
+
+    /// The next change of clocks after an instant.
+    pub(super) fn same_offset_until(&self, instant: i64) -> i64 {
+        let Zone::Rules(zone) = &self.zone else { return i64::MAX };
+        let next = zone.following(timestamp(clamp(instant.saturating_sub(self.offset)))).next();
+        next.map_or(i64::MAX, |transition| transition.timestamp().as_millisecond() + self.offset)
     }
 
     fn round_by_rules(&self, zone: &TimeZone, instant: i64) -> i64 {

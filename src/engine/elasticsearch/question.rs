@@ -176,7 +176,8 @@ fn parts<'a>(
     if let Some(grid) = request.grouping.grid() {
         let (kind, interval) = grid.elasticsearch_interval();
         let source = json!({ "date_histogram": {
-            "field": date, kind: interval, "time_zone": grid.elasticsearch_time_zone(), "order": "asc"
+            "field": date, kind: interval, "time_zone": grid.elasticsearch_time_zone(),
+            "offset": grid.elasticsearch_offset(), "order": "asc"
         } });
         let name = format!("{}.date_histogram", request.grouping.date_field());
         parts.push(Part { name, kind: PartKind::Date(grid.clone()), source });
