@@ -9,12 +9,14 @@ use std::fmt;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
-use super::rollup_index::{Batch, CommitReport, CommittedProgress, GivenUp, RollupIndex, RollupWriter, WriteReport};
+use super::rollup_index::{
+    Batch, CommitReport, CommittedProgress, GivenUp, RolledUpSnapshot, RollupIndex, RollupWriter, WriteReport,
+};
 use super::source::{PageStream, Source};
 use crate::adapter::adapter;
 use crate::job::{IndexPattern, Progress};
 use crate::rollup::{Page, RolledUpDocuments};
-use crate::scan::ScanRequest;
+use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;
 
 adapter! {
@@ -69,6 +71,9 @@ adapter! {
         pass on to source: fn scan(
             self: &Self, job: &JobContext, pattern: &IndexPattern, request: ScanRequest, stop: &StopSignal
         ) -> Result<Box<dyn PageStream>, EngineError>;
+        pass on to source: fn snapshot(
+            self: &Self, job: &JobContext, pattern: &IndexPattern, stop: &StopSignal
+        ) -> Result<Option<Snapshot>, EngineError>;
     }
 }
 
@@ -89,6 +94,9 @@ adapter! {
         pass on to rollup_index: fn scan_rolled_up(
             self: &Self, job: &JobContext, request: ScanRequest, stop: &StopSignal
         ) -> Result<Box<dyn PageStream>, EngineError>;
+        pass on to rollup_index: fn snapshot_rolled_up(
+            self: &Self, job: &JobContext, stop: &StopSignal
+        ) -> Result<Option<RolledUpSnapshot>, EngineError>;
         pass on to rollup_index: fn committed_progress(
             self: &Self, job: &JobContext
         ) -> Result<CommittedProgress, EngineError>;

@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Batch, CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
-    RollupIndex, RollupWriter, Source, StopSignal, WriteReport, left_out,
+    RolledUpSnapshot, RollupIndex, RollupWriter, Source, StopSignal, WriteReport, left_out,
 };
 use crate::filter::FilterField;
 use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress};
 use crate::rollup::{Page, RolledUpDocument, RolledUpDocuments};
-use crate::scan::{Fold, Pages, RolledUpFields, ScanRequest, SourceDocument, SourceValue};
+use crate::scan::{Fold, Pages, RolledUpFields, ScanRequest, Snapshot, SourceDocument, SourceValue};
 use crate::sync::{Arc, Mutex};
 
 /// How many documents a scan looks at between two looks at the stop signal.
@@ -40,8 +40,10 @@ struct MemoryData {
 struct Rollup {
     job: JobContext,
     progress: Option<Progress>,
-    documents: BTreeMap<GroupKey, RolledUpDocument>,
+    documents: RollupDocuments,
 }
+
+type RollupDocuments = Arc<BTreeMap<GroupKey, RolledUpDocument>>;
 
 impl Rollup {
     fn is_of(&self, job: &JobContext) -> bool {
@@ -199,7 +201,9 @@ impl Source for MemoryEngine {
         _stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         request.check()?;
-        let shared = self.shared.lock();
+        let held = request.snapshot.as_ref().and_then(Snapshot::get::<MemoryData>);
+        let now = held.is_none().then(|| self.shared.lock());
+        let Some(shared) = held.or(now.as_deref()) else { unreachable!("a moment or this one") };
         let sources = shared.resolve(pattern)?;
         let names = sources.iter().map(ToString::to_string).collect();
         let sources = sources.into_iter().map(|index| {
@@ -218,6 +222,17 @@ impl Source for MemoryEngine {
         let rows = Rows::Raw(sources.collect::<Result<_, EngineError>>()?);
         Ok(MemoryStream::boxed(request, rows, Some(names)))
     }
+
+    fn snapshot(
+        &self,
+        _job: &JobContext,
+        _pattern: &IndexPattern,
+        _stop: &StopSignal,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        let shared = self.shared.lock();
+        let (sources, mappings) = (shared.sources.clone(), shared.mappings.clone());
+        Ok(Some(Snapshot::new(MemoryData { sources, mappings, rollups: BTreeMap::new() })))
+    }
 }
 
 impl RollupIndex for MemoryEngine {
@@ -232,7 +247,7 @@ impl RollupIndex for MemoryEngine {
         }
         match shared.rollups.entry(place(job)) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Rollup { job: job.clone(), progress: None, documents: BTreeMap::new() });
+                vacant.insert(Rollup { job: job.clone(), progress: None, documents: Arc::default() });
                 Ok(())
             }
             Entry::Occupied(mut known) if known.get().is_of(job) && known.get().is_new() => {
@@ -267,10 +282,31 @@ impl RollupIndex for MemoryEngine {
         _stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         RolledUpFields::of(job.layout(), &request)?;
+        let documents = match request.snapshot.as_ref().and_then(Snapshot::get::<RollupDocuments>) {
+            Some(held) => Arc::clone(held),
+            None => Arc::clone(&self.shared.lock().rollup(job).ok_or_else(|| gone(job))?.documents),
+        };
+        Ok(MemoryStream::boxed(request, Rows::RolledUp(job.clone(), documents), None))
+    }
+
+    fn snapshot_rolled_up(
+        &self,
+        job: &JobContext,
+        _stop: &StopSignal,
+    ) -> Result<Option<RolledUpSnapshot>, EngineError> {
         let mut shared = self.shared.lock();
         let rollup = shared.rollup(job).ok_or_else(|| gone(job))?;
-        let documents = rollup.documents.values().cloned().collect();
-        Ok(MemoryStream::boxed(request, Rows::RolledUp(job.clone(), documents), None))
+        let progress = if self.keeps_progress {
+            CommittedProgress::Kept(rollup.progress.clone())
+        } else {
+            CommittedProgress::NotKept
+        };
+        let first = rollup.documents.first_key_value().and_then(|(key, _)| match key.first() {
+            Some(KeyPart::Date(start)) => Some(*start),
+            _ => None,
+        });
+        let documents = Snapshot::new::<RollupDocuments>(Arc::clone(&rollup.documents));
+        Ok(Some(RolledUpSnapshot::new(documents, progress, first)))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
@@ -297,7 +333,7 @@ impl RollupIndex for MemoryEngine {
 enum Rows {
     /// Documents of indices, each with what its fields hold.
     Raw(Vec<RawRows>),
-    RolledUp(JobContext, Vec<RolledUpDocument>),
+    RolledUp(JobContext, RollupDocuments),
 }
 
 type RawRows = (Arc<Vec<SourceDocument>>, BTreeMap<String, FilterField>);
@@ -371,11 +407,11 @@ impl Rows {
             Self::RolledUp(job, documents) => {
                 let fields = RolledUpFields::of(job.layout(), &request)?;
                 let mut fold = Fold::of_rolled_up(request, &fields)?;
-                for block in documents.chunks(BLOCK) {
-                    look()?;
-                    for document in block {
-                        fold.add_rolled_up(&fields, document);
+                for (at, document) in documents.values().enumerate() {
+                    if at % BLOCK == 0 {
+                        look()?;
                     }
+                    fold.add_rolled_up(&fields, document);
                 }
                 Ok(fold.into_pages())
             }
@@ -406,9 +442,10 @@ impl RollupWriter for MemoryWriter {
         let rollup = shared.rollup(&self.job).ok_or_else(|| gone(&self.job))?;
         if let Batch::Replace(buckets) = &self.batch {
             let is_replaced = |key: &GroupKey| matches!(key[0], KeyPart::Date(start) if buckets.contain(start, start));
-            rollup.documents.retain(|key, _| !is_replaced(key));
+            Arc::make_mut(&mut rollup.documents).retain(|key, _| !is_replaced(key));
         }
-        rollup.documents.extend(self.pending.into_iter().map(|document| (document.key().clone(), document)));
+        Arc::make_mut(&mut rollup.documents)
+            .extend(self.pending.into_iter().map(|document| (document.key().clone(), document)));
         if self.engine.keeps_progress {
             rollup.progress = Some(progress.clone());
         }

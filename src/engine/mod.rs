@@ -22,7 +22,7 @@ mod source;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 
-pub use crate::scan::{ScanRequest, SourceDocument, SourceValue};
+pub use crate::scan::{ScanRequest, Snapshot, SourceDocument, SourceValue};
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use adapter::{PageStreamAdapter, RollupIndexAdapter, RollupWriterAdapter, SourceAdapter};
 pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
@@ -31,7 +31,8 @@ pub(crate) use error::call;
 pub use error::{EngineError, EngineErrorKind};
 pub use memory::MemoryEngine;
 pub use rollup_index::{
-    Batch, CommitReport, CommittedProgress, GivenUp, LeftOut, RejectedItem, RollupIndex, RollupWriter, WriteReport,
+    Batch, CommitReport, CommittedProgress, GivenUp, LeftOut, RejectedItem, RolledUpSnapshot, RollupIndex,
+    RollupWriter, WriteReport,
 };
 pub(crate) use source::left_out;
 pub use source::{PageStream, Source};

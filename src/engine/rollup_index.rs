@@ -7,7 +7,7 @@ use super::error::{EngineError, EngineErrorKind};
 use super::source::PageStream;
 use crate::job::Progress;
 use crate::rollup::RolledUpDocuments;
-use crate::scan::{ScanRequest, Times};
+use crate::scan::{ScanRequest, Snapshot, Times};
 use crate::stop_signal::StopSignal;
 
 /// A search engine that keeps rolled-up documents in rollup indices.
@@ -57,6 +57,18 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError>;
+
+    /// What the job has rolled up by one commit, and how far it had come by it, for several
+    /// [scans](Self::scan_rolled_up) that are [of it](ScanRequest::snapshot). Default: the engine keeps no moment, and
+    /// each scan sees its own.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; [`EngineError::not_found`] if the rollup index is gone, [`EngineError::cancelled`] if
+    /// `stop` was raised before it was there.
+    fn snapshot_rolled_up(&self, job: &JobContext, stop: &StopSignal) -> Result<Option<RolledUpSnapshot>, EngineError> {
+        let _ = (job, stop);
+        Ok(None)
+    }
 
     /// How far the job has come, as far as the engine knows.
     ///
@@ -114,6 +126,26 @@ pub trait RollupIndex: Send + Sync + fmt::Debug {
     /// # Errors
     /// Any [`EngineError`]. Some documents may be gone then; the call can be repeated.
     fn remove(&self, job: &JobContext) -> Result<(), EngineError>;
+}
+
+/// What a job has rolled up by one commit.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RolledUpSnapshot {
+    /// The documents.
+    pub documents: Snapshot,
+    /// How far the job had come.
+    pub progress: CommittedProgress,
+    /// Where the first date bucket begins, in milliseconds since 1970; `None` if there are no documents.
+    pub first: Option<i64>,
+}
+
+impl RolledUpSnapshot {
+    /// These documents, the first of which is of this date bucket, and the progress that was committed with them.
+    #[must_use]
+    pub fn new(documents: Snapshot, progress: CommittedProgress, first: Option<i64>) -> Self {
+        Self { documents, progress, first }
+    }
 }
 
 /// What becomes of the documents that are there.

@@ -8,7 +8,7 @@ use super::context::JobContext;
 use super::error::EngineError;
 use crate::job::IndexPattern;
 use crate::rollup::Page;
-use crate::scan::ScanRequest;
+use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;
 
 /// A search engine that holds source indices.
@@ -43,6 +43,21 @@ pub trait Source: Send + Sync + fmt::Debug {
         request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError>;
+
+    /// What the indices that `pattern` means hold at this moment, for several [scans](Self::scan) that are
+    /// [of it](ScanRequest::snapshot). Default: the engine keeps no moment, and each scan sees its own.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; [`EngineError::cancelled`] if `stop` was raised before it was there.
+    fn snapshot(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        let _ = (job, pattern, stop);
+        Ok(None)
+    }
 }
 
 /// The buckets of one scan in ascending key order. It belongs to a run, is parked between its turns, and sees one

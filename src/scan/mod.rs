@@ -14,6 +14,7 @@ mod times;
 
 pub use document::{SourceDocument, SourceValue};
 pub use fold::{Fold, Pages};
-pub use request::{ScanRequest, ScanRequestError};
+pub use request::{ScanRequest, ScanRequestError, Snapshot};
+pub(crate) use rolled_up::is_made_of;
 pub use rolled_up::{RolledUpFields, RolledUpKey};
 pub use times::Times;

@@ -1,3 +1,6 @@
+use std::any::Any;
+use std::fmt;
+
 use super::Times;
 use crate::filter::{Filter, FilterField, Selection};
 use crate::job::{GroupKey, KeyPart, TermsType};
@@ -36,6 +39,40 @@ pub struct ScanRequest {
     pub after: Option<GroupKey>,
     /// The most groups of a page. Default: 10,000.
     pub page_size: usize,
+    /// The moment whose rows are meant, if the engine keeps it. Default: this one.
+    pub snapshot: Option<Snapshot>,
+}
+
+/// What an engine holds at one moment, kept for several scans that have to agree. Whoever has it knows nothing of it;
+/// the engine that made it finds its own in it.
+///
+/// ```
+/// use rollup_jobs::scan::Snapshot;
+///
+/// let snapshot = Snapshot::new(vec!["a document"]);
+/// assert_eq!(snapshot.get::<Vec<&str>>().unwrap().len(), 1);
+/// assert!(snapshot.get::<String>().is_none());
+/// ```
+#[derive(Clone)]
+pub struct Snapshot(Arc<dyn Any + Send + Sync>);
+
+impl Snapshot {
+    /// What an engine keeps.
+    pub fn new<T: Any + Send + Sync>(kept: T) -> Self {
+        Self(Arc::new(kept))
+    }
+
+    /// What was kept, if it is of this type.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Snapshot")
+    }
 }
 
 /// A scan was asked for that cannot be.
@@ -63,6 +100,7 @@ impl ScanRequest {
             times: Times::all(),
             after: None,
             page_size: PAGE_SIZE,
+            snapshot: None,
         }
     }
 
@@ -91,6 +129,13 @@ impl ScanRequest {
     #[must_use]
     pub fn page_size(mut self, page_size: usize) -> Self {
         self.page_size = page_size;
+        self
+    }
+
+    /// The rows of this moment, which the engine that is asked has kept.
+    #[must_use]
+    pub fn snapshot(mut self, snapshot: impl Into<Option<Snapshot>>) -> Self {
+        self.snapshot = snapshot.into();
         self
     }
 

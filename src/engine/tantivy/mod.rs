@@ -15,6 +15,7 @@
 //! documents in one date bucket (with all of the default budget) that is not noted, and each further pass reads all
 //! keys. Several streams share the budget: more streams get smaller parts, never more memory.
 
+mod held;
 mod rollup;
 mod scan;
 mod schema;
@@ -28,12 +29,13 @@ pub use ::tantivy;
 use ::tantivy::Index;
 
 use super::{
-    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
-    ScanRequest, Source, StopSignal,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RolledUpSnapshot, RollupIndex,
+    RollupWriter, ScanRequest, Snapshot, Source, StopSignal,
 };
 use crate::job::IndexPattern;
 use crate::scan::RolledUpFields;
 use crate::sync::{Arc, Mutex, RwLock};
+use held::Held;
 use rollup::{Folders, JobIndex, Memory, TantivyWriter, WriterOptions};
 pub use rollup::{RollupPlace, RollupStorage};
 use scan::{Budget, RowColumns, Scan, ScanSource};
@@ -289,11 +291,11 @@ impl TantivyState {
         &self,
         request: ScanRequest,
         columns: RowColumns,
-        sources: &[ScanSource],
-        names: Option<Vec<String>>,
+        rows: &Held,
         stop: &StopSignal,
-    ) -> Result<Scan, EngineError> {
-        Scan::open(request, columns, sources, names, Arc::clone(&self.budget), self.options.scan_threads, stop)
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        let (budget, threads) = (Arc::clone(&self.budget), self.options.scan_threads);
+        Ok(Box::new(Scan::open(request, columns, &rows.committed, rows.names.clone(), budget, threads, stop)?))
     }
 
     /// The job's index if there is one.
@@ -341,15 +343,24 @@ impl Source for TantivyEngine {
         &self,
         _job: &JobContext,
         pattern: &IndexPattern,
-        request: ScanRequest,
+        mut request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         request.check()?;
-        let sources = self.shared.resolve(pattern)?;
-        let names = sources.iter().map(|(name, _)| name.clone()).collect();
-        let sources: Vec<_> = sources.iter().map(|(name, source)| source.to_scan(name)).collect();
         let columns = RowColumns::of_source(&request.grouping);
-        Ok(Box::new(self.shared.scan(request, columns, &sources, Some(names), stop)?))
+        match request.snapshot.take().as_ref().and_then(Snapshot::get) {
+            Some(held) => self.shared.scan(request, columns, held, stop),
+            None => self.shared.scan(request, columns, &Held::of_sources(&self.shared, pattern, stop)?, stop),
+        }
+    }
+
+    fn snapshot(
+        &self,
+        _job: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        Held::of_sources(&self.shared, pattern, stop).map(|held| Some(Snapshot::new(held)))
     }
 }
 
@@ -385,13 +396,19 @@ impl RollupIndex for TantivyEngine {
     fn scan_rolled_up(
         &self,
         job: &JobContext,
-        request: ScanRequest,
+        mut request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let fields = RolledUpFields::of(job.layout(), &request)?;
         let columns = RowColumns::of_rolled_up(&fields, &request);
-        let source = self.shared.existing(job)?.to_scan();
-        Ok(Box::new(self.shared.scan(request, columns, &[source], None, stop)?))
+        match request.snapshot.take().as_ref().and_then(Snapshot::get) {
+            Some(held) => self.shared.scan(request, columns, held, stop),
+            None => self.shared.scan(request, columns, &Held::of_job(&*self.shared.existing(job)?, stop)?, stop),
+        }
+    }
+
+    fn snapshot_rolled_up(&self, job: &JobContext, stop: &StopSignal) -> Result<Option<RolledUpSnapshot>, EngineError> {
+        Held::with_progress(&*self.shared.existing(job)?, job, stop).map(Some)
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

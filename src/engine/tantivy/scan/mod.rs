@@ -28,7 +28,7 @@ mod timeline;
 mod window;
 
 pub(super) use budget::{Budget, Kept};
-pub(super) use open::ScanSource;
+pub(super) use open::{Committed, ScanSource, committed};
 pub(super) use rows::RowColumns;
 
 use std::collections::BTreeSet;

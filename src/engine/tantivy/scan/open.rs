@@ -14,7 +14,7 @@ use super::Scan;
 use super::budget::Budget;
 use super::cells::CellShape;
 use super::codes::Codes;
-use super::columns::{Segment, document};
+use super::columns::{Segment, document, millis};
 use super::dense::Left;
 use super::finished::ParkedGroups;
 use super::grid::Grid;
@@ -43,6 +43,13 @@ pub(in crate::engine::tantivy) struct ScanSource {
     pub(in crate::engine::tantivy) described: String,
     pub(in crate::engine::tantivy) index: Index,
     pub(in crate::engine::tantivy) segments: Arc<Segments>,
+}
+
+/// The committed state of an index.
+pub(in crate::engine::tantivy) struct Committed {
+    described: String,
+    schema: Schema,
+    segments: Vec<Arc<KnownSegment>>,
 }
 
 /// A segment of one of the sources.
@@ -92,7 +99,10 @@ impl ScanSource {
 /// Segments have ids that no other index has. Two names of one index have the same segments at the same moment; so
 /// the states are looked at until none has changed while all were opened, lest a merge in between made one index look
 /// like two.
-fn committed(sources: &[ScanSource], stop: &StopSignal) -> Result<Vec<Vec<Arc<KnownSegment>>>, EngineError> {
+pub(in crate::engine::tantivy) fn committed(
+    sources: &[ScanSource],
+    stop: &StopSignal,
+) -> Result<Vec<Committed>, EngineError> {
     let mut states = sources.iter().map(|source| source.committed(stop)).collect::<Result<Vec<_>, _>>()?;
     for _ in 0..if sources.len() > 1 { MAX_LOOKS } else { 0 } {
         let mut has_changed = false;
@@ -114,26 +124,42 @@ fn committed(sources: &[ScanSource], stop: &StopSignal) -> Result<Vec<Vec<Arc<Kn
         }
         seen.extend(state.iter().map(|segment| segment.id()));
     }
-    Ok(states)
+    let of = |(source, segments): (&ScanSource, _)| {
+        let (described, schema) = (source.described.clone(), source.index.schema());
+        Committed { described, schema, segments }
+    };
+    Ok(sources.iter().zip(states).map(of).collect())
+}
+
+impl Committed {
+    /// Where the first document is, of those with a date in this field, in milliseconds since 1970.
+    pub(in crate::engine::tantivy) fn first_date(&self, field: &str) -> Result<Option<i64>, EngineError> {
+        let mut first = None;
+        for segment in &self.segments {
+            let dates = segment.dates(field).map_err(|error| failed(&self.described, error))?;
+            let least = dates.bounds.map(|(least, _)| millis(least));
+            first = [first, least].into_iter().flatten().min();
+        }
+        Ok(first)
+    }
 }
 
 /// The segments of these sources, and what is known of the dates in them.
 fn find(
     request: &ScanRequest,
     columns: &RowColumns,
-    sources: &[ScanSource],
+    sources: &[Committed],
     stop: &StopSignal,
 ) -> Result<Vec<Found>, EngineError> {
     let mut found = Vec::new();
-    for (source, segments) in sources.iter().zip(committed(sources, stop)?) {
-        let schema: Schema = source.index.schema();
-        check_columns(&source.described, &schema, columns)?;
-        let selection = Arc::new(selection(request, columns, &source.described, &schema)?);
-        let described: Arc<str> = source.described.as_str().into();
+    for Committed { described, schema, segments } in sources {
+        check_columns(described, schema, columns)?;
+        let selection = Arc::new(selection(request, columns, described, schema)?);
+        let shown: Arc<str> = described.as_str().into();
         for segment in segments {
             go_on(stop)?;
-            let dates = segment.dates(&columns.date).map_err(|error| source.failed(error))?;
-            let (described, selection) = (Arc::clone(&described), Arc::clone(&selection));
+            let dates = segment.dates(&columns.date).map_err(|error| failed(described, error))?;
+            let (described, selection, segment) = (Arc::clone(&shown), Arc::clone(&selection), Arc::clone(segment));
             found.push(Found { described, dated: Dated { segment, dates }, selection });
         }
     }
@@ -150,7 +176,7 @@ impl Scan {
     pub(in crate::engine::tantivy) fn open(
         request: ScanRequest,
         columns: RowColumns,
-        sources: &[ScanSource],
+        sources: &[Committed],
         names: Option<Vec<String>>,
         budget: Arc<Budget>,
         threads: usize,
