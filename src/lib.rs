@@ -108,6 +108,7 @@ pub mod rollup;
 mod runtime;
 pub mod scan;
 mod schedule;
+pub mod search;
 mod stop_signal;
 pub mod store;
 mod sync;

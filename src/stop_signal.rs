@@ -29,6 +29,8 @@ struct SignalState {
     raised: AtomicBool,
     /// How often it is still looked at in vain, if that raises it.
     looks: Option<AtomicU64>,
+    /// What else raises it, looked at whenever it is looked at itself.
+    when: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     callbacks: Mutex<Callbacks>,
 }
 
@@ -65,10 +67,19 @@ impl StopSignal {
         Self { shared: Some(Arc::new(SignalState { looks: Some(AtomicU64::new(looks)), ..SignalState::default() })) }
     }
 
+    /// A signal that counts as raised as soon as this holds: a deadline, or what somebody else raises.
+    pub(crate) fn raised_when(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { shared: Some(Arc::new(SignalState { when: Some(Box::new(holds)), ..SignalState::default() })) }
+    }
+
     /// Whether the work should end. Costs one relaxed load.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        let is_raised = |shared: &Arc<SignalState>| shared.raised.load(Ordering::Relaxed) || shared.count_look();
+        let is_raised = |shared: &Arc<SignalState>| {
+            shared.raised.load(Ordering::Relaxed)
+                || shared.count_look()
+                || shared.when.as_ref().is_some_and(|when| when())
+        };
         self.shared.as_ref().is_some_and(is_raised)
     }
 

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::filter::FilterField;
+use crate::job::TermsType;
 
 /// The type of a source field, with Elasticsearch's names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +84,21 @@ impl FieldType {
                 let number = self.is_integer().then_some(FilterField::Integer);
                 number.or_else(|| self.is_floating().then_some(FilterField::Double))
             }
+        }
+    }
+
+    /// What its values are as terms, if it can be grouped by them.
+    pub(crate) fn terms_type(&self) -> Option<TermsType> {
+        if self.is_textual() {
+            Some(TermsType::Keyword)
+        } else if *self == Self::Unsigned {
+            Some(TermsType::Unsigned)
+        } else if self.is_integer() {
+            Some(TermsType::Integer)
+        } else if self.is_floating() {
+            Some(TermsType::Floating)
+        } else {
+            None
         }
     }
 

@@ -11,7 +11,7 @@ use crate::job::{CalendarUnit, calendar_grid, zone_rules};
 const DEFAULT_FORMAT: &str = "strict_date_optional_time||epoch_millis";
 
 /// Reads the dates of one condition.
-pub(super) struct DateReader<'a> {
+pub(crate) struct DateReader<'a> {
     formats: Vec<Format<'a>>,
     zone: TimeZone,
     zone_id: &'a str,
@@ -20,7 +20,7 @@ pub(super) struct DateReader<'a> {
 }
 
 /// One way to write dates.
-enum Format<'a> {
+pub(super) enum Format<'a> {
     /// `2026`, `2026-01`, `2026-01-31`, `2026-01-31T12`, and so on, with an offset behind a time.
     OptionalTime {
         is_strict: bool,
@@ -33,7 +33,7 @@ enum Format<'a> {
 
 /// A piece of a pattern.
 #[derive(Clone, Copy)]
-enum Piece {
+pub(super) enum Piece {
     Literal(char),
     /// A letter, and how often it stands there.
     Part(char, usize),
@@ -41,7 +41,7 @@ enum Piece {
 
 impl<'a> DateReader<'a> {
     /// Reads dates in this format and time zone, at this moment.
-    pub(super) fn new(format: Option<&'a str>, zone: Option<&'a str>, now: i64) -> Result<Self, String> {
+    pub(crate) fn new(format: Option<&'a str>, zone: Option<&'a str>, now: i64) -> Result<Self, String> {
         let formats = format.unwrap_or(DEFAULT_FORMAT).split("||").map(Format::of).collect::<Result<_, _>>()?;
         let zone_id = zone.unwrap_or("UTC");
         let zone = zone_rules(zone_id)?;
@@ -50,13 +50,13 @@ impl<'a> DateReader<'a> {
 
     /// Whether it was said how dates are written. Where it was not, a number is milliseconds since 1970: unlike in
     /// Elasticsearch one of four digits is no year.
-    pub(super) fn has_format(&self) -> bool {
+    pub(crate) fn has_format(&self) -> bool {
         self.has_format
     }
 
     /// The instant that a text means, in milliseconds since 1970. Of a text that leaves parts out (`2026-01`, or one
     /// that is rounded: `now/d`) it is the last instant if `is_last` is set, else the first.
-    pub(super) fn read(&self, text: &str, is_last: bool) -> Result<i64, String> {
+    pub(crate) fn read(&self, text: &str, is_last: bool) -> Result<i64, String> {
         if let Some(math) = text.strip_prefix("now") {
             return self.calculate(self.now, math, is_last);
         }
@@ -184,7 +184,7 @@ impl Parts {
 }
 
 impl<'a> Format<'a> {
-    fn of(name: &'a str) -> Result<Self, String> {
+    pub(super) fn of(name: &'a str) -> Result<Self, String> {
         match name {
             "strict_date_optional_time" | "strict_date_optional_time_nanos" => {
                 Ok(Self::OptionalTime { is_strict: true })

@@ -10,6 +10,7 @@
 //! that makes each condition the set of values of its column that meet it, with dates and numbers read, or says what
 //! cannot be meant.
 
+mod date_format;
 mod dates;
 mod parse;
 mod print;
@@ -19,6 +20,8 @@ mod values;
 
 use crate::sync::Arc;
 
+pub(crate) use date_format::DateFormat;
+pub(crate) use dates::DateReader;
 pub use range::FilterRange;
 pub use select::{FilterField, Selection};
 pub use values::{TextRange, ValueSet};

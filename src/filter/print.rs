@@ -62,7 +62,7 @@ impl FilterRange {
 }
 
 impl FilterValue {
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Boolean(value) => Value::from(*value),
             Self::Integer(value) => Value::from(*value),

@@ -95,7 +95,7 @@ impl DateInterval {
         }
     }
 
-    pub(super) fn calendar(text: &str) -> Result<Self, String> {
+    pub(crate) fn calendar(text: &str) -> Result<Self, String> {
         match CalendarUnit::parse(text) {
             Some(unit) => Ok(Self::Calendar { unit, text: text.to_owned() }),
             None => match TimeValue::parse(text, "createRounding") {
@@ -105,7 +105,7 @@ impl DateInterval {
         }
     }
 
-    pub(super) fn fixed(text: &str) -> Result<Self, String> {
+    pub(crate) fn fixed(text: &str) -> Result<Self, String> {
         let millis = match TimeValue::parse(text, "createRounding") {
             Ok(value) => value.as_millis(),
             Err(_) if CalendarUnit::parse(text).is_some() => {
@@ -121,7 +121,7 @@ impl DateInterval {
     }
 
     /// The `interval` of old configurations: a calendar unit if it names one, else a fixed length.
-    pub(super) fn legacy(text: &str) -> Result<Self, String> {
+    pub(crate) fn legacy(text: &str) -> Result<Self, String> {
         if CalendarUnit::parse(text).is_some() { Self::calendar(text) } else { Self::fixed(text) }
     }
 }
@@ -169,6 +169,11 @@ pub(crate) fn zone_rules(id: &str) -> Result<TimeZone, String> {
 /// The grid of a calendar unit in a zone that is named so.
 pub(crate) fn calendar_grid(unit: CalendarUnit, zone: &str) -> Result<Rounding, String> {
     Ok(Rounding::new(unit.into(), time_zone(zone)?))
+}
+
+/// The grid of an interval, as it is configured, in a zone that is named so.
+pub(crate) fn interval_grid(interval: &DateInterval, zone: &str) -> Result<Rounding, String> {
+    Ok(Rounding::new(interval.unit(), time_zone(zone)?))
 }
 
 /// A zone that never changed its offset is as good as that offset, and much faster.

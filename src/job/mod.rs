@@ -37,7 +37,7 @@ pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
 pub use identity::Difference;
 pub use interval::{CalendarUnit, DateInterval};
-pub(crate) use interval::{calendar_grid, zone_rules};
+pub(crate) use interval::{calendar_grid, interval_grid, zone_rules};
 pub use ledger::{Ledger, LedgerNote};
 pub use metrics::MetricField;
 pub use pattern::IndexPattern;

@@ -2,7 +2,7 @@
 //! messages, and what it finds out too late.
 
 use super::hints;
-use crate::engine::{FieldCapabilities, FieldCapability, FieldType};
+use crate::engine::{FieldCapabilities, FieldCapability};
 use crate::job::{ConfigProblem, ConfigProblemKind, MetricField, RollupJobConfig, TermsType};
 use crate::measure::Metric;
 
@@ -145,7 +145,7 @@ impl<'a> Check<'a> {
     fn terms(&mut self, field: &str) -> Option<TermsType> {
         let member = "groups.terms.fields";
         let found = self.find(member, field, "a [numeric] or [keyword/text] field")?;
-        let kinds: Option<Vec<_>> = found.iter().map(|capability| terms_type(&capability.field_type)).collect();
+        let kinds: Option<Vec<_>> = found.iter().map(|capability| capability.field_type.terms_type()).collect();
         let Some(kinds) = kinds else {
             let types = types(found);
             self.problem(
@@ -213,20 +213,6 @@ fn metrics_of_dates() -> String {
     let mut names: Vec<_> = Metric::ALL.iter().filter(|metric| metric.fits_dates()).map(|m| m.as_str()).collect();
     names.sort_unstable();
     names.join(", ")
-}
-
-fn terms_type(field_type: &FieldType) -> Option<TermsType> {
-    if field_type.is_textual() {
-        Some(TermsType::Keyword)
-    } else if *field_type == FieldType::Unsigned {
-        Some(TermsType::Unsigned)
-    } else if field_type.is_integer() {
-        Some(TermsType::Integer)
-    } else if field_type.is_floating() {
-        Some(TermsType::Floating)
-    } else {
-        None
-    }
 }
 
 fn types(found: &[FieldCapability]) -> String {

@@ -16,6 +16,7 @@ mod put_or_keep;
 mod remove_data;
 mod resume;
 mod rolled_up;
+mod search;
 mod selector;
 mod shutdown;
 mod start;

@@ -132,7 +132,7 @@ fn key_of<'a>(layout: &'a DocumentLayout, asked: &GroupingKey) -> Result<RolledU
 }
 
 /// Whether each part of the one lies within one part of the other.
-fn is_made_of(asked: KeyKind, kept: KeyKind) -> bool {
+pub(crate) fn is_made_of(asked: KeyKind, kept: KeyKind) -> bool {
     match (asked, kept) {
         (KeyKind::Histogram { interval: asked }, KeyKind::Histogram { interval: kept }) => {
             // Fractions do not divide exactly.

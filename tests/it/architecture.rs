@@ -9,7 +9,7 @@ const LEVELS: [&[&str]; 10] = [
     &["rest", "testing", "error"],
     &["manager"],
     &["runtime"],
-    &["ownership"],
+    &["ownership", "search"],
     &["schedule", "lifecycle", "engine", "store"],
     &["scan"],
     &["cluster", "rollup", "filter"],

@@ -55,6 +55,7 @@ mod remove_data;
 mod rest;
 mod restart_table;
 mod runs;
+mod search;
 mod searching;
 mod several_values;
 mod shutdown;

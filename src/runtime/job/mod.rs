@@ -16,7 +16,7 @@ use super::pool::{Pulse, Task};
 use crate::engine::JobContext;
 use crate::guard::discard;
 use crate::human;
-use crate::job::{JobError, JobRecord, Notice, Phase};
+use crate::job::{JobError, JobRecord, Notice, Phase, Progress};
 use crate::lifecycle::{Lifecycle, Refused, Snapshot, Stop, Triggered};
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
@@ -65,6 +65,11 @@ impl Job {
     /// The job as engines get it. Its settings may be changed at any time; all else stays.
     pub(crate) fn context(&self) -> JobContext {
         self.current.now().context.clone()
+    }
+
+    /// How far it has come, as far as is known here.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        self.lifecycle.view().progress
     }
 
     /// Begins to change its settings.

@@ -1,0 +1,104 @@
+//! Which job serves: the first that does, of those with the fewest documents.
+
+use std::ops::Range;
+
+use super::candidate::Candidate;
+use super::error::SearchFault;
+use super::plan::Served;
+use super::run::{KnownJob, Systems};
+use super::said::Said;
+use super::tree::Tree;
+use super::why_not::WhyNot;
+use crate::engine::{self, CommittedProgress, EngineErrorKind, JobContext};
+use crate::job::{KeyPart, Progress};
+use crate::rollup::Grouping;
+use crate::scan::{ScanRequest, Snapshot};
+
+type Faults<T> = Result<T, SearchFault>;
+
+/// What a job has to serve.
+pub(super) struct Question<'a> {
+    pub(super) tree: &'a Tree,
+    /// All bounds of time anywhere in it.
+    pub(super) bounds: &'a [i64],
+    /// When its filter means anything.
+    pub(super) within: Range<i64>,
+    pub(super) now: i64,
+}
+
+/// The job that serves.
+pub(super) struct Chosen {
+    pub(super) candidate: Candidate,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) served: Served,
+}
+
+/// The job that serves, if one does; why those do not that come before it.
+pub(super) fn choose(
+    systems: &Systems<'_>,
+    jobs: &[&KnownJob],
+    question: &Question<'_>,
+    said: &Said,
+    why_not: &mut Vec<WhyNot>,
+) -> Faults<Option<Chosen>> {
+    let changed = said.changed();
+    let candidate = |job: &&KnownJob| Candidate {
+        context: job.context.clone(),
+        progress: Progress::clone(&job.progress),
+        first: None,
+        changed: changed.clone(),
+    };
+    let mut candidates: Vec<Candidate> = jobs.iter().map(candidate).collect();
+    candidates.sort_by_cached_key(Candidate::rank);
+    for candidate in candidates {
+        if let Err(reason) = candidate.check(question.tree) {
+            why_not.push(reason);
+            continue;
+        }
+        let Some((candidate, snapshot)) = held(systems, candidate)? else { continue };
+        match Served::of(&candidate, question) {
+            Ok(served) => return Ok(Some(Chosen { candidate, snapshot, served })),
+            Err(reason) => why_not.push(reason),
+        }
+    }
+    Ok(None)
+}
+
+/// A candidate as of one commit. `None` if its rollup index is gone.
+fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candidate, Option<Snapshot>)>> {
+    let (index, context) = (systems.rollup_index, &candidate.context);
+    let held = match engine::call(|| index.snapshot_rolled_up(context, &systems.stop)) {
+        Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(None),
+        held => held?,
+    };
+    let (snapshot, committed, first) = match held {
+        Some(held) => (Some(held.documents), held.progress, held.first),
+        None => {
+            let committed = engine::call(|| index.committed_progress(context))?;
+            (None, committed, first_bucket(systems, context)?)
+        }
+    };
+    match committed {
+        CommittedProgress::NotKept => {}
+        CommittedProgress::Kept(None) => candidate.progress = Progress::default(),
+        // With one position, who has the higher number knows of empty buckets that the other has not seen.
+        CommittedProgress::Kept(Some(committed)) => {
+            let known = &candidate.progress;
+            if committed.position != known.position || committed.sequence >= known.sequence {
+                candidate.progress = committed;
+            }
+        }
+    }
+    candidate.first = first;
+    Ok(Some((candidate, snapshot)))
+}
+
+/// Where the first bucket is of what an engine has that keeps no moment.
+fn first_bucket(systems: &Systems<'_>, context: &JobContext) -> Faults<Option<i64>> {
+    let grouping = Grouping::new(context.layout().grouping().date_field()).date(context.config().rounding().clone());
+    let request = ScanRequest::new(grouping).page_size(1);
+    let (index, stop) = (systems.rollup_index, &systems.stop);
+    let page = engine::call(|| index.scan_rolled_up(context, request, stop)?.next_page(stop))?;
+    let key = page.get(0).and_then(|bucket| bucket.key.first());
+    Ok(key.and_then(|part| if let KeyPart::Date(start) = part { Some(*start) } else { None }))
+}

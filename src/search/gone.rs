@@ -1,0 +1,101 @@
+//! Where raw documents cannot be read: what would need them is refused, or asked for as a rounding.
+
+use super::asked::{Asked, resolve};
+use super::choice::Chosen;
+use super::error::SearchFault;
+use super::moments::{Side, Timed};
+use super::plan::{SearchPlan, Served, Tier, round_up};
+use super::request::Edges;
+use super::run::Systems;
+use super::said::Said;
+use super::spans::Spans;
+use crate::job::Rounding;
+
+/// Where raw documents cannot be read, and why.
+pub(super) struct Gone {
+    times: Spans,
+    reason: String,
+    /// They are not even asked for: outside of what is rolled up there is nothing.
+    is_all: bool,
+}
+
+impl Gone {
+    /// `None` if they are there.
+    pub(super) fn of(
+        asked: &Asked,
+        chosen: Option<&Chosen>,
+        said: &Said,
+        systems: &Systems<'_>,
+    ) -> Result<Option<Self>, SearchFault> {
+        let Some(raw) = &asked.raw else {
+            let reason = "raw documents are not asked for: name the source indices as well, or instead".to_owned();
+            return Ok(Some(Self { times: Spans::always(), reason, is_all: true }));
+        };
+        let sealed = said.sealed();
+        if !sealed.is_empty() {
+            let reason = "raw documents are gone there, which is sealed".to_owned();
+            return Ok(Some(Self { times: sealed, reason, is_all: false }));
+        }
+        let Some(Chosen { candidate, served, .. }) = chosen else { return Ok(None) };
+        let now = resolve(systems, &candidate.context, raw)?;
+        let names = candidate.progress.source_indices.iter().filter(|name| !now.contains(*name));
+        let missing: Vec<&str> = names.map(String::as_str).collect();
+        if missing.is_empty() {
+            return Ok(None);
+        }
+        let reason = format!("source indices that are rolled up are not there any more: [{}]", missing.join(", "));
+        Ok(Some(Self { times: Spans::one(served.covered.clone()), reason, is_all: false }))
+    }
+
+    /// How bounds in the middle of a job's buckets are rounded, if that is asked for.
+    pub(super) fn rounding(&self, edges: Edges, chosen: Option<&Chosen>) -> Option<RoundedBounds> {
+        let grid = chosen?.candidate.context.config().rounding().clone();
+        (edges != Edges::Exact).then(|| RoundedBounds { times: self.times.clone(), grid, edges })
+    }
+
+    /// Whether a search reads none of them.
+    ///
+    /// # Errors
+    /// [`SearchFault::NotServed`] if it would have to.
+    pub(super) fn check(
+        self,
+        filter: &Timed,
+        chosen: Option<&Chosen>,
+        plan: &mut SearchPlan,
+    ) -> Result<(), SearchFault> {
+        let nothing = Served::nothing();
+        let served = chosen.map_or(&nothing, |chosen| &chosen.served);
+        let within = if self.is_all && chosen.is_some() { Spans::one(served.covered.clone()) } else { Spans::always() };
+        if !filter.times().and(&served.rolled_up.others()).and(&self.times).and(&within).is_empty() {
+            return Err(SearchFault::NotServed { raw: self.reason, why_not: plan.why_not.clone() });
+        }
+        if self.is_all {
+            plan.parts.retain(|part| part.tier == Tier::RolledUp);
+        }
+        Ok(())
+    }
+}
+
+/// Bounds where raw documents are gone, at the beginnings and ends of rolled-up buckets.
+#[derive(Debug)]
+pub(super) struct RoundedBounds {
+    times: Spans,
+    grid: Rounding,
+    edges: Edges,
+}
+
+impl RoundedBounds {
+    pub(super) fn of(&self, filter: &Timed) -> Timed {
+        filter.moved(&|bound, side| self.moved(bound, side))
+    }
+
+    fn moved(&self, bound: i64, side: Side) -> i64 {
+        if !self.times.contain(bound) || !Rounding::can_round(bound) {
+            return bound;
+        }
+        match (side, self.edges == Edges::Outer) {
+            (Side::Begin, true) | (Side::End, false) => self.grid.round_down(bound),
+            (Side::Begin, false) | (Side::End, true) => round_up(&self.grid, bound),
+        }
+    }
+}

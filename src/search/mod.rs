@@ -1,0 +1,46 @@
+//! Ask: buckets and metrics of raw and rolled-up documents, in one exact answer.
+//!
+//! A [`SearchRequest`] is built, or read from Elasticsearch's search body; its answer is walked
+//! ([`SearchResponse::buckets`]), or printed as Elasticsearch's JSON. It is the same request with the same field names
+//! whether documents are raw or rolled up.
+//!
+//! Time is cut, buckets are not: each stretch of time is answered either by raw documents or by what one job has rolled
+//! up, and all groups are added up. So a bucket may be made of both, and no document counts twice. What is rolled up
+//! serves where that is proved: each bucket that is asked for is made of whole ones of the job, each condition is one
+//! on what it groups by, and it keeps what is to be found out. [`SearchPlan`] says which parts there are, and why.
+
+mod aggregation;
+mod answer;
+mod asked;
+mod candidate;
+mod choice;
+mod compile;
+mod draft;
+mod error;
+mod gone;
+mod moments;
+mod plan;
+mod print;
+mod request;
+mod response;
+mod rows;
+mod run;
+mod said;
+mod spans;
+mod tree;
+mod value;
+mod why_not;
+
+pub use aggregation::{
+    Aggregation, BucketBounds, BucketOrder, DateHistogramAggregation, DateRangeAggregation, DateStretch,
+    FilterAggregation, FiltersAggregation, HistogramAggregation, MetricAggregation, NamedAggregations, NumberRange,
+    OrderBy, RangeAggregation, SearchInterval, SearchMetric, TermsAggregation,
+};
+pub use error::SearchError;
+pub(crate) use error::SearchFault;
+pub use plan::{PartReason, PlanPart, SearchPlan, Tier};
+pub use print::PrintOptions;
+pub use request::{Edges, SearchRequest, SearchRequestError};
+pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
+pub(crate) use run::{KnownJob, Systems, plan, search};
+pub use why_not::{Obstacle, WhyNot};

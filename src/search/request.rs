@@ -1,0 +1,146 @@
+use std::time::Duration;
+
+use super::aggregation::{Aggregation, NamedAggregations};
+use crate::filter::Filter;
+use crate::job::{IndexPattern, RunAs};
+
+/// Buckets that an answer has at most, if nobody says how many.
+const MAX_BUCKETS: usize = 65_536;
+
+/// A search: documents of some indices, divided into buckets and measured, whether they are raw or rolled up.
+///
+/// ```
+/// use rollup_jobs::filter::{Filter, FilterRange};
+/// use rollup_jobs::search::{DateHistogramAggregation, MetricAggregation, SearchRequest};
+///
+/// let per_day = DateHistogramAggregation::calendar("timestamp", "1d")
+///     .aggregation("warmest", MetricAggregation::max("temperature"));
+/// let request = SearchRequest::new("sensor-*")
+///     .filter(Filter::range("timestamp", FilterRange::new().at_least("now-30d/d")))
+///     .aggregation("per_day", per_day);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct SearchRequest {
+    /// What is searched: source indices as a job has them, rollup indices, or both.
+    pub indices: IndexPattern,
+    /// Which documents count. Default: all.
+    pub filter: Filter,
+    /// What is asked of them.
+    pub aggregations: NamedAggregations,
+    /// The most buckets that an answer has, empty ones included. Default: 65,536.
+    pub max_buckets: usize,
+    /// How long a search takes at most. Default: as long as it takes.
+    pub timeout: Option<Duration>,
+    /// What becomes of a bound in the middle of a rolled-up bucket whose raw documents are not there.
+    pub edges: Edges,
+    /// How many threads a search uses, the caller's own among them. Default: one.
+    pub threads: usize,
+    /// Who asks: what the caller may not see is not read. Default: nobody in particular.
+    pub run_as: Option<RunAs>,
+}
+
+/// What becomes of a bound of time in the middle of a rolled-up date bucket, where there are no raw documents that tell
+/// its two sides apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Edges {
+    /// The search is refused.
+    #[default]
+    Exact,
+    /// Such a bucket does not count.
+    Inner,
+    /// It counts as a whole.
+    Outer,
+}
+
+impl SearchRequest {
+    /// All documents of these indices: a name, a pattern, or several, as the jobs that read them have it.
+    pub fn new(indices: impl Into<String>) -> Self {
+        Self {
+            indices: IndexPattern::new(indices),
+            filter: Filter::MatchAll,
+            aggregations: Vec::new(),
+            max_buckets: MAX_BUCKETS,
+            timeout: None,
+            edges: Edges::Exact,
+            threads: 1,
+            run_as: None,
+        }
+    }
+
+    /// Only these documents.
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Also this, by this name.
+    #[must_use]
+    pub fn aggregation(mut self, name: impl Into<String>, aggregation: impl Into<Aggregation>) -> Self {
+        self.aggregations.push((name.into(), aggregation.into()));
+        self
+    }
+
+    /// At most so many buckets; an answer that would have more is refused.
+    #[must_use]
+    pub fn max_buckets(mut self, max_buckets: usize) -> Self {
+        self.max_buckets = max_buckets;
+        self
+    }
+
+    /// Not longer than this.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// What becomes of a bound in the middle of a rolled-up bucket.
+    #[must_use]
+    pub fn edges(mut self, edges: Edges) -> Self {
+        self.edges = edges;
+        self
+    }
+
+    /// With so many threads, the caller's own among them.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// As this user.
+    #[must_use]
+    pub fn run_as(mut self, run_as: RunAs) -> Self {
+        self.run_as = Some(run_as);
+        self
+    }
+}
+
+/// A search was asked for that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("[{place}] {problem}")]
+pub struct SearchRequestError {
+    place: String,
+    problem: String,
+}
+
+impl SearchRequestError {
+    pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), problem: problem.into() }
+    }
+
+    /// Where in the request, such as `aggs.per_day.date_histogram.fixed_interval`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// What is wrong there, and what helps.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}

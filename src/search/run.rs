@@ -1,0 +1,201 @@
+//! A search from its request to its answer: which job serves, what is read where, and whether all of it is of one
+//! moment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::answer::Answering;
+use super::asked::{Asked, Readers};
+use super::choice::{Chosen, Question, choose};
+use super::error::SearchFault;
+use super::gone::{Gone, RoundedBounds};
+use super::moments::Timed;
+use super::plan::{SearchPlan, Served, bounds};
+use super::request::{SearchRequest, SearchRequestError};
+use super::response::Results;
+use super::rows::{RawRows, RolledUpRows, Rows};
+use super::said::Said;
+use super::tree::Tree;
+use crate::engine::{self, JobContext, RollupIndex, Source, StopSignal};
+use crate::job::{IndexPattern, Ledger, Progress, TermsType};
+use crate::rollup::KeyKind;
+use crate::store::StoreError;
+use crate::sync::Arc;
+
+/// How often a search begins anew while what was said of source indices changes below it.
+const MAX_TRIES: usize = 3;
+
+type Faults<T> = Result<T, SearchFault>;
+
+/// Where a search reads, and when it is.
+pub(crate) struct Systems<'a> {
+    pub(crate) source: &'a dyn Source,
+    pub(crate) rollup_index: &'a dyn RollupIndex,
+    /// What was said of a source index.
+    pub(crate) ledger: &'a dyn Fn(&str) -> Result<Ledger, StoreError>,
+    pub(crate) now: i64,
+    pub(crate) stop: StopSignal,
+}
+
+/// A job that there is.
+pub(crate) struct KnownJob {
+    pub(crate) context: JobContext,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// A search that can begin.
+struct Prepared<'a> {
+    tree: Tree,
+    filter: Timed,
+    rounded: Option<RoundedBounds>,
+    rows: Rows<'a>,
+    plan: SearchPlan,
+    date_field: String,
+    terms_types: BTreeMap<String, TermsType>,
+    wants_total: bool,
+}
+
+/// Answers a search.
+pub(crate) fn search(
+    systems: &Systems<'_>,
+    request: &SearchRequest,
+    jobs: &[KnownJob],
+) -> Faults<(Option<u64>, Results, SearchPlan)> {
+    let prepared = prepare(systems, request, jobs)?;
+    let Prepared { tree, filter, rounded, rows, plan, date_field, terms_types, wants_total } = prepared;
+    let (max_buckets, now) = (request.max_buckets, systems.now);
+    let mut answering =
+        Answering { rows, rounded, date_field, terms_types, max_buckets, now, buckets: 0, wants_total, total: None };
+    let results = answering.answer(&tree.root, &filter)?;
+    Ok((answering.total, results, plan))
+}
+
+/// Says of which parts the answer would be made.
+pub(crate) fn plan(systems: &Systems<'_>, request: &SearchRequest, jobs: &[KnownJob]) -> Faults<SearchPlan> {
+    Ok(prepare(systems, request, jobs)?.plan)
+}
+
+fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]) -> Faults<Prepared<'a>> {
+    let tree = Tree::of(request, systems.now)?;
+    let asked = Asked::of(&request.indices, jobs, systems)?;
+    let readers = asked.readers(jobs, systems)?;
+    let any = readers.any(jobs)?;
+    let own = any.context.layout().grouping().date_field();
+    let date_field = tree.date_field.clone().unwrap_or_else(|| own.to_owned());
+    let read = |filter| Timed::of(filter, &date_field, systems.now);
+    let filters = tree.filters().into_iter().map(read).collect::<Result<Vec<_>, _>>();
+    let filters = filters.map_err(|error| SearchRequestError::new("query", error.to_string()))?;
+    let times = filters[0].times();
+    let question = Question { tree: &tree, bounds: &bounds(&filters), within: times.hull(), now: systems.now };
+
+    for tries in 1.. {
+        let said = Said::read(systems, &asked, &readers)?;
+        let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
+        let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
+        let gone = Gone::of(&asked, chosen.as_ref(), &said, systems)?;
+        let rounded = gone.as_ref().and_then(|gone| gone.rounding(request.edges, chosen.as_ref()));
+        let mut filter = filters[0].clone();
+        if let (Some(rounded), Some(chosen)) = (&rounded, &mut chosen) {
+            let filters: Vec<Timed> = filters.iter().map(|filter| rounded.of(filter)).collect();
+            filter = filters[0].clone();
+            let within = filter.times().hull();
+            let question = Question { bounds: &bounds(&filters), within, ..question };
+            chosen.served = Served::of(&chosen.candidate, &question).unwrap_or_else(|reason| {
+                plan.why_not.push(reason);
+                Served::nothing()
+            });
+        }
+        let nothing = Served::nothing();
+        let served = chosen.as_ref().map_or(&nothing, |chosen| &chosen.served);
+        plan.parts = served.parts(&filter.times(), chosen.is_some());
+        plan.job_id = chosen.as_ref().map(|chosen| chosen.candidate.context.id().to_owned());
+        if let Some(gone) = gone {
+            gone.check(&filter, chosen.as_ref(), &mut plan)?;
+        }
+        let context = chosen.as_ref().map_or(&any.context, |chosen| &chosen.candidate.context);
+        let context = context.clone().with_run_as(request.run_as.clone());
+        let raw = raw_rows(systems, &asked, &context, &filter, served)?;
+        if raw.is_some() && tries < MAX_TRIES && Said::read(systems, &asked, &readers)? != said {
+            continue;
+        }
+        let terms_types = terms_types(systems, &tree, &context, asked.raw.as_ref(), chosen.as_ref())?;
+        let wants_total = chosen.as_ref().is_none_or(Chosen::counts_once);
+        let rows = Rows {
+            raw,
+            rolled_up: chosen.map(|chosen| chosen.rows(systems)),
+            threads: request.threads.max(1),
+            now: systems.now,
+            stop: systems.stop.clone(),
+        };
+        return Ok(Prepared { tree, filter, rounded, rows, plan, date_field, terms_types, wants_total });
+    }
+    unreachable!("the last try is the last")
+}
+
+/// The raw documents to read, as they are at this moment.
+fn raw_rows<'a>(
+    systems: &Systems<'a>,
+    asked: &Asked,
+    context: &JobContext,
+    filter: &Timed,
+    served: &Served,
+) -> Faults<Option<RawRows<'a>>> {
+    let times = served.rolled_up.others();
+    let Some(pattern) = asked.raw.clone().filter(|_| !filter.times().and(&times).is_empty()) else { return Ok(None) };
+    let snapshot = engine::call(|| systems.source.snapshot(context, &pattern, &systems.stop))?;
+    Ok(Some(RawRows { source: systems.source, context: context.clone(), pattern, snapshot, times }))
+}
+
+impl Chosen {
+    /// Whether each document of those that are read rolled up counts once, however they are grouped.
+    fn counts_once(&self) -> bool {
+        let several = self.candidate.progress.several_values.as_ref();
+        self.served.rolled_up.is_empty() || several.is_some_and(BTreeSet::is_empty)
+    }
+
+    fn rows<'a>(self, systems: &Systems<'a>) -> RolledUpRows<'a> {
+        let Self { candidate, snapshot, served } = self;
+        let (context, buckets) = (candidate.context, served.rolled_up);
+        RolledUpRows { index: systems.rollup_index, context, snapshot, buckets }
+    }
+}
+
+impl<'j> Readers<'j> {
+    /// One of them: engines are asked in the name of a job.
+    fn any(&self, jobs: &[KnownJob]) -> Faults<&'j KnownJob> {
+        self.same.first().or(self.other.first()).copied().ok_or_else(|| {
+            let known: BTreeSet<_> = jobs.iter().map(|job| job.context.config().index_pattern().as_str()).collect();
+            SearchFault::NoJob { known: known.into_iter().collect::<Vec<_>>().join(", ") }
+        })
+    }
+}
+
+/// What the fields hold that are grouped by their values: what the job knows of them, or the source indices.
+fn terms_types(
+    systems: &Systems<'_>,
+    tree: &Tree,
+    context: &JobContext,
+    pattern: Option<&IndexPattern>,
+    chosen: Option<&Chosen>,
+) -> Faults<BTreeMap<String, TermsType>> {
+    let wanted = tree.terms_fields();
+    if chosen.is_some() {
+        let kept = context.layout().grouping().keys().iter().filter_map(|key| match key.kind {
+            KeyKind::Terms(kind) => Some((key.field.clone(), kind)),
+            KeyKind::Histogram { .. } => None,
+        });
+        return Ok(kept.filter(|(field, _)| wanted.contains(field.as_str())).collect());
+    }
+    let Some(pattern) = pattern.filter(|_| !wanted.is_empty()) else { return Ok(BTreeMap::new()) };
+    let fields: Vec<&str> = wanted.into_iter().collect();
+    let found = engine::call(|| systems.source.field_capabilities(context, pattern, &fields))?;
+    let kind_of = |field: &str| {
+        let mut kinds: Vec<_> = found.fields.get(field)?.iter().map(|found| found.field_type.terms_type()).collect();
+        kinds.dedup();
+        // Of a field that is not of one kind there are no terms.
+        match kinds.as_slice() {
+            [Some(kind)] => Some((field.to_owned(), *kind)),
+            _ => None,
+        }
+    };
+    Ok(fields.into_iter().filter_map(kind_of).collect())
+}

@@ -1,0 +1,123 @@
+//! A search, checked: what engines are asked for, and how it is put together.
+
+use super::aggregation::SearchMetric;
+use super::response::{BucketKey, BucketStyle};
+use crate::filter::{Filter, FilterValue};
+use crate::job::Rounding;
+use crate::measure::{Measure, Measures};
+use crate::sync::Arc;
+
+/// A search, checked.
+#[derive(Debug)]
+pub(super) struct Tree {
+    pub(super) filter: Filter,
+    pub(super) root: Level,
+    /// The field that its date histograms and date ranges are of, if it has such.
+    pub(super) date_field: Option<String>,
+    pub(super) now: i64,
+}
+
+/// What is asked of a bucket's documents, or of all.
+#[derive(Debug)]
+pub(super) struct Level {
+    pub(super) metrics: Vec<MetricNode>,
+    /// The fields of which something is found out, each once.
+    pub(super) measured: Vec<(String, Measures)>,
+    pub(super) branches: Vec<Branch>,
+    /// The names of metrics and branches, in the order of the request.
+    pub(super) names: Vec<Arc<str>>,
+}
+
+#[derive(Debug)]
+pub(super) struct MetricNode {
+    pub(super) name: Arc<str>,
+    pub(super) place: String,
+    pub(super) metric: SearchMetric,
+    /// Its field, by its place among the measured ones.
+    pub(super) measured: usize,
+}
+
+/// An aggregation of buckets.
+#[derive(Debug)]
+pub(super) struct Branch {
+    pub(super) name: Arc<str>,
+    pub(super) place: String,
+    pub(super) kind: BranchKind,
+    pub(super) level: Level,
+}
+
+#[derive(Debug)]
+pub(super) enum BranchKind {
+    Date(DateBranch),
+    Histogram(HistogramBranch),
+    Terms(TermsBranch),
+    /// A bucket for each of some filters.
+    Conditions {
+        conditions: Vec<(BucketKey, Filter)>,
+        /// `None` for the one bucket of a filter, which has no key.
+        style: Option<BucketStyle>,
+    },
+}
+
+/// What buckets that follow one another have.
+#[derive(Debug)]
+pub(super) struct Sequence<T> {
+    pub(super) min_doc_count: u64,
+    pub(super) extended: (Option<T>, Option<T>),
+    pub(super) hard: (Option<T>, Option<T>),
+    pub(super) order: Vec<Sort>,
+    pub(super) style: BucketStyle,
+}
+
+#[derive(Debug)]
+pub(super) struct DateBranch {
+    pub(super) grid: Rounding,
+    pub(super) sequence: Sequence<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct HistogramBranch {
+    pub(super) field: String,
+    pub(super) interval: f64,
+    pub(super) sequence: Sequence<f64>,
+}
+
+#[derive(Debug)]
+pub(super) struct TermsBranch {
+    pub(super) field: String,
+    pub(super) size: usize,
+    pub(super) min_doc_count: u64,
+    pub(super) order: Vec<Sort>,
+    pub(super) include: Option<Vec<FilterValue>>,
+    pub(super) exclude: Vec<FilterValue>,
+    pub(super) missing: Option<FilterValue>,
+}
+
+/// One of several ways to sort, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sort {
+    pub(super) by: SortBy,
+    pub(super) is_descending: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SortBy {
+    Count,
+    Key,
+    /// A metric of one value, of the field at this place among the measured ones.
+    Metric(SearchMetric, usize),
+}
+
+impl SearchMetric {
+    /// What has to be found out of the field's values for it.
+    pub(super) fn measures(self) -> Measures {
+        match self {
+            Self::Min => Measure::Min.into(),
+            Self::Max => Measure::Max.into(),
+            Self::Sum => Measure::Sum.into(),
+            Self::Avg => Measure::Sum | Measure::Count,
+            Self::ValueCount => Measure::Count.into(),
+            Self::Stats => Measures::ALL,
+        }
+    }
+}
