@@ -90,7 +90,7 @@ impl DateHistogram {
     }
 
     /// The configured delay.
-    pub(super) fn delay_text(&self) -> Option<&str> {
+    pub(crate) fn delay_text(&self) -> Option<&str> {
         self.delay.as_deref()
     }
 

@@ -219,7 +219,8 @@ mod tests {
         let (quarters, days) = (grid("15m", "UTC", 0), grid("day", "America/St_Johns", 0));
         let at = |text: &str| text.parse::<Timestamp>().unwrap().as_millisecond();
         let left_out = quarters.refines(&days, at("2010-11-01T00:00:00Z")..at("2010-12-01T00:00:00Z")).unwrap();
-        assert_eq!(left_out, [at("2010-11-07T02:30:00Z")..at("2010-11-07T03:30:00Z")]);
+        assert_eq!(left_out.len(), 1);
+        assert_eq!(left_out[0], at("2010-11-07T02:30:00Z")..at("2010-11-07T03:30:00Z"));
     }
 
     /// Long ranges of short buckets are divided, not counted.

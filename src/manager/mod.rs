@@ -4,6 +4,7 @@ mod adopt;
 mod builder;
 mod busy;
 mod calls;
+mod caps;
 mod completion;
 mod delete;
 mod field_validation;

@@ -18,14 +18,34 @@ pub enum Action {
     Delete,
     /// `GET _rollup/job/{id}`
     Get,
+    /// `GET|POST {index}/_rollup_search`; which indices the caller may read is asked for each.
+    Search,
+    /// `POST _rollup/plan`, which Elasticsearch has not; the same rights as a search.
+    Plan,
+    /// `GET _rollup/data/{pattern}`
+    GetCaps,
+    /// `GET {index}/_rollup/data`; which indices the caller may read is asked for each.
+    GetIndexCaps,
     /// `GET _rollup/openapi.json`, which Elasticsearch has not.
     Describe,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 8] =
-        [Self::Put, Self::Update, Self::Start, Self::Stop, Self::Trigger, Self::Delete, Self::Get, Self::Describe];
+    pub const ALL: [Self; 12] = [
+        Self::Put,
+        Self::Update,
+        Self::Start,
+        Self::Stop,
+        Self::Trigger,
+        Self::Delete,
+        Self::Get,
+        Self::Search,
+        Self::Plan,
+        Self::GetCaps,
+        Self::GetIndexCaps,
+        Self::Describe,
+    ];
 
     /// Elasticsearch's name, such as `cluster:admin/xpack/rollup/stop`.
     #[must_use]
@@ -38,15 +58,27 @@ impl Action {
             Self::Trigger => "cluster:admin/xpack/rollup/trigger",
             Self::Delete => "cluster:admin/xpack/rollup/delete",
             Self::Get => "cluster:monitor/xpack/rollup/get",
+            Self::Search => "indices:data/read/xpack/rollup/search",
+            Self::Plan => "indices:data/read/xpack/rollup/plan",
+            Self::GetCaps => "cluster:monitor/xpack/rollup/get/caps",
+            Self::GetIndexCaps => "indices:data/read/xpack/rollup/get/index/caps",
             Self::Describe => "cluster:monitor/xpack/rollup/describe",
         }
     }
 
-    /// The privileges of which any one grants it, the narrowest first.
+    /// Whether who may do it depends on the indices that it is about, and not on privileges of the cluster.
+    #[must_use]
+    pub const fn is_on_indices(self) -> bool {
+        matches!(self, Self::Search | Self::Plan | Self::GetIndexCaps)
+    }
+
+    /// The privileges of the cluster of which any one grants it, the narrowest first. What is
+    /// [on indices](Self::is_on_indices) is granted by the right to read these, too.
     #[must_use]
     pub const fn granted_by(self) -> &'static [Privilege] {
         match self {
-            Self::Get | Self::Describe => &[
+            Self::Search | Self::Plan | Self::GetIndexCaps => &[Privilege::All],
+            Self::Get | Self::GetCaps | Self::Describe => &[
                 Privilege::MonitorRollup,
                 Privilege::ManageRollup,
                 Privilege::Monitor,

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 
 use super::action::{Action, Privilege};
 use crate::RunAs;
+use crate::job::wildcard_match;
 
 /// Says who may do what. The router asks it before it reads a body, and before it looks whether a job exists.
 ///
@@ -36,11 +37,36 @@ pub trait Authorizer: Send + Sync + 'static {
     /// # Errors
     /// [`Refusal`]: who asks may not, or nobody knows who it is.
     fn authorize(&self, request: &Parts, action: Action) -> Result<Caller, Refusal>;
+
+    /// Whether who asks may read an index: what a search is about is asked index by index, source indices and rollup
+    /// indices, by their names and as patterns of jobs have them. Default: nobody may read anything, so that an
+    /// authorizer that was written before there were searches gives nothing away.
+    ///
+    /// It is called on the threads that searches are answered on, as often as a search has indices.
+    fn may_read(&self, request: &Parts, index: &str) -> bool {
+        let _ = (request, index);
+        false
+    }
+
+    /// Whether who asks sees all documents of an index that they may read, and all fields: if so, they may see what
+    /// jobs have rolled up for others. Default: nobody does.
+    fn is_unrestricted(&self, request: &Parts, index: &str) -> bool {
+        let _ = (request, index);
+        false
+    }
 }
 
 impl<T: Authorizer + ?Sized> Authorizer for Arc<T> {
     fn authorize(&self, request: &Parts, action: Action) -> Result<Caller, Refusal> {
         (**self).authorize(request, action)
+    }
+
+    fn may_read(&self, request: &Parts, index: &str) -> bool {
+        (**self).may_read(request, index)
+    }
+
+    fn is_unrestricted(&self, request: &Parts, index: &str) -> bool {
+        (**self).is_unrestricted(request, index)
     }
 }
 
@@ -96,6 +122,14 @@ impl Authorizer for AllowAll {
     fn authorize(&self, _request: &Parts, _action: Action) -> Result<Caller, Refusal> {
         Ok(Caller::anonymous())
     }
+
+    fn may_read(&self, _request: &Parts, _index: &str) -> bool {
+        true
+    }
+
+    fn is_unrestricted(&self, _request: &Parts, _index: &str) -> bool {
+        true
+    }
 }
 
 /// The user a request comes from. The host's own middleware, which knows how users prove who they are, puts it into
@@ -112,24 +146,34 @@ pub struct AuthenticatedUser(pub String);
 ///
 /// let authorizer = PrivilegeAuthorizer::new(r#"Basic realm="security" charset="UTF-8""#)
 ///     .user("operator", [Privilege::ManageRollup])
-///     .user("dashboard", [Privilege::MonitorRollup]);
+///     .user("dashboard", [Privilege::MonitorRollup])
+///     .reads("dashboard", ["sensor-*", "sensor_rollup"]);
 /// ```
 #[derive(Clone)]
 #[must_use]
 pub struct PrivilegeAuthorizer {
     challenge: String,
     users: HashMap<String, Vec<Privilege>>,
+    /// By user, the indices that they may read, with wildcards.
+    reads: HashMap<String, Vec<String>>,
 }
 
 impl PrivilegeAuthorizer {
     /// Nobody may do anything yet. The challenge is what an unauthenticated caller gets to see in `WWW-Authenticate`.
     pub fn new(challenge: impl Into<String>) -> Self {
-        Self { challenge: challenge.into(), users: HashMap::new() }
+        Self { challenge: challenge.into(), users: HashMap::new(), reads: HashMap::new() }
     }
 
     /// This user has these privileges, in place of those they had.
     pub fn user(mut self, name: impl Into<String>, privileges: impl IntoIterator<Item = Privilege>) -> Self {
         self.users.insert(name.into(), privileges.into_iter().collect());
+        self
+    }
+
+    /// This user may read these indices, all of each, in place of those that they could: names and `*` wildcards.
+    /// [`Privilege::All`] reads everything.
+    pub fn reads<I: Into<String>>(mut self, name: impl Into<String>, indices: impl IntoIterator<Item = I>) -> Self {
+        self.reads.insert(name.into(), indices.into_iter().map(Into::into).collect());
         self
     }
 }
@@ -140,11 +184,23 @@ impl Authorizer for PrivilegeAuthorizer {
             return Err(Refusal::unauthenticated(&self.challenge));
         };
         let held = self.users.get(user).map_or(&[][..], Vec::as_slice);
-        if action.granted_by().iter().any(|privilege| held.contains(privilege)) {
+        let reads_any = action.is_on_indices() && self.reads.contains_key(user);
+        if reads_any || action.granted_by().iter().any(|privilege| held.contains(privilege)) {
             Ok(Caller::identified(RunAs::new(user)))
         } else {
             Err(Refusal::forbidden(user))
         }
+    }
+
+    fn may_read(&self, request: &Parts, index: &str) -> bool {
+        let Some(AuthenticatedUser(user)) = request.extensions.get() else { return false };
+        let has_all = self.users.get(user).is_some_and(|held| held.contains(&Privilege::All));
+        let reads = self.reads.get(user).map_or(&[][..], Vec::as_slice);
+        has_all || reads.iter().any(|pattern| wildcard_match(pattern, index))
+    }
+
+    fn is_unrestricted(&self, request: &Parts, index: &str) -> bool {
+        self.may_read(request, index)
     }
 }
 

@@ -34,6 +34,7 @@
 mod action;
 mod authorizer;
 mod blocking;
+mod caps;
 mod delete;
 mod error_answer;
 mod filter_path;
@@ -46,6 +47,7 @@ mod percent;
 mod place;
 mod put;
 mod route;
+mod search;
 mod start;
 mod stop;
 mod trigger;
@@ -84,6 +86,9 @@ const STOPS_AT_ONCE: usize = 8;
 
 /// How many lists of all jobs are written at once.
 const LISTS_AT_ONCE: usize = 2;
+
+/// How many searches are answered at once: no other call waits for them.
+const SEARCHES_AT_ONCE: usize = 8;
 
 /// How a [router](router_with) behaves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,27 +136,32 @@ pub fn router(manager: Arc<RollupJobManager>, authorizer: impl Authorizer) -> Ro
 pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, options: RouterOptions) -> Router {
     let face = Face {
         manager,
-        authorizer: Box::new(authorizer),
+        authorizer: Arc::new(authorizer),
         calls: Gate::new(CALLS_AT_ONCE),
         stops: Gate::new(STOPS_AT_ONCE),
         lists: Gate::new(LISTS_AT_ONCE),
+        searches: Gate::new(SEARCHES_AT_ONCE),
         options,
     };
     let serve = any(serve);
     Router::new()
         .route("/_rollup", serve.clone())
         .route("/_rollup/", serve.clone())
-        .route("/_rollup/{*path}", serve)
+        .route("/_rollup/{*path}", serve.clone())
+        .route("/_rollup_search", serve.clone())
+        .route("/{index}/_rollup_search", serve.clone())
+        .route("/{index}/_rollup/data", serve)
         .with_state(Arc::new(face))
 }
 
 struct Face {
     manager: Arc<RollupJobManager>,
-    authorizer: Box<dyn Authorizer>,
+    authorizer: Arc<dyn Authorizer>,
     calls: Gate,
     stops: Gate,
     /// A list of many jobs keeps a thread busy, though it waits for nothing; and it is wanted most when calls hang.
     lists: Gate,
+    searches: Gate,
     options: RouterOptions,
 }
 
@@ -231,11 +241,14 @@ impl Face {
         let known: &[&str] = match action {
             Action::Stop => &stop::PARAMETERS,
             Action::Delete => &delete::PARAMETERS,
+            Action::Search => &search::PARAMETERS,
+            Action::Plan => &search::PLAN_PARAMETERS,
             _ => &[],
         };
         parameters.only(known, original.path())?;
         let body = self.read(request, body).await?;
-        if !matches!(action, Action::Put | Action::Update) && !body.is_empty() {
+        let takes_body = matches!(action, Action::Put | Action::Update | Action::Search | Action::Plan);
+        if !takes_body && !body.is_empty() {
             let (method, path) = (&request.method, original.path());
             return Err(ErrorAnswer::bad_request(format!("request [{method} {path}] does not support having a body")));
         }
@@ -247,6 +260,10 @@ impl Face {
             Action::Trigger => trigger::serve(self, &id),
             Action::Delete => delete::serve(self, &id, &parameters).await,
             Action::Get => get::serve(self, &id).await,
+            Action::Search => search::serve(self, &id, (request, caller), &parameters, &body).await,
+            Action::Plan => search::plan(self, (request, caller), &parameters, &body).await,
+            Action::GetCaps => caps::serve(self, &id, request),
+            Action::GetIndexCaps => caps::of_index(self, &id, request),
             Action::Describe => openapi::serve(original.path()),
         }?;
         let Some(filter) = parameters.text("filter_path") else { return Ok(answer) };
@@ -294,6 +311,12 @@ fn indented(json: &str) -> String {
 
 fn refused(refusal: Refusal, action: Action, shown: &str) -> ErrorAnswer {
     let security = |reason| Cause::new("security_exception", reason);
+    let granted_by = if action.is_on_indices() {
+        "index privileges [read,all]".to_owned()
+    } else {
+        let granting: Vec<_> = action.granted_by().iter().map(|privilege| privilege.as_str()).collect();
+        format!("cluster privileges [{}]", granting.join(","))
+    };
     match refusal.kind {
         RefusalKind::Unauthenticated { challenge } => {
             let reason = format!("missing authentication credentials for REST request [{shown}]");
@@ -303,10 +326,8 @@ fn refused(refusal: Refusal, action: Action, shown: &str) -> ErrorAnswer {
                 .header(WWW_AUTHENTICATE, &challenge)
         }
         RefusalKind::Forbidden { user } => {
-            let granting: Vec<_> = action.granted_by().iter().map(|privilege| privilege.as_str()).collect();
             let reason = format!(
-                "action [{action}] is unauthorized for user [{user}], this action is granted by the cluster privileges [{}]",
-                granting.join(",")
+                "action [{action}] is unauthorized for user [{user}], this action is granted by the {granted_by}"
             );
             ErrorAnswer::new(StatusCode::FORBIDDEN, security(reason))
         }

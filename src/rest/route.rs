@@ -7,7 +7,7 @@ use super::action::Action;
 use super::error_answer::ErrorAnswer;
 use super::percent::{self, Plus};
 
-/// An action on the job, or the jobs, that a path names.
+/// An action on what a path names: a job, some jobs, or indices.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) action: Action,
@@ -49,6 +49,12 @@ fn actions(path: &str, described: bool) -> Option<(&str, &'static [(Method, Acti
         ["", "_rollup", "job", id, "_start"] => (id, &[(Method::POST, Action::Start)]),
         ["", "_rollup", "job", id, "_stop"] => (id, &[(Method::POST, Action::Stop)]),
         ["", "_rollup", "job", id, "_trigger"] => (id, &[(Method::POST, Action::Trigger)]),
+        ["", "_rollup", "data"] => ("", &[(Method::GET, Action::GetCaps)]),
+        ["", "_rollup", "data", pattern] => (pattern, &[(Method::GET, Action::GetCaps)]),
+        ["", "_rollup", "plan"] => ("", &[(Method::POST, Action::Plan)]),
+        ["", "_rollup_search"] => ("", &[(Method::GET, Action::Search), (Method::POST, Action::Search)]),
+        ["", index, "_rollup_search"] => (index, &[(Method::GET, Action::Search), (Method::POST, Action::Search)]),
+        ["", index, "_rollup", "data"] => (index, &[(Method::GET, Action::GetIndexCaps)]),
         ["", "_rollup", "openapi.json"] if described => ("", &[(Method::GET, Action::Describe)]),
         _ => return None,
     })

@@ -17,14 +17,20 @@ pub enum SearchError {
         source: SearchRequestError,
     },
     /// No job reads what was asked for, or writes there.
-    #[error(
-        "could not search [{indices}]: no rollup job reads it, and none has it as its rollup index; jobs read [{known}]"
-    )]
+    #[error("could not search [{indices}]: no rollup job reads it, and none has it as its rollup index{}", others(.known))]
     NoJob {
         /// What was searched.
         indices: String,
-        /// What jobs read.
+        /// What jobs read that the caller may know of, with commas between.
         known: String,
+    },
+    /// The caller may not read an index that was named.
+    #[error("could not search [{indices}]: the caller may not read [{index}]")]
+    Forbidden {
+        /// What was searched.
+        indices: String,
+        /// The index.
+        index: String,
     },
     /// What is rolled up does not answer it, and raw documents are not asked for or not there.
     #[error("could not search [{indices}]: what is rolled up does not answer it, and {}", reason(.why_not, .raw))]
@@ -80,6 +86,10 @@ pub enum SearchError {
     },
 }
 
+fn others(known: &str) -> String {
+    if known.is_empty() { String::new() } else { format!("; jobs read [{known}]") }
+}
+
 fn reason(why_not: &[WhyNot], raw: &str) -> String {
     let reasons: Vec<String> = why_not.iter().map(ToString::to_string).collect();
     if reasons.is_empty() { raw.to_owned() } else { format!("{raw} ({})", reasons.join("; ")) }
@@ -90,6 +100,7 @@ fn reason(why_not: &[WhyNot], raw: &str) -> String {
 pub(crate) enum SearchFault {
     Request(SearchRequestError),
     NoJob { known: String },
+    Forbidden { index: String },
     NotServed { raw: String, why_not: Vec<WhyNot> },
     TooManyBuckets { max_buckets: usize },
     Infinite { place: String, bucket: String },
@@ -103,6 +114,7 @@ impl SearchFault {
         match self {
             Self::Request(source) => SearchError::Request { indices, source },
             Self::NoJob { known } => SearchError::NoJob { indices, known },
+            Self::Forbidden { index } => SearchError::Forbidden { indices, index },
             Self::NotServed { raw, why_not } => SearchError::NotServed { indices, raw, why_not },
             Self::TooManyBuckets { max_buckets } => SearchError::TooManyBuckets { indices, max_buckets },
             Self::Infinite { place, bucket } => SearchError::Infinite { indices, place, bucket },

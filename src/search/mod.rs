@@ -13,12 +13,14 @@ mod aggregation;
 mod answer;
 mod asked;
 mod candidate;
+mod caps;
 mod choice;
 mod compile;
 mod draft;
 mod error;
 mod gone;
 mod moments;
+mod parse;
 mod plan;
 mod print;
 mod request;
@@ -36,11 +38,12 @@ pub use aggregation::{
     FilterAggregation, FiltersAggregation, HistogramAggregation, MetricAggregation, NamedAggregations, NumberRange,
     OrderBy, RangeAggregation, SearchInterval, SearchMetric, TermsAggregation,
 };
+pub use caps::{FieldCaps, JobCaps, NoSuchRollupIndex, SearchCaps};
 pub use error::SearchError;
 pub(crate) use error::SearchFault;
 pub use plan::{PartReason, PlanPart, SearchPlan, Tier};
 pub use print::PrintOptions;
-pub use request::{Edges, SearchRequest, SearchRequestError};
+pub use request::{Access, Edges, SearchRequest, SearchRequestError, SearchRights};
 pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
 pub(crate) use run::{KnownJob, Systems, plan, search};
 pub use why_not::{Obstacle, WhyNot};

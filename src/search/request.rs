@@ -1,8 +1,10 @@
+use std::fmt;
 use std::time::Duration;
 
 use super::aggregation::{Aggregation, NamedAggregations};
 use crate::filter::Filter;
 use crate::job::{IndexPattern, RunAs};
+use crate::sync::Arc;
 
 /// Buckets that an answer has at most, if nobody says how many.
 const MAX_BUCKETS: usize = 65_536;
@@ -36,8 +38,70 @@ pub struct SearchRequest {
     pub edges: Edges,
     /// How many threads a search uses, the caller's own among them. Default: one.
     pub threads: usize,
-    /// Who asks: what the caller may not see is not read. Default: nobody in particular.
+    /// As whom raw documents are read. Default: nobody in particular.
     pub run_as: Option<RunAs>,
+    /// What the caller may see. Default: everything, since it is the host itself.
+    pub access: Access,
+}
+
+/// What somebody who searches may see.
+///
+/// What a job has rolled up of another's documents may be told by nobody who could not see these: an index that may not
+/// be read is not read, and a job that reads or writes such an index is neither used nor named. A job that was put
+/// [for somebody](crate::PutOptions::run_as) else serves only who sees all documents of its source indices.
+#[derive(Clone, Default)]
+pub struct Access(Option<Arc<dyn SearchRights>>);
+
+/// The rights of one caller.
+pub trait SearchRights: Send + Sync {
+    /// Whether the caller may read an index, or what of it is for the caller to see.
+    fn may_read(&self, index: &str) -> bool;
+
+    /// Whether the caller sees all documents of an index, and all their fields.
+    fn is_unrestricted(&self, index: &str) -> bool;
+}
+
+impl Access {
+    /// To everything.
+    #[must_use]
+    pub fn all() -> Self {
+        Self(None)
+    }
+
+    /// As somebody's rights say.
+    #[must_use]
+    pub fn of(rights: Arc<dyn SearchRights>) -> Self {
+        Self(Some(rights))
+    }
+
+    pub(super) fn is_all(&self) -> bool {
+        self.0.is_none()
+    }
+
+    pub(super) fn may_read(&self, index: &str) -> bool {
+        self.0.as_ref().is_none_or(|rights| rights.may_read(index))
+    }
+
+    pub(super) fn is_unrestricted(&self, index: &str) -> bool {
+        self.0.as_ref().is_none_or(|rights| rights.is_unrestricted(index))
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_all() { "all" } else { "as rights say" })
+    }
+}
+
+/// By whose rights they are.
+impl PartialEq for Access {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
 }
 
 /// What becomes of a bound of time in the middle of a rolled-up date bucket, where there are no raw documents that tell
@@ -66,6 +130,7 @@ impl SearchRequest {
             edges: Edges::Exact,
             threads: 1,
             run_as: None,
+            access: Access::all(),
         }
     }
 
@@ -111,7 +176,14 @@ impl SearchRequest {
         self
     }
 
-    /// As this user.
+    /// Only what these rights let the caller see.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Raw documents are read as this user.
     #[must_use]
     pub fn run_as(mut self, run_as: RunAs) -> Self {
         self.run_as = Some(run_as);
@@ -125,11 +197,23 @@ impl SearchRequest {
 pub struct SearchRequestError {
     place: String,
     problem: String,
+    is_elasticsearchs: bool,
 }
 
 impl SearchRequestError {
     pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { place: place.into(), problem: problem.into() }
+        Self { place: place.into(), problem: problem.into(), is_elasticsearchs: false }
+    }
+
+    /// In Elasticsearch's own words, which need no place.
+    pub(super) fn of_elasticsearch(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { is_elasticsearchs: true, ..Self::new(place, problem) }
+    }
+
+    /// Whether the problem is said in Elasticsearch's own words.
+    #[must_use]
+    pub fn is_elasticsearchs(&self) -> bool {
+        self.is_elasticsearchs
     }
 
     /// Where in the request, such as `aggs.per_day.date_histogram.fixed_interval`.

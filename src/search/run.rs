@@ -76,9 +76,9 @@ pub(crate) fn plan(systems: &Systems<'_>, request: &SearchRequest, jobs: &[Known
 
 fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]) -> Faults<Prepared<'a>> {
     let tree = Tree::of(request, systems.now)?;
-    let asked = Asked::of(&request.indices, jobs, systems)?;
-    let readers = asked.readers(jobs, systems)?;
-    let any = readers.any(jobs)?;
+    let asked = Asked::of(request, jobs, systems)?;
+    let readers = asked.readers(request, jobs, systems)?;
+    let any = readers.any(request, jobs)?;
     let own = any.context.layout().grouping().date_field();
     let date_field = tree.date_field.clone().unwrap_or_else(|| own.to_owned());
     let read = |filter| Timed::of(filter, &date_field, systems.now);
@@ -161,9 +161,15 @@ impl Chosen {
 
 impl<'j> Readers<'j> {
     /// One of them: engines are asked in the name of a job.
-    fn any(&self, jobs: &[KnownJob]) -> Faults<&'j KnownJob> {
-        self.same.first().or(self.other.first()).copied().ok_or_else(|| {
-            let known: BTreeSet<_> = jobs.iter().map(|job| job.context.config().index_pattern().as_str()).collect();
+    fn any(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Faults<&'j KnownJob> {
+        let found = self.same.first().or(self.other.first()).or(self.hidden.first());
+        found.copied().ok_or_else(|| {
+            let configs = jobs.iter().map(|job| job.context.config());
+            let may_know = configs.filter(|config| {
+                let sees = |index: &str| request.access.may_read(index);
+                sees(config.rollup_index()) && config.index_pattern().items().all(sees)
+            });
+            let known: BTreeSet<_> = may_know.map(|config| config.index_pattern().as_str()).collect();
             SearchFault::NoJob { known: known.into_iter().collect::<Vec<_>>().join(", ") }
         })
     }

@@ -8,6 +8,7 @@ mod openapi;
 mod overtaking;
 mod privileges;
 mod requests;
+mod search;
 
 use std::sync::Arc;
 

@@ -24,7 +24,8 @@ fn operation<'a>(method: &Method, path: &str) -> Option<&'a Value> {
     let names: Vec<_> = path.split('/').collect();
     let fits = |template: &str| {
         let parts: Vec<_> = template.split('/').collect();
-        parts.len() == names.len() && parts.iter().zip(&names).all(|(part, name)| *part == "{id}" || part == name)
+        let is_any = |part: &str| part.starts_with('{');
+        parts.len() == names.len() && parts.iter().zip(&names).all(|(part, name)| is_any(part) || part == name)
     };
     let paths = DESCRIPTION["paths"].as_object().unwrap();
     let (_, item) = paths.iter().find(|(template, _)| fits(template))?;
@@ -86,11 +87,16 @@ fn every_described_parameter_is_taken_and_no_other() {
         "timeout",
         "allow_no_match",
         "delete_data",
+        "typed_keys",
+        "rest_total_hits_as_int",
+        "explain",
+        "edges",
+        "max_buckets",
     ];
     for (path, item) in DESCRIPTION["paths"].as_object().unwrap() {
         for method in ["get", "put", "post", "delete"].into_iter().filter(|method| item.get(*method).is_some()) {
             let known = parameters(path, method);
-            let path = path.replace("{id}", "nobody");
+            let path = path.replace("{id}", "nobody").replace("{index}", "nobody");
             for name in every {
                 let line =
                     format!("{} {path}?{name}={}", method.to_uppercase(), if name == "timeout" { "1s" } else { "" });

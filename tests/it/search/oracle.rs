@@ -1,13 +1,16 @@
 //! What the answer to a search has to be, worked out over the raw documents one by one: slowly, and by nothing that the
 //! search itself uses but the grids of date buckets.
 
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "numbers are small here")]
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use rollup_jobs::engine::{SourceDocument, SourceValue};
 use rollup_jobs::filter::{BoolFilter, Filter, FilterRange, FilterValue};
 use rollup_jobs::search::{
-    Aggregation, BucketBounds, BucketOrder, NamedAggregations, OrderBy, SearchInterval, SearchMetric, SearchRequest,
+    Aggregation, BucketBounds, BucketOrder, DateHistogramAggregation, HistogramAggregation, NamedAggregations, OrderBy,
+    SearchInterval, SearchMetric, SearchRequest, TermsAggregation,
 };
 use rollup_jobs::{DateHistogram, RollupJobConfig, Rounding};
 use serde_json::{Map, Value, json};
@@ -148,111 +151,9 @@ pub fn grid(interval: &SearchInterval, zone: Option<&str>, offset: Option<&str>)
 
 fn one(pairs: &Pairs<'_>, aggregation: &Aggregation) -> Value {
     match aggregation {
-        Aggregation::DateHistogram(asked) => {
-            let grid = grid(&asked.interval, asked.time_zone.as_deref(), asked.offset.as_deref());
-            let mut groups: BTreeMap<i64, Pairs<'_>> = BTreeMap::new();
-            for pair in pairs {
-                groups.entry(grid.round_down(pair.date)).or_default().push(*pair);
-            }
-            let bounds = |bounds: &Option<BucketBounds>| {
-                let read = |value: &Option<FilterValue>| match value.as_ref().map(wanted) {
-                    Some(Plain::Number(number)) => Some(grid.round_down(number as i64)),
-                    _ => None,
-                };
-                bounds.as_ref().map_or((None, None), |bounds| (read(&bounds.min), read(&bounds.max)))
-            };
-            let (extended, hard) = (bounds(&asked.extended_bounds), bounds(&asked.hard_bounds));
-            groups.retain(|start, _| hard.0.is_none_or(|min| *start >= min) && hard.1.is_none_or(|max| *start < max));
-            if asked.min_doc_count == 0 {
-                let ends = groups.keys().copied().chain(extended.0).chain(extended.1);
-                let ends: Vec<i64> = ends.collect();
-                let is_bounded = !groups.is_empty() || extended.0.is_some() && extended.1.is_some();
-                if let (true, Some(first), Some(last)) = (is_bounded, ends.iter().min(), ends.iter().max()) {
-                    // Of a bucket each hour has some minute, whatever the time zone.
-                    for minute in (*first..=*last).step_by(60_000 * 15) {
-                        let start = grid.round_down(minute);
-                        if (*first..=*last).contains(&start) {
-                            groups.entry(start).or_default();
-                        }
-                    }
-                }
-            } else {
-                groups.retain(|_, pairs| count(pairs) >= asked.min_doc_count);
-            }
-            let mut groups: Vec<Group<'_>> = groups
-                .into_iter()
-                .map(|(start, pairs)| Group {
-                    key: Plain::Number(start as f64),
-                    printed: vec![("key", json!(start))],
-                    pairs,
-                })
-                .collect();
-            sort(&mut groups, &asked.order, &asked.aggregations);
-            json!({ "buckets": groups.iter().map(|group| group.printed(&asked.aggregations)).collect::<Vec<_>>() })
-        }
-        Aggregation::Histogram(asked) => {
-            let mut groups: BTreeMap<i64, Pairs<'_>> = BTreeMap::new();
-            for pair in pairs {
-                for value in of_pair(pair, &asked.field) {
-                    let Plain::Number(value) = value else { panic!("{value:?}") };
-                    let pairs = groups.entry((value / asked.interval).floor() as i64).or_default();
-                    pairs.push(*pair);
-                }
-            }
-            if asked.min_doc_count == 0
-                && let (Some(first), Some(last)) = (groups.keys().next().copied(), groups.keys().last().copied())
-            {
-                for number in first..=last {
-                    groups.entry(number).or_default();
-                }
-            }
-            groups.retain(|_, pairs| count(pairs) >= asked.min_doc_count);
-            let mut groups: Vec<Group<'_>> = groups
-                .into_iter()
-                .map(|(number, pairs)| {
-                    let key = number as f64 * asked.interval;
-                    Group { key: Plain::Number(key), printed: vec![("key", json!(key))], pairs }
-                })
-                .collect();
-            sort(&mut groups, &asked.order, &asked.aggregations);
-            json!({ "buckets": groups.iter().map(|group| group.printed(&asked.aggregations)).collect::<Vec<_>>() })
-        }
-        Aggregation::Terms(asked) => {
-            let mut groups: Vec<Group<'_>> = Vec::new();
-            for pair in pairs {
-                let mut found = of_pair(pair, &asked.field);
-                if let (true, Some(missing)) = (found.is_empty(), &asked.missing) {
-                    found.push(wanted(missing));
-                }
-                for key in found {
-                    match groups.iter_mut().find(|group| group.key == key) {
-                        Some(group) => group.pairs.push(*pair),
-                        None => {
-                            let printed = match &key {
-                                Plain::Number(number) => json!(*number as i64),
-                                Plain::Text(text) => json!(text),
-                            };
-                            groups.push(Group { key, printed: vec![("key", printed)], pairs: vec![*pair] });
-                        }
-                    }
-                }
-            }
-            let is_in = |values: &[FilterValue], key: &Plain| values.iter().any(|value| wanted(value) == *key);
-            groups.retain(|group| asked.include.as_ref().is_none_or(|include| is_in(include, &group.key)));
-            groups.retain(|group| !is_in(&asked.exclude, &group.key));
-            let all: u64 = groups.iter().map(|group| count(&group.pairs)).sum();
-            groups.retain(|group| count(&group.pairs) >= asked.min_doc_count);
-            let default = [OrderBy::Count.descending()];
-            let order = if asked.order.is_empty() { &default[..] } else { &asked.order };
-            sort(&mut groups, order, &asked.aggregations);
-            groups.truncate(asked.size);
-            let returned: u64 = groups.iter().map(|group| count(&group.pairs)).sum();
-            json!({
-                "doc_count_error_upper_bound": 0,
-                "sum_other_doc_count": all - returned,
-                "buckets": groups.iter().map(|group| group.printed(&asked.aggregations)).collect::<Vec<_>>(),
-            })
-        }
+        Aggregation::DateHistogram(asked) => date_histogram(pairs, asked),
+        Aggregation::Histogram(asked) => histogram(pairs, asked),
+        Aggregation::Terms(asked) => terms(pairs, asked),
         Aggregation::Filter(asked) => {
             let pairs = pairs.iter().filter(|pair| means(&asked.filter, pair)).copied().collect();
             Group { key: Plain::Number(0.0), printed: Vec::new(), pairs }.printed(&asked.aggregations)
@@ -286,6 +187,110 @@ fn one(pairs: &Pairs<'_>, aggregation: &Aggregation) -> Value {
         Aggregation::Metric(asked) => metric(asked.metric, &measured(pairs, &asked.field)),
         other => panic!("{other:?}"),
     }
+}
+
+fn date_histogram(pairs: &Pairs<'_>, asked: &DateHistogramAggregation) -> Value {
+    let grid = grid(&asked.interval, asked.time_zone.as_deref(), asked.offset.as_deref());
+    let mut groups: BTreeMap<i64, Pairs<'_>> = BTreeMap::new();
+    for pair in pairs {
+        groups.entry(grid.round_down(pair.date)).or_default().push(*pair);
+    }
+    let bounds = |bounds: &Option<BucketBounds>| {
+        let read = |value: &Option<FilterValue>| match value.as_ref().map(wanted) {
+            Some(Plain::Number(number)) => Some(grid.round_down(number as i64)),
+            _ => None,
+        };
+        bounds.as_ref().map_or((None, None), |bounds| (read(&bounds.min), read(&bounds.max)))
+    };
+    let (extended, hard) = (bounds(&asked.extended_bounds), bounds(&asked.hard_bounds));
+    groups.retain(|start, _| hard.0.is_none_or(|min| *start >= min) && hard.1.is_none_or(|max| *start < max));
+    if asked.min_doc_count == 0 {
+        let ends = groups.keys().copied().chain(extended.0).chain(extended.1);
+        let ends: Vec<i64> = ends.collect();
+        let is_bounded = !groups.is_empty() || extended.0.is_some() && extended.1.is_some();
+        if let (true, Some(first), Some(last)) = (is_bounded, ends.iter().min(), ends.iter().max()) {
+            // Of a bucket each hour has some minute, whatever the time zone.
+            for minute in (*first..=*last).step_by(60_000 * 15) {
+                let start = grid.round_down(minute);
+                if (*first..=*last).contains(&start) {
+                    groups.entry(start).or_default();
+                }
+            }
+        }
+    } else {
+        groups.retain(|_, pairs| count(pairs) >= asked.min_doc_count);
+    }
+    let mut groups: Vec<Group<'_>> = groups
+        .into_iter()
+        .map(|(start, pairs)| Group { key: Plain::Number(start as f64), printed: vec![("key", json!(start))], pairs })
+        .collect();
+    sort(&mut groups, &asked.order, &asked.aggregations);
+    json!({ "buckets": groups.iter().map(|group| group.printed(&asked.aggregations)).collect::<Vec<_>>() })
+}
+
+fn histogram(pairs: &Pairs<'_>, asked: &HistogramAggregation) -> Value {
+    let mut groups: BTreeMap<i64, Pairs<'_>> = BTreeMap::new();
+    for pair in pairs {
+        for value in of_pair(pair, &asked.field) {
+            let Plain::Number(value) = value else { panic!("{value:?}") };
+            let pairs = groups.entry((value / asked.interval).floor() as i64).or_default();
+            pairs.push(*pair);
+        }
+    }
+    if asked.min_doc_count == 0
+        && let (Some(first), Some(last)) = (groups.keys().next().copied(), groups.keys().last().copied())
+    {
+        for number in first..=last {
+            groups.entry(number).or_default();
+        }
+    }
+    groups.retain(|_, pairs| count(pairs) >= asked.min_doc_count);
+    let mut groups: Vec<Group<'_>> = groups
+        .into_iter()
+        .map(|(number, pairs)| {
+            let key = number as f64 * asked.interval;
+            Group { key: Plain::Number(key), printed: vec![("key", json!(key))], pairs }
+        })
+        .collect();
+    sort(&mut groups, &asked.order, &asked.aggregations);
+    json!({ "buckets": groups.iter().map(|group| group.printed(&asked.aggregations)).collect::<Vec<_>>() })
+}
+
+fn terms(pairs: &Pairs<'_>, asked: &TermsAggregation) -> Value {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for pair in pairs {
+        let mut found = of_pair(pair, &asked.field);
+        if let (true, Some(missing)) = (found.is_empty(), &asked.missing) {
+            found.push(wanted(missing));
+        }
+        for key in found {
+            match groups.iter_mut().find(|group| group.key == key) {
+                Some(group) => group.pairs.push(*pair),
+                None => {
+                    let printed = match &key {
+                        Plain::Number(number) => json!(*number as i64),
+                        Plain::Text(text) => json!(text),
+                    };
+                    groups.push(Group { key, printed: vec![("key", printed)], pairs: vec![*pair] });
+                }
+            }
+        }
+    }
+    let is_in = |values: &[FilterValue], key: &Plain| values.iter().any(|value| wanted(value) == *key);
+    groups.retain(|group| asked.include.as_ref().is_none_or(|include| is_in(include, &group.key)));
+    groups.retain(|group| !is_in(&asked.exclude, &group.key));
+    let all: u64 = groups.iter().map(|group| count(&group.pairs)).sum();
+    groups.retain(|group| count(&group.pairs) >= asked.min_doc_count);
+    let default = [OrderBy::Count.descending()];
+    let order = if asked.order.is_empty() { &default[..] } else { &asked.order };
+    sort(&mut groups, order, &asked.aggregations);
+    groups.truncate(asked.size);
+    let returned: u64 = groups.iter().map(|group| count(&group.pairs)).sum();
+    json!({
+        "doc_count_error_upper_bound": 0,
+        "sum_other_doc_count": all - returned,
+        "buckets": groups.iter().map(|group| group.printed(&asked.aggregations)).collect::<Vec<_>>(),
+    })
 }
 
 fn measured(pairs: &Pairs<'_>, field: &str) -> Vec<f64> {

@@ -1,5 +1,7 @@
 //! Random data, jobs and requests: the answer is that of the raw documents, whatever is rolled up.
 
+#![expect(clippy::cast_precision_loss, reason = "numbers are small here")]
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -452,7 +454,9 @@ fn the_answer_is_that_of_the_raw_documents() {
     let (served, asked) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     let result = runner.run(&case(60), |case| {
         let engine = MemoryEngine::new();
-        FIELDS.iter().for_each(|(field, kind)| engine.map("sensor-1", field, kind.clone()));
+        for (field, kind) in &FIELDS {
+            engine.map("sensor-1", field, kind.clone());
+        }
         served.set(served.get() + is_answered_as_raw(&MemoryHarness::new(engine), &case)?);
         asked.set(asked.get() + case.requests.len());
         Ok(())

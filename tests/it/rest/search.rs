@@ -1,0 +1,251 @@
+//! Searches, plans and caps over HTTP, and who may ask for them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Request;
+use rollup_jobs::engine::SourceDocument;
+use rollup_jobs::rest::{AuthenticatedUser, Privilege, PrivilegeAuthorizer, router};
+use rollup_jobs::{JobState, PutOptions, RunAs};
+use serde_json::{Value, json};
+
+use super::{Answer, Client};
+use crate::support::{HOUR, World, config, now};
+
+const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
+
+/// A job that has rolled everything up, and a document that has come since.
+fn rolled_up() -> (World, Client) {
+    let world = World::new();
+    world.put_started("sensor");
+    world.run("sensor");
+    world.data.add(
+        "sensor-1",
+        SourceDocument::new().date("timestamp", now()).keyword("node", "a").double("temperature", 99.0),
+    );
+    let client = Client::of(&world.manager);
+    (world, client)
+}
+
+fn post(client: &Client, path: &str, body: &Value) -> Answer {
+    client.request(&format!("POST {path}"), &JSON, &body.to_string())
+}
+
+fn by_node() -> Value {
+    json!({ "aggs": { "nodes": { "terms": { "field": "node" }, "aggs": { "hottest": { "max": { "field": "temperature" } } } } } })
+}
+
+#[test]
+fn raw_and_rolled_up_are_one_answer() {
+    let (_world, client) = rolled_up();
+    let answer = post(&client, "/sensor-*/_rollup_search", &by_node()).json();
+    let bucket = |key: &str, doc_count: u64, hottest: f64| json!({ "key": key, "doc_count": doc_count, "hottest": { "value": hottest } });
+    let aggregations = json!({ "nodes": {
+        "doc_count_error_upper_bound": 0,
+        "sum_other_doc_count": 0,
+        "buckets": [bucket("a", 21, 99.0), bucket("b", 20, 14.5), bucket("c", 20, 14.75)]
+    } });
+    assert_eq!(answer["aggregations"], aggregations);
+    assert_eq!(answer["hits"], json!({ "total": { "value": 61, "relation": "eq" }, "max_score": 0.0, "hits": [] }));
+    assert_eq!(answer["_shards"]["successful"], 2);
+
+    // What was rolled up, and nothing else.
+    let rolled_up = post(&client, "/rolled/_rollup_search?rest_total_hits_as_int", &by_node()).json();
+    assert_eq!(rolled_up["hits"]["total"], 60);
+    assert_eq!(rolled_up["aggregations"]["nodes"]["buckets"][0], bucket("a", 20, 14.25));
+
+    let typed =
+        post(&client, "/sensor-*/_rollup_search?typed_keys=true&filter_path=aggregations.*.buckets.key", &by_node());
+    typed.is(
+        200,
+        &json!({ "aggregations": { "sterms#nodes": { "buckets": [{ "key": "a" }, { "key": "b" }, { "key": "c" }] } } }),
+    );
+}
+
+#[test]
+fn an_answer_says_of_which_parts_it_is_made() {
+    let (_world, client) = rolled_up();
+    let body = json!({ "query": { "range": { "timestamp": { "gte": HOUR / 2, "lt": now() + HOUR } } } });
+    let plan = json!({
+        "job_id": "sensor",
+        "parts": [
+            { "from": "1970-01-01T00:30:00.000Z", "until": "1970-01-01T01:00:00.000Z", "tier": "raw", "reason": "bound_inside_bucket" },
+            { "from": "1970-01-01T01:00:00.000Z", "until": "2026-11-23T12:00:00.000Z", "tier": "rolled_up", "reason": "proved" },
+            { "from": "2026-11-23T12:00:00.000Z", "until": "2026-11-23T13:00:00.000Z", "tier": "raw", "reason": "not_rolled_up_yet" }
+        ],
+        "why_not": []
+    });
+    let answer = post(&client, "/sensor-*/_rollup_search?explain", &body).json();
+    assert_eq!((&answer["rollup"], &answer["hits"]["total"]["value"]), (&plan, &json!(58)));
+    post(&client, "/_rollup/plan?index=sensor-*", &body).is(200, &plan);
+
+    // Without raw documents half a bucket is nothing that can be told.
+    let refused = post(&client, "/rolled/_rollup_search", &body);
+    assert_eq!(refused.status.as_u16(), 400);
+    assert!(refused.text.contains("raw documents are not asked for"), "{}", refused.text);
+    for (edges, total) in [("inner", 54), ("outer", 60)] {
+        let answer = post(&client, &format!("/rolled/_rollup_search?edges={edges}"), &body).json();
+        assert_eq!(answer["hits"]["total"]["value"], total, "{edges}");
+    }
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_its_place() {
+    let (_world, client) = rolled_up();
+    let search = |body: &Value| post(&client, "/sensor-*/_rollup_search", body);
+    for (body, place, reason) in [
+        (
+            json!({ "size": 10 }),
+            "size",
+            "Rollup does not support returning search hits, please try again with [size: 0].",
+        ),
+        (
+            json!({ "size": 0, "post_filter": { "match_all": {} } }),
+            "post_filter",
+            "Rollup search does not support post filtering.",
+        ),
+        (json!({ "profile": true }), "profile", "Rollup search does not support profiling at the moment."),
+        (json!({ "explain": true }), "explain", "Rollup search does not support explaining."),
+        (
+            json!({ "aggs": { "a": { "date_histogram": { "field": "timestamp", "fixed_interval": "1h", "missing": 7 } } } }),
+            "aggs.a.date_histogram.missing",
+            "[aggs.a.date_histogram.missing] is not supported; known here are [field, calendar_interval, fixed_interval, \
+             interval, time_zone, offset, format, keyed, min_doc_count, extended_bounds, hard_bounds, order]",
+        ),
+        (
+            json!({ "aggs": { "a": { "terms": { "field": "node", "min_doc_count": 0 } } } }),
+            "aggs.a.terms.min_doc_count",
+            "[aggs.a.terms.min_doc_count] 0 is not supported: what is rolled up does not know of terms that no document has",
+        ),
+        (
+            json!({ "query": { "match": { "node": "a" } } }),
+            "query.match",
+            "[query.match] unsupported query [match]; supported are match_all, match_none, term, terms, range, exists, \
+             prefix, bool, constant_score, dis_max, boosting",
+        ),
+    ] {
+        let answer = search(&body);
+        let mut expected = super::error(400, "illegal_argument_exception", reason);
+        expected["error"]["place"] = json!(place);
+        answer.is(400, &expected);
+    }
+    let unknown = search(&json!({ "aggs": { "a": { "cardinality": { "field": "node" } } } }));
+    let text = "Unable to translate aggregation tree into Rollup.  Aggregation [a] is of type \
+                [CardinalityAggregationBuilder] which is currently unsupported.";
+    assert!(unknown.status.as_u16() == 400 && unknown.text.contains(text), "{}", unknown.text);
+
+    let nobody = post(&client, "/nobody/_rollup_search", &by_node());
+    nobody.is_error(
+        404,
+        "resource_not_found_exception",
+        "could not search [nobody]: no rollup job reads it, and none has it as its rollup index; jobs read [sensor-*]",
+    );
+    let minutes = json!({ "aggs": { "a": { "date_histogram": { "field": "timestamp", "fixed_interval": "1m" } } } });
+    let many = search(&minutes);
+    assert!(many.status.as_u16() == 400 && many.text.contains("too_many_buckets_exception"), "{}", many.text);
+    let refused = post(&client, "/rolled/_rollup_search", &minutes).json();
+    assert_eq!(refused["error"]["why_not"][0]["job_id"], "sensor");
+    assert_eq!(refused["error"]["why_not"][0]["place"], "aggs.a.date_histogram");
+    let deep = format!("{}{}", "{\"aggs\":{\"a\":".repeat(100_000), "1");
+    let deep = client.request("POST /sensor-*/_rollup_search", &JSON, &deep[..1 << 20]);
+    assert_eq!(deep.status.as_u16(), 400, "{}", deep.text);
+}
+
+#[test]
+fn caps_say_what_can_be_asked() {
+    let world = World::new();
+    let client = Client::of(&world.manager);
+    client.send("GET /_rollup/data").is(200, &json!({}));
+    world.put("sensor");
+    let metrics: Vec<_> = ["min", "avg", "max", "sum", "value_count"].map(|agg| json!({ "agg": agg })).to_vec();
+    let job = json!({
+        "job_id": "sensor",
+        "rollup_index": "rolled",
+        "index_pattern": "sensor-*",
+        "fields": {
+            "timestamp": [{ "agg": "date_histogram", "fixed_interval": "1h", "time_zone": "UTC" }],
+            "node": [{ "agg": "terms" }],
+            "temperature": metrics
+        }
+    });
+    let caps = json!({ "sensor-*": { "rollup_jobs": [job] } });
+    for path in ["", "/_all", "/*", "/sensor-*", "/sensor-1"] {
+        client.send(&format!("GET /_rollup/data{path}")).is(200, &caps);
+    }
+    client.send("GET /_rollup/data/other").is(200, &json!({}));
+    let of_index = json!({ "rolled": { "rollup_jobs": [job] } });
+    for index in ["rolled", "roll*", "_all"] {
+        client.send(&format!("GET /{index}/_rollup/data")).is(200, &of_index);
+    }
+    client.send("GET /other/_rollup/data").is_error(404, "index_not_found_exception", "no such index [other]");
+}
+
+fn guarded() -> (World, Client) {
+    let world = World::new();
+    let options = PutOptions::new().run_as(RunAs::new("owner"));
+    world.manager.put_with(config("sensor").build().unwrap(), options).unwrap();
+    world.manager.start("sensor").unwrap();
+    world.wait_for_state("sensor", JobState::Started);
+    world.run("sensor");
+    let authorizer = PrivilegeAuthorizer::new("Basic")
+        .user("all", [Privilege::All])
+        .user("monitor", [Privilege::Monitor])
+        .reads("owner", ["sensor-*", "rolled"])
+        .reads("reader", ["sensor-*", "rolled"])
+        .reads("only_raw", ["sensor-*"])
+        .reads("only_rolled", ["rolled"])
+        .reads("nothing", [""]);
+    let client = Client::with(router(Arc::clone(&world.manager), authorizer));
+    (world, client)
+}
+
+fn ask(client: &Client, user: &str, line: &str) -> Answer {
+    let (method, uri) = line.split_once(' ').unwrap();
+    let mut request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
+    request.extensions_mut().insert(AuthenticatedUser(user.to_owned()));
+    client.answer(request)
+}
+
+#[test]
+fn a_search_reads_what_its_caller_may_read() {
+    let (_world, client) = guarded();
+    let total = |user: &str, index: &str| {
+        let answer = ask(&client, user, &format!("GET /{index}/_rollup_search?explain"));
+        (
+            answer.status.as_u16(),
+            answer.json()["hits"]["total"]["value"].as_u64(),
+            answer.json()["rollup"]["job_id"].clone(),
+        )
+    };
+    for user in ["all", "owner", "reader"] {
+        assert_eq!(total(user, "sensor-*"), (200, Some(60), json!("sensor")), "{user}");
+        assert_eq!(total(user, "rolled"), (200, Some(60), json!("sensor")), "{user}");
+    }
+    // Who may not read what is rolled up gets the raw documents, and no word of the job.
+    assert_eq!(total("only_raw", "sensor-*"), (200, Some(60), Value::Null));
+    assert_eq!(total("only_raw", "rolled").0, 403);
+    // Who may not read the source gets nothing that was made of it.
+    assert_eq!(total("only_rolled", "sensor-1").0, 403);
+    assert_eq!(total("only_rolled", "rolled").0, 400);
+    for user in ["only_rolled", "nothing"] {
+        let answer = ask(&client, user, "GET /sensor-*/_rollup_search");
+        assert!(answer.status.as_u16() != 200 && !answer.text.contains("[sensor]"), "{}", answer.text);
+    }
+    let refused = ask(&client, "monitor", "GET /sensor-*/_rollup_search");
+    refused.is_error(
+        403,
+        "security_exception",
+        "action [indices:data/read/xpack/rollup/search] is unauthorized for user [monitor], this action is granted by \
+         the index privileges [read,all]",
+    );
+}
+
+#[test]
+fn caps_name_nothing_that_their_caller_may_not_read() {
+    let (_world, client) = guarded();
+    assert_eq!(ask(&client, "monitor", "GET /_rollup/data").json(), json!({}));
+    assert_eq!(ask(&client, "only_rolled", "GET /rolled/_rollup/data").json(), json!({}));
+    let readable = ask(&client, "reader", "GET /rolled/_rollup/data").json();
+    assert_eq!(readable["rolled"]["rollup_jobs"][0]["job_id"], "sensor");
+    assert_eq!(ask(&client, "reader", "GET /_rollup/data").status.as_u16(), 403);
+}
