@@ -8,6 +8,7 @@ use super::codes::Codes;
 use super::columns::{BLOCK, stored_count};
 use super::keys::{KeyShape, NULL, bytes_of};
 use super::lane::Values;
+use super::one_group::{self, only_slot};
 use super::terms::KeywordTerms;
 use super::timeline::{BYTES_PER_BUCKET, NONE, Timeline};
 use crate::engine::EngineError;
@@ -147,7 +148,14 @@ impl DenseGroups {
         let raw = blocks.map(|block| &block.raw[..slots.len()]);
         let cells = blocks.map(|block| self.shape.fields[block.field]);
         let places = cells.map(|cells| cells.sums.unwrap_or(0));
-        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+        let only = only_slot(slots);
+        if let Some(cell) = only.map(|slot| self.cell(slot)) {
+            cell[ROWS] += rows * slots.len() as u64;
+            for (place, raw) in places.iter().zip(&raw) {
+                one_group::add_sums(&mut cell[1..].as_chunks_mut().0[*place], raw);
+            }
+        }
+        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE && only.is_none()) {
             let cell = &mut self.words[*slot as usize * words..][..words];
             cell[ROWS] += rows;
             let sums = cell[1..].as_chunks_mut().0;
@@ -166,7 +174,9 @@ impl DenseGroups {
     pub(super) fn add_block(&mut self, slots: &[u32], block: ValueBlock<'_>) {
         let field = self.shape.fields[block.field];
         for measure in Measure::ALL {
-            if let Some(word) = field.word(measure).filter(|word| *word != ROWS) {
+            if let Some(word) = field.word(measure).filter(|word| *word != ROWS)
+                && !self.all_in_one(slots, &block, |cell, raw| one_group::add_all(cell, word, measure, raw))
+            {
                 self.each(slots, &block, |cell, raw| cells::add(cell, word, measure, raw));
             }
         }
@@ -194,9 +204,30 @@ impl DenseGroups {
 
     /// Adds a measure of other values in each document.
     pub(super) fn merge_block(&mut self, slots: &[u32], measure: Measure, block: ValueBlock<'_>) {
-        if let Some(word) = self.shape.fields[block.field].word(measure) {
-            self.each(slots, &block, |cell, raw| cells::merge(cell, word, measure, raw));
+        let Some(word) = self.shape.fields[block.field].word(measure) else { return };
+        if self.all_in_one(slots, &block, |cell, raw| one_group::merge_all(cell, word, measure, raw)) {
+            return;
         }
+        // Each with a loop of its own: which measure it is is not looked at for each document.
+        match measure {
+            Measure::Count => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Count, raw)),
+            Measure::Sum => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Sum, raw)),
+            Measure::Min => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Min, raw)),
+            Measure::Max => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Max, raw)),
+        }
+    }
+
+    fn cell(&mut self, slot: u32) -> &mut [u64] {
+        &mut self.words[slot as usize * self.shape.words..][..self.shape.words]
+    }
+
+    /// Whether all documents of a block are in one group, and have a value: they are added at once then.
+    fn all_in_one(&mut self, slots: &[u32], block: &ValueBlock<'_>, add: impl FnOnce(&mut [u64], &[u64])) -> bool {
+        let only = only_slot(slots).filter(|_| block.values.is_none());
+        if let Some(slot) = only {
+            add(self.cell(slot), &block.raw[..slots.len()]);
+        }
+        only.is_some()
     }
 
     #[inline]
@@ -216,7 +247,10 @@ impl DenseGroups {
 
     /// Counts the rows that each document stands for.
     pub(super) fn count_stored(&mut self, slots: &[u32], block: ValueBlock<'_>) {
-        self.each(slots, &block, |cell, raw| cell[ROWS] += stored_count(raw));
+        let count = |raw: &[u64]| raw.iter().map(|raw| stored_count(*raw)).sum::<u64>();
+        if !self.all_in_one(slots, &block, |cell, raw| cell[ROWS] += count(raw)) {
+            self.each(slots, &block, |cell, raw| cell[ROWS] += stored_count(raw));
+        }
     }
 
     /// Counts so many rows in a group.

@@ -66,10 +66,13 @@ impl Grid {
     /// Instants in milliseconds around a stretch of dates, whose buckets are the least and the greatest in it. Where a
     /// day goes on after the next one has begun, those at the ends need not be.
     pub(super) fn around(&self, first: i64, last: i64) -> (i64, i64) {
+        // What goes on in the middle changes neither end: a bucket goes on for less than a day.
+        let is_certain = |rounding: &Rounding| {
+            rounding.is_monotone(first, first.saturating_add(DAY))
+                && rounding.is_monotone(last.saturating_sub(DAY), last)
+        };
         match self {
-            Self::Buckets(rounding) if !rounding.is_monotone(first, last) => {
-                (first.saturating_sub(DAY), last.saturating_add(DAY))
-            }
+            Self::Buckets(rounding) if !is_certain(rounding) => (first.saturating_sub(DAY), last.saturating_add(DAY)),
             Self::Buckets(_) | Self::AllTime => (first, last),
         }
     }
