@@ -95,6 +95,7 @@ def main():
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--shapes", nargs="+", default=QUICK, help="of shapes.json, or all")
     parser.add_argument("--only-asking", action="store_true", help="only questions over raw and rolled-up data")
+    parser.add_argument("--searches", action="store_true", help="only searches over rolled-up data")
     parser.add_argument("--slow", action="store_true", help="SQLite and tantivy's composite aggregation too: minutes")
     parser.add_argument("--growth", action="store_true", help="ten times as many documents, and other page sizes, too")
     options = parser.parse_args()
@@ -124,6 +125,9 @@ def main():
             others.ask("open", folder, shape)
             ours.ask("open", folder, shape, threads, 1_000)
             result = os.path.join(options.data, "result")
+            if options.searches:
+                searching(options, ours, others, result)
+                continue
             if options.only_asking:
                 asking(options, ours, others, result)
                 continue
@@ -182,6 +186,22 @@ def asking(options, ours, others, answer):
         works = [
             (f"DuckDB, {title}", lambda: others.ask("duckdb ask", question)),
             ("rollup-jobs", lambda: ours.ask("ask", question)),
+        ]
+        interleaved(options.repeats, works)
+
+
+def searching(options, ours, others, answer):
+    with open(os.path.join(HERE, "searches.json")) as file:
+        searches = json.load(file)
+    others.ask("duckdb roll-up")
+    ours.ask("roll-up-job", os.path.join(options.data, "searched"))
+    for name in searches:
+        ours.ask("found", answer, name)
+        others.ask("found", answer, name)
+        works = [
+            (f"{name}: DuckDB, rolled up", lambda: others.ask("duckdb search rolled", name)),
+            ("rollup-jobs", lambda: ours.ask("search", name)),
+            ("DuckDB, raw", lambda: others.ask("duckdb search raw", name)),
         ]
         interleaved(options.repeats, works)
 

@@ -6,6 +6,7 @@ mod asking;
 mod data;
 mod ours;
 mod report;
+mod searches;
 mod shapes;
 
 use std::io::{BufRead, Write, stdin, stdout};
@@ -13,10 +14,11 @@ use std::path::Path;
 
 use asking::Asked;
 use ours::Contestant;
+use searches::Searched;
 
 fn main() {
     let _ = *report::AT_FIRST;
-    let (mut contestant, mut asked) = (None, None);
+    let (mut contestant, mut asked, mut searched) = (None, None, None);
     for line in stdin().lock().lines().map(Result::unwrap) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words.as_slice() {
@@ -42,6 +44,20 @@ fn main() {
             ["ask", question] => {
                 let asked: &Asked = asked.as_ref().unwrap();
                 report::timed(|| asked.ask(question, |_| {}))
+            }
+            ["roll-up-job", folder] => {
+                let contestant: &Contestant = contestant.as_ref().unwrap();
+                drop(searched.take());
+                searched = Some(contestant.searched(Path::new(folder)));
+                "{}".to_owned()
+            }
+            ["search", name @ ..] => {
+                let searched: &Searched = searched.as_ref().unwrap();
+                report::timed(|| searched.search(&name.join(" ")))
+            }
+            ["found", file, name @ ..] => {
+                let searched: &Searched = searched.as_ref().unwrap();
+                report::timed(|| searched.write_found(&name.join(" "), Path::new(file)))
             }
             ["answer", question, file] => {
                 let asked: &Asked = asked.as_ref().unwrap();

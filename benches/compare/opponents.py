@@ -240,6 +240,43 @@ def asked(data, question):
             return data.duckdb_question().replace("FROM sensor", f"FROM sensor {where}")
 
 
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "searches.json")) as file:
+    SEARCHES = json.load(file)
+
+
+def searched(name, tier):
+    """The SQL of a search, over the table that was rolled up or over the raw one."""
+    search = SEARCHES[name]
+    time, documents, table, values = {
+        "rolled": ("bucket", "sum(documents)", "rolled", {
+            "avg": "sum(temperature_sum) / sum(temperature_count)", "max": "max(temperature_max)"
+        }),
+        "raw": ("timestamp", "count(*)", "sensor", {"avg": "avg(temperature)", "max": "max(temperature)"}),
+    }[tier]
+    keys = [sql.format(time=time) for sql in search["keys"]]
+    columns = ", ".join(keys + [f"{documents} AS documents"] + [values[value] for value in search["values"]])
+    where = f"WHERE {search['where'].format(time=time)} " if "where" in search else ""
+    groups = ", ".join(str(place + 1) for place in range(len(keys)))
+    return f"SELECT {columns} FROM {table} {where}GROUP BY {groups} ORDER BY {search['order']}"
+
+
+def check_found(data, name, file):
+    """Bucket for bucket, in both tiers."""
+    width = len(SEARCHES[name]["keys"]) + 1 + len(SEARCHES[name]["values"])
+    ours = numpy.fromfile(file, dtype="<f8").reshape(-1, width)
+    for tier in ("rolled", "raw"):
+        theirs = data.open_duckdb().sql(searched(name, tier)).to_arrow_table()
+        assert len(ours) == theirs.num_rows > 0, f"{len(ours)} buckets, not {theirs.num_rows}"
+        for place in range(width):
+            column = theirs.column(place).combine_chunks()
+            if pyarrow.types.is_string(column.type):
+                expected = numbers(column)
+            else:
+                expected = column.cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
+            assert (abs(ours[:, place] - expected) <= 1e-12 * abs(expected).clip(1e-300)).all(), (name, tier, place)
+    return len(ours)
+
+
 def duckdb_ask(data, question):
     return data.open_duckdb().sql(question).to_arrow_table().num_rows
 
@@ -284,6 +321,10 @@ def main():
                 answer = timed(check, data, file)
             case ["answer", question, file]:
                 answer = timed(check_answer, data, question, file)
+            case ["found", file, *name]:
+                answer = timed(check_found, data, " ".join(name), file)
+            case ["duckdb", "search", tier, *name]:
+                answer = timed(duckdb_ask, data, searched(" ".join(name), tier))
             case ["duckdb", "roll-up"]:
                 answer = timed(duckdb_roll_up, data)
             case ["duckdb", "ask", question]:

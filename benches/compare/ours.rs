@@ -21,12 +21,13 @@ use rollup_jobs::rollup::roll_up;
 use rollup_jobs::rollup::{FieldValue, Page, RolledUpDocument, RolledUpPage};
 use rollup_jobs::store::RedbStore;
 use rollup_jobs::{
-    DateHistogram, Histogram, KeyPart, Metric, Observer, Progress, RollupJobConfig, RollupJobConfigBuilder,
+    DateHistogram, Histogram, KeyPart, Metric, Observer, Phase, Progress, RollupJobConfig, RollupJobConfigBuilder,
     RollupJobManager, RunEnded, TermsType,
 };
 
 use crate::asking::Asked;
 use crate::report::timed;
+use crate::searches::{Searched, fresh};
 use crate::shapes::{Question, data_set};
 
 pub(crate) struct Contestant {
@@ -127,21 +128,37 @@ impl Contestant {
     /// A whole run into a new rollup index on disk: scanned, written, durable, with the job in a file too.
     pub(crate) fn run(&self, folder: &Path) -> String {
         let spent = timed(|| {
-            let engine = TantivyEngine::open_with(folder, self.options()).unwrap();
-            engine.register("sensor", &self.index).unwrap();
-            let store = RedbStore::open(folder.join("jobs.redb")).unwrap();
-            let (sender, end) = channel();
-            let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
-            let builder = builder.indexer_threads(self.threads).observer(Arc::new(End(Mutex::new(sender))));
-            let manager = builder.open().unwrap();
-            manager.put(RollupJobConfig::clone(self.job.config())).unwrap();
-            manager.start("sensor").unwrap();
-            manager.trigger("sensor").unwrap();
-            end.recv().unwrap();
+            let manager = self.rolled_up(folder);
             usize::try_from(manager.get("sensor").unwrap().stats().rollups_indexed()).unwrap()
         });
         fs::remove_dir_all(folder).unwrap();
         spent
+    }
+
+    fn rolled_up(&self, folder: &Path) -> RollupJobManager {
+        let engine = TantivyEngine::open_with(folder, self.options()).unwrap();
+        engine.register("sensor", &self.index).unwrap();
+        let store = RedbStore::open(folder.join("jobs.redb")).unwrap();
+        let (sender, end) = channel();
+        let builder = RollupJobManager::builder(Arc::new(engine), Arc::new(store));
+        let builder = builder.indexer_threads(self.threads).observer(Arc::new(End(Mutex::new(sender))));
+        let manager = builder.open().unwrap();
+        manager.put(RollupJobConfig::clone(self.job.config())).unwrap();
+        manager.start("sensor").unwrap();
+        manager.trigger("sensor").unwrap();
+        end.recv().unwrap();
+        manager
+    }
+
+    /// Ready for searches, with all data rolled up into `folder`.
+    pub(crate) fn searched(&self, folder: &Path) -> Searched {
+        fresh(folder);
+        let manager = self.rolled_up(folder);
+        // Segments are merged in a turn behind the run.
+        while manager.get("sensor").unwrap().phase() != Phase::Idle {
+            std::thread::yield_now();
+        }
+        Searched::new(manager, self.threads)
     }
 
     /// All pages as rolled-up documents.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::error::SearchFault;
-use super::tree::{DateBranch, HistogramBranch, Sequence, Sort, SortBy, TermsBranch};
+use super::tree::{Branch, BranchKind, DateBranch, HistogramBranch, Sequence, Sort, SortBy, TermsBranch};
 use super::value::value_of;
 use crate::job::KeyPart;
 use crate::measure::MetricValues;
@@ -15,10 +15,12 @@ pub(super) struct Draft {
     pub(super) part: KeyPart,
     pub(super) doc_count: u64,
     pub(super) metrics: Vec<MetricValues>,
+    /// What was found inside of it, if that was found with it.
+    pub(super) inside: Option<Box<Drafts>>,
 }
 
 /// Those that are found inside of one bucket.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Drafts {
     found: Vec<Draft>,
     /// Where one key may be found several times.
@@ -36,6 +38,21 @@ pub(super) enum Taking<'a> {
     Best(&'a TermsBranch),
 }
 
+impl<'a> Taking<'a> {
+    pub(super) fn of(branch: &'a Branch) -> Self {
+        match &branch.kind {
+            BranchKind::Terms(terms) => Self::Best(terms),
+            BranchKind::Date(_) | BranchKind::Histogram(_) | BranchKind::Conditions { .. } => Self::All,
+        }
+    }
+}
+
+impl Draft {
+    fn new(part: KeyPart, doc_count: u64, metrics: &[MetricValues]) -> Self {
+        Self { part, doc_count, metrics: metrics.to_vec(), inside: None }
+    }
+}
+
 impl Drafts {
     /// Takes one whose key has not been found, or may have been if keys are `gathered`.
     pub(super) fn take(
@@ -49,7 +66,7 @@ impl Drafts {
         self.documents += doc_count;
         if gathered {
             let Some(known) = self.gathered.get_mut(&part) else {
-                self.gathered.insert(part.clone(), Draft { part, doc_count, metrics: metrics.to_vec() });
+                self.gathered.insert(part.clone(), Draft::new(part, doc_count, metrics));
                 return;
             };
             known.doc_count += doc_count;
@@ -60,14 +77,31 @@ impl Drafts {
             if doc_count < terms.min_doc_count {
                 return;
             }
-            self.found.push(Draft { part, doc_count, metrics: metrics.to_vec() });
+            self.found.push(Draft::new(part, doc_count, metrics));
             let most = terms.size.saturating_mul(2).saturating_add(64);
             if self.found.len() >= most {
                 self.keep_best(terms);
             }
         } else {
-            self.found.push(Draft { part, doc_count, metrics: metrics.to_vec() });
+            self.found.push(Draft::new(part, doc_count, metrics));
         }
+    }
+
+    /// Takes a part of one, whose parts come one after the other. Says where what is inside of it goes.
+    pub(super) fn take_part(&mut self, part: &KeyPart, doc_count: u64, metrics: &[MetricValues]) -> &mut Self {
+        self.documents += doc_count;
+        let is_next = self.found.last().is_none_or(|last| last.part != *part);
+        if is_next {
+            let draft = Draft::new(part.clone(), doc_count, metrics);
+            self.found.push(Draft { inside: Some(Box::default()), ..draft });
+        }
+        let at = self.found.len() - 1;
+        let last = &mut self.found[at];
+        if !is_next {
+            last.doc_count += doc_count;
+            last.metrics.iter_mut().zip(metrics).for_each(|(all, values)| all.merge(values));
+        }
+        last.inside.get_or_insert_default()
     }
 
     fn keep_best(&mut self, terms: &TermsBranch) {
@@ -181,7 +215,8 @@ fn with_empty<T: Copy + PartialOrd>(
     metrics: usize,
     most: usize,
 ) -> Result<Vec<Draft>, SearchFault> {
-    let empty = |at: T| Draft { part: (steps.part)(at), doc_count: 0, metrics: vec![MetricValues::default(); metrics] };
+    let nothing = vec![MetricValues::default(); metrics];
+    let empty = |at: T| Draft::new((steps.part)(at), 0, &nothing);
     let mut all: Vec<Draft> = Vec::with_capacity(found.len());
     let (min, max) = sequence.extended;
     // Where the next bucket is, empty or not.

@@ -9,6 +9,7 @@ use super::choice::{Chosen, Question, choose};
 use super::error::SearchFault;
 use super::gone::{Gone, RoundedBounds};
 use super::moments::Timed;
+use super::paths::Fields;
 use super::plan::{SearchPlan, Served, bounds};
 use super::request::{SearchRequest, SearchRequestError};
 use super::response::Results;
@@ -63,8 +64,8 @@ pub(crate) fn search(
     let prepared = prepare(systems, request, jobs)?;
     let Prepared { tree, filter, rounded, rows, plan, date_field, terms_types, wants_total } = prepared;
     let (max_buckets, now) = (request.max_buckets, systems.now);
-    let mut answering =
-        Answering { rows, rounded, date_field, terms_types, max_buckets, now, buckets: 0, wants_total, total: None };
+    let fields = Fields { date: date_field, terms: terms_types };
+    let mut answering = Answering { rows, rounded, fields, max_buckets, now, buckets: 0, wants_total, total: None };
     let results = answering.answer(&tree.root, &filter)?;
     Ok((answering.total, results, plan))
 }
