@@ -249,3 +249,16 @@ fn caps_name_nothing_that_their_caller_may_not_read() {
     assert_eq!(readable["rolled"]["rollup_jobs"][0]["job_id"], "sensor");
     assert_eq!(ask(&client, "reader", "GET /_rollup/data").status.as_u16(), 403);
 }
+
+#[test]
+fn the_routes_of_searches_stand_beside_those_of_the_host() {
+    use axum::routing::get;
+    let (world, _) = rolled_up();
+    for own in ["/{name}/_search", "/{index}/_search", "/{name}", "/_search"] {
+        let host = axum::Router::new().route(own, get(|| async { "the host's" }));
+        let client = Client::with(host.merge(router(Arc::clone(&world.manager), rollup_jobs::rest::AllowAll)));
+        let own = own.replace("{name}", "sensor-1").replace("{index}", "sensor-1");
+        assert_eq!(client.send(&format!("GET {own}")).text, "the host's");
+        assert_eq!(client.send("GET /sensor-*/_rollup_search").json()["hits"]["total"]["value"], 61);
+    }
+}
