@@ -17,7 +17,7 @@ use rollup_jobs::testing::{EngineHarness, ManualClock, MemoryHarness};
 use rollup_jobs::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobManager};
 use serde_json::Value;
 
-use super::oracle;
+use super::{cases, oracle, without_texts};
 use crate::support::{HOUR, Heard, Watcher};
 
 const DAY: i64 = 24 * HOUR;
@@ -328,19 +328,6 @@ fn moved_document(document: &SourceDocument, by: i64) -> SourceDocument {
     })
 }
 
-/// What is not told by the oracle: the keys of date buckets as texts.
-fn without_texts(value: Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .into_iter()
-            .filter(|(name, _)| name != "key_as_string")
-            .map(|(name, value)| (name, without_texts(value)))
-            .collect(),
-        Value::Array(values) => values.into_iter().map(without_texts).collect(),
-        other => other,
-    }
-}
-
 /// How many buckets an answer has.
 fn buckets(answer: &Value) -> usize {
     match answer {
@@ -440,12 +427,6 @@ fn is_answered_as_raw(harness: &dyn EngineHarness, case: &Case) -> Result<usize,
         }
     }
     Ok(served)
-}
-
-/// So many random cases, of six requests each: `ROLLUP_SEARCH_CASES` times as many if that is set.
-fn cases(number: u32) -> u32 {
-    let times = std::env::var("ROLLUP_SEARCH_CASES").map_or(1, |times| times.parse().expect("a number"));
-    number.saturating_mul(times)
 }
 
 #[test]

@@ -1,0 +1,238 @@
+//! Searches while documents are added, runs go on, and jobs are stopped, deleted and put anew: each answer is that of the
+//! raw documents of one moment.
+#![expect(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "numbers are small here")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use proptest::prelude::Rng;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument};
+use rollup_jobs::filter::{Filter, FilterRange};
+use rollup_jobs::jiff::Timestamp;
+use rollup_jobs::search::{
+    DateHistogramAggregation, MetricAggregation, SearchError, SearchRequest, SearchResponse, TermsAggregation, Tier,
+};
+use rollup_jobs::store::MemoryStore;
+use rollup_jobs::testing::{EngineHarness, ManualClock, MemoryHarness};
+use rollup_jobs::{DateHistogram, DeleteOptions, Metric, RollupJobConfig, RollupJobManager, StopOptions};
+use serde_json::Value;
+
+use super::{cases, oracle, without_texts};
+use crate::support::{HOUR, in_thread};
+
+/// How many documents there are in the end, some hundred hours of them.
+const DOCUMENTS: usize = 2_000;
+const MINUTES: i64 = 7;
+/// Searches in each of the threads that search.
+const SEARCHES: usize = 400;
+const SEARCHERS: u64 = 3;
+
+/// Document after document is later, or of the same minute.
+fn document(number: usize) -> SourceDocument {
+    let at = number as i64 / 3 * MINUTES * 60_000 * 3;
+    let document = SourceDocument::new().date("timestamp", at).double("temperature", (number % 97) as f64);
+    document.keyword("node", ["a", "b", "c", "d"][number * number % 4])
+}
+
+fn date(number: usize) -> Timestamp {
+    let documents = document(number);
+    let (_, values) = documents.fields().find(|(name, _)| *name == "timestamp").unwrap();
+    match values[0] {
+        rollup_jobs::engine::SourceValue::Date(at) => Timestamp::from_millisecond(at).unwrap(),
+        ref other => panic!("{other:?}"),
+    }
+}
+
+fn config() -> RollupJobConfig {
+    let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    let config = config.cron("0 0 0 1 1 ? 2099").page_size(7).terms(["node"]);
+    let config = config.date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
+    config.metric("temperature", Metric::ALL.iter().copied()).build().unwrap()
+}
+
+/// Numbers that are the same each time.
+struct Random(TestRng);
+
+impl Random {
+    fn of(seed: u64) -> Self {
+        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat()))
+    }
+
+    fn below(&mut self, most: u64) -> i64 {
+        i64::try_from(self.0.next_u64() % most).unwrap()
+    }
+}
+
+/// One of some requests.
+fn request(random: &mut Random) -> SearchRequest {
+    let stats = || MetricAggregation::stats("temperature");
+    let by_node = || TermsAggregation::new("node").aggregation("stats", stats());
+    let by_day = || DateHistogramAggregation::calendar("timestamp", "1d").time_zone("Europe/Berlin");
+    let request = SearchRequest::new("sensor-*");
+    let request = match random.below(4) {
+        0 => request,
+        1 => request.filter(Filter::term("node", "a")),
+        2 => request.filter(Filter::range("timestamp", FilterRange::new().at_least(random.below(50) * HOUR))),
+        _ => {
+            let from = random.below(90_000) * 1_000;
+            request.filter(Filter::range("timestamp", FilterRange::new().at_least(from).below(from + 40 * HOUR)))
+        }
+    };
+    match random.below(4) {
+        0 => request.aggregation("stats", stats()),
+        1 => request.aggregation("nodes", by_node()),
+        2 => request.aggregation("days", by_day().aggregation("nodes", by_node())),
+        _ => request.aggregation("nodes", by_node().aggregation("days", by_day())).aggregation("days", by_day()),
+    }
+}
+
+struct World {
+    manager: RollupJobManager,
+    clock: Arc<ManualClock>,
+    documents: Vec<SourceDocument>,
+    /// How many of them have begun to come, and how many are there for certain.
+    coming: AtomicUsize,
+    there: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl World {
+    fn new(engine: Arc<dyn Engine>) -> Arc<Self> {
+        let clock = Arc::new(ManualClock::at(date(0)));
+        let builder = RollupJobManager::builder(engine, Arc::new(MemoryStore::new()));
+        let manager = builder.indexer_threads(2).turn_time(Duration::ZERO).clock(clock.clone()).open().unwrap();
+        manager.put(config()).unwrap();
+        manager.start("sensor").unwrap();
+        let documents = (0..DOCUMENTS).map(document).collect();
+        let (coming, there) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { manager, clock, documents, coming, there, is_over: AtomicBool::new(false) })
+    }
+
+    /// Documents come one after the other, each when its time has come, as long as somebody searches.
+    fn add(&self, harness: &dyn EngineHarness, batch: usize) {
+        for from in (0..DOCUMENTS).step_by(batch) {
+            if self.is_over.load(Ordering::SeqCst) {
+                return;
+            }
+            let until = (from + batch).min(DOCUMENTS);
+            self.coming.store(until, Ordering::SeqCst);
+            harness.add("sensor-1", &self.documents[from..until]);
+            self.there.store(until, Ordering::SeqCst);
+            self.clock.set_wall_clock(date(until - 1));
+        }
+    }
+
+    /// Runs, stops and begins anew, all the time.
+    fn meddle(&self) {
+        let mut random = Random::of(7);
+        let waiting = || StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(60));
+        while !self.is_over.load(Ordering::SeqCst) {
+            match random.below(40) {
+                0 => {
+                    let _ = self.manager.stop("sensor", waiting()).unwrap();
+                    self.manager.delete_with("sensor", DeleteOptions::new().delete_data(true)).unwrap();
+                    self.manager.put(config()).unwrap();
+                }
+                1..5 => drop(self.manager.stop("sensor", waiting()).unwrap()),
+                5..8 => drop(self.manager.stop("sensor", StopOptions::new()).unwrap()),
+                _ => {}
+            }
+            // One that is stopping is not started, and is not triggered.
+            let _ = self.manager.start("sensor");
+            let _ = self.manager.trigger("sensor");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Says how many answers had something rolled up in them.
+    fn search(&self, seed: u64, searches: usize) -> usize {
+        let mut random = Random::of(seed);
+        let mut served = 0;
+        for _ in 0..searches {
+            let request = request(&mut random);
+            let least = self.there.load(Ordering::SeqCst);
+            let answer = self.manager.search(&request);
+            let most = self.coming.load(Ordering::SeqCst);
+            match answer {
+                Ok(response) => {
+                    self.check(&request, &response, least..=most);
+                    served += usize::from(response.plan().parts.iter().any(|part| part.tier == Tier::RolledUp));
+                }
+                // There is no job for a moment.
+                Err(SearchError::NoJob { .. }) => {}
+                Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
+            }
+        }
+        served
+    }
+
+    /// The answer is that of so many documents as were there at some moment between the two.
+    fn check(&self, request: &SearchRequest, response: &SearchResponse, between: std::ops::RangeInclusive<usize>) {
+        let found = without_texts(response.to_json()["aggregations"].clone());
+        let mut last = Value::Null;
+        for count in between.clone().rev() {
+            let (total, expected) = oracle::answer(&self.documents[..count], request);
+            if expected == found && response.total().is_none_or(|known| known == total) {
+                return;
+            }
+            last = expected;
+        }
+        panic!("{request:#?}\n{:#?}\n{found}\nof {between:?} documents, and not\n{last}", response.plan());
+    }
+}
+
+const FIELDS: [(&str, FieldType); 3] =
+    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
+
+type Harness = Arc<dyn EngineHarness + Send + Sync>;
+
+fn each_answer_is_that_of_one_moment(make: impl Fn() -> Harness, batch: usize) {
+    let searches = SEARCHES * cases(1) as usize;
+    let (mut asked, mut served) = (0, 0);
+    while asked < searches {
+        let some = SEARCHES.min(searches - asked);
+        let harness = make();
+        harness.create_index("sensor-1", &FIELDS);
+        let world = World::new(harness.engine());
+        let adding = in_thread({
+            let (world, harness) = (Arc::clone(&world), Arc::clone(&harness));
+            move || world.add(&*harness, batch)
+        });
+        let meddling = in_thread({
+            let world = Arc::clone(&world);
+            move || world.meddle()
+        });
+        let searching: Vec<_> = (0..SEARCHERS)
+            .map(|seed| {
+                let world = Arc::clone(&world);
+                in_thread(move || world.search(seed + asked as u64, some))
+            })
+            .collect();
+        served += searching.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>();
+        world.is_over.store(true, Ordering::SeqCst);
+        adding.join().unwrap();
+        meddling.join().unwrap();
+        asked += some;
+    }
+    assert!(served * 3 > asked, "{served} answers of {asked} in each thread have something rolled up");
+}
+
+#[test]
+fn in_memory() {
+    let make = || {
+        let engine = MemoryEngine::new();
+        for (field, kind) in FIELDS {
+            engine.map("sensor-1", field, kind);
+        }
+        Arc::new(MemoryHarness::new(engine)) as Harness
+    };
+    each_answer_is_that_of_one_moment(make, 3);
+}
+
+#[cfg(feature = "tantivy")]
+#[test]
+fn with_tantivy() {
+    each_answer_is_that_of_one_moment(|| Arc::new(crate::tantivy_harness::TantivyHarness::in_ram()), 25);
+}
