@@ -1,5 +1,5 @@
 //! A year of weather readings is rolled up to one document per station and day, stopped in the middle, resumed from
-//! disk, and checked against the raw data.
+//! disk, searched, and checked against the raw data.
 //!
 //! ```text
 //! cargo run --example sensor --all-features
@@ -69,9 +69,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     report::table_by_month(&days);
     report::picture_of_the_year(&days);
 
+    println!("5. Asked for the warmest station of each summer month, from six in the morning of June 1st on:");
+    report::ask(&manager)?;
+
     let _ = manager.stop("sensor", StopOptions::new().wait_for_completion(true))?;
     manager.delete("sensor")?;
-    println!("5. Stopped and deleted the job; its {} documents stay.\n", days.len());
+    println!("6. Stopped and deleted the job; its {} documents stay.\n", days.len());
     raw.check(&days)?;
     println!("Rolled totals equal raw totals: {} readings, every station and field.", raw.readings());
     Ok(())

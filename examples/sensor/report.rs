@@ -6,7 +6,9 @@ use std::error::Error;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZoneDatabase;
+use rollup_jobs::filter::{Filter, FilterRange};
 use rollup_jobs::rollup::RolledUpRow;
+use rollup_jobs::search::{DateHistogramAggregation, MetricAggregation, OrderBy, SearchRequest, TermsAggregation};
 use rollup_jobs::{KeyPart, Position, RollupJobManager};
 
 /// What was rolled up of a station on a local day.
@@ -34,6 +36,34 @@ pub(crate) fn place(position: &Position) -> Result<String, Box<dyn Error>> {
         }
         other => Err(format!("a position of an unknown kind: {other:?}").into()),
     }
+}
+
+/// The warmest station of each month, and what the answer was made of.
+pub(crate) fn ask(manager: &RollupJobManager) -> Result<(), Box<dyn Error>> {
+    let warmest = TermsAggregation::new("node").size(1).order(OrderBy::Metric("mean".into()).descending());
+    let months = DateHistogramAggregation::calendar("timestamp", "month")
+        .time_zone("America/New_York")
+        .format("yyyy-MM")
+        .aggregation("warmest", warmest.aggregation("mean", MetricAggregation::avg("temperature")));
+    let summer = FilterRange::new().at_least("2013-06-01T06:00").below("2013-09-01").time_zone("America/New_York");
+    let request = SearchRequest::new("sensor-*").filter(Filter::range("timestamp", summer));
+    let response = manager.search(&request.aggregation("months", months))?;
+    for month in response.buckets("months")? {
+        let date = Timestamp::from_millisecond(month.date().ok_or("no month")?)?;
+        for station in month.buckets("warmest")? {
+            let (name, mean) = (station.text().unwrap_or("?"), station.value("mean")?.unwrap_or(f64::NAN));
+            println!(
+                "   {}: {name}, {mean:.1} F on average of {} readings",
+                date.strftime("%Y-%m"),
+                station.doc_count()
+            );
+        }
+    }
+    for part in &response.plan().parts {
+        println!("   {part}");
+    }
+    println!();
+    Ok(())
 }
 
 /// A line per month, over all stations.

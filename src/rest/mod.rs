@@ -96,11 +96,12 @@ const SEARCHES_AT_ONCE: usize = 8;
 pub struct RouterOptions {
     body_limit: usize,
     openapi: bool,
+    strict: bool,
 }
 
 impl Default for RouterOptions {
     fn default() -> Self {
-        Self { body_limit: 1 << 20, openapi: false }
+        Self { body_limit: 1 << 20, openapi: false, strict: false }
     }
 }
 
@@ -113,6 +114,13 @@ impl RouterOptions {
     /// The most bytes a body may have. Default: 1 MiB. More is answered with 413.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
+        self
+    }
+
+    /// Whether all searches are answered by Elasticsearch's rules where these are narrower, as those are that ask for it
+    /// with `strict=elasticsearch`: for hosts whose clients count on its refusals. Default: no.
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
         self
     }
 

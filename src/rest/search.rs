@@ -18,7 +18,8 @@ use crate::search::{
 };
 
 /// Beside those of every route.
-pub(super) const PARAMETERS: [&str; 5] = ["typed_keys", "rest_total_hits_as_int", "explain", "edges", "max_buckets"];
+pub(super) const PARAMETERS: [&str; 6] =
+    ["typed_keys", "rest_total_hits_as_int", "explain", "edges", "max_buckets", "strict"];
 
 /// Those of a plan.
 pub(super) const PLAN_PARAMETERS: [&str; 2] = ["index", "edges"];
@@ -91,12 +92,27 @@ fn asked(
     };
     let indices = if indices.is_empty() { "_all" } else { indices };
     let mut search = SearchRequest::from_json(indices, &body).map_err(|error| invalid(&error))?;
+    search.strict = match parameters.text("strict") {
+        None => face.options.strict,
+        Some("elasticsearch") => true,
+        Some(other) => {
+            let reason = format!("Failed to parse value [{other}] as only [elasticsearch] is allowed.");
+            return Err(ErrorAnswer::bad_request(reason));
+        }
+    };
+    if search.strict && body.get("size").is_none() {
+        let reason = "Rollup does not support returning search hits, please try again with [size: 0].";
+        return Err(ErrorAnswer::bad_request(reason));
+    }
     search.edges = match parameters.text("edges") {
+        None if search.strict => Edges::Start,
+        Some("start") => Edges::Start,
         None | Some("exact") => Edges::Exact,
         Some("inner") => Edges::Inner,
         Some("outer") => Edges::Outer,
         Some(other) => {
-            let reason = format!("Failed to parse value [{other}] as only [exact], [inner] or [outer] are allowed.");
+            let reason =
+                format!("Failed to parse value [{other}] as only [exact], [inner], [outer] or [start] are allowed.");
             return Err(ErrorAnswer::bad_request(reason));
         }
     };

@@ -16,7 +16,7 @@ pub(super) struct Asked {
     /// Source indices, if they are asked for.
     pub(super) raw: Option<IndexPattern>,
     /// Rollup indices that are named.
-    rollup_indices: BTreeSet<String>,
+    pub(super) rollup_indices: BTreeSet<String>,
 }
 
 /// The jobs that read what is asked for, or write there.

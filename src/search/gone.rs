@@ -93,9 +93,10 @@ impl RoundedBounds {
         if !self.times.contain(bound) || !Rounding::can_round(bound) {
             return bound;
         }
-        match (side, self.edges == Edges::Outer) {
-            (Side::Begin, true) | (Side::End, false) => self.grid.round_down(bound),
-            (Side::Begin, false) | (Side::End, true) => round_up(&self.grid, bound),
+        match (self.edges, side) {
+            (Edges::Exact, _) => bound,
+            (Edges::Outer, Side::Begin) | (Edges::Inner, Side::End) => self.grid.round_down(bound),
+            (Edges::Outer, Side::End) | (Edges::Inner, Side::Begin) | (Edges::Start, _) => round_up(&self.grid, bound),
         }
     }
 }

@@ -31,6 +31,7 @@ mod rows;
 mod run;
 mod said;
 mod spans;
+mod strict;
 mod terms;
 mod tree;
 mod value;

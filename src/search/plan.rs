@@ -4,6 +4,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use jiff::Timestamp;
+
 use super::candidate::Candidate;
 use super::choice::Question;
 use super::moments::Timed;
@@ -37,6 +39,21 @@ pub struct PlanPart {
     pub reason: PartReason,
 }
 
+/// Such as `raw from 2026-01-01T00:00:00Z until 2026-01-02T00:00:00Z: not_rolled_up_yet`.
+impl fmt::Display for PlanPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = |instant: i64| Timestamp::from_millisecond(instant).unwrap_or(Timestamp::MAX);
+        f.write_str(self.tier.as_str())?;
+        if let Some(from) = self.from {
+            write!(f, " from {}", at(from))?;
+        }
+        if let Some(until) = self.until {
+            write!(f, " until {}", at(until))?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
 /// Where documents are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Tier {
@@ -44,6 +61,17 @@ pub enum Tier {
     Raw,
     /// Among what a job has rolled up.
     RolledUp,
+}
+
+impl Tier {
+    /// The name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::RolledUp => "rolled_up",
+        }
+    }
 }
 
 /// Why a stretch of time is read where it is.

@@ -291,11 +291,7 @@ impl SearchPlan {
     pub fn to_json(&self) -> Value {
         let part = |PlanPart { from, until, tier, reason }: &PlanPart| {
             let shown = |end: &Option<i64>| end.map(|end| DateFormat::default().print(end));
-            let tier = match tier {
-                Tier::Raw => "raw",
-                Tier::RolledUp => "rolled_up",
-            };
-            json!({ "from": shown(from), "until": shown(until), "tier": tier, "reason": reason.as_str() })
+            json!({ "from": shown(from), "until": shown(until), "tier": tier.as_str(), "reason": reason.as_str() })
         };
         let why_not = |WhyNot { job_id, place, obstacle }: &WhyNot| json!({ "job_id": job_id, "place": place, "reason": obstacle.to_string() });
         json!({

@@ -38,6 +38,9 @@ pub struct SearchRequest {
     pub edges: Edges,
     /// How many threads a search uses, the caller's own among them. Default: one.
     pub threads: usize,
+    /// Whether Elasticsearch's rules are kept where they are narrower: of what it refuses nothing is answered. Default:
+    /// no.
+    pub strict: bool,
     /// As whom raw documents are read. Default: nobody in particular.
     pub run_as: Option<RunAs>,
     /// What the caller may see. Default: everything, since it is the host itself.
@@ -116,6 +119,8 @@ pub enum Edges {
     Inner,
     /// It counts as a whole.
     Outer,
+    /// It counts as a whole if it begins within the bounds, as in Elasticsearch.
+    Start,
 }
 
 impl SearchRequest {
@@ -129,6 +134,7 @@ impl SearchRequest {
             timeout: None,
             edges: Edges::Exact,
             threads: 1,
+            strict: false,
             run_as: None,
             access: Access::all(),
         }
@@ -166,6 +172,15 @@ impl SearchRequest {
     #[must_use]
     pub fn edges(mut self, edges: Edges) -> Self {
         self.edges = edges;
+        self
+    }
+
+    /// By Elasticsearch's rules, where these are narrower: of rollup indices, one at a time; date histograms in the job's
+    /// time zone, calendar intervals of calendar ones and fixed ones of fixed ones; no aggregations and queries but its
+    /// own. A search that they refuse is refused in its words.
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
         self
     }
 

@@ -15,6 +15,7 @@ use super::request::{SearchRequest, SearchRequestError};
 use super::response::Results;
 use super::rows::{RawRows, RolledUpRows, Rows};
 use super::said::Said;
+use super::strict;
 use super::tree::Tree;
 use crate::engine::{self, JobContext, RollupIndex, Source, StopSignal};
 use crate::job::{IndexPattern, Ledger, Progress, TermsType};
@@ -78,7 +79,10 @@ pub(crate) fn plan(systems: &Systems<'_>, request: &SearchRequest, jobs: &[Known
 fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]) -> Faults<Prepared<'a>> {
     let tree = Tree::of(request, systems.now)?;
     let asked = Asked::of(request, jobs, systems)?;
-    let readers = asked.readers(request, jobs, systems)?;
+    let mut readers = asked.readers(request, jobs, systems)?;
+    if request.strict {
+        strict::keep(request, &asked, &mut readers)?;
+    }
     let any = readers.any(request, jobs)?;
     let own = any.context.layout().grouping().date_field();
     let date_field = tree.date_field.clone().unwrap_or_else(|| own.to_owned());

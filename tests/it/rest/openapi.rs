@@ -92,6 +92,7 @@ fn every_described_parameter_is_taken_and_no_other() {
         "explain",
         "edges",
         "max_buckets",
+        "strict",
     ];
     for (path, item) in DESCRIPTION["paths"].as_object().unwrap() {
         for method in ["get", "put", "post", "delete"].into_iter().filter(|method| item.get(*method).is_some()) {

@@ -262,3 +262,53 @@ fn the_routes_of_searches_stand_beside_those_of_the_host() {
         assert_eq!(client.send("GET /sensor-*/_rollup_search").json()["hits"]["total"]["value"], 61);
     }
 }
+
+#[test]
+fn what_elasticsearch_refuses_is_refused_where_that_is_asked_for() {
+    let (_world, client) = rolled_up();
+    let histogram = |members: Value| {
+        let mut histogram = json!({ "field": "timestamp" });
+        for (name, value) in members.as_object().unwrap() {
+            histogram[name] = value.clone();
+        }
+        json!({ "size": 0, "aggs": { "a": { "date_histogram": histogram } } })
+    };
+    let no_dates = "There is not a rollup job that has a [date_histogram] agg on field [timestamp] which also satisfies all requirements of query.";
+    let aggregation = |body: Value| json!({ "size": 0, "aggs": { "a": body } });
+    let query = |body: Value| json!({ "size": 0, "query": body });
+    for (body, reason) in [
+        (by_node(), "Rollup does not support returning search hits, please try again with [size: 0]."),
+        (histogram(json!({ "calendar_interval": "1d" })), no_dates),
+        (histogram(json!({ "fixed_interval": "3h", "time_zone": "Europe/Berlin" })), no_dates),
+        (
+            aggregation(json!({ "terms": { "field": "temperature" } })),
+            "There is not a rollup job that has a [terms] agg on field [temperature] which also satisfies all requirements of query.",
+        ),
+        (
+            aggregation(json!({ "max": { "field": "node" } })),
+            "There is not a rollup job that has a [max] agg with name [a] which also satisfies all requirements of query.",
+        ),
+        (
+            aggregation(json!({ "stats": { "field": "temperature" } })),
+            "Unable to translate aggregation tree into Rollup.  Aggregation [a] is of type [StatsAggregationBuilder] which is currently unsupported.",
+        ),
+        (query(json!({ "exists": { "field": "node" } })), "Unsupported Query in search request: [exists]"),
+        (
+            query(json!({ "term": { "temperature": 7 } })),
+            "Field [temperature] in [term] query is not available in selected rollup indices, cannot query.",
+        ),
+    ] {
+        let refused = post(&client, "/rolled/_rollup_search?strict=elasticsearch", &body);
+        assert_eq!((refused.status.as_u16(), &refused.json()["error"]["reason"]), (400, &json!(reason)));
+    }
+    for (body, buckets) in
+        [(histogram(json!({ "fixed_interval": "3h" })), 4), (histogram(json!({ "interval": "1h" })), 10)]
+    {
+        let answer = post(&client, "/rolled/_rollup_search?strict=elasticsearch", &body).json();
+        assert_eq!(answer["aggregations"]["a"]["buckets"].as_array().unwrap().len(), buckets);
+    }
+    // A bucket is where it begins.
+    let range = query(json!({ "range": { "timestamp": { "gte": HOUR / 2, "lt": 5 * HOUR / 2 } } }));
+    let answer = post(&client, "/rolled/_rollup_search?strict=elasticsearch&rest_total_hits_as_int", &range).json();
+    assert_eq!(answer["hits"]["total"], 12);
+}

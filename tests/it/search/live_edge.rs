@@ -127,7 +127,7 @@ impl World {
     /// Runs, stops and begins anew, all the time.
     fn meddle(&self) {
         let mut random = Random::of(7);
-        let waiting = || StopOptions::new().wait_for_completion(true).timeout(Duration::from_secs(60));
+        let waiting = || StopOptions::new().wait_for_completion(true).timeout(Duration::from_mins(1));
         while !self.is_over.load(Ordering::SeqCst) {
             match random.below(40) {
                 0 => {
