@@ -134,8 +134,8 @@ pub use job::{
 pub use manager::{
     AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, PutOrKeepError,
     PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RolledUpError, RolledUpRows, RollupJobManager,
-    RollupJobManagerBuilder, ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions,
-    StopReport, Stopped, TriggerError, Triggered, UpdateError,
+    RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion, StopError, StopManyError,
+    StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

@@ -33,7 +33,7 @@ npm install --prefix "$clients/javascript" --silent --no-audit --no-fund
 
 cargo build --example search_server --example adopt --all-features
 data=$(mktemp -d)
-printf '%s\n' operator:secret:manage_rollup viewer:secret:monitor_rollup > "$data/users"
+printf '%s\n' 'operator:secret:manage_rollup,read=*' viewer:secret:monitor_rollup > "$data/users"
 servers=()
 trap 'kill "${servers[@]}" 2> /dev/null || true; rm -rf "$data"' EXIT
 fail() {
@@ -58,7 +58,7 @@ serve() {
 # What the README says, as it stands there but for the port, on a server that was started before too.
 for _ in first second; do
   serve --data "$data/sample" --sample
-  line=$(grep '^curl -X POST' README.md)
+  line=$(grep '^curl -X POST.*_stop' README.md)
   answer=$(bash -c "${line//http:\/\/127.0.0.1:9200/$url} --silent --show-error --write-out ' %{http_code}'")
   [[ "$answer" == '{"stopped":true,"state":"stopped"} 200' ]] || fail "README: got $answer"
   kill -TERM "${servers[-1]}" && wait "${servers[-1]}"

@@ -24,7 +24,8 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// Lines of `name:password:privilege,privilege`; empty ones and those that begin with `#` say nothing.
+    /// Lines of `name:password:privilege,privilege`, of which `read=sensor-*` lets the user search what was rolled up of
+    /// these indices and into them; empty ones and those that begin with `#` say nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let mut users = Self { passwords: HashMap::new(), authorizer: PrivilegeAuthorizer::new(CHALLENGE) };
@@ -33,10 +34,16 @@ impl Users {
             let [name, password, privileges] = line.split(':').collect::<Vec<_>>()[..] else {
                 return Err(at("expected name:password:privilege,privilege"));
             };
-            let privileges = privileges.split(',').filter(|name| !name.is_empty()).map(|name| name.trim().parse());
+            let items = privileges.split(',').map(str::trim).filter(|item| !item.is_empty());
+            let (reads, privileges): (Vec<_>, Vec<_>) = items.partition(|item| item.starts_with("read="));
+            let privileges = privileges.into_iter().map(str::parse);
             let privileges: Result<Vec<Privilege>, UnknownPrivilege> = privileges.collect();
             let privileges = privileges.map_err(|error| at(&error.to_string()))?;
             users.authorizer = users.authorizer.user(name, privileges);
+            if !reads.is_empty() {
+                let indices = reads.iter().map(|item| item.trim_start_matches("read="));
+                users.authorizer = users.authorizer.reads(name, indices);
+            }
             users.passwords.insert(name.to_owned(), password.to_owned());
         }
         Ok(users)

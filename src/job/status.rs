@@ -9,6 +9,7 @@ use super::config::RollupJobConfig;
 use super::definition::JobDefinition;
 use super::position::Position;
 use super::progress::Progress;
+use super::record::JobRecord;
 use super::state::JobState;
 use super::stats::JobStats;
 use crate::sync::Arc;
@@ -348,6 +349,25 @@ impl JobStatus {
     #[must_use]
     pub fn to_json(&self) -> Value {
         super::json(self)
+    }
+
+    /// Of a job as it is stored, of which nobody says what it does at this moment.
+    pub(crate) fn of_record(record: JobRecord) -> Self {
+        Self::new(StatusParts {
+            id: record.id().to_owned(),
+            state: record.state.restored(),
+            phase: Phase::Idle,
+            in_phase_for: Duration::ZERO,
+            run: record.run,
+            progress: record.progress,
+            definition: Some(record.definition),
+            next_run: None,
+            never_fires: false,
+            last_errors: Vec::new(),
+            notice: None,
+            reduced_page_size: None,
+            health: Health::GREEN,
+        })
     }
 
     /// How many errors are kept per job.

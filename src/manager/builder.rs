@@ -228,6 +228,13 @@ impl RollupJobManagerBuilder {
     }
 }
 
+impl RollupJobManagerBuilder {
+    /// Where everything is, and what time it is there.
+    pub(super) fn into_systems(self) -> (Systems, Arc<dyn Clock>) {
+        (self.systems, self.clock)
+    }
+}
+
 /// Whether a store that knows no lease can be read, before it is taken away from its owner.
 fn readable(store: &dyn JobStore) -> Result<(), OpenError> {
     store::call(store, |store| store.load()).map(drop).map_err(OpenError::Store)

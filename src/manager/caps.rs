@@ -1,7 +1,6 @@
 //! Caps: what can be asked of what is rolled up.
 
 use super::RollupJobManager;
-use crate::job::{IndexPattern, RollupJobConfig, wildcard_match};
 use crate::search::{JobCaps, NoSuchRollupIndex, SearchCaps};
 
 impl RollupJobManager {
@@ -29,15 +28,7 @@ impl RollupJobManager {
     /// ```
     #[must_use]
     pub fn caps(&self, pattern: &str) -> SearchCaps {
-        let is_meant = |config: &RollupJobConfig| {
-            is_all(pattern) || {
-                let theirs = config.index_pattern();
-                let has = |item: &str| theirs.resolve(std::iter::once(item)).is_ok_and(|found| !found.is_empty());
-                let mut items = pattern.split(',').map(str::trim);
-                theirs.as_str() == pattern || items.any(|item| wildcard_match(item, theirs.as_str()) || has(item))
-            }
-        };
-        SearchCaps::by(|caps| &caps.index_pattern, self.caps_of(is_meant))
+        SearchCaps::reading(pattern, self.all_caps())
     }
 
     /// What can be asked of these rollup indices: names, wildcards, or `_all`.
@@ -45,25 +36,10 @@ impl RollupJobManager {
     /// # Errors
     /// [`NoSuchRollupIndex`] for the first name that is of none. A wildcard may mean nothing.
     pub fn index_caps(&self, indices: &str) -> Result<SearchCaps, NoSuchRollupIndex> {
-        let all = self.caps_of(|_| true);
-        let names: Vec<&str> = all.iter().map(|caps| caps.rollup_index.as_str()).collect();
-        let expression = IndexPattern::new(if is_all(indices) { "*" } else { indices });
-        let meant: Vec<String> = expression
-            .resolve(names.iter().copied())
-            .map_err(NoSuchRollupIndex::new)?
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
-        let jobs = all.into_iter().filter(|caps| meant.contains(&caps.rollup_index));
-        Ok(SearchCaps::by(|caps| &caps.rollup_index, jobs))
+        SearchCaps::writing(indices, self.all_caps())
     }
 
-    fn caps_of(&self, is_meant: impl Fn(&RollupJobConfig) -> bool) -> Vec<JobCaps> {
-        let contexts = self.jobs().into_iter().map(|job| job.context());
-        contexts.filter(|context| is_meant(context.config())).map(|context| JobCaps::of(context.config())).collect()
+    fn all_caps(&self) -> Vec<JobCaps> {
+        self.jobs().into_iter().map(|job| JobCaps::of(job.context().config())).collect()
     }
-}
-
-fn is_all(pattern: &str) -> bool {
-    matches!(pattern, "" | "*" | "_all")
 }

@@ -1,8 +1,13 @@
 //! Search: what raw and rolled-up documents have in common, in one answer.
 
 use super::RollupJobManager;
-use crate::engine::StopSignal;
-use crate::search::{self, KnownJob, SearchError, SearchFault, SearchPlan, SearchRequest, SearchResponse, Systems};
+use crate::clock::Clock;
+use crate::engine::{RollupIndex, Source, StopSignal};
+use crate::job::Ledger;
+use crate::search::{
+    self, KnownJob, SearchCancel, SearchError, SearchFault, SearchPlan, SearchRequest, SearchResponse, Systems,
+};
+use crate::store::StoreError;
 use crate::sync::Arc;
 
 impl RollupJobManager {
@@ -38,10 +43,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, SearchError> {
-        let begun = self.runtime.clock.monotonic();
-        let answered = self.ask(request, search::search)?;
-        let took = self.runtime.clock.monotonic().saturating_sub(begun);
-        Ok(SearchResponse::new(took, answered))
+        self.asking(|asking| asking.search(request, &self.known_jobs()))
     }
 
     /// Says of which parts the answer to a search would be made, and why: a dry run that reads no documents.
@@ -49,36 +51,84 @@ impl RollupJobManager {
     /// # Errors
     /// [`SearchError`], as [`search`](Self::search) would have it.
     pub fn plan(&self, request: &SearchRequest) -> Result<SearchPlan, SearchError> {
-        self.ask(request, search::plan)
+        self.asking(|asking| asking.plan(request, &self.known_jobs()))
+    }
+
+    fn known_jobs(&self) -> Vec<KnownJob> {
+        let known = |job: Arc<crate::runtime::Job>| KnownJob { context: job.context(), progress: job.progress() };
+        self.jobs().into_iter().map(known).collect()
+    }
+
+    fn asking<T>(&self, ask: impl FnOnce(&Asking<'_>) -> T) -> T {
+        let runtime = &self.runtime;
+        ask(&Asking {
+            source: &*runtime.source,
+            rollup_index: &*runtime.rollup_index,
+            ledger: &|index| runtime.store_call(|store| store.ledger(index)),
+            clock: &runtime.clock,
+        })
+    }
+}
+
+/// Whom searches are asked of, whoever owns the jobs.
+pub(super) struct Asking<'a> {
+    pub(super) source: &'a dyn Source,
+    pub(super) rollup_index: &'a dyn RollupIndex,
+    /// What was said of a source index.
+    pub(super) ledger: &'a dyn Fn(&str) -> Result<Ledger, StoreError>,
+    pub(super) clock: &'a Arc<dyn Clock>,
+}
+
+impl Asking<'_> {
+    pub(super) fn search(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchResponse, SearchError> {
+        let begun = self.clock.monotonic();
+        let answered = self.ask(request, jobs, search::search)?;
+        Ok(SearchResponse::new(self.clock.monotonic().saturating_sub(begun), answered))
+    }
+
+    pub(super) fn plan(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchPlan, SearchError> {
+        self.ask(request, jobs, search::plan)
     }
 
     fn ask<T>(
         &self,
         request: &SearchRequest,
+        jobs: &[KnownJob],
         ask: fn(&Systems<'_>, &SearchRequest, &[KnownJob]) -> Result<T, SearchFault>,
     ) -> Result<T, SearchError> {
-        let runtime = &self.runtime;
-        let deadline = request.timeout.map(|timeout| runtime.clock.monotonic().saturating_add(timeout));
+        let deadline = request.timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
         let is_over = {
-            let clock = Arc::clone(&runtime.clock);
+            let clock = Arc::clone(self.clock);
             move || deadline.is_some_and(|deadline| clock.monotonic() >= deadline)
         };
-        let stop = match deadline {
-            Some(_) => StopSignal::raised_when(is_over.clone()),
-            None => StopSignal::never(),
+        let cancel = request.cancel.clone();
+        let stop = match (deadline, &cancel) {
+            (None, None) => StopSignal::never(),
+            (deadline, cancel) => {
+                let (is_over, cancel) = (deadline.map(|_| is_over.clone()), cancel.clone());
+                StopSignal::raised_when(move || {
+                    cancel.as_ref().is_some_and(SearchCancel::is_cancelled)
+                        || is_over.as_ref().is_some_and(|over| over())
+                })
+            }
         };
-        let jobs: Vec<KnownJob> =
-            self.jobs().into_iter().map(|job| KnownJob { context: job.context(), progress: job.progress() }).collect();
         let systems = Systems {
-            source: &*runtime.source,
-            rollup_index: &*runtime.rollup_index,
-            ledger: &|index| runtime.store_call(|store| store.ledger(index)),
-            now: runtime.clock.now().as_millisecond(),
+            source: self.source,
+            rollup_index: self.rollup_index,
+            ledger: self.ledger,
+            now: self.clock.now().as_millisecond(),
             stop,
         };
-        ask(&systems, request, &jobs).map_err(|fault| {
-            let indices = request.indices.as_str();
-            if is_over() { SearchError::Timeout { indices: indices.to_owned() } } else { fault.of(indices) }
+        ask(&systems, request, jobs).map_err(|fault| {
+            let indices = request.indices.as_str().to_owned();
+            // What else has failed has failed because of it, or does not matter any more.
+            if cancel.is_some_and(|cancel| cancel.is_cancelled()) {
+                SearchError::Cancelled { indices }
+            } else if is_over() {
+                SearchError::Timeout { indices }
+            } else {
+                fault.of(&indices)
+            }
         })
     }
 }

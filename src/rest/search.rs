@@ -158,6 +158,9 @@ fn failure(error: &SearchError) -> ErrorAnswer {
         }
         SearchError::TooManyBuckets { .. } => bad("too_many_buckets_exception", error.to_string()),
         SearchError::Infinite { .. } => bad("arithmetic_exception", error.to_string()),
+        SearchError::Cancelled { .. } => {
+            ErrorAnswer::internal(Cause::new("task_cancelled_exception", error.to_string()))
+        }
         SearchError::Timeout { .. } => ErrorAnswer::internal(Cause::new("timeout_exception", error.to_string())),
         SearchError::Engine { source, .. } => match source.kind() {
             EngineErrorKind::NotFound => {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::job::{DateInterval, RollupJobConfig, number_json};
+use crate::job::{DateInterval, IndexPattern, RollupJobConfig, number_json, wildcard_match};
 
 /// What some jobs can be asked, by what their callers know them by: index patterns, or rollup indices.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,10 +56,6 @@ pub struct NoSuchRollupIndex {
 }
 
 impl NoSuchRollupIndex {
-    pub(crate) fn new(name: String) -> Self {
-        Self { name }
-    }
-
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -143,8 +139,31 @@ impl FieldCaps {
 }
 
 impl SearchCaps {
+    /// Of those of the jobs that read these source indices, by their patterns.
+    pub(crate) fn reading(pattern: &str, jobs: Vec<JobCaps>) -> Self {
+        let is_meant = |caps: &JobCaps| {
+            let theirs = IndexPattern::new(&caps.index_pattern);
+            let has = |item: &str| theirs.resolve(std::iter::once(item)).is_ok_and(|found| !found.is_empty());
+            let mut items = pattern.split(',').map(str::trim);
+            is_all(pattern)
+                || theirs.as_str() == pattern
+                || items.any(|item| wildcard_match(item, theirs.as_str()) || has(item))
+        };
+        Self::by(|caps| &caps.index_pattern, jobs.into_iter().filter(is_meant))
+    }
+
+    /// Of those of the jobs that write to these rollup indices, by their names.
+    pub(crate) fn writing(indices: &str, jobs: Vec<JobCaps>) -> Result<Self, NoSuchRollupIndex> {
+        let names: Vec<&str> = jobs.iter().map(|caps| caps.rollup_index.as_str()).collect();
+        let expression = IndexPattern::new(if is_all(indices) { "*" } else { indices });
+        let meant = expression.resolve(names.iter().copied()).map_err(|name| NoSuchRollupIndex { name })?;
+        let meant: Vec<String> = meant.into_iter().map(str::to_owned).collect();
+        let jobs = jobs.into_iter().filter(|caps| meant.contains(&caps.rollup_index));
+        Ok(Self::by(|caps| &caps.rollup_index, jobs))
+    }
+
     /// Of jobs, each under a key.
-    pub(crate) fn by(key: impl Fn(&JobCaps) -> &str, jobs: impl IntoIterator<Item = JobCaps>) -> Self {
+    fn by(key: impl Fn(&JobCaps) -> &str, jobs: impl IntoIterator<Item = JobCaps>) -> Self {
         let mut all: BTreeMap<String, Vec<JobCaps>> = BTreeMap::new();
         for caps in jobs {
             all.entry(key(&caps).to_owned()).or_default().push(caps);
@@ -179,4 +198,8 @@ impl SearchCaps {
         });
         Value::Object(printed.collect())
     }
+}
+
+fn is_all(pattern: &str) -> bool {
+    matches!(pattern, "" | "*" | "_all")
 }

@@ -68,6 +68,12 @@ pub enum SearchError {
         /// What was searched.
         indices: String,
     },
+    /// It was cancelled.
+    #[error("could not search [{indices}]: it was cancelled")]
+    Cancelled {
+        /// What was searched.
+        indices: String,
+    },
     /// An engine could not read.
     #[error("could not search [{indices}]: engine call failed")]
     Engine {

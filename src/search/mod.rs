@@ -47,7 +47,7 @@ pub use error::SearchError;
 pub(crate) use error::SearchFault;
 pub use plan::{PartReason, PlanPart, SearchPlan, Tier};
 pub use print::PrintOptions;
-pub use request::{Access, Edges, SearchRequest, SearchRequestError, SearchRights};
+pub use request::{Access, Edges, SearchCancel, SearchRequest, SearchRequestError, SearchRights};
 pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
 pub(crate) use run::{KnownJob, Systems, plan, search};
 pub use why_not::{Obstacle, WhyNot};

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::aggregation::{Aggregation, NamedAggregations};
 use crate::filter::Filter;
 use crate::job::{IndexPattern, RunAs};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// Buckets that an answer has at most, if nobody says how many.
 const MAX_BUCKETS: usize = 65_536;
@@ -43,6 +43,8 @@ pub struct SearchRequest {
     pub strict: bool,
     /// As whom raw documents are read. Default: nobody in particular.
     pub run_as: Option<RunAs>,
+    /// Ends the search from elsewhere. Default: nothing does.
+    pub cancel: Option<SearchCancel>,
     /// What the caller may see. Default: everything, since it is the host itself.
     pub access: Access,
 }
@@ -123,6 +125,36 @@ pub enum Edges {
     Start,
 }
 
+/// Ends searches from another thread than the one they are answered in. Its clones are one and the same.
+#[derive(Debug, Clone, Default)]
+pub struct SearchCancel(Arc<AtomicBool>);
+
+impl SearchCancel {
+    /// Nothing is cancelled yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the searches that have it, at the next block of documents, and those that get it later.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was called.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether they are one and the same.
+impl PartialEq for SearchCancel {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl SearchRequest {
     /// All documents of these indices: a name, a pattern, or several, as the jobs that read them have it.
     pub fn new(indices: impl Into<String>) -> Self {
@@ -136,6 +168,7 @@ impl SearchRequest {
             threads: 1,
             strict: false,
             run_as: None,
+            cancel: None,
             access: Access::all(),
         }
     }
@@ -188,6 +221,22 @@ impl SearchRequest {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
+        self
+    }
+
+    /// Until somebody [cancels](SearchCancel::cancel) it.
+    ///
+    /// ```
+    /// use rollup_jobs::search::{SearchCancel, SearchRequest};
+    ///
+    /// let cancel = SearchCancel::new();
+    /// let request = SearchRequest::new("sensor-*").cancelled_by(&cancel);
+    /// cancel.cancel(); // from another thread, while it is answered
+    /// # assert!(request.cancel.unwrap().is_cancelled());
+    /// ```
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: &SearchCancel) -> Self {
+        self.cancel = Some(cancel.clone());
         self
     }
 

@@ -26,6 +26,7 @@ mod proxy;
 mod replacing;
 mod same_documents;
 mod scripted;
+mod searching;
 mod server;
 mod sources;
 mod started_over;

@@ -114,6 +114,21 @@ await rollup.startJob({ id: name });
 await trigger();
 while ((await rollup.getJobs({ id: name })).jobs[0].stats.rollups_indexed === 0);
 assert.deepEqual(await wait("10s"), stopped);
+
+// What was rolled up and what was not, in one answer.
+const hottest = { max: { field: "temperature" } };
+const nodes = { nodes: { terms: { field: "node" }, aggregations: { hottest } } };
+const answer = await rollup.rollupSearch({ index: `${name}-*`, size: 0, aggregations: nodes });
+assert.equal(answer.hits.total.value, DOCUMENTS);
+assert.deepEqual(answer.aggregations.nodes.buckets, [
+  { key: "a", doc_count: DOCUMENTS / 2, hottest: { value: 24.0 } },
+  { key: "b", doc_count: DOCUMENTS / 2, hottest: { value: 24.5 } },
+]);
+await fails(400, () => rollup.rollupSearch({ index: `${name}-*`, size: 1 }));
+const caps = await rollup.getRollupCaps({ id: `${name}-*` });
+assert.deepEqual(caps[`${name}-*`].rollup_jobs[0].fields.node, [{ agg: "terms" }]);
+const ofIndex = await rollup.getRollupIndexCaps({ index: `${name}_rollup` });
+assert.equal(ofIndex[`${name}_rollup`].rollup_jobs[0].job_id, name);
 assert.deepEqual(await rollup.deleteJob({ id: name }), { acknowledged: true });
 assert.deepEqual(await rollup.getJobs({ id: name }), { jobs: [] });
 const found = await operator.search({ index: `${name}_rollup`, size: 1, sort: "timestamp.date_histogram.timestamp" });

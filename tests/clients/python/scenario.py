@@ -143,6 +143,28 @@ async def scenario(face, url, name):
         pass
     answer = rollup.stop_job(id=name, wait_for_completion=True, timeout="10s", pretty=True, human=True)
     assert (await done(answer)).body == stopped
+
+    # What was rolled up and what was not, in one answer.
+    nodes = {"nodes": {"terms": {"field": "node"}, "aggs": {"hottest": {"max": {"field": "temperature"}}}}}
+    for index in (f"{name}-*", f"{name}-1"):
+        found = await done(rollup.rollup_search(index=index, size=0, aggregations=nodes))
+        assert found["hits"]["total"] == {"value": DOCUMENTS, "relation": "eq"}, found
+        buckets = [
+            {"key": node, "doc_count": DOCUMENTS // 2, "hottest": {"value": hottest}}
+            for node, hottest in (("a", 24.0), ("b", 24.5))
+        ]
+        assert found["aggregations"]["nodes"]["buckets"] == buckets, found
+    found = await done(rollup.rollup_search(index=f"{name}_rollup", size=0, aggs=nodes, typed_keys=True,
+                                            rest_total_hits_as_int=True))
+    assert 0 < found["hits"]["total"] <= DOCUMENTS and "sterms#nodes" in found["aggregations"], found
+    error = await raises(BadRequestError, 400, rollup.rollup_search, index=f"{name}-*", size=1)
+    assert error.body["error"]["reason"].startswith("Rollup does not support returning search hits"), error.body
+    await raises(AuthorizationException, 403, viewer.rollup.rollup_search, index=f"{name}-*", size=0)
+    caps = await done(rollup.get_rollup_caps(id=f"{name}-*"))
+    assert caps[f"{name}-*"]["rollup_jobs"][0]["fields"]["node"] == [{"agg": "terms"}], caps
+    caps = await done(rollup.get_rollup_index_caps(index=f"{name}_rollup"))
+    assert caps[f"{name}_rollup"]["rollup_jobs"][0]["job_id"] == name, caps
+    await raises(NotFoundError, 404, rollup.get_rollup_index_caps, index="nobody")
     assert (await done(rollup.delete_job(id=name))).body == {"acknowledged": True}
     assert (await done(rollup.get_jobs(id=name))).body == {"jobs": []}
     found = await done(operator.search(index=f"{name}_rollup", size=1, sort="timestamp.date_histogram.timestamp"))
