@@ -36,8 +36,23 @@ struct PathKey<'a> {
 }
 
 impl Candidate {
-    /// Whether what the job keeps tells what is asked for, whatever the time.
+    /// Whether what the job keeps tells what is asked for, whatever its documents are.
+    pub(super) fn check_kept(&self, tree: &Tree) -> Result<(), WhyNot> {
+        self.check_with(tree, Several::NotAsked)
+    }
+
+    /// The same, for the documents that it has rolled up.
     pub(super) fn check(&self, tree: &Tree) -> Result<(), WhyNot> {
+        let several = match &self.progress.several_values {
+            Some(known) => Several::Known(known),
+            // Of nothing nothing has several.
+            None if self.first.is_none() => Several::NotAsked,
+            None => Several::Unknown,
+        };
+        self.check_with(tree, several)
+    }
+
+    fn check_with(&self, tree: &Tree, several: Several<'_>) -> Result<(), WhyNot> {
         let layout = self.context.layout();
         let own = layout.grouping().date_field();
         if let Some(field) = &tree.date_field
@@ -45,7 +60,7 @@ impl Candidate {
         {
             return Err(self.why_not("aggs", Obstacle::DateField { field: own.to_owned() }));
         }
-        let rules = Rules { candidate: self, layout, tree };
+        let rules = Rules { candidate: self, layout, tree, several };
         rules.check_filter(&tree.filter, "query")?;
         rules.check_level(&tree.root, "aggs", &[], &[&tree.filter], !tree.root.metrics.is_empty())
     }
@@ -68,7 +83,17 @@ impl Candidate {
     }
 }
 
+/// Which of the grouped fields had several values in some document.
+#[derive(Clone, Copy)]
+enum Several<'a> {
+    NotAsked,
+    Known(&'a BTreeSet<String>),
+    /// Nobody knows, and it may be any of them.
+    Unknown,
+}
+
 struct Rules<'a> {
+    several: Several<'a>,
     candidate: &'a Candidate,
     layout: &'a DocumentLayout,
     tree: &'a Tree,
@@ -164,8 +189,11 @@ impl Rules<'_> {
     /// is left out, each of them has it once.
     fn check_several_values(&self, place: &str, path: &[PathKey<'_>], filters: &[&Filter]) -> Result<(), WhyNot> {
         let grouping = self.layout.grouping();
-        let known = self.candidate.progress.several_values.as_ref();
-        let may_have = |field: &str| known.is_none_or(|known| known.contains(field));
+        let may_have = |field: &str| match self.several {
+            Several::NotAsked => false,
+            Several::Known(known) => known.contains(field),
+            Several::Unknown => true,
+        };
         for field in grouping.fields().filter(|field| may_have(field)) {
             // Inside of one of its groups it has no other value any more.
             let mut keys = path.iter().filter(|key| key.field == field);

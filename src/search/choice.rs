@@ -51,12 +51,13 @@ pub(super) fn choose(
     let mut candidates: Vec<Candidate> = jobs.iter().map(candidate).collect();
     candidates.sort_by_cached_key(Candidate::rank);
     for candidate in candidates {
-        if let Err(reason) = candidate.check(question.tree) {
+        if let Err(reason) = candidate.check_kept(question.tree) {
             why_not.push(reason);
             continue;
         }
         let Some((candidate, snapshot)) = held(systems, candidate)? else { continue };
-        match Served::of(&candidate, question) {
+        // What it has rolled up by now is known of this commit only.
+        match candidate.check(question.tree).and_then(|()| Served::of(&candidate, question)) {
             Ok(served) => return Ok(Some(Chosen { candidate, snapshot, served })),
             Err(reason) => why_not.push(reason),
         }

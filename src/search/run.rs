@@ -154,7 +154,7 @@ impl Chosen {
     /// Whether each document of those that are read rolled up counts once, however they are grouped.
     fn counts_once(&self) -> bool {
         let several = self.candidate.progress.several_values.as_ref();
-        self.served.rolled_up.is_empty() || several.is_some_and(BTreeSet::is_empty)
+        self.served.rolled_up.is_empty() || self.candidate.first.is_none() || several.is_some_and(BTreeSet::is_empty)
     }
 
     fn rows<'a>(self, systems: &Systems<'a>) -> RolledUpRows<'a> {

@@ -1,5 +1,6 @@
 //! Searches: raw and rolled-up documents in one answer, which is that of the raw ones.
 
+mod fuzz;
 mod live_edge;
 mod oracle;
 mod random;
