@@ -9,7 +9,7 @@ use super::paths::{Fields, Parents, Path};
 use super::request::SearchRequestError;
 use super::response::{Bucket, BucketKey, BucketStyle, Buckets, Found, Results};
 use super::rows::Rows;
-use super::tree::{Branch, BranchKind, Level};
+use super::tree::{Branch, BranchKind, Level, MetricNode};
 use super::value;
 use crate::filter::{Filter, FilterError};
 use crate::job::KeyPart;
@@ -146,19 +146,16 @@ pub(super) fn results(
             return Err(SearchFault::Infinite { place: metric.place.clone(), bucket: bucket() });
         }
     }
-    if level.names.is_empty() {
-        return Ok(Results::default());
-    }
-    let of_metrics = level
-        .metrics
-        .iter()
-        .map(|metric| (&metric.name, Found::Metric(value::found(metric.metric, &metrics[metric.measured]))));
-    let of_branches = level.branches.iter().map(|branch| &branch.name).zip(branches);
-    let mut all: Vec<(&Arc<str>, Found)> = of_metrics.chain(of_branches).collect();
-    if !level.metrics.is_empty() && !level.branches.is_empty() {
-        all.sort_by_key(|(name, _)| level.names.iter().position(|known| known == *name));
-    }
-    Ok(Results(all.into_iter().map(|(name, found)| (Arc::clone(name), found)).collect()))
+    let mut branches = branches.into_iter();
+    let mut found = Vec::with_capacity(level.names.len());
+    found.extend(level.metric_places.iter().filter_map(|metric| match metric {
+        Some(at) => {
+            let MetricNode { metric, measured, .. } = &level.metrics[*at];
+            Some(Found::Metric(value::found(*metric, &metrics[*measured])))
+        }
+        None => branches.next(),
+    }));
+    Ok(Results { names: Arc::clone(&level.names), found })
 }
 
 fn wrong_filter(branch: &Branch, error: &FilterError) -> SearchRequestError {

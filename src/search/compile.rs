@@ -47,7 +47,7 @@ fn wrong<T>(place: &str, problem: impl Into<String>) -> Result<T> {
 impl Compiler {
     fn level(&mut self, aggregations: &NamedAggregations, place: &str) -> Result<Level> {
         let (mut metrics, mut measured, mut branches) = (Vec::new(), Vec::<(String, Measures)>::new(), Vec::new());
-        let (mut names, mut seen) = (Vec::new(), BTreeSet::new());
+        let (mut names, mut metric_places, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (name, aggregation) in aggregations {
             let place = format!("{place}.{name}");
             if name.is_empty() || name.contains(['[', ']', '>']) {
@@ -66,17 +66,19 @@ impl Compiler {
                     measured.len() - 1
                 });
                 measured[at].1 = measured[at].1 | metric.measures();
+                metric_places.push(Some(metrics.len()));
                 metrics.push(MetricNode { name, place, metric: *metric, measured: at });
             } else {
-                branches.push((name, place, aggregation));
+                metric_places.push(None);
+                branches.push((place, aggregation));
             }
         }
-        let branches = branches.into_iter().map(|(name, place, aggregation)| self.branch(name, place, aggregation));
+        let branches = branches.into_iter().map(|(place, aggregation)| self.branch(place, aggregation));
         let branches = branches.collect::<Result<_>>()?;
-        Ok(Level { metrics, measured, branches, names })
+        Ok(Level { metrics, measured, branches, names: names.into(), metric_places })
     }
 
-    fn branch(&mut self, name: Arc<str>, place: String, aggregation: &Aggregation) -> Result<Branch> {
+    fn branch(&mut self, place: String, aggregation: &Aggregation) -> Result<Branch> {
         let (kind, inside, kind_name) = match aggregation {
             Aggregation::DateHistogram(asked) => (None, &asked.aggregations, "date_histogram"),
             Aggregation::Histogram(asked) => (None, &asked.aggregations, "histogram"),
@@ -104,7 +106,7 @@ impl Compiler {
             (None, Aggregation::Terms(asked)) => terms(asked, &level, &place)?,
             (None, _) => return wrong(&place, "this aggregation has no buckets"),
         };
-        Ok(Branch { name, place, kind, level })
+        Ok(Branch { place, kind, level })
     }
 
     /// All dates of a search are of one field.

@@ -90,7 +90,7 @@ impl Serialize for Printed<'_> {
         let shards = tiers.len();
         map.serialize_entry("_shards", &json!({ "total": shards, "successful": shards, "skipped": 0, "failed": 0 }))?;
         map.serialize_entry("hits", &json!({ "total": total, "max_score": 0.0, "hits": [] }))?;
-        if !results.0.is_empty() {
+        if !results.found.is_empty() {
             let typed = self.options.typed_keys;
             map.serialize_entry("aggregations", &Members { results, typed })?;
         }
@@ -109,14 +109,14 @@ struct Members<'a> {
 
 impl Serialize for Members<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.results.0.len()))?;
+        let mut map = serializer.serialize_map(Some(self.results.found.len()))?;
         write_results(&mut map, self.results, self.typed)?;
         map.end()
     }
 }
 
 fn write_results<M: SerializeMap>(map: &mut M, results: &Results, typed: bool) -> Result<(), M::Error> {
-    for (name, found) in &results.0 {
+    for (name, found) in results.names.iter().zip(&results.found) {
         if typed {
             map.serialize_key(&format!("{}#{name}", found.kind()))?;
         } else {

@@ -16,7 +16,12 @@ pub struct SearchResponse {
 
 /// The answers to some aggregations, by their names.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Results(pub(super) Vec<(Arc<str>, Found)>);
+pub(crate) struct Results {
+    /// Of all buckets of one aggregation they are the same.
+    pub(super) names: Arc<[Arc<str>]>,
+    /// For each name.
+    pub(super) found: Vec<Found>,
+}
 
 /// The answer to one aggregation.
 #[derive(Debug, Clone)]
@@ -128,11 +133,11 @@ pub struct NoSuchResult {
 
 impl Results {
     fn find(&self, name: &str) -> Option<&Found> {
-        self.0.iter().find(|(known, _)| **known == *name).map(|(_, found)| found)
+        self.found.get(self.names.iter().position(|known| **known == *name)?)
     }
 
     fn missing(&self, name: &str, wanted: &'static str) -> NoSuchResult {
-        let there: Vec<_> = self.0.iter().map(|(name, _)| &**name).collect();
+        let there: Vec<_> = self.names.iter().map(|name| &**name).collect();
         NoSuchResult { name: name.to_owned(), wanted, there: there.join(", ") }
     }
 }

@@ -25,7 +25,9 @@ pub(super) struct Level {
     pub(super) measured: Vec<(String, Measures)>,
     pub(super) branches: Vec<Branch>,
     /// The names of metrics and branches, in the order of the request.
-    pub(super) names: Vec<Arc<str>>,
+    pub(super) names: Arc<[Arc<str>]>,
+    /// For each name its metric, by its place among these; the others are the branches, in their order.
+    pub(super) metric_places: Vec<Option<usize>>,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,6 @@ pub(super) struct MetricNode {
 /// An aggregation of buckets.
 #[derive(Debug)]
 pub(super) struct Branch {
-    pub(super) name: Arc<str>,
     pub(super) place: String,
     pub(super) kind: BranchKind,
     pub(super) level: Level,
