@@ -89,6 +89,13 @@ expect "stop" "$stopped" '{"stopped":true,"state":"stopped"}'
 there=$(request GET '_rollup/job/sensor?filter_path=jobs.stats.rollups_indexed' | tr -dc 0-9)
 moved=$(cargo run --quiet --example adopt --all-features -- "$url" operator:secret | tail -n 1)
 expect "adopt" "$moved" "$there documents were rolled up there, $((50000 - there)) here"
+# An ordinary search is answered by what was rolled up, if that is wished for, and says so.
+by_day='{"size":0,"aggs":{"a":{"date_histogram":{"field":"timestamp","fixed_interval":"1d"}}}}'
+answer=$(request POST 'sensor-*/_search?rollup=auto' -d "$by_day")
+[[ "$answer" == *'"job_id":"sensor"'*'"tier":"rolled_up"'* && "$answer" == *'"value":50000'* ]] || fail "search: got $answer"
+request POST sensor-1/_refresh > /dev/null
+answer=$(request POST 'sensor-*/_search' -d "$by_day")
+[[ "$answer" != *rolled_up* && "$answer" == *'"value":50000'* ]] || fail "search: got $answer"
 expect "delete" "$(request DELETE _rollup/job/sensor)" '{"acknowledged":true}'
 echo "curl: ok"
 

@@ -7,6 +7,7 @@ mod answer;
 mod documents;
 mod indices;
 mod query;
+mod rolled_up;
 mod routes;
 mod sample;
 mod search;
@@ -65,7 +66,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => Arc::new(AllowAll),
     };
     let options = RouterOptions::new().openapi(true);
-    let mut app = routes::router(indices).merge(rest::router_with(Arc::clone(&manager), authorizer, options));
+    let mut app = routes::router(indices, Arc::clone(&manager)).merge(rest::router_with(
+        Arc::clone(&manager),
+        authorizer,
+        options,
+    ));
     match users {
         Some(users) => app = app.layer(middleware::from_fn_with_state(Arc::new(users), users::authenticate)),
         None => eprintln!("warning: without --users everyone who can reach {address} may do everything"),

@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use rollup_jobs::RollupJobManager;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Problem};
 use crate::indices::Indices;
-use crate::{documents, search};
+use crate::{documents, rolled_up, search};
 
 /// Official clients look for it.
 pub(crate) const PRODUCT: HeaderName = HeaderName::from_static("x-elastic-product");
 
 type Host = State<Arc<Indices>>;
 
-pub(crate) fn router(indices: Arc<Indices>) -> Router {
+pub(crate) fn router(indices: Arc<Indices>, manager: Arc<RollupJobManager>) -> Router {
+    let searches =
+        Router::new().route("/{index}/_search", get(search).post(search)).with_state((Arc::clone(&indices), manager));
     Router::new()
         .route("/", get(info))
         .route("/_bulk", post(bulk).put(bulk))
@@ -29,13 +33,13 @@ pub(crate) fn router(indices: Arc<Indices>) -> Router {
         .route("/{index}/_bulk", post(bulk).put(bulk))
         .route("/{index}/_refresh", post(refresh).get(refresh))
         .route("/{index}/_count", get(count).post(count))
-        .route("/{index}/_search", get(search).post(search))
+        .with_state(indices)
+        .merge(searches)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         // As much as Elasticsearch takes.
         .layer(DefaultBodyLimit::max(100 << 20))
         .layer(middleware::from_fn(say_product))
-        .with_state(indices)
 }
 
 async fn say_product(request: Request, next: Next) -> Response {
@@ -104,11 +108,29 @@ async fn refresh(State(indices): Host, Path(pattern): Path<String>) -> Answer<Js
     .await
 }
 
-async fn count(host: Host, pattern: Path<String>, body: String) -> Answer<Json<Value>> {
-    let Json(found) = search(host, pattern, body).await?;
+async fn count(State(indices): Host, Path(pattern): Path<String>, body: String) -> Answer<Json<Value>> {
+    let Json(found) = at_leisure(move || search::search(&indices, &pattern, &parse(&body)?)).await?;
     Ok(Json(json!({ "count": found["hits"]["total"]["value"], "_shards": found["_shards"] })))
 }
 
-async fn search(State(indices): Host, Path(pattern): Path<String>, body: String) -> Answer<Json<Value>> {
-    at_leisure(move || search::search(&indices, &pattern, &parse(&body)?)).await
+/// What a search may say in its query.
+#[derive(Deserialize)]
+struct Searching {
+    /// With `auto`, what was rolled up may answer.
+    rollup: Option<String>,
+}
+
+async fn search(
+    State((indices, manager)): State<(Arc<Indices>, Arc<RollupJobManager>)>,
+    Path(pattern): Path<String>,
+    Query(Searching { rollup }): Query<Searching>,
+    body: String,
+) -> Answer<Json<Value>> {
+    at_leisure(move || {
+        let body = parse(&body)?;
+        let rolled_up =
+            rollup.filter(|rollup| rollup == "auto").and_then(|_| rolled_up::search(&manager, &pattern, &body));
+        rolled_up.map_or_else(|| search::search(&indices, &pattern, &body), Ok)
+    })
+    .await
 }
