@@ -17,7 +17,10 @@ pub enum SearchError {
         source: SearchRequestError,
     },
     /// No job reads what was asked for, or writes there.
-    #[error("could not search [{indices}]: no rollup job reads it, and none has it as its rollup index{}", others(.known))]
+    #[error(
+        "could not search [{indices}]: no rollup job reads it, and none has it as its rollup index{}",
+        others(.known)
+    )]
     NoJob {
         /// What was searched.
         indices: String,

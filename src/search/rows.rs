@@ -92,8 +92,8 @@ pub(super) struct Groups {
     stop: StopSignal,
     /// The grouped fields of which raw documents have several values; `None` if nobody knows.
     several_values: Option<BTreeSet<String>>,
-    /// The date field, if raw documents are read by several filters at several times: one with several dates would count
-    /// several times.
+    /// The date field, if raw documents are read by several filters at several times: one with several dates would
+    /// count several times.
     is_cut: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Searches over a cluster: raw and rolled-up documents in one answer, which is that of the reference engine over the raw
-//! ones.
+//! Searches over a cluster: raw and rolled-up documents in one answer, which is that of the reference engine over the
+//! raw ones.
 
 use std::sync::Arc;
 

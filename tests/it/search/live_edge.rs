@@ -1,5 +1,5 @@
-//! Searches while documents are added, runs go on, and jobs are stopped, deleted and put anew: each answer is that of the
-//! raw documents of one moment.
+//! Searches while documents are added, runs go on, and jobs are stopped, deleted and put anew: each answer is that of
+//! the raw documents of one moment.
 #![expect(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "numbers are small here")]
 
 use std::sync::Arc;
