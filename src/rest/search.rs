@@ -173,6 +173,6 @@ fn failure(error: &SearchError) -> ErrorAnswer {
             }
             EngineErrorKind::AlreadyExists | EngineErrorKind::Cancelled => ErrorAnswer::internal(Cause::of(error)),
         },
-        SearchError::Store { .. } => ErrorAnswer::unavailable(error),
+        SearchError::Store { .. } | SearchError::Moved { .. } => ErrorAnswer::unavailable(error),
     }
 }

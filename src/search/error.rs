@@ -77,6 +77,12 @@ pub enum SearchError {
         /// What was searched.
         indices: String,
     },
+    /// What was said of source indices has changed all the time while it was tried: trying again helps.
+    #[error("could not search [{indices}]: source indices were noted as changed all the while; try again")]
+    Moved {
+        /// What was searched.
+        indices: String,
+    },
     /// An engine could not read.
     #[error("could not search [{indices}]: engine call failed")]
     Engine {
@@ -112,6 +118,7 @@ pub(crate) enum SearchFault {
     Forbidden { index: String },
     NotServed { raw: String, why_not: Vec<WhyNot> },
     TooManyBuckets { max_buckets: usize },
+    Moved,
     Infinite { place: String, bucket: String },
     Engine(EngineError),
     Store(StoreError),
@@ -126,6 +133,7 @@ impl SearchFault {
             Self::Forbidden { index } => SearchError::Forbidden { indices, index },
             Self::NotServed { raw, why_not } => SearchError::NotServed { indices, raw, why_not },
             Self::TooManyBuckets { max_buckets } => SearchError::TooManyBuckets { indices, max_buckets },
+            Self::Moved => SearchError::Moved { indices },
             Self::Infinite { place, bucket } => SearchError::Infinite { indices, place, bucket },
             Self::Engine(source) => SearchError::Engine { indices, source },
             Self::Store(source) => SearchError::Store { indices, source },

@@ -32,19 +32,24 @@ impl Gone {
             return Ok(Some(Self { times: Spans::always(), reason, is_all: true }));
         };
         let sealed = said.sealed();
+        let mut reasons = Vec::new();
         if !sealed.is_empty() {
-            let reason = "raw documents are gone there, which is sealed".to_owned();
-            return Ok(Some(Self { times: sealed, reason, is_all: false }));
+            reasons.push("raw documents that are sealed are gone".to_owned());
         }
-        let Some(Chosen { candidate, served, .. }) = chosen else { return Ok(None) };
-        let now = resolve(systems, &candidate.context, raw)?;
-        let names = candidate.progress.source_indices.iter().filter(|name| !now.contains(*name));
-        let missing: Vec<&str> = names.map(String::as_str).collect();
-        if missing.is_empty() {
-            return Ok(None);
+        let mut times = sealed;
+        if let Some(Chosen { candidate, served, .. }) = chosen {
+            let now = resolve(systems, &candidate.context, raw)?;
+            let read = candidate.progress.source_indices.iter().map(String::as_str);
+            // Where those were is said by their seals, if they were sealed before they went.
+            let missing: Vec<&str> = read.filter(|name| !now.contains(*name) && !said.is_sealed(name)).collect();
+            if !missing.is_empty() {
+                let names = missing.join(", ");
+                reasons.push(format!("source indices that are rolled up are not there any more: [{names}]"));
+                times = times.or(&Spans::one(served.covered.clone()));
+            }
         }
-        let reason = format!("source indices that are rolled up are not there any more: [{}]", missing.join(", "));
-        Ok(Some(Self { times: Spans::one(served.covered.clone()), reason, is_all: false }))
+        let reason = reasons.join("; ");
+        Ok((!times.is_empty()).then_some(Self { times, reason, is_all: false }))
     }
 
     /// How bounds in the middle of a job's buckets are rounded, if that is asked for.

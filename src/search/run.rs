@@ -24,7 +24,7 @@ use crate::store::StoreError;
 use crate::sync::Arc;
 
 /// How often a search begins anew while what was said of source indices changes below it.
-const MAX_TRIES: usize = 3;
+const MAX_TRIES: usize = 10;
 
 type Faults<T> = Result<T, SearchFault>;
 
@@ -119,7 +119,10 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
         let context = chosen.as_ref().map_or(&any.context, |chosen| &chosen.candidate.context);
         let context = context.clone().with_run_as(request.run_as.clone());
         let raw = raw_rows(systems, &asked, &context, &filter, served)?;
-        if raw.is_some() && tries < MAX_TRIES && Said::read(systems, &asked, &readers)? != said {
+        if raw.is_some() && Said::read(systems, &asked, &readers)? != said {
+            if tries == MAX_TRIES {
+                return Err(SearchFault::Moved);
+            }
             continue;
         }
         let terms_types = terms_types(systems, &tree, &context, asked.raw.as_ref(), chosen.as_ref())?;
@@ -133,7 +136,7 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
         };
         return Ok(Prepared { tree, filter, rounded, rows, plan, date_field, terms_types, wants_total });
     }
-    unreachable!("the last try is the last")
+    unreachable!("tries are counted")
 }
 
 /// The raw documents to read, as they are at this moment.

@@ -29,6 +29,11 @@ impl Said {
         notes.map(|note| note.range.clone()).collect()
     }
 
+    /// Whether any documents of this index are gone for good.
+    pub(super) fn is_sealed(&self, index: &str) -> bool {
+        self.0.get(index).is_some_and(|ledger| !ledger.seals.is_empty())
+    }
+
     /// Where documents are gone for good.
     pub(super) fn sealed(&self) -> Spans {
         self.0.values().flat_map(|ledger| ledger.seals.iter().cloned()).collect()

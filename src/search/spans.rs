@@ -68,6 +68,11 @@ impl Spans {
         }
     }
 
+    /// What is in these or in others.
+    pub(super) fn or(&self, others: &Self) -> Self {
+        self.0.iter().chain(&others.0).cloned().collect()
+    }
+
     /// What is in these and in others.
     pub(super) fn and(&self, others: &Self) -> Self {
         let (mut found, mut at, mut other) = (Vec::new(), 0, 0);

@@ -1,6 +1,7 @@
 //! Searches: raw and rolled-up documents in one answer, which is that of the raw ones.
 
 mod fuzz;
+mod gone;
 mod live_edge;
 mod oracle;
 mod random;
