@@ -1,5 +1,5 @@
-//! What a search costs beside its documents: a plan among a thousand jobs, the live edge, and a million groups of which
-//! ten are returned.
+//! What a search costs beside its documents: a plan among a thousand jobs, the live edge, a million groups of which ten
+//! are returned, and the run and the stop that it is beside.
 //!
 //! ```text
 //! cargo bench --features tantivy,testing --bench search
@@ -8,14 +8,17 @@
 //! What documents cost is `benches/compare/run --searches`, beside DuckDB.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
+use cpu_time::{ProcessTime, ThreadTime};
 use criterion::{Criterion, criterion_group, criterion_main};
-use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, doc};
+use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
 use rollup_jobs::filter::{Filter, FilterRange};
 use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{
@@ -23,7 +26,7 @@ use rollup_jobs::search::{
 };
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::ManualClock;
-use rollup_jobs::{DateHistogram, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded};
+use rollup_jobs::{DateHistogram, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, StopOptions};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -172,5 +175,101 @@ fn many_groups(_: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, planning, live_edge, many_groups);
+/// A job that has not run yet, on an engine that knows nothing yet and scans in the thread that asks.
+fn unrun(index: &Index) -> (RollupJobManager, Receiver<()>) {
+    let engine = TantivyEngine::in_ram_with(TantivyOptions::new().scan_threads(1));
+    engine.register("sensor-1", index).unwrap();
+    let (manager, ends) = manager(&engine, 99);
+    manager.put(job("sensor", "sensor-1")).unwrap();
+    (manager, ends)
+}
+
+/// What another thread does all the time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Beside {
+    Nothing,
+    /// Takes a core, and no more: what is left of a difference is the search's doing.
+    Spinning,
+    Searches,
+}
+
+/// Does the work. The processor time is that of all but the other thread, and the number of searches comes third.
+fn beside<T>(other: Beside, manager: &RollupJobManager, work: impl FnOnce() -> T) -> (T, Duration, u32) {
+    let raw = SearchRequest::new("sensor-1").aggregation("days", by_day_and_node());
+    let is_over = AtomicBool::new(other == Beside::Nothing);
+    thread::scope(|scope| {
+        let other_thread = scope.spawn(|| {
+            let (begun, mut count) = (ThreadTime::now(), 0);
+            while !is_over.load(Ordering::Relaxed) {
+                if other == Beside::Searches {
+                    manager.search(&raw).unwrap();
+                    count += 1;
+                }
+            }
+            (begun.elapsed(), count)
+        });
+        let begun = ProcessTime::now();
+        let result = work();
+        is_over.store(true, Ordering::Relaxed);
+        // The last search is made to its end before the time is taken.
+        let (searching, count) = other_thread.join().unwrap();
+        (result, begun.elapsed().saturating_sub(searching), count)
+    })
+}
+
+/// What a run costs while somebody searches all the time.
+fn run_beside_searches(index: &Index) {
+    let run = |other| {
+        let (manager, ends) = unrun(index);
+        let ((), processor, searches) = beside(other, &manager, || roll_up(&manager, &ends, "sensor"));
+        (processor, searches)
+    };
+    let others = [Beside::Nothing, Beside::Spinning, Beside::Searches];
+    let mut times = others.map(|_| Vec::new());
+    for _ in 0..9 {
+        for (times, other) in times.iter_mut().zip(others) {
+            times.push(run(other));
+        }
+    }
+    let [alone, spinning, searching] = times.map(|mut times| {
+        times.sort_unstable();
+        times[4]
+    });
+    let ratio = searching.0.as_secs_f64() / alone.0.as_secs_f64();
+    println!(
+        "a run's processor time beside {} searches: {:.1?}, beside a thread that spins {:.1?}, alone {:.1?}: {ratio:.2} times",
+        searching.1, searching.0, spinning.0, alone.0
+    );
+}
+
+/// How long a stop in the middle of a run takes while somebody searches all the time.
+#[expect(clippy::disallowed_methods, reason = "time is what is measured, and a stop has to come in the middle")]
+fn stop_beside_searches(index: &Index) {
+    let stop = |other, round: u64| {
+        let (manager, _ends) = unrun(index);
+        let stop = || {
+            manager.start("sensor").unwrap();
+            manager.trigger("sensor").unwrap();
+            thread::sleep(Duration::from_micros(200 + round * 7_919 % 100_000));
+            let begun = Instant::now();
+            let stopped = manager.stop("sensor", StopOptions::new().wait_for_completion(true)).unwrap();
+            assert!(stopped.is_at_rest());
+            begun.elapsed()
+        };
+        beside(other, &manager, stop).0
+    };
+    for other in [Beside::Nothing, Beside::Spinning, Beside::Searches] {
+        let mut times: Vec<Duration> = (0..200).map(|round| stop(other, round)).collect();
+        times.sort_unstable();
+        println!("stop of a run, beside it {other:?}: p50 {:.2?}, p99 {:.2?}", times[100], times[198]);
+    }
+}
+
+fn beside_a_run(_: &mut Criterion) {
+    let index = readings(4_000_000, 200);
+    run_beside_searches(&index);
+    stop_beside_searches(&index);
+}
+
+criterion_group!(benches, planning, live_edge, many_groups, beside_a_run);
 criterion_main!(benches);

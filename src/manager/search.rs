@@ -12,7 +12,8 @@ use crate::sync::Arc;
 
 impl RollupJobManager {
     /// Answers a search, by what is rolled up where that is proved to be the same, and by raw documents elsewhere. It
-    /// is answered in the caller's thread, and no job waits for it.
+    /// is answered in the caller's thread, and no job waits for it. Async hosts make the call on a thread that may block
+    /// and [cancel](SearchCancel) it when nobody waits any more: `examples/async_search.rs`.
     ///
     /// # Errors
     /// [`SearchError`]; nothing has changed.
