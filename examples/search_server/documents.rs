@@ -20,7 +20,9 @@ pub(crate) fn add(index: &SourceIndex, source: &str) -> Answer {
 
 /// Adds documents, each after a line that says where. Nothing is done if such a line makes no sense; a document that
 /// does not keeps no other from being added.
-pub(crate) fn bulk(indices: &Indices, default_index: Option<&str>, body: &str) -> Answer {
+///
+/// Searches see them at once if they are `refreshed`.
+pub(crate) fn bulk(indices: &Indices, default_index: Option<&str>, refreshed: bool, body: &str) -> Answer {
     let mut documents = Vec::new();
     let mut lines = (1..).zip(body.lines()).filter(|(_, line)| !line.trim().is_empty());
     while let Some((number, line)) = lines.next() {
@@ -47,7 +49,12 @@ pub(crate) fn bulk(indices: &Indices, default_index: Option<&str>, body: &str) -
         let failed = |problem: Problem| json!({ "_index": name, "_id": null, "error": problem.cause(), "status": problem.status.as_u16() });
         items.push(json!({ (verb): outcome.unwrap_or_else(failed) }));
     }
-    touched.values().try_for_each(|index| index.writer.lock().commit().map(drop))?;
+    for index in touched.values() {
+        index.writer.lock().commit()?;
+        if refreshed {
+            index.reader.reload()?;
+        }
+    }
     Ok(json!({ "took": 0, "errors": errors, "items": items }))
 }
 
@@ -69,10 +76,15 @@ fn document(schema: &Schema, id: &str, source: &str) -> Answer<TantivyDocument> 
 /// The value as the field has it. A date is RFC 3339, or milliseconds since 1970, which tantivy does not take from
 /// JSON.
 pub(crate) fn value(field: &FieldEntry, given: &Value) -> Answer<OwnedValue> {
-    let millis = given.as_i64().filter(|_| field.field_type().is_date());
-    let date = millis.map(|millis| OwnedValue::Date(DateTime::from_timestamp_millis(millis)));
-    date.map_or_else(|| field.field_type().value_from_json(given.clone()), Ok).map_err(|error| {
-        let reason = format!("failed to parse field [{}]: {error}", field.name());
+    let failed = |why: String| {
+        let reason = format!("failed to parse field [{}]: {why}", field.name());
         Problem { kind: "document_parsing_exception", ..Problem::bad(reason) }
-    })
+    };
+    let Some(millis) = given.as_i64().filter(|_| field.field_type().is_date()) else {
+        return field.field_type().value_from_json(given.clone()).map_err(|error| failed(error.to_string()));
+    };
+    // Tantivy counts nanoseconds.
+    let nanos = millis.checked_mul(1_000_000);
+    let nanos = nanos.ok_or_else(|| failed(format!("[{millis}] is beyond the years 1678 to 2262")))?;
+    Ok(OwnedValue::Date(DateTime::from_timestamp_nanos(nanos)))
 }

@@ -85,18 +85,44 @@ async fn describe(State(indices): Host, Path(pattern): Path<String>) -> Answer<J
     Ok(Json(all.map(|index| (index.name.clone(), json!({ "aliases": {}, "mappings": index.mappings }))).collect()))
 }
 
-async fn add(State(indices): Host, Path(name): Path<String>, body: String) -> Answer<(StatusCode, Json<Value>)> {
+/// What an addition may say in its query: whether searches see it at once.
+#[derive(Deserialize)]
+struct Adding {
+    refresh: Option<String>,
+}
+
+impl Adding {
+    fn is_refreshed(&self) -> bool {
+        self.refresh.as_ref().is_some_and(|refresh| refresh != "false")
+    }
+}
+
+async fn add(
+    State(indices): Host,
+    Path(name): Path<String>,
+    Query(adding): Query<Adding>,
+    body: String,
+) -> Answer<(StatusCode, Json<Value>)> {
     let added = at_leisure(move || {
         let index = indices.source(&name)?;
         let added = documents::add(&index, &body)?;
         index.writer.lock().commit()?;
+        if adding.is_refreshed() {
+            index.reader.reload()?;
+        }
         Ok(added)
     });
     Ok((StatusCode::CREATED, added.await?))
 }
 
-async fn bulk(State(indices): Host, index: Option<Path<String>>, body: String) -> Answer<Json<Value>> {
-    at_leisure(move || documents::bulk(&indices, index.as_ref().map(|Path(name)| &**name), &body)).await
+async fn bulk(
+    State(indices): Host,
+    index: Option<Path<String>>,
+    Query(adding): Query<Adding>,
+    body: String,
+) -> Answer<Json<Value>> {
+    let index = index.map(|Path(name)| name);
+    at_leisure(move || documents::bulk(&indices, index.as_deref(), adding.is_refreshed(), &body)).await
 }
 
 /// Makes what was added visible to searches. Rollup jobs see it in any case.
@@ -128,8 +154,9 @@ async fn search(
 ) -> Answer<Json<Value>> {
     at_leisure(move || {
         let body = parse(&body)?;
-        let rolled_up =
-            rollup.filter(|rollup| rollup == "auto").and_then(|_| rolled_up::search(&manager, &pattern, &body));
+        let rolled_up = rollup
+            .filter(|rollup| rollup == "auto")
+            .and_then(|_| rolled_up::search(&manager, &indices, &pattern, &body));
         rolled_up.map_or_else(|| search::search(&indices, &pattern, &body), Ok)
     })
     .await

@@ -28,7 +28,7 @@ pub(crate) fn add(indices: &Indices, manager: &RollupJobManager) -> Result<(), B
                 writeln!(lines, "{{\"index\":{{}}}}\n{reading}")?;
             }
         }
-        documents::bulk(indices, Some("sensor-1"), &lines).map_err(|problem| problem.reason)?;
+        documents::bulk(indices, Some("sensor-1"), true, &lines).map_err(|problem| problem.reason)?;
     }
     let job = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("sensor_hourly");
     let job = job.cron("0 5 * * * ?").page_size(1_000).terms(["node"]);
