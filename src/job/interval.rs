@@ -58,6 +58,10 @@ impl CalendarUnit {
     }
 }
 
+/// The longest fixed interval: ten thousand years, which is further than dates go. Where a bucket of it begins and ends
+/// can be said in milliseconds, in any time zone.
+const MAX_DAYS: i64 = 3_650_000;
+
 /// The interval of a date histogram, with the text it was configured by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -116,6 +120,9 @@ impl DateInterval {
         };
         if millis <= 0 {
             return Err("Zero or negative time interval not supported".to_owned());
+        }
+        if millis > MAX_DAYS * 86_400_000 {
+            return Err(format!("can be {MAX_DAYS}d at most, but was [{text}]"));
         }
         Ok(Self::Fixed { millis, text: text.to_owned() })
     }

@@ -76,6 +76,7 @@ use json::Json;
 use parameters::Parameters;
 use route::Route;
 
+use crate::search::MAX_BUCKETS;
 use crate::{JobStatus, RollupJobManager};
 
 /// How many calls reach engine and store at once.
@@ -97,11 +98,12 @@ pub struct RouterOptions {
     body_limit: usize,
     openapi: bool,
     strict: bool,
+    max_buckets: usize,
 }
 
 impl Default for RouterOptions {
     fn default() -> Self {
-        Self { body_limit: 1 << 20, openapi: false, strict: false }
+        Self { body_limit: 1 << 20, openapi: false, strict: false, max_buckets: MAX_BUCKETS }
     }
 }
 
@@ -121,6 +123,13 @@ impl RouterOptions {
     /// with `strict=elasticsearch`: for hosts whose clients count on its refusals. Default: no.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
+        self
+    }
+
+    /// The most buckets of an answer, which its caller can lower with `max_buckets`, and cannot raise. Default: 65,536,
+    /// as of Elasticsearch's `search.max_buckets`.
+    pub fn max_buckets(mut self, max_buckets: usize) -> Self {
+        self.max_buckets = max_buckets;
         self
     }
 

@@ -14,7 +14,7 @@ use super::parameters::Parameters;
 use super::{Answer, Face};
 use crate::engine::EngineErrorKind;
 use crate::search::{
-    Access, Edges, PrintOptions, SearchError, SearchRequest, SearchRequestError, SearchRights, WhyNot,
+    Access, Edges, PrintOptions, SearchCancel, SearchError, SearchRequest, SearchRequestError, SearchRights, WhyNot,
 };
 
 /// Beside those of every route.
@@ -40,6 +40,15 @@ impl SearchRights for OfRequest {
     }
 }
 
+/// Ends the search of a request that went away.
+struct CancelOnDrop(SearchCancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 pub(super) async fn serve(
     face: &Face,
     indices: &str,
@@ -51,7 +60,8 @@ pub(super) async fn serve(
         .typed_keys(parameters.switch("typed_keys")?)
         .total_as_int(parameters.switch("rest_total_hits_as_int")?)
         .explain(parameters.switch("explain")?);
-    let search = asked(face, indices, (request, caller), parameters, body)?;
+    let cancel = CancelOnDrop(SearchCancel::new());
+    let search = asked(face, indices, (request, caller), parameters, body)?.cancelled_by(&cancel.0);
     let answered = face.searches.call({
         let manager = Arc::clone(&face.manager);
         move || manager.search(&search).map(|response| serde_json::to_string(&response.printed(options)))
@@ -96,7 +106,7 @@ fn asked(
         None => face.options.strict,
         Some("elasticsearch") => true,
         Some(other) => {
-            let reason = format!("Failed to parse value [{other}] as only [elasticsearch] is allowed.");
+            let reason = format!("Failed to parse value [{other}] of [strict] as only [elasticsearch] is allowed.");
             return Err(ErrorAnswer::bad_request(reason));
         }
     };
@@ -111,19 +121,29 @@ fn asked(
         Some("inner") => Edges::Inner,
         Some("outer") => Edges::Outer,
         Some(other) => {
-            let reason =
-                format!("Failed to parse value [{other}] as only [exact], [inner], [outer] or [start] are allowed.");
+            let reason = format!(
+                "Failed to parse value [{other}] of [edges] as only [exact], [inner], [outer] or [start] are allowed."
+            );
             return Err(ErrorAnswer::bad_request(reason));
         }
     };
-    if let Some(most) = parameters.text("max_buckets") {
-        let unreadable =
-            || ErrorAnswer::bad_request(format!("Failed to parse int parameter [max_buckets] with value [{most}]"));
-        search.max_buckets = most.parse().map_err(|_| unreadable())?;
-    }
+    search.max_buckets = max_buckets(parameters, face.options.max_buckets)?;
     search.run_as = caller.run_as;
     let rights = OfRequest { authorizer: Arc::clone(&face.authorizer), request: request.clone() };
     Ok(search.access(Access::of(Arc::new(rights))))
+}
+
+/// As many as the caller asks for, if the host lets it.
+fn max_buckets(parameters: &Parameters, most: usize) -> Result<usize, ErrorAnswer> {
+    let Some(asked) = parameters.text("max_buckets") else { return Ok(most) };
+    match asked.parse() {
+        Ok(asked) if asked <= most => Ok(asked),
+        Ok(_) => Err(ErrorAnswer::bad_request(format!("[max_buckets] can be {most} at most here, but was [{asked}]"))),
+        Err(_) => {
+            let reason = format!("Failed to parse int parameter [max_buckets] with value [{asked}]");
+            Err(ErrorAnswer::bad_request(reason))
+        }
+    }
 }
 
 fn invalid(error: &SearchRequestError) -> ErrorAnswer {

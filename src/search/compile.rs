@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::aggregation::{
     Aggregation, BucketBounds, BucketOrder, DateHistogramAggregation, DateRangeAggregation, FiltersAggregation,
-    HistogramAggregation, MetricAggregation, NamedAggregations, OrderBy, RangeAggregation, SearchInterval,
+    HistogramAggregation, MetricAggregation, NamedAggregations, NumberRange, OrderBy, RangeAggregation, SearchInterval,
     SearchMetric, TermsAggregation,
 };
 use super::request::{SearchRequest, SearchRequestError};
@@ -166,20 +166,25 @@ impl Compiler {
         if asked.ranges.is_empty() {
             return wrong(place, "requires [ranges] with at least one range");
         }
-        let conditions = asked.ranges.iter().enumerate().map(|(number, stretch)| {
+        let stretches = asked.ranges.iter().enumerate().map(|(number, stretch)| {
             let read = |value: &Option<FilterValue>| {
                 let read = value.as_ref().map(|value| read_date(value, &reader)).transpose();
                 read.map_err(|problem| at(&format!("ranges[{number}]"), problem))
             };
-            let (from, to) = (read(&stretch.from)?, read(&stretch.to)?);
-            let shown = |end: Option<i64>| end.map_or_else(|| "*".to_owned(), |end| printed.print(end));
-            let name = stretch.key.clone().unwrap_or_else(|| format!("{}-{}", shown(from), shown(to)));
+            Ok((read(&stretch.from)?, read(&stretch.to)?, &stretch.key))
+        });
+        let mut stretches = stretches.collect::<Result<Vec<_>>>()?;
+        // As Elasticsearch has them, whatever their order was.
+        stretches.sort_by_key(|(from, to, _)| (from.unwrap_or(i64::MIN), to.unwrap_or(i64::MAX)));
+        let shown = |end: Option<i64>| end.map_or_else(|| "*".to_owned(), |end| printed.print(end));
+        let conditions = stretches.into_iter().map(|(from, to, key)| {
+            let name = key.clone().unwrap_or_else(|| format!("{}-{}", shown(from), shown(to)));
             let mut range = FilterRange::new();
             range = from.into_iter().fold(range, FilterRange::at_least);
             range = to.into_iter().fold(range, FilterRange::below);
-            Ok((BucketKey::DateRange(name.into(), from, to), Filter::range(&asked.field, range)))
+            (BucketKey::DateRange(name.into(), from, to), Filter::range(&asked.field, range))
         });
-        let conditions = conditions.collect::<Result<Vec<_>>>()?;
+        let conditions = conditions.collect();
         let style = BucketStyle::DateRange { format: Arc::new(printed), keyed: asked.keyed };
         Ok(BranchKind::Conditions { conditions, style: Some(style) })
     }
@@ -266,7 +271,14 @@ fn range(asked: &RangeAggregation, place: &str) -> Result<BranchKind> {
     if asked.ranges.is_empty() {
         return wrong(place, "requires [ranges] with at least one range");
     }
-    let conditions = asked.ranges.iter().map(|range| {
+    // As Elasticsearch has them, whatever their order was.
+    let mut ranges: Vec<&NumberRange> = asked.ranges.iter().collect();
+    let ends = |range: &NumberRange| [range.from.unwrap_or(f64::NEG_INFINITY), range.to.unwrap_or(f64::INFINITY)];
+    ranges.sort_by(|one, other| {
+        let (one, other) = (ends(one), ends(other));
+        one[0].total_cmp(&other[0]).then(one[1].total_cmp(&other[1]))
+    });
+    let conditions = ranges.into_iter().map(|range| {
         let shown = |end: Option<f64>| end.map_or_else(|| "*".to_owned(), |end| format!("{end:?}"));
         let name = range.key.clone().unwrap_or_else(|| format!("{}-{}", shown(range.from), shown(range.to)));
         let mut filter = FilterRange::new();

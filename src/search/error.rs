@@ -66,7 +66,9 @@ pub enum SearchError {
         bucket: String,
     },
     /// The time was up.
-    #[error("could not search [{indices}]: it took longer than it may")]
+    #[error(
+        "could not search [{indices}]: it took longer than it may: allow more ([timeout] over HTTP), or ask for fewer documents"
+    )]
     Timeout {
         /// What was searched.
         indices: String,

@@ -47,6 +47,8 @@ pub use error::SearchError;
 pub(crate) use error::SearchFault;
 pub use plan::{PartReason, PlanPart, SearchPlan, Tier};
 pub use print::PrintOptions;
+#[cfg(feature = "rest")]
+pub(crate) use request::MAX_BUCKETS;
 pub use request::{Access, Edges, SearchCancel, SearchRequest, SearchRequestError, SearchRights};
 pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
 pub(crate) use run::{KnownJob, Systems, plan, search};

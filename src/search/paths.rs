@@ -108,7 +108,15 @@ impl<'a> Path<'a> {
 
 impl Fields {
     fn terms_type(&self, terms: &TermsBranch, place: &str) -> Faults<TermsType> {
-        let missing = || SearchRequestError::new(place, format!("there is no field [{}] to group by", terms.field));
+        let missing = || {
+            let field = &terms.field;
+            let problem = if *field == self.date {
+                format!("[{field}] is a date: [date_histogram] groups by it")
+            } else {
+                format!("there is no field [{field}] to group by")
+            };
+            SearchRequestError::new(place, problem)
+        };
         Ok(self.terms.get(&terms.field).copied().ok_or_else(missing)?)
     }
 

@@ -79,10 +79,13 @@ impl Serialize for Printed<'_> {
         let mut tiers: Vec<Tier> = plan.parts.iter().map(|part| part.tier).collect();
         tiers.sort_unstable_by_key(|tier| *tier == Tier::Raw);
         tiers.dedup();
-        let relation = if total.is_some() { "eq" } else { "gte" };
-        let total = total.unwrap_or(0);
-        let total =
-            if self.options.total_as_int { json!(total) } else { json!({ "value": total, "relation": relation }) };
+        let total = match (total, self.options.total_as_int) {
+            (Some(total), true) => json!(total),
+            (Some(total), false) => json!({ "value": total, "relation": "eq" }),
+            // What Elasticsearch says of hits that it has not counted.
+            (None, true) => json!(-1),
+            (None, false) => json!({ "value": 0, "relation": "gte" }),
+        };
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("took", &u64::try_from(took.as_millis()).unwrap_or(u64::MAX))?;
         map.serialize_entry("timed_out", &false)?;

@@ -7,7 +7,7 @@ use crate::job::{IndexPattern, RunAs};
 use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// Buckets that an answer has at most, if nobody says how many.
-const MAX_BUCKETS: usize = 65_536;
+pub(crate) const MAX_BUCKETS: usize = 65_536;
 
 /// A search: documents of some indices, divided into buckets and measured, whether they are raw or rolled up.
 ///

@@ -70,7 +70,7 @@ pub struct NumberRange {
 pub struct RangeAggregation {
     /// The numeric field.
     pub field: String,
-    /// The ranges, which may overlap.
+    /// The ranges, which may overlap. Their buckets come in the order of where they begin, then of where they end.
     pub ranges: Vec<NumberRange>,
     /// Whether buckets are printed as members of an object. Default: no.
     pub keyed: bool,
@@ -118,7 +118,7 @@ pub struct DateStretch {
 pub struct DateRangeAggregation {
     /// The date field.
     pub field: String,
-    /// The stretches, which may overlap.
+    /// The stretches, which may overlap. Their buckets come in the order of where they begin, then of where they end.
     pub ranges: Vec<DateStretch>,
     /// How dates are written and printed. Default: `strict_date_optional_time`.
     pub format: Option<String>,

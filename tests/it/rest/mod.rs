@@ -1,5 +1,6 @@
 //! The REST face, as a client sees it: what comes back for what is sent.
 
+mod abandoned_search;
 mod configs;
 mod forms;
 mod fuzz;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use rollup_jobs::engine::SourceDocument;
-use rollup_jobs::rest::{AuthenticatedUser, Privilege, PrivilegeAuthorizer, router};
+use rollup_jobs::rest::{
+    AllowAll, AuthenticatedUser, Privilege, PrivilegeAuthorizer, RouterOptions, router, router_with,
+};
 use rollup_jobs::{JobState, PutOptions, RunAs};
 use serde_json::{Value, json};
 
@@ -133,6 +135,9 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
     let text = "Unable to translate aggregation tree into Rollup.  Aggregation [a] is of type \
                 [CardinalityAggregationBuilder] which is currently unsupported.";
     assert!(unknown.status.as_u16() == 400 && unknown.text.contains(text), "{}", unknown.text);
+
+    let date = search(&json!({ "aggs": { "a": { "terms": { "field": "timestamp" } } } }));
+    assert!(date.text.contains("[timestamp] is a date: [date_histogram] groups by it"), "{}", date.text);
 
     let nobody = post(&client, "/nobody/_rollup_search", &by_node());
     nobody.is_error(
@@ -311,4 +316,79 @@ fn what_elasticsearch_refuses_is_refused_where_that_is_asked_for() {
     let range = query(json!({ "range": { "timestamp": { "gte": HOUR / 2, "lt": 5 * HOUR / 2 } } }));
     let answer = post(&client, "/rolled/_rollup_search?strict=elasticsearch&rest_total_hits_as_int", &range).json();
     assert_eq!(answer["hits"]["total"], 12);
+}
+
+#[test]
+fn ranges_come_in_their_own_order() {
+    let (_world, client) = rolled_up();
+    let ranges = json!([{ "from": 14 }, { "from": 0, "to": 14.5 }, { "to": 14 }, { "from": 0, "to": 14 }, { "to": 0 }]);
+    let days = json!([{ "from": "2025-01-02" }, { "from": "2025-01-01" }, { "to": "2025-01-01" }]);
+    let body = json!({ "aggs": {
+        "numbers": { "range": { "field": "temperature", "ranges": ranges } },
+        "days": { "date_range": { "field": "timestamp", "format": "yyyy-MM-dd", "ranges": days } }
+    } });
+    let answer = post(&client, "/sensor-*/_rollup_search", &body).json();
+    let keys = |name: &str| -> Vec<String> {
+        let buckets = answer["aggregations"][name]["buckets"].as_array().unwrap();
+        buckets.iter().map(|bucket| bucket["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys("numbers"), ["*-0.0", "*-14.0", "0.0-14.0", "0.0-14.5", "14.0-*"]);
+    assert_eq!(keys("days"), ["*-2025-01-01", "2025-01-01-*", "2025-01-02-*"]);
+}
+
+#[test]
+fn a_caller_cannot_allow_itself_more_buckets_than_the_host_does() {
+    let (world, _) = rolled_up();
+    let router = router_with(Arc::clone(&world.manager), AllowAll, RouterOptions::new().max_buckets(3));
+    let client = Client::with(router);
+    let search = |parameters: &str| post(&client, &format!("/sensor-*/_rollup_search{parameters}"), &by_node());
+    assert_eq!(search("").status, 200);
+    assert_eq!(search("?max_buckets=3").status, 200);
+    let few = search("?max_buckets=2");
+    assert!(few.status == 400 && few.text.contains("more than [2] buckets"), "{}", few.text);
+    let many = "[max_buckets] can be 3 at most here, but was [4]";
+    search("?max_buckets=4").is_error(400, "illegal_argument_exception", many);
+}
+
+#[test]
+fn a_total_that_is_not_known_is_no_number() {
+    let world = World::new();
+    let several =
+        SourceDocument::new().date("timestamp", now() - 3 * 3_600_000).keyword("node", "a").keyword("node", "b");
+    world.data.add("sensor-1", several);
+    world.put_started("sensor");
+    world.run("sensor");
+    let client = Client::of(&world.manager);
+    let total = |parameters: &str| {
+        post(&client, &format!("/rolled/_rollup_search{parameters}"), &by_node()).json()["hits"]["total"].clone()
+    };
+    // As Elasticsearch prints hits that were not counted.
+    assert_eq!(total("?rest_total_hits_as_int"), -1);
+    assert_eq!(total(""), json!({ "value": 0, "relation": "gte" }));
+}
+
+#[test]
+fn an_interval_as_long_as_time_is_refused_with_its_place() {
+    let (_world, client) = rolled_up();
+    for (interval, zone) in [("9223372036854775807ms", "Europe/Berlin"), ("106751991167d", "-05:00")] {
+        let days = json!({ "field": "timestamp", "fixed_interval": interval, "time_zone": zone });
+        let answer = post(&client, "/sensor-*/_rollup_search", &json!({ "aggs": { "a": { "date_histogram": days } } }));
+        let reason = format!("[aggs.a.date_histogram.fixed_interval] can be 3650000d at most, but was [{interval}]");
+        let mut expected = super::error(400, "illegal_argument_exception", &reason);
+        expected["error"]["place"] = json!("aggs.a.date_histogram.fixed_interval");
+        answer.is(400, &expected);
+        let job = rollup_jobs::RollupJobConfig::builder("long").index_pattern("sensor-*").rollup_index("long");
+        let error = job
+            .cron("0 0 0 * * ?")
+            .page_size(10)
+            .date_histogram(rollup_jobs::DateHistogram::fixed_interval("timestamp", interval).time_zone(zone))
+            .build()
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("3650000d at most"), "{error}");
+    }
+    let longest =
+        json!({ "field": "timestamp", "fixed_interval": "3650000d", "time_zone": "Europe/Berlin", "offset": "-300d" });
+    let answer = post(&client, "/sensor-*/_rollup_search", &json!({ "aggs": { "a": { "date_histogram": longest } } }));
+    assert_eq!(answer.json()["aggregations"]["a"]["buckets"].as_array().map(Vec::len), Some(1), "{}", answer.text);
 }
