@@ -8,6 +8,10 @@
 //! up, and all groups are added up. So a bucket may be made of both, and no document counts twice. What is rolled up
 //! serves where that is proved: each bucket that is asked for is made of whole ones of the job, each condition is one
 //! on what it groups by, and it keeps what is to be found out. [`SearchPlan`] says which parts there are, and why.
+//!
+//! Counts, minima and maxima are those of the raw documents to the bit. Sums are added up with compensation, raw and
+//! rolled up; each rolled-up document holds its own rounded to 64 bits, though, so a sum or an average of fractions may
+//! differ in its last bits from that of raw documents.
 
 mod aggregation;
 mod answer;
