@@ -102,6 +102,7 @@ mod measure;
 mod model;
 mod observer;
 mod ownership;
+mod ranges;
 #[cfg(feature = "rest")]
 pub mod rest;
 pub mod rollup;

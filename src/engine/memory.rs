@@ -127,6 +127,15 @@ impl MemoryEngine {
         let rollups = shared.rollups.iter().filter(|((index, _), _)| index == rollup_index);
         rollups.flat_map(|(_, rollup)| rollup.documents.values().cloned()).collect()
     }
+
+    /// How far a job has come, whose rollup is there or not.
+    fn committed(&self, rollup: Option<&Rollup>) -> CommittedProgress {
+        if self.keeps_progress {
+            CommittedProgress::Kept(rollup.and_then(|rollup| rollup.progress.clone()))
+        } else {
+            CommittedProgress::NotKept
+        }
+    }
 }
 
 impl MemoryData {
@@ -296,11 +305,7 @@ impl RollupIndex for MemoryEngine {
     ) -> Result<Option<RolledUpSnapshot>, EngineError> {
         let mut shared = self.shared.lock();
         let rollup = shared.rollup(job).ok_or_else(|| gone(job))?;
-        let progress = if self.keeps_progress {
-            CommittedProgress::Kept(rollup.progress.clone())
-        } else {
-            CommittedProgress::NotKept
-        };
+        let progress = self.committed(Some(rollup));
         let first = rollup.documents.first_key_value().and_then(|(key, _)| match key.first() {
             Some(KeyPart::Date(start)) => Some(*start),
             _ => None,
@@ -310,11 +315,7 @@ impl RollupIndex for MemoryEngine {
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
-        if !self.keeps_progress {
-            return Ok(CommittedProgress::NotKept);
-        }
-        let mut shared = self.shared.lock();
-        Ok(CommittedProgress::Kept(shared.rollup(job).and_then(|rollup| rollup.progress.clone())))
+        Ok(self.committed(self.shared.lock().rollup(job).as_deref()))
     }
 
     fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {

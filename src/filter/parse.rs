@@ -267,17 +267,27 @@ fn dis_max(body: &Value, place: &Place) -> Result<Filter, FilterError> {
     Ok(Filter::any_of(queries))
 }
 
-fn scalar(value: &Value, place: &Place) -> Result<FilterValue, FilterError> {
-    let number = |number: &serde_json::Number| {
-        let unsigned = || number.as_u64().map(FilterValue::Unsigned);
-        let double = || number.as_f64().filter(|double| double.is_finite()).map(FilterValue::Double);
-        number.as_i64().map(FilterValue::Integer).or_else(unsigned).or_else(double)
-    };
-    match value {
-        Value::Bool(value) => Ok(FilterValue::Boolean(*value)),
-        Value::Number(value) => number(value).map_or_else(|| place.error(format!("[{value}] is no number")), Ok),
-        Value::String(text) => Ok(FilterValue::Text(text.as_str().into())),
-        Value::Null => place.error("expected a value, but was null: [exists] finds what has one"),
-        Value::Array(_) | Value::Object(_) => place.error(format!("expected one value, but was {value}")),
+impl FilterValue {
+    /// A number, a text, true or false.
+    pub(crate) fn of_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(value) => Some(Self::Boolean(*value)),
+            Value::Number(number) => {
+                let unsigned = || number.as_u64().map(Self::Unsigned);
+                let double = || number.as_f64().filter(|double| double.is_finite()).map(Self::Double);
+                number.as_i64().map(Self::Integer).or_else(unsigned).or_else(double)
+            }
+            Value::String(text) => Some(Self::Text(text.as_str().into())),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
     }
+}
+
+fn scalar(value: &Value, place: &Place) -> Result<FilterValue, FilterError> {
+    let refused = || match value {
+        Value::Null => place.error("expected a value, but was null: [exists] finds what has one"),
+        Value::Number(value) => place.error(format!("[{value}] is no number")),
+        _ => place.error(format!("expected one value, but was {value}")),
+    };
+    FilterValue::of_json(value).map_or_else(refused, Ok)
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use super::rounding::{DateBucket, Rounding};
+use crate::ranges::merged;
 
 /// A bucket of one grid that holds the boundary of another, so that nobody can tell which of its documents lie on
 /// which side.
@@ -92,17 +93,7 @@ impl Rounding {
             let begun_twice = coarser.round_down(at - 1)..coarser.goes_on_until(at);
             self.round_down(begun_twice.start)..self.bucket(begun_twice.end - 1).end
         }));
-        found.sort_unstable_by_key(|range| range.start);
-        let mut merged: Vec<Range<i64>> = Vec::new();
-        for exception in found {
-            let exception = exception.start.max(range.start)..exception.end.min(range.end);
-            match merged.last_mut() {
-                Some(last) if exception.start <= last.end => last.end = last.end.max(exception.end),
-                _ if exception.is_empty() => {}
-                _ => merged.push(exception),
-            }
-        }
-        merged
+        merged(found.into_iter().map(|found| found.start.max(range.start)..found.end.min(range.end)))
     }
 
     /// The stretches of time, each in whole buckets, in which a bucket goes on after the next one has begun.

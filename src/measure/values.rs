@@ -65,6 +65,11 @@ impl MetricValues {
         self.add_to_sum(-compensation);
     }
 
+    /// The same of the values of several fields, each in its place.
+    pub(crate) fn merge_each(all: &mut [Self], others: &[Self]) {
+        all.iter_mut().zip(others).for_each(|(all, other)| all.merge(other));
+    }
+
     /// Takes one measure of another part of the bucket, as it is stored in a rolled-up document.
     #[inline]
     pub fn merge_stored(&mut self, measure: Measure, stored: f64) {

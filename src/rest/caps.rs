@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 
 use super::error_answer::{Cause, ErrorAnswer};
 use super::{Answer, Face};
+use crate::IndexPattern;
 use crate::search::JobCaps;
 
 pub(super) fn serve(face: &Face, pattern: &str, request: &Parts) -> Result<Answer, ErrorAnswer> {
@@ -22,5 +23,5 @@ pub(super) fn of_index(face: &Face, indices: &str, request: &Parts) -> Result<An
 /// Whoever may not read what a job reads or writes does not get to know of it.
 fn may_see(face: &Face, request: &Parts, job: &JobCaps) -> bool {
     let may_read = |index: &str| face.authorizer.may_read(request, index);
-    may_read(&job.rollup_index) && job.index_pattern.split(',').map(str::trim).all(may_read)
+    may_read(&job.rollup_index) && IndexPattern::new(&job.index_pattern).items().all(may_read)
 }

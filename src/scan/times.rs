@@ -1,5 +1,7 @@
 use std::ops::Range;
 
+use crate::ranges::merged;
+
 /// Which stretches of time a scan is of: instants in milliseconds since 1970, or date buckets.
 ///
 /// ```
@@ -89,19 +91,6 @@ impl Times {
         let at = self.ranges.partition_point(|range| range.end <= decides);
         self.ranges.get(at).is_some_and(|range| range.start <= decides)
     }
-}
-
-fn merged(ranges: impl IntoIterator<Item = Range<i64>>) -> Vec<Range<i64>> {
-    let mut ranges: Vec<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut merged: Vec<Range<i64>> = Vec::new();
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
-        }
-    }
-    merged
 }
 
 #[cfg(test)]

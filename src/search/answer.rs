@@ -45,7 +45,7 @@ impl Answering<'_> {
             let moments = path.filter.moments();
             self.rows.groups(&grouping, &moments)?.for_each(&mut |_, doc_count, values| {
                 total += doc_count;
-                metrics.iter_mut().zip(values).for_each(|(all, values)| all.merge(values));
+                MetricValues::merge_each(&mut metrics, values);
                 Ok(())
             })?;
             self.total = self.wants_total.then_some(total);
@@ -107,7 +107,7 @@ impl Answering<'_> {
                 if let Some(parent) = known.find(group, &places) {
                     let (documents, metrics) = &mut totals[parent];
                     *documents += doc_count;
-                    metrics.iter_mut().zip(values).for_each(|(all, values)| all.merge(values));
+                    MetricValues::merge_each(metrics, values);
                 }
                 Ok(())
             })?;

@@ -141,13 +141,13 @@ impl FieldCaps {
 impl SearchCaps {
     /// Of those of the jobs that read these source indices, by their patterns.
     pub(crate) fn reading(pattern: &str, jobs: Vec<JobCaps>) -> Self {
+        let asked = IndexPattern::new(pattern);
         let is_meant = |caps: &JobCaps| {
             let theirs = IndexPattern::new(&caps.index_pattern);
             let has = |item: &str| theirs.resolve(std::iter::once(item)).is_ok_and(|found| !found.is_empty());
-            let mut items = pattern.split(',').map(str::trim);
             is_all(pattern)
                 || theirs.as_str() == pattern
-                || items.any(|item| wildcard_match(item, theirs.as_str()) || has(item))
+                || asked.items().any(|item| wildcard_match(item, theirs.as_str()) || has(item))
         };
         Self::by(|caps| &caps.index_pattern, jobs.into_iter().filter(is_meant))
     }

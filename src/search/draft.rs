@@ -70,7 +70,7 @@ impl Drafts {
                 return;
             };
             known.doc_count += doc_count;
-            known.metrics.iter_mut().zip(metrics).for_each(|(all, values)| all.merge(values));
+            MetricValues::merge_each(&mut known.metrics, metrics);
             return;
         }
         if let Taking::Best(terms) = taking {
@@ -99,7 +99,7 @@ impl Drafts {
         let last = &mut self.found[at];
         if !is_next {
             last.doc_count += doc_count;
-            last.metrics.iter_mut().zip(metrics).for_each(|(all, values)| all.merge(values));
+            MetricValues::merge_each(&mut last.metrics, metrics);
         }
         last.inside.get_or_insert_default()
     }
@@ -219,7 +219,7 @@ fn with_empty<T: Copy + PartialOrd>(
     let empty = |at: T| Draft::new((steps.part)(at), 0, &nothing);
     let mut all: Vec<Draft> = Vec::with_capacity(found.len());
     let (min, max) = sequence.extended;
-    // Where the next bucket is, empty or not.
+    // Where the next bucket is, empty or not. Only an upper end, and nothing found: there is nowhere to begin.
     let mut next = match (min, found.first()) {
         (Some(min), None) => Some(min),
         (Some(min), Some(first)) if min < (steps.value)(&first.part) => Some(min),
@@ -249,7 +249,6 @@ fn with_empty<T: Copy + PartialOrd>(
         push(&mut all, empty(behind))?;
         next = advanced(behind, &steps.next);
     }
-    // Only an upper end, and nothing found: there is nowhere to begin.
     all.retain(|draft| draft.doc_count > 0 || (steps.is_within)((steps.value)(&draft.part), sequence.hard));
     Ok(all)
 }

@@ -189,7 +189,7 @@ impl Groups {
                 let doc_count = groups().map(|group| group.doc_count).sum();
                 self.metrics.fill(MetricValues::default());
                 for group in least.iter().filter_map(|at| self.streams[*at].group()) {
-                    self.metrics.iter_mut().zip(group.metrics).for_each(|(all, values)| all.merge(values));
+                    MetricValues::merge_each(&mut self.metrics, group.metrics);
                 }
                 if let Some(group) = self.streams[*first].group() {
                     visit(group.key, doc_count, &self.metrics)?;

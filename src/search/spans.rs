@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::ranges::merged;
 use crate::scan::Times;
 
 /// Instants in milliseconds since 1970, as ranges in order, none touching another.
@@ -13,16 +14,7 @@ const EVER: Range<i64> = i64::MIN..i64::MAX;
 
 impl FromIterator<Range<i64>> for Spans {
     fn from_iter<I: IntoIterator<Item = Range<i64>>>(ranges: I) -> Self {
-        let mut ranges: Vec<Range<i64>> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
-        ranges.sort_unstable_by_key(|range| range.start);
-        let mut merged: Vec<Range<i64>> = Vec::new();
-        for range in ranges {
-            match merged.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => merged.push(range),
-            }
-        }
-        Self(merged)
+        Self(merged(ranges))
     }
 }
 

@@ -15,7 +15,7 @@ const LEVELS: [&[&str]; 10] = [
     &["cluster", "rollup", "filter"],
     &["job", "observer", "clock", "stop_signal"],
     &["measure"],
-    &["sync", "durable", "guard", "adapter", "human", "exact"],
+    &["sync", "durable", "guard", "adapter", "human", "exact", "ranges"],
 ];
 
 /// Imports on one level that the map allows.

@@ -106,17 +106,8 @@ impl<'a> Object<'a> {
 }
 
 pub(super) fn scalar(value: &Value, place: &str) -> Result<FilterValue> {
-    let read = match value {
-        Value::Bool(value) => Some(FilterValue::from(*value)),
-        Value::String(text) => Some(FilterValue::from(text.as_str())),
-        Value::Number(number) => {
-            let unsigned = || number.as_u64().map(FilterValue::from);
-            let double = || number.as_f64().filter(|double| double.is_finite()).map(FilterValue::from);
-            number.as_i64().map(FilterValue::from).or_else(unsigned).or_else(double)
-        }
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    read.map_or_else(|| wrong(place, format!("expected one value, but was {}", shown(value))), Ok)
+    let refused = || wrong(place, format!("expected one value, but was {}", shown(value)));
+    FilterValue::of_json(value).map_or_else(refused, Ok)
 }
 
 pub(super) fn query(value: &Value, place: &str) -> Result<Filter> {

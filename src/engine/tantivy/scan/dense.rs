@@ -148,19 +148,19 @@ impl DenseGroups {
         let raw = blocks.map(|block| &block.raw[..slots.len()]);
         let cells = blocks.map(|block| self.shape.fields[block.field]);
         let places = cells.map(|cells| cells.sums.unwrap_or(0));
-        let only = only_slot(slots);
-        if let Some(cell) = only.map(|slot| self.cell(slot)) {
+        if let Some(cell) = only_slot(slots).map(|slot| self.cell(slot)) {
             cell[ROWS] += rows * slots.len() as u64;
             for (place, raw) in places.iter().zip(&raw) {
                 one_group::add_sums(&mut cell[1..].as_chunks_mut().0[*place], raw);
             }
-        }
-        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE && only.is_none()) {
-            let cell = &mut self.words[*slot as usize * words..][..words];
-            cell[ROWS] += rows;
-            let sums = cell[1..].as_chunks_mut().0;
-            for (place, raw) in places.iter().zip(&raw) {
-                add_small(&mut sums[*place], raw[at]);
+        } else {
+            for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+                let cell = &mut self.words[*slot as usize * words..][..words];
+                cell[ROWS] += rows;
+                let sums = cell[1..].as_chunks_mut().0;
+                for (place, raw) in places.iter().zip(&raw) {
+                    add_small(&mut sums[*place], raw[at]);
+                }
             }
         }
         // In another block some may be missing.

@@ -63,15 +63,12 @@ fn greatest(raw: &[u64]) -> u64 {
     raw.iter().copied().fold(0, u64::max)
 }
 
-/// The sum, and what it is too large by (Kahan). `None` if it is beyond all numbers.
+/// The sum, and what it is too large by. `None` if it is beyond all numbers.
 fn compensated(raw: &[u64]) -> Option<(f64, f64)> {
     let (mut sums, mut compensations) = ([0.0; LANES], [0.0; LANES]);
     let (chunks, rest) = raw.as_chunks::<LANES>();
     let mut add = |lane: usize, raw: u64| {
-        let corrected = f64::from_u64(raw) - compensations[lane];
-        let after: f64 = sums[lane] + corrected;
-        compensations[lane] = (after - sums[lane]) - corrected;
-        sums[lane] = after;
+        (sums[lane], compensations[lane]) = plus((sums[lane], compensations[lane]), f64::from_u64(raw));
     };
     for chunk in chunks {
         for (lane, raw) in chunk.iter().enumerate() {
@@ -81,17 +78,17 @@ fn compensated(raw: &[u64]) -> Option<(f64, f64)> {
     for (lane, raw) in rest.iter().enumerate() {
         add(lane, *raw);
     }
-    let mut total = [0.0_f64.to_bits(), 0.0_f64.to_bits()];
-    for (sum, compensation) in sums.into_iter().zip(compensations) {
-        for value in [sum, -compensation] {
-            let [sum, compensation] = total.map(f64::from_bits);
-            let corrected = value - compensation;
-            let after = sum + corrected;
-            total = [after.to_bits(), ((after - sum) - corrected).to_bits()];
-        }
-    }
-    let [sum, compensation] = total.map(f64::from_bits);
-    sum.is_finite().then_some((sum, compensation))
+    let lanes = sums.into_iter().zip(compensations);
+    let total = lanes.fold((0.0, 0.0), |total, (sum, compensation)| plus(plus(total, sum), -compensation));
+    total.0.is_finite().then_some(total)
+}
+
+/// One value more (Kahan).
+#[inline]
+fn plus((sum, compensation): (f64, f64), value: f64) -> (f64, f64) {
+    let corrected = value - compensation;
+    let after = sum + corrected;
+    (after, (after - sum) - corrected)
 }
 
 #[cfg(test)]
