@@ -98,20 +98,14 @@ impl Asking<'_> {
         ask: fn(&Systems<'_>, &SearchRequest, &[KnownJob]) -> Result<T, SearchFault>,
     ) -> Result<T, SearchError> {
         let deadline = request.timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
-        let is_over = {
-            let clock = Arc::clone(self.clock);
-            move || deadline.is_some_and(|deadline| clock.monotonic() >= deadline)
-        };
-        let cancel = request.cancel.clone();
-        let stop = match (deadline, &cancel) {
-            (None, None) => StopSignal::never(),
-            (deadline, cancel) => {
-                let (is_over, cancel) = (deadline.map(|_| is_over.clone()), cancel.clone());
-                StopSignal::raised_when(move || {
-                    cancel.as_ref().is_some_and(SearchCancel::is_cancelled)
-                        || is_over.as_ref().is_some_and(|over| over())
-                })
-            }
+        let (clock, cancel) = (Arc::clone(self.clock), request.cancel.clone());
+        let is_over = move || deadline.is_some_and(|deadline| clock.monotonic() >= deadline);
+        let is_cancelled = move || cancel.as_ref().is_some_and(SearchCancel::is_cancelled);
+        let stop = if deadline.is_none() && request.cancel.is_none() {
+            StopSignal::never()
+        } else {
+            let (is_over, is_cancelled) = (is_over.clone(), is_cancelled.clone());
+            StopSignal::raised_when(move || is_cancelled() || is_over())
         };
         let systems = Systems {
             source: self.source,
@@ -121,14 +115,14 @@ impl Asking<'_> {
             stop,
         };
         ask(&systems, request, jobs).map_err(|fault| {
-            let indices = request.indices.as_str().to_owned();
+            let indices = || request.indices.as_str().to_owned();
             // What else has failed has failed because of it, or does not matter any more.
-            if cancel.is_some_and(|cancel| cancel.is_cancelled()) {
-                SearchError::Cancelled { indices }
+            if is_cancelled() {
+                SearchError::Cancelled { indices: indices() }
             } else if is_over() {
-                SearchError::Timeout { indices }
+                SearchError::Timeout { indices: indices() }
             } else {
-                fault.of(&indices)
+                fault.of(request)
             }
         })
     }

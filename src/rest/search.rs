@@ -14,7 +14,8 @@ use super::parameters::Parameters;
 use super::{Answer, Face};
 use crate::engine::EngineErrorKind;
 use crate::search::{
-    Access, Edges, PrintOptions, SearchCancel, SearchError, SearchRequest, SearchRequestError, SearchRights, WhyNot,
+    Access, Edges, NO_HITS, PrintOptions, SearchCancel, SearchError, SearchRequest, SearchRequestError, SearchRights,
+    WhyNot,
 };
 
 /// Beside those of every route.
@@ -111,8 +112,7 @@ fn asked(
         }
     };
     if search.strict && body.get("size").is_none() {
-        let reason = "Rollup does not support returning search hits, please try again with [size: 0].";
-        return Err(ErrorAnswer::bad_request(reason));
+        return Err(ErrorAnswer::bad_request(NO_HITS));
     }
     search.edges = match parameters.text("edges") {
         None if search.strict => Edges::Start,

@@ -127,7 +127,7 @@ impl Answering<'_> {
     pub(super) fn count(&mut self, buckets: usize) -> Faults<()> {
         self.buckets = self.buckets.saturating_add(buckets);
         if self.buckets > self.max_buckets {
-            return Err(SearchFault::TooManyBuckets { max_buckets: self.max_buckets });
+            return Err(SearchFault::TooManyBuckets);
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub(super) struct Candidate {
 }
 
 /// A key on the way to a bucket.
+#[derive(Clone, Copy)]
 struct PathKey<'a> {
     field: &'a str,
     /// Whether its buckets are just those of the job.
@@ -132,10 +133,7 @@ impl Rules<'_> {
     fn check_branch(&self, branch: &Branch, path: &[PathKey<'_>], filters: &[&Filter]) -> Result<(), WhyNot> {
         let place = &branch.place;
         let with = |key: PathKey<'_>| -> Result<(), WhyNot> {
-            let mut longer: Vec<PathKey<'_>> =
-                path.iter().map(|key| PathKey { field: key.field, is_same: key.is_same }).collect();
-            longer.push(key);
-            self.check_level(&branch.level, place, &longer, filters, true)
+            self.check_level(&branch.level, place, &[path, &[key]].concat(), filters, true)
         };
         match &branch.kind {
             BranchKind::Date(date) => {
@@ -161,8 +159,7 @@ impl Rules<'_> {
             }
             BranchKind::Conditions { conditions, .. } => conditions.iter().try_for_each(|(_, filter)| {
                 self.check_filter(filter, place)?;
-                let filters: Vec<&Filter> = filters.iter().copied().chain([filter]).collect();
-                self.check_level(&branch.level, place, path, &filters, true)
+                self.check_level(&branch.level, place, path, &[filters, &[filter]].concat(), true)
             }),
         }
     }
@@ -253,47 +250,45 @@ fn divides(interval: f64, from: f64, below: f64) -> bool {
 impl Tree {
     /// The grids of its date histograms, each with its place.
     pub(super) fn grids(&self) -> Vec<(&Rounding, &str)> {
-        fn collect<'a>(level: &'a Level, grids: &mut Vec<(&'a Rounding, &'a str)>) {
-            for branch in &level.branches {
-                if let BranchKind::Date(date) = &branch.kind {
-                    grids.push((&date.grid, &branch.place));
-                }
-                collect(&branch.level, grids);
-            }
-        }
         let mut grids = Vec::new();
-        collect(&self.root, &mut grids);
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Date(date) = &branch.kind {
+                grids.push((&date.grid, branch.place.as_str()));
+            }
+        });
         grids.dedup_by(|next, last| next.0 == last.0);
         grids
     }
 
     /// All filters in it, that of the search first.
     pub(super) fn filters(&self) -> Vec<&Filter> {
-        fn collect<'a>(level: &'a Level, filters: &mut Vec<&'a Filter>) {
-            for branch in &level.branches {
-                if let BranchKind::Conditions { conditions, .. } = &branch.kind {
-                    filters.extend(conditions.iter().map(|(_, filter)| filter));
-                }
-                collect(&branch.level, filters);
-            }
-        }
         let mut filters = vec![&self.filter];
-        collect(&self.root, &mut filters);
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Conditions { conditions, .. } = &branch.kind {
+                filters.extend(conditions.iter().map(|(_, filter)| filter));
+            }
+        });
         filters
     }
 
     /// The fields that are grouped by their values.
     pub(super) fn terms_fields(&self) -> BTreeSet<&str> {
-        fn collect<'a>(level: &'a Level, fields: &mut BTreeSet<&'a str>) {
-            for branch in &level.branches {
-                if let BranchKind::Terms(terms) = &branch.kind {
-                    fields.insert(&terms.field);
-                }
-                collect(&branch.level, fields);
-            }
-        }
         let mut fields = BTreeSet::new();
-        collect(&self.root, &mut fields);
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Terms(terms) = &branch.kind {
+                fields.insert(terms.field.as_str());
+            }
+        });
         fields
+    }
+}
+
+impl Level {
+    /// Each branch, before those inside of it.
+    fn each_branch<'a>(&'a self, see: &mut impl FnMut(&'a Branch)) {
+        for branch in &self.branches {
+            see(branch);
+            branch.level.each_branch(see);
+        }
     }
 }

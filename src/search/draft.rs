@@ -227,7 +227,7 @@ fn with_empty<T: Copy + PartialOrd>(
     };
     let push = |all: &mut Vec<Draft>, draft: Draft| {
         if all.len() >= most {
-            return Err(SearchFault::TooManyBuckets { max_buckets: most });
+            return Err(SearchFault::TooManyBuckets);
         }
         all.push(draft);
         Ok(())

@@ -1,4 +1,4 @@
-use super::request::SearchRequestError;
+use super::request::{SearchRequest, SearchRequestError};
 use super::why_not::WhyNot;
 use crate::engine::EngineError;
 use crate::scan::ScanRequestError;
@@ -119,7 +119,7 @@ pub(crate) enum SearchFault {
     NoJob { known: String },
     Forbidden { index: String },
     NotServed { raw: String, why_not: Vec<WhyNot> },
-    TooManyBuckets { max_buckets: usize },
+    TooManyBuckets,
     Moved,
     Infinite { place: String, bucket: String },
     Engine(EngineError),
@@ -127,14 +127,15 @@ pub(crate) enum SearchFault {
 }
 
 impl SearchFault {
-    pub(crate) fn of(self, indices: &str) -> SearchError {
-        let indices = indices.to_owned();
+    /// What the search that had it ends with.
+    pub(crate) fn of(self, request: &SearchRequest) -> SearchError {
+        let (indices, max_buckets) = (request.indices.as_str().to_owned(), request.max_buckets);
         match self {
             Self::Request(source) => SearchError::Request { indices, source },
             Self::NoJob { known } => SearchError::NoJob { indices, known },
             Self::Forbidden { index } => SearchError::Forbidden { indices, index },
             Self::NotServed { raw, why_not } => SearchError::NotServed { indices, raw, why_not },
-            Self::TooManyBuckets { max_buckets } => SearchError::TooManyBuckets { indices, max_buckets },
+            Self::TooManyBuckets => SearchError::TooManyBuckets { indices, max_buckets },
             Self::Moved => SearchError::Moved { indices },
             Self::Infinite { place, bucket } => SearchError::Infinite { indices, place, bucket },
             Self::Engine(source) => SearchError::Engine { indices, source },

@@ -58,7 +58,7 @@ impl Answering<'_> {
             if let Some(parent) = known.find(group, on_the_way) {
                 found += 1;
                 if found > most {
-                    return Err(SearchFault::TooManyBuckets { max_buckets: self.max_buckets });
+                    return Err(SearchFault::TooManyBuckets);
                 }
                 drafts[parent].take(part.into_owned(), doc_count, values, is_gathered, taking);
             }
@@ -97,7 +97,7 @@ impl Answering<'_> {
             if *part != KeyPart::Null && wanted.has(&part) {
                 found += 1;
                 if found > most {
-                    return Err(SearchFault::TooManyBuckets { max_buckets: self.max_buckets });
+                    return Err(SearchFault::TooManyBuckets);
                 }
                 metrics.iter_mut().zip(&of_inner).for_each(|(metric, at)| *metric = values[*at]);
                 drafts.take(part.into_owned(), doc_count, &metrics, false, taking);
@@ -161,10 +161,7 @@ impl Answering<'_> {
                 }
                 BranchKind::Conditions { .. } => unreachable!("conditions have no keys"),
             };
-            let returned = returned.map_err(|fault| match fault {
-                SearchFault::TooManyBuckets { .. } => SearchFault::TooManyBuckets { max_buckets: self.max_buckets },
-                other => other,
-            })?;
+            let returned = returned?;
             self.count(returned.len())?;
             kept.push(returned);
             styles.push(style);

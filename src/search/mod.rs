@@ -49,6 +49,8 @@ pub use aggregation::{
 pub use caps::{FieldCaps, JobCaps, NoSuchRollupIndex, SearchCaps};
 pub use error::SearchError;
 pub(crate) use error::SearchFault;
+#[cfg(feature = "rest")]
+pub(crate) use parse::NO_HITS;
 pub use plan::{PartReason, PlanPart, SearchPlan, Tier};
 pub use print::PrintOptions;
 #[cfg(feature = "rest")]

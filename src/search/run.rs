@@ -51,8 +51,7 @@ struct Prepared<'a> {
     rounded: Option<RoundedBounds>,
     rows: Rows<'a>,
     plan: SearchPlan,
-    date_field: String,
-    terms_types: BTreeMap<String, TermsType>,
+    fields: Fields,
     wants_total: bool,
 }
 
@@ -63,9 +62,8 @@ pub(crate) fn search(
     jobs: &[KnownJob],
 ) -> Faults<(Option<u64>, Results, SearchPlan)> {
     let prepared = prepare(systems, request, jobs)?;
-    let Prepared { tree, filter, rounded, rows, plan, date_field, terms_types, wants_total } = prepared;
+    let Prepared { tree, filter, rounded, rows, plan, fields, wants_total } = prepared;
     let (max_buckets, now) = (request.max_buckets, systems.now);
-    let fields = Fields { date: date_field, terms: terms_types };
     let mut answering = Answering { rows, rounded, fields, max_buckets, now, buckets: 0, wants_total, total: None };
     let results = answering.answer(&tree.root, &filter)?;
     Ok((answering.total, results, plan))
@@ -92,7 +90,7 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let times = filters[0].times();
     let question = Question { tree: &tree, bounds: &bounds(&filters), within: times.hull(), now: systems.now };
 
-    for tries in 1.. {
+    for _ in 0..MAX_TRIES {
         let said = Said::read(systems, &asked, &readers)?;
         let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
         let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
@@ -120,12 +118,9 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
         let context = context.clone().with_run_as(request.run_as.clone());
         let raw = raw_rows(systems, &asked, &context, &filter, served)?;
         if raw.is_some() && Said::read(systems, &asked, &readers)? != said {
-            if tries == MAX_TRIES {
-                return Err(SearchFault::Moved);
-            }
             continue;
         }
-        let terms_types = terms_types(systems, &tree, &context, asked.raw.as_ref(), chosen.as_ref())?;
+        let terms = terms_types(systems, &tree, &context, asked.raw.as_ref(), chosen.as_ref())?;
         let wants_total = chosen.as_ref().is_none_or(Chosen::counts_once);
         let rows = Rows {
             raw,
@@ -134,9 +129,10 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
             now: systems.now,
             stop: systems.stop.clone(),
         };
-        return Ok(Prepared { tree, filter, rounded, rows, plan, date_field, terms_types, wants_total });
+        let fields = Fields { date: date_field, terms };
+        return Ok(Prepared { tree, filter, rounded, rows, plan, fields, wants_total });
     }
-    unreachable!("tries are counted")
+    Err(SearchFault::Moved)
 }
 
 /// The raw documents to read, as they are at this moment.

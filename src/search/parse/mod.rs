@@ -30,6 +30,9 @@ const OF_HITS: [&str; 14] = [
     "explain",
 ];
 
+/// What a search for hits is told, in Elasticsearch's words.
+pub(crate) const NO_HITS: &str = "Rollup does not support returning search hits, please try again with [size: 0].";
+
 /// Members that are refused in Elasticsearch's words.
 const REFUSED: [(&str, &str); 4] = [
     ("post_filter", "Rollup search does not support post filtering."),
@@ -72,8 +75,7 @@ impl SearchRequest {
         if let Some(size) = body.get("size")
             && size.as_i64() != Some(0)
         {
-            let problem = "Rollup does not support returning search hits, please try again with [size: 0].";
-            return Err(SearchRequestError::of_elasticsearch("size", problem));
+            return Err(SearchRequestError::of_elasticsearch("size", NO_HITS));
         }
         for (member, problem) in REFUSED {
             if body.get(member).is_some_and(|value| *value != Value::Bool(false)) {
