@@ -176,13 +176,9 @@ impl Compiler {
         let mut stretches = stretches.collect::<Result<Vec<_>>>()?;
         // As Elasticsearch has them, whatever their order was.
         stretches.sort_by_key(|(from, to, _)| (from.unwrap_or(i64::MIN), to.unwrap_or(i64::MAX)));
-        let shown = |end: Option<i64>| end.map_or_else(|| "*".to_owned(), |end| printed.print(end));
         let conditions = stretches.into_iter().map(|(from, to, key)| {
-            let name = key.clone().unwrap_or_else(|| format!("{}-{}", shown(from), shown(to)));
-            let mut range = FilterRange::new();
-            range = from.into_iter().fold(range, FilterRange::at_least);
-            range = to.into_iter().fold(range, FilterRange::below);
-            (BucketKey::DateRange(name.into(), from, to), Filter::range(&asked.field, range))
+            let (name, range) = named_range(key.as_deref(), from, to, |end| printed.print(end));
+            (BucketKey::DateRange(name, from, to), Filter::range(&asked.field, range))
         });
         let conditions = conditions.collect();
         let style = BucketStyle::DateRange { format: Arc::new(printed), keyed: asked.keyed };
@@ -279,17 +275,26 @@ fn range(asked: &RangeAggregation, place: &str) -> Result<BranchKind> {
         one[0].total_cmp(&other[0]).then(one[1].total_cmp(&other[1]))
     });
     let conditions = ranges.into_iter().map(|range| {
-        let shown = |end: Option<f64>| end.map_or_else(|| "*".to_owned(), |end| format!("{end:?}"));
-        let name = range.key.clone().unwrap_or_else(|| format!("{}-{}", shown(range.from), shown(range.to)));
-        let mut filter = FilterRange::new();
-        filter = range.from.into_iter().fold(filter, FilterRange::at_least);
-        filter = range.to.into_iter().fold(filter, FilterRange::below);
-        (BucketKey::Range(name.into(), range.from, range.to), Filter::range(&asked.field, filter))
+        let (name, filter) = named_range(range.key.as_deref(), range.from, range.to, |end| format!("{end:?}"));
+        (BucketKey::Range(name, range.from, range.to), Filter::range(&asked.field, filter))
     });
     Ok(BranchKind::Conditions {
         conditions: conditions.collect(),
         style: Some(BucketStyle::Range { keyed: asked.keyed }),
     })
+}
+
+/// What a range is called, by its key or its ends, and what is in it.
+fn named_range<T: Copy + Into<FilterValue>>(
+    key: Option<&str>,
+    from: Option<T>,
+    to: Option<T>,
+    shown: impl Fn(T) -> String,
+) -> (Arc<str>, FilterRange) {
+    let end = |end: Option<T>| end.map_or_else(|| "*".to_owned(), &shown);
+    let name = key.map_or_else(|| format!("{}-{}", end(from), end(to)).into(), Arc::from);
+    let range = from.into_iter().fold(FilterRange::new(), FilterRange::at_least);
+    (name, to.into_iter().fold(range, FilterRange::below))
 }
 
 fn sorts(order: &[BucketOrder], level: &Level, place: &str) -> Result<Vec<Sort>> {

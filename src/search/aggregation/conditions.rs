@@ -91,13 +91,6 @@ impl RangeAggregation {
         self.ranges.push(NumberRange { key: None, from: from.into(), to: to.into() });
         self
     }
-
-    /// Buckets are printed as members of an object.
-    #[must_use]
-    pub fn keyed(mut self, keyed: bool) -> Self {
-        self.keyed = keyed;
-        self
-    }
 }
 
 /// One stretch of time of a [`DateRangeAggregation`]: its beginning is in it, its end is not.
@@ -162,13 +155,6 @@ impl DateRangeAggregation {
     #[must_use]
     pub fn format(mut self, format: impl Into<String>) -> Self {
         self.format = Some(format.into());
-        self
-    }
-
-    /// Buckets are printed as members of an object.
-    #[must_use]
-    pub fn keyed(mut self, keyed: bool) -> Self {
-        self.keyed = keyed;
         self
     }
 }

@@ -89,41 +89,6 @@ impl DateHistogramAggregation {
         self.format = Some(format.into());
         self
     }
-
-    /// Buckets are printed as members of an object.
-    #[must_use]
-    pub fn keyed(mut self, keyed: bool) -> Self {
-        self.keyed = keyed;
-        self
-    }
-
-    /// Only buckets with so many documents at least.
-    #[must_use]
-    pub fn min_doc_count(mut self, min_doc_count: u64) -> Self {
-        self.min_doc_count = min_doc_count;
-        self
-    }
-
-    /// Empty buckets go at least so far.
-    #[must_use]
-    pub fn extended_bounds(mut self, bounds: BucketBounds) -> Self {
-        self.extended_bounds = Some(bounds);
-        self
-    }
-
-    /// No bucket is beyond.
-    #[must_use]
-    pub fn hard_bounds(mut self, bounds: BucketBounds) -> Self {
-        self.hard_bounds = Some(bounds);
-        self
-    }
-
-    /// Sorted so; given again, those that are alike so far.
-    #[must_use]
-    pub fn order(mut self, order: BucketOrder) -> Self {
-        self.order.push(order);
-        self
-    }
 }
 
 /// A bucket for each range of a number, all of one width.
@@ -162,40 +127,5 @@ impl HistogramAggregation {
             order: Vec::new(),
             aggregations: Vec::new(),
         }
-    }
-
-    /// Buckets are printed as members of an object.
-    #[must_use]
-    pub fn keyed(mut self, keyed: bool) -> Self {
-        self.keyed = keyed;
-        self
-    }
-
-    /// Only buckets with so many documents at least.
-    #[must_use]
-    pub fn min_doc_count(mut self, min_doc_count: u64) -> Self {
-        self.min_doc_count = min_doc_count;
-        self
-    }
-
-    /// Empty buckets go at least so far.
-    #[must_use]
-    pub fn extended_bounds(mut self, bounds: BucketBounds) -> Self {
-        self.extended_bounds = Some(bounds);
-        self
-    }
-
-    /// No bucket is beyond.
-    #[must_use]
-    pub fn hard_bounds(mut self, bounds: BucketBounds) -> Self {
-        self.hard_bounds = Some(bounds);
-        self
-    }
-
-    /// Sorted so; given again, those that are alike so far.
-    #[must_use]
-    pub fn order(mut self, order: BucketOrder) -> Self {
-        self.order.push(order);
-        self
     }
 }

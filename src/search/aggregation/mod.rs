@@ -54,7 +54,7 @@ pub enum Aggregation {
 pub type NamedAggregations = Vec<(String, Aggregation)>;
 
 macro_rules! aggregations {
-    ($($(#[$doc:meta])* $variant:ident($type:ident)),* $(,)?) => {
+    ($($variant:ident($type:ident)),* $(,)?) => {
         $(impl From<$type> for Aggregation {
             fn from(aggregation: $type) -> Self {
                 Self::$variant(aggregation)
@@ -97,3 +97,55 @@ holds_aggregations!(
     RangeAggregation,
     DateRangeAggregation
 );
+
+/// Options that several aggregations have.
+macro_rules! have {
+    (keyed: $($type:ident),*) => {
+        $(impl $type {
+            /// Buckets are printed as members of an object.
+            #[must_use]
+            pub fn keyed(mut self, keyed: bool) -> Self {
+                self.keyed = keyed;
+                self
+            }
+        })*
+    };
+    (order: $($type:ident),*) => {
+        $(impl $type {
+            /// Sorted so; given again, those that are alike so far.
+            #[must_use]
+            pub fn order(mut self, order: BucketOrder) -> Self {
+                self.order.push(order);
+                self
+            }
+        })*
+    };
+    (bounds: $($type:ident),*) => {
+        $(impl $type {
+            /// Only buckets with so many documents at least.
+            #[must_use]
+            pub fn min_doc_count(mut self, min_doc_count: u64) -> Self {
+                self.min_doc_count = min_doc_count;
+                self
+            }
+
+            /// Empty buckets go at least so far.
+            #[must_use]
+            pub fn extended_bounds(mut self, bounds: BucketBounds) -> Self {
+                self.extended_bounds = Some(bounds);
+                self
+            }
+
+            /// No bucket is beyond.
+            #[must_use]
+            pub fn hard_bounds(mut self, bounds: BucketBounds) -> Self {
+                self.hard_bounds = Some(bounds);
+                self
+            }
+        })*
+    };
+}
+
+have!(keyed: DateHistogramAggregation, HistogramAggregation, RangeAggregation, DateRangeAggregation);
+have!(order: DateHistogramAggregation, HistogramAggregation, TermsAggregation);
+have!(bounds: DateHistogramAggregation, HistogramAggregation);

@@ -47,13 +47,6 @@ impl TermsAggregation {
         self
     }
 
-    /// Sorted so; given again, those that are alike so far.
-    #[must_use]
-    pub fn order(mut self, order: BucketOrder) -> Self {
-        self.order.push(order);
-        self
-    }
-
     /// Only buckets with so many documents at least, and one at least.
     #[must_use]
     pub fn min_doc_count(mut self, min_doc_count: u64) -> Self {
