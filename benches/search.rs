@@ -242,7 +242,8 @@ fn run_beside_searches(index: &Index) {
     });
     let ratio = searching.0.as_secs_f64() / alone.0.as_secs_f64();
     println!(
-        "a run's processor time beside {} searches: {:.1?}, beside a thread that spins {:.1?}, alone {:.1?}: {ratio:.2} times",
+        "a run's processor time beside {} searches: {:.1?}, beside a thread that spins {:.1?}, alone {:.1?}: \
+         {ratio:.2} times",
         searching.1, searching.0, spinning.0, alone.0
     );
 }

@@ -92,7 +92,8 @@ expect "adopt" "$moved" "$there documents were rolled up there, $((50000 - there
 # An ordinary search is answered by what was rolled up, if that is wished for, and says so.
 by_day='{"size":0,"aggs":{"a":{"date_histogram":{"field":"timestamp","fixed_interval":"1d"}}}}'
 answer=$(request POST 'sensor-*/_search?rollup=auto' -d "$by_day")
-[[ "$answer" == *'"job_id":"sensor"'*'"tier":"rolled_up"'* && "$answer" == *'"value":50000'* ]] || fail "search: got $answer"
+[[ "$answer" == *'"job_id":"sensor"'*'"tier":"rolled_up"'* && "$answer" == *'"value":50000'* ]] ||
+  fail "search: got $answer"
 request POST sensor-1/_refresh > /dev/null
 answer=$(request POST 'sensor-*/_search' -d "$by_day")
 [[ "$answer" != *rolled_up* && "$answer" == *'"value":50000'* ]] || fail "search: got $answer"

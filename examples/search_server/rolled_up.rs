@@ -23,8 +23,8 @@ pub(crate) fn search(manager: &RollupJobManager, indices: &Indices, pattern: &st
     serde_json::to_value(response.printed(PrintOptions::new().explain(true))).ok()
 }
 
-/// Whether every document has exactly one value of every date field. A rollup knows of no others, and an ordinary search
-/// counts them.
+/// Whether every document has exactly one value of every date field. A rollup knows of no others, and an ordinary
+/// search counts them.
 fn all_have_a_date(indices: &Indices, pattern: &str) -> Option<bool> {
     for (_, searcher) in indices.searchers(pattern).ok()? {
         for (_, field) in searcher.schema().fields().filter(|(_, field)| field.field_type().is_date()) {

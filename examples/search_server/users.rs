@@ -24,8 +24,8 @@ pub(crate) struct Users {
 }
 
 impl Users {
-    /// Lines of `name:password:privilege,privilege`, of which `read=sensor-*` lets the user search what was rolled up of
-    /// these indices and into them; empty ones and those that begin with `#` say nothing.
+    /// Lines of `name:password:privilege,privilege`, of which `read=sensor-*` lets the user search what was rolled up
+    /// of these indices and into them; empty ones and those that begin with `#` say nothing.
     pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         let mut users = Self { passwords: HashMap::new(), authorizer: PrivilegeAuthorizer::new(CHALLENGE) };

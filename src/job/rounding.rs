@@ -139,8 +139,9 @@ impl Rounding {
     ///
     /// ```
     /// # use rollup_jobs::{DateHistogram, RollupJobConfig};
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?")
-    /// #     .page_size(10).date_histogram(DateHistogram::calendar_interval("timestamp", "1d")).build()?;
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?").page_size(10)
+    /// #     .date_histogram(DateHistogram::calendar_interval("timestamp", "1d")).build()?;
     /// let from_six = config.rounding().clone().offset(6 * 3_600_000);
     /// assert_eq!(from_six.round_down(7 * 3_600_000), 6 * 3_600_000);
     /// # Ok::<(), rollup_jobs::ConfigError>(())

@@ -17,8 +17,8 @@ use crate::sync::Arc;
 /// Searches what jobs have rolled up, and looks at them, without owning them: in another process than the manager's, if
 /// engine and store are a cluster's, or beside a manager on the same ones.
 ///
-/// It has no threads, and changes nothing. It reads the records of the jobs in each call, so that what it knows of them is
-/// what is stored: what a run has rolled up since it was saved is read raw.
+/// It has no threads, and changes nothing. It reads the records of the jobs in each call, so that what it knows of them
+/// is what is stored: what a run has rolled up since it was saved is read raw.
 pub struct RollupReader {
     systems: Systems,
     clock: Arc<dyn Clock>,

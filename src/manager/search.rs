@@ -12,8 +12,8 @@ use crate::sync::Arc;
 
 impl RollupJobManager {
     /// Answers a search, by what is rolled up where that is proved to be the same, and by raw documents elsewhere. It
-    /// is answered in the caller's thread, and no job waits for it. Async hosts make the call on a thread that may block
-    /// and [cancel](SearchCancel) it when nobody waits any more: `examples/async_search.rs`.
+    /// is answered in the caller's thread, and no job waits for it. Async hosts make the call on a thread that may
+    /// block and [cancel](SearchCancel) it when nobody waits any more: `examples/async_search.rs`.
     ///
     /// # Errors
     /// [`SearchError`]; nothing has changed.
@@ -28,7 +28,8 @@ impl RollupJobManager {
     ///
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # for value in [20.0, 21.0] {
-    /// #     engine.add("sensor-1", SourceDocument::new().date("timestamp", 0).keyword("node", "a").double("temperature", value));
+    /// #     let reading = SourceDocument::new().date("timestamp", 0).keyword("node", "a");
+    /// #     engine.add("sensor-1", reading.double("temperature", value));
     /// # }
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
     /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");

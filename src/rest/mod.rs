@@ -119,8 +119,8 @@ impl RouterOptions {
         self
     }
 
-    /// Whether all searches are answered by Elasticsearch's rules where these are narrower, as those are that ask for it
-    /// with `strict=elasticsearch`: for hosts whose clients count on its refusals. Default: no.
+    /// Whether all searches are answered by Elasticsearch's rules where these are narrower, as those are that ask for
+    /// it with `strict=elasticsearch`: for hosts whose clients count on its refusals. Default: no.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self

@@ -67,7 +67,8 @@ pub enum SearchError {
     },
     /// The time was up.
     #[error(
-        "could not search [{indices}]: it took longer than it may: allow more ([timeout] over HTTP), or ask for fewer documents"
+        "could not search [{indices}]: it took longer than it may: allow more ([timeout] over HTTP), or ask for fewer \
+         documents"
     )]
     Timeout {
         /// What was searched.

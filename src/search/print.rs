@@ -296,7 +296,10 @@ impl SearchPlan {
             let shown = |end: &Option<i64>| end.map(|end| DateFormat::default().print(end));
             json!({ "from": shown(from), "until": shown(until), "tier": tier.as_str(), "reason": reason.as_str() })
         };
-        let why_not = |WhyNot { job_id, place, obstacle }: &WhyNot| json!({ "job_id": job_id, "place": place, "reason": obstacle.to_string() });
+        let why_not = |WhyNot { job_id, place, obstacle }: &WhyNot| {
+            let reason = obstacle.to_string();
+            json!({ "job_id": job_id, "place": place, "reason": reason })
+        };
         json!({
             "job_id": self.job_id,
             "parts": self.parts.iter().map(part).collect::<Vec<_>>(),

@@ -90,8 +90,8 @@ impl fmt::Display for Obstacle {
             Self::RangeBound { field, interval } => {
                 write!(
                     f,
-                    "a bound on [{field}] lies inside one of its ranges, which are [{interval}] wide: ask for [gte] and \
-                     [lt] a multiple of that"
+                    "a bound on [{field}] lies inside one of its ranges, which are [{interval}] wide: ask for [gte] \
+                     and [lt] a multiple of that"
                 )
             }
             Self::SeveralValues { field } => write!(

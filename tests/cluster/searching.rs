@@ -23,7 +23,10 @@ fn config() -> RollupJobConfig {
 
 fn bodies() -> Vec<Value> {
     let stats = json!({ "t": { "stats": { "field": "temperature" } } });
-    let months = |aggs: &Value| json!({ "date_histogram": { "field": "timestamp", "calendar_interval": "1M", "time_zone": "-06:00" }, "aggs": aggs });
+    let months = |aggs: &Value| {
+        let month = json!({ "field": "timestamp", "calendar_interval": "1M", "time_zone": "-06:00" });
+        json!({ "date_histogram": month, "aggs": aggs })
+    };
     let nodes =
         |aggs: &Value| json!({ "terms": { "field": "node", "size": 3, "order": { "t.max": "desc" } }, "aggs": aggs });
     vec![
@@ -37,7 +40,10 @@ fn bodies() -> Vec<Value> {
             "aggs": { "loads": { "histogram": { "field": "load", "interval": 2 }, "aggs": stats } }
         }),
         json!({
-            "query": { "bool": { "must_not": [{ "term": { "node": "a" } }], "filter": [{ "exists": { "field": "load" } }] } },
+            "query": { "bool": {
+                "must_not": [{ "term": { "node": "a" } }],
+                "filter": [{ "exists": { "field": "load" } }]
+            } },
             "aggs": { "some": { "filters": { "filters": {
                 "late": { "range": { "timestamp": { "gte": "1970-06-01" } } },
                 "low": { "range": { "load": { "lt": 0 } } }

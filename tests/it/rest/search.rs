@@ -34,14 +34,18 @@ fn post(client: &Client, path: &str, body: &Value) -> Answer {
 }
 
 fn by_node() -> Value {
-    json!({ "aggs": { "nodes": { "terms": { "field": "node" }, "aggs": { "hottest": { "max": { "field": "temperature" } } } } } })
+    let hottest = json!({ "max": { "field": "temperature" } });
+    json!({ "aggs": { "nodes": { "terms": { "field": "node" }, "aggs": { "hottest": hottest } } } })
 }
 
 #[test]
 fn raw_and_rolled_up_are_one_answer() {
     let (_world, client) = rolled_up();
     let answer = post(&client, "/sensor-*/_rollup_search", &by_node()).json();
-    let bucket = |key: &str, doc_count: u64, hottest: f64| json!({ "key": key, "doc_count": doc_count, "hottest": { "value": hottest } });
+    let bucket = |key: &str, doc_count: u64, hottest: f64| {
+        let hottest = json!({ "value": hottest });
+        json!({ "key": key, "doc_count": doc_count, "hottest": hottest })
+    };
     let aggregations = json!({ "nodes": {
         "doc_count_error_upper_bound": 0,
         "sum_other_doc_count": 0,
@@ -68,12 +72,13 @@ fn raw_and_rolled_up_are_one_answer() {
 fn an_answer_says_of_which_parts_it_is_made() {
     let (_world, client) = rolled_up();
     let body = json!({ "query": { "range": { "timestamp": { "gte": HOUR / 2, "lt": now() + HOUR } } } });
+    let part = |from: &str, until: &str, tier: &str, reason: &str| json!({ "from": from, "until": until, "tier": tier, "reason": reason });
     let plan = json!({
         "job_id": "sensor",
         "parts": [
-            { "from": "1970-01-01T00:30:00.000Z", "until": "1970-01-01T01:00:00.000Z", "tier": "raw", "reason": "bound_inside_bucket" },
-            { "from": "1970-01-01T01:00:00.000Z", "until": "2026-11-23T12:00:00.000Z", "tier": "rolled_up", "reason": "proved" },
-            { "from": "2026-11-23T12:00:00.000Z", "until": "2026-11-23T13:00:00.000Z", "tier": "raw", "reason": "not_rolled_up_yet" }
+            part("1970-01-01T00:30:00.000Z", "1970-01-01T01:00:00.000Z", "raw", "bound_inside_bucket"),
+            part("1970-01-01T01:00:00.000Z", "2026-11-23T12:00:00.000Z", "rolled_up", "proved"),
+            part("2026-11-23T12:00:00.000Z", "2026-11-23T13:00:00.000Z", "raw", "not_rolled_up_yet")
         ],
         "why_not": []
     });
@@ -109,15 +114,18 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
         (json!({ "profile": true }), "profile", "Rollup search does not support profiling at the moment."),
         (json!({ "explain": true }), "explain", "Rollup search does not support explaining."),
         (
-            json!({ "aggs": { "a": { "date_histogram": { "field": "timestamp", "fixed_interval": "1h", "missing": 7 } } } }),
+            json!({ "aggs": { "a": {
+                "date_histogram": { "field": "timestamp", "fixed_interval": "1h", "missing": 7 }
+            } } }),
             "aggs.a.date_histogram.missing",
-            "[aggs.a.date_histogram.missing] is not supported; known here are [field, calendar_interval, fixed_interval, \
-             interval, time_zone, offset, format, keyed, min_doc_count, extended_bounds, hard_bounds, order]",
+            "[aggs.a.date_histogram.missing] is not supported; known here are [field, calendar_interval, \
+             fixed_interval, interval, time_zone, offset, format, keyed, min_doc_count, extended_bounds, hard_bounds, order]",
         ),
         (
             json!({ "aggs": { "a": { "terms": { "field": "node", "min_doc_count": 0 } } } }),
             "aggs.a.terms.min_doc_count",
-            "[aggs.a.terms.min_doc_count] 0 is not supported: what is rolled up does not know of terms that no document has",
+            "[aggs.a.terms.min_doc_count] 0 is not supported: what is rolled up does not know of terms that no \
+             document has",
         ),
         (
             json!({ "query": { "match": { "node": "a" } } }),
@@ -278,7 +286,8 @@ fn what_elasticsearch_refuses_is_refused_where_that_is_asked_for() {
         }
         json!({ "size": 0, "aggs": { "a": { "date_histogram": histogram } } })
     };
-    let no_dates = "There is not a rollup job that has a [date_histogram] agg on field [timestamp] which also satisfies all requirements of query.";
+    let no_dates = "There is not a rollup job that has a [date_histogram] agg on field [timestamp] which also \
+                    satisfies all requirements of query.";
     let aggregation = |body: Value| json!({ "size": 0, "aggs": { "a": body } });
     let query = |body: Value| json!({ "size": 0, "query": body });
     for (body, reason) in [
@@ -287,15 +296,18 @@ fn what_elasticsearch_refuses_is_refused_where_that_is_asked_for() {
         (histogram(json!({ "fixed_interval": "3h", "time_zone": "Europe/Berlin" })), no_dates),
         (
             aggregation(json!({ "terms": { "field": "temperature" } })),
-            "There is not a rollup job that has a [terms] agg on field [temperature] which also satisfies all requirements of query.",
+            "There is not a rollup job that has a [terms] agg on field [temperature] which also satisfies all \
+             requirements of query.",
         ),
         (
             aggregation(json!({ "max": { "field": "node" } })),
-            "There is not a rollup job that has a [max] agg with name [a] which also satisfies all requirements of query.",
+            "There is not a rollup job that has a [max] agg with name [a] which also satisfies all requirements \
+             of query.",
         ),
         (
             aggregation(json!({ "stats": { "field": "temperature" } })),
-            "Unable to translate aggregation tree into Rollup.  Aggregation [a] is of type [StatsAggregationBuilder] which is currently unsupported.",
+            "Unable to translate aggregation tree into Rollup.  Aggregation [a] is of type [StatsAggregationBuilder] \
+             which is currently unsupported.",
         ),
         (query(json!({ "exists": { "field": "node" } })), "Unsupported Query in search request: [exists]"),
         (

@@ -131,9 +131,10 @@ fn sensible() -> impl Strategy<Value = Value> {
     prop_oneof![
         (select(vec!["calendar_interval", "fixed_interval", "interval"]), interval)
             .prop_map(|(name, interval)| { json!({ "date_histogram": { "field": "timestamp", name: interval } }) }),
-        Just(
-            json!({ "terms": { "field": "node", "order": { "x": "desc" } }, "aggs": { "x": { "max": { "field": "temperature" } } } })
-        ),
+        Just(json!({
+            "terms": { "field": "node", "order": { "x": "desc" } },
+            "aggs": { "x": { "max": { "field": "temperature" } } }
+        })),
         Just(json!({ "histogram": { "field": "temperature", "interval": 2.5 } })),
         Just(json!({ "date_range": { "field": "timestamp", "ranges": [{ "to": "now-1d" }, { "from": 0 }] } })),
         select(vec!["min", "stats", "avg"]).prop_map(|kind| json!({ kind: { "field": "temperature" } })),
