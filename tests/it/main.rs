@@ -51,6 +51,8 @@ mod put_or_keep;
 mod random_sequences;
 mod refused_saves;
 mod remove_data;
+#[cfg(all(feature = "tantivy", feature = "redb"))]
+mod removed_while_read;
 #[cfg(feature = "rest")]
 mod rest;
 mod restart_table;

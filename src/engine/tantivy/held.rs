@@ -30,7 +30,7 @@ impl Held {
     }
 
     pub(super) fn of_job(index: &JobIndex, stop: &StopSignal) -> Result<Self, EngineError> {
-        Ok(Self { committed: committed(&[index.to_scan()], stop)?, names: None })
+        Ok(Self { committed: index.read(|| committed(&[index.to_scan()], stop))?, names: None })
     }
 
     /// Documents and progress of one commit. Where one commit follows the other too fast the documents may be of a

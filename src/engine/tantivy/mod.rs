@@ -21,7 +21,7 @@ mod scan;
 mod schema;
 mod segments;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -34,9 +34,9 @@ use super::{
 };
 use crate::job::IndexPattern;
 use crate::scan::RolledUpFields;
-use crate::sync::{Arc, Mutex, RwLock};
+use crate::sync::{Arc, RwLock};
 use held::Held;
-use rollup::{Folders, JobIndex, Memory, TantivyWriter, WriterOptions};
+use rollup::{Folders, JobIndex, JobIndices, Memory, TantivyWriter, WriterOptions};
 pub use rollup::{RollupPlace, RollupStorage};
 use scan::{Budget, RowColumns, Scan, ScanSource};
 use segments::Segments;
@@ -65,11 +65,9 @@ pub struct TantivyEngine {
 }
 
 struct TantivyState {
-    storage: Arc<dyn RollupStorage>,
     options: TantivyOptions,
     sources: RwLock<BTreeMap<String, SourceIndex>>,
-    /// The job indices in use, by rollup index and job.
-    rollups: Mutex<HashMap<RollupPlace, Arc<JobIndex>>>,
+    rollups: JobIndices,
     budget: Arc<Budget>,
 }
 
@@ -217,8 +215,8 @@ impl TantivyEngine {
     #[must_use]
     pub fn on(storage: Arc<dyn RollupStorage>, options: TantivyOptions) -> Self {
         let budget = Arc::new(Budget::new(options.memory_budget));
-        let (sources, rollups) = (RwLock::default(), Mutex::default());
-        Self { shared: Arc::new(TantivyState { storage, options, sources, rollups, budget }) }
+        let (sources, rollups) = (RwLock::default(), JobIndices::new(storage));
+        Self { shared: Arc::new(TantivyState { options, sources, rollups, budget }) }
     }
 
     /// Lets jobs read `index` under `name`, from their next run on. The host goes on writing to it as it likes; a run
@@ -264,7 +262,7 @@ impl TantivyEngine {
     /// [`EngineError`] if there is one and it cannot be opened.
     pub fn rollup_index(&self, rollup_index: &str, job_id: &str) -> Result<Option<Index>, EngineError> {
         let place = RollupPlace { rollup_index: rollup_index.to_owned(), job_id: job_id.to_owned() };
-        Ok(self.shared.job_index(&place)?.map(|job| job.index().clone()))
+        Ok(self.shared.rollups.get(&place)?.map(|job| job.index().clone()))
     }
 
     /// How much memory the groups of all open scans use at this moment, in bytes, and the most they ever did.
@@ -276,7 +274,7 @@ impl TantivyEngine {
 
 impl TantivyState {
     fn is_rollup_index(&self, name: &str) -> bool {
-        self.storage.holds(name)
+        self.rollups.storage.holds(name)
     }
 
     fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, SourceIndex)>, EngineError> {
@@ -298,25 +296,9 @@ impl TantivyState {
         Ok(Box::new(Scan::open(request, columns, &rows.committed, rows.names.clone(), budget, threads, stop)?))
     }
 
-    /// The job's index if there is one.
-    fn job_index(&self, place: &RollupPlace) -> Result<Option<Arc<JobIndex>>, EngineError> {
-        let mut rollups = self.rollups.lock();
-        if !self.storage.exists(place) {
-            // Somebody may have removed it.
-            rollups.remove(place);
-            return Ok(None);
-        }
-        if let Some(known) = rollups.get(place) {
-            return Ok(Some(Arc::clone(known)));
-        }
-        let found = Arc::new(JobIndex::open(&*self.storage, place)?);
-        rollups.insert(place.clone(), Arc::clone(&found));
-        Ok(Some(found))
-    }
-
     fn existing(&self, job: &JobContext) -> Result<Arc<JobIndex>, EngineError> {
         let missing = || EngineError::not_found(format!("no such index [{}]", job.config().rollup_index()));
-        self.job_index(&place(job))?.ok_or_else(missing)
+        self.rollups.get(&place(job))?.ok_or_else(missing)
     }
 }
 
@@ -376,10 +358,7 @@ impl RollupIndex for TantivyEngine {
                  (expected to find _meta key in mapping of rollup index [{rollup_index}] but not found)."
             )));
         }
-        let known = self.shared.job_index(&place)?;
-        let created = JobIndex::prepare(&*self.shared.storage, &place, known, job)?;
-        self.shared.rollups.lock().insert(place, created);
-        Ok(())
+        self.shared.rollups.prepare(place, job)
     }
 
     fn redefine(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -412,7 +391,7 @@ impl RollupIndex for TantivyEngine {
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
-        let index = self.shared.job_index(&place(job))?;
+        let index = self.shared.rollups.get(&place(job))?;
         Ok(CommittedProgress::Kept(index.map(|index| index.progress()).transpose()?.flatten()))
     }
 
@@ -421,23 +400,19 @@ impl RollupIndex for TantivyEngine {
     }
 
     fn rollup_indices_of(&self, job_id: &str) -> Result<Vec<String>, EngineError> {
-        let found = self.shared.storage.rollup_indices_of(job_id);
+        let found = self.shared.rollups.storage.rollup_indices_of(job_id);
         found.map_err(|error| failed("the folder of rollup indices", error.into()))
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
-        let place = place(job);
-        let known = self.shared.rollups.lock().remove(&place);
-        drop(known);
-        let removed = self.shared.storage.remove(&place);
-        removed.map_err(|error| failed(&self.shared.storage.describe(&place), error.into()))
+        self.shared.rollups.remove(&place(job))
     }
 }
 
 impl fmt::Debug for TantivyEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TantivyEngine")
-            .field("storage", &self.shared.storage)
+            .field("storage", &self.shared.rollups.storage)
             .field("options", &self.shared.options)
             .finish_non_exhaustive()
     }

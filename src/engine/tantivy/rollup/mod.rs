@@ -5,6 +5,7 @@ mod commit;
 mod directory;
 mod folder;
 mod ids;
+mod indices;
 mod merge;
 mod packed;
 mod replaced;
@@ -22,8 +23,9 @@ use super::schema::rollup_schema;
 use super::segments::Segments;
 use crate::engine::{CommittedProgress, EngineError, JobContext};
 use crate::job::Progress;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, RwLock};
 use directory::RollupDirectory;
+pub(super) use indices::JobIndices;
 use segment::EmptyFiles;
 pub(super) use storage::{Folders, Memory};
 pub use storage::{RollupPlace, RollupStorage};
@@ -77,6 +79,7 @@ pub(super) struct JobIndex {
     segments: Arc<Segments>,
     /// The progress of the last commit, if it is known: nobody else commits to the index.
     progress: Mutex<Option<CommittedProgress>>,
+    is_closed: RwLock<bool>,
 }
 
 impl JobIndex {
@@ -89,6 +92,7 @@ impl JobIndex {
             reserved: Mutex::default(),
             segments: Arc::default(),
             progress: Mutex::default(),
+            is_closed: RwLock::new(false),
         }
     }
 }
@@ -105,29 +109,9 @@ impl JobIndex {
         Ok(Self::new(index, directory, described))
     }
 
-    /// Creates the index, or checks the `known` one, for `job`.
-    pub(super) fn prepare(
-        storage: &dyn RollupStorage,
-        place: &RollupPlace,
-        known: Option<Arc<Self>>,
-        job: &JobContext,
-    ) -> Result<Arc<Self>, EngineError> {
+    /// Creates the index for `job`.
+    fn create(storage: &dyn RollupStorage, place: &RollupPlace, job: &JobContext) -> Result<Arc<Self>, EngineError> {
         let schema = rollup_schema(job.layout())?;
-        if let Some(known) = known {
-            let payload = known.payload()?;
-            let other = payload.as_ref().is_some_and(|payload| !job.is_same_job(&payload.rollup));
-            let has_data = payload.as_ref().is_some_and(|payload| payload.progress.is_some());
-            if other || has_data {
-                let what = if has_data { "data" } else { "another definition" };
-                return Err(EngineError::already_exists(format!("{} holds {what} of that job", known.described)));
-            }
-            if known.index.schema() == schema {
-                if payload.is_none_or(|payload| payload.rollup != job.config().to_json()) {
-                    known.record(job, None)?;
-                }
-                return Ok(known);
-            }
-        }
         let described = describe(storage, place);
         let create = || -> Result<(Index, RollupDirectory), TantivyError> {
             // Whatever is there is empty, or what a crash left of an earlier try.
@@ -139,6 +123,38 @@ impl JobIndex {
         let created = Arc::new(Self::new(index, directory, described));
         created.record(job, None)?;
         Ok(created)
+    }
+
+    /// Makes an index that is empty, or was left empty by a crash, that of `job`. `false` if it has other fields.
+    fn is_prepared_for(&self, job: &JobContext) -> Result<bool, EngineError> {
+        let payload = self.payload()?;
+        let other = payload.as_ref().is_some_and(|payload| !job.is_same_job(&payload.rollup));
+        let has_data = payload.as_ref().is_some_and(|payload| payload.progress.is_some());
+        if other || has_data {
+            let what = if has_data { "data" } else { "another definition" };
+            return Err(EngineError::already_exists(format!("{} holds {what} of that job", self.described)));
+        }
+        if self.index.schema() != rollup_schema(job.layout())? {
+            return Ok(false);
+        }
+        if payload.is_none_or(|payload| payload.rollup != job.config().to_json()) {
+            self.record(job, None)?;
+        }
+        Ok(true)
+    }
+
+    /// Reads the index's files. Once it is closed there may be another one in its place, and there is nothing to read.
+    pub(super) fn read<T>(&self, read: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+        let is_closed = self.is_closed.read();
+        if *is_closed {
+            return Err(EngineError::not_found(format!("{} was removed", self.described)));
+        }
+        read()
+    }
+
+    /// Nobody begins to read it from now on.
+    fn close(&self) {
+        *self.is_closed.write() = true;
     }
 
     /// What a scan of the job's documents reads.
@@ -159,10 +175,10 @@ impl JobIndex {
     }
 
     fn payload(&self) -> Result<Option<Payload>, EngineError> {
-        let payload = self.index.load_metas().map_err(|error| self.failed(error))?.payload;
+        let metas = self.read(|| self.index.load_metas().map_err(|error| self.failed(error)))?;
         let damaged =
             |error| EngineError::rejected(format!("{}: the progress in it is damaged: {error}", self.described));
-        let Some(payload) = payload else { return Ok(None) };
+        let Some(payload) = metas.payload else { return Ok(None) };
         let Version { format } = serde_json::from_str(&payload).map_err(damaged)?;
         if format > FORMAT {
             return Err(EngineError::rejected(format!(
