@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::SearchFault;
-use super::request::{Access, SearchRequest};
+use super::request::{Access, SearchRequest, SearchRequestError};
 use super::run::{KnownJob, Systems};
 use super::why_not::{Obstacle, WhyNot};
 use crate::engine::{self, EngineErrorKind, JobContext};
@@ -43,7 +43,8 @@ impl Asked {
         }
         let known: BTreeSet<&str> = jobs.iter().map(|job| job.context.config().rollup_index()).collect();
         let (mut raw, mut rollup_indices) = (Vec::new(), BTreeSet::new());
-        for item in indices.items().filter(|item| !item.is_empty()) {
+        let all = |item| if item == "_all" { "*" } else { item };
+        for item in indices.items().filter(|item| !item.is_empty()).map(all) {
             let is_named = |name: &&&str| **name == item || item.contains('*') && wildcard_match(item, name);
             let named: Vec<&str> = known.iter().filter(is_named).copied().collect();
             let is_source = named.is_empty()
@@ -86,7 +87,12 @@ impl Asked {
         for job in same {
             if is_visible(job, request, systems)? { readers.same.push(job) } else { readers.hidden.push(job) }
         }
-        let Some(raw) = &self.raw else { return Ok(readers) };
+        let Some(raw) = &self.raw else {
+            if !request.strict {
+                check_same_documents(&readers.same, systems)?;
+            }
+            return Ok(readers);
+        };
         let mut resolved: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for job in others {
             let pattern = job.context.config().index_pattern();
@@ -116,6 +122,27 @@ impl Asked {
         }
         Ok(readers)
     }
+}
+
+/// Rollup indices are searched through one of the jobs that write there: all of them have to read the same documents.
+fn check_same_documents(jobs: &[&KnownJob], systems: &Systems<'_>) -> Faults<()> {
+    let patterns: BTreeSet<&str> = jobs.iter().map(|job| job.context.config().index_pattern().as_str()).collect();
+    if patterns.len() < 2 {
+        return Ok(());
+    }
+    let mut meant = BTreeSet::new();
+    for job in jobs {
+        let mut indices = resolve(systems, &job.context, job.context.config().index_pattern())?;
+        indices.extend(job.progress.source_indices.iter().cloned());
+        meant.insert(indices);
+    }
+    if meant.len() < 2 {
+        return Ok(());
+    }
+    let patterns = patterns.into_iter().collect::<Vec<_>>().join("], [");
+    let problem =
+        format!("has what was rolled up of different documents: name one of [{patterns}] as well, or instead");
+    Err(SearchRequestError::new("index", problem).into())
 }
 
 /// What of a pattern the caller may read: `None` if that is nothing.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::aggregation::{
     Aggregation, BucketBounds, BucketOrder, DateHistogramAggregation, DateRangeAggregation, FiltersAggregation,
-    HistogramAggregation, MetricAggregation, NamedAggregations, NumberRange, OrderBy, RangeAggregation, SearchInterval,
-    SearchMetric, TermsAggregation,
+    HistogramAggregation, MetricAggregation, NumberRange, OrderBy, RangeAggregation, SearchInterval, SearchMetric,
+    TermsAggregation,
 };
 use super::request::{SearchRequest, SearchRequestError};
 use super::response::{BucketKey, BucketStyle};
@@ -16,6 +16,10 @@ use crate::filter::{DateFormat, DateReader, Filter, FilterRange, FilterValue};
 use crate::job::{DateInterval, TimeValue, interval_grid};
 use crate::measure::Measures;
 use crate::sync::Arc;
+
+/// The least width of a histogram's buckets: with less, large values would be so many widths away from zero that no
+/// double has the number, and would be in no bucket.
+const MIN_INTERVAL: f64 = 1e-100;
 
 type Result<T> = std::result::Result<T, SearchRequestError>;
 
@@ -45,7 +49,7 @@ fn wrong<T>(place: &str, problem: impl Into<String>) -> Result<T> {
 }
 
 impl Compiler {
-    fn level(&mut self, aggregations: &NamedAggregations, place: &str) -> Result<Level> {
+    fn level(&mut self, aggregations: &[(String, Aggregation)], place: &str) -> Result<Level> {
         let (mut metrics, mut measured, mut branches) = (Vec::new(), Vec::<(String, Measures)>::new(), Vec::new());
         let (mut names, mut metric_places, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
         for (name, aggregation) in aggregations {
@@ -79,19 +83,7 @@ impl Compiler {
     }
 
     fn branch(&mut self, place: String, aggregation: &Aggregation) -> Result<Branch> {
-        let (kind, inside, kind_name) = match aggregation {
-            Aggregation::DateHistogram(asked) => (None, &asked.aggregations, "date_histogram"),
-            Aggregation::Histogram(asked) => (None, &asked.aggregations, "histogram"),
-            Aggregation::Terms(asked) => (None, &asked.aggregations, "terms"),
-            Aggregation::Filter(asked) => {
-                let conditions = vec![(BucketKey::Place(0), asked.filter.clone())];
-                (Some(BranchKind::Conditions { conditions, style: None }), &asked.aggregations, "filter")
-            }
-            Aggregation::Filters(asked) => (Some(filters(asked, &place)?), &asked.aggregations, "filters"),
-            Aggregation::Range(asked) => (Some(range(asked, &place)?), &asked.aggregations, "range"),
-            Aggregation::DateRange(asked) => (Some(self.date_range(asked, &place)?), &asked.aggregations, "date_range"),
-            Aggregation::Metric(_) => return wrong(&place, "a metric has no buckets"),
-        };
+        let (kind_name, inside) = inside(aggregation);
         self.depth += 1;
         if self.depth > MAX_DEPTH {
             return wrong(&place, format!("is nested deeper than {MAX_DEPTH} aggregations"));
@@ -99,12 +91,18 @@ impl Compiler {
         let level = self.level(inside, &format!("{place}.aggs"))?;
         self.depth -= 1;
         let place = format!("{place}.{kind_name}");
-        let kind = match (kind, aggregation) {
-            (Some(kind), _) => kind,
-            (None, Aggregation::DateHistogram(asked)) => self.date_histogram(asked, &level, &place)?,
-            (None, Aggregation::Histogram(asked)) => histogram(asked, &level, &place)?,
-            (None, Aggregation::Terms(asked)) => terms(asked, &level, &place)?,
-            (None, _) => return wrong(&place, "this aggregation has no buckets"),
+        let kind = match aggregation {
+            Aggregation::DateHistogram(asked) => self.date_histogram(asked, &level, &place)?,
+            Aggregation::Histogram(asked) => histogram(asked, &level, &place)?,
+            Aggregation::Terms(asked) => terms(asked, &level, &place)?,
+            Aggregation::Filter(asked) => {
+                let conditions = vec![(BucketKey::Place(0), asked.filter.clone())];
+                BranchKind::Conditions { conditions, style: None }
+            }
+            Aggregation::Filters(asked) => filters(asked, &place)?,
+            Aggregation::Range(asked) => range(asked, &place)?,
+            Aggregation::DateRange(asked) => self.date_range(asked, &place)?,
+            Aggregation::Metric(_) => return wrong(&place, "a metric has no buckets"),
         };
         Ok(Branch { place, kind, level })
     }
@@ -128,7 +126,7 @@ impl Compiler {
         let at = |member: &str, problem: String| SearchRequestError::new(format!("{place}.{member}"), problem);
         let (member, interval) = match &asked.interval {
             SearchInterval::Calendar(text) => ("calendar_interval", DateInterval::calendar(text)),
-            SearchInterval::Fixed(text) => ("fixed_interval", DateInterval::fixed(text)),
+            SearchInterval::Fixed(text) => ("fixed_interval", fixed_interval(text)),
             SearchInterval::Either(text) => ("interval", DateInterval::legacy(text)),
         };
         let interval = interval.map_err(|problem| at(member, problem))?;
@@ -157,7 +155,6 @@ impl Compiler {
     }
 
     fn date_range(&mut self, asked: &DateRangeAggregation, place: &str) -> Result<BranchKind> {
-        let place = &format!("{place}.date_range");
         self.has_date_field(&asked.field, place)?;
         let (format, zone) = (asked.format.as_deref(), asked.time_zone.as_deref());
         let at = |member: &str, problem: String| SearchRequestError::new(format!("{place}.{member}"), problem);
@@ -186,14 +183,32 @@ impl Compiler {
     }
 }
 
+/// What kind of aggregation it is, and what is inside of its buckets.
+fn inside(aggregation: &Aggregation) -> (&'static str, &[(String, Aggregation)]) {
+    match aggregation {
+        Aggregation::DateHistogram(asked) => ("date_histogram", &asked.aggregations),
+        Aggregation::Histogram(asked) => ("histogram", &asked.aggregations),
+        Aggregation::Terms(asked) => ("terms", &asked.aggregations),
+        Aggregation::Filter(asked) => ("filter", &asked.aggregations),
+        Aggregation::Filters(asked) => ("filters", &asked.aggregations),
+        Aggregation::Range(asked) => ("range", &asked.aggregations),
+        Aggregation::DateRange(asked) => ("date_range", &asked.aggregations),
+        Aggregation::Metric(asked) => (asked.metric.as_str(), &[]),
+    }
+}
+
 fn has_field(field: &str, place: &str) -> Result<()> {
     if field.is_empty() { wrong(place, "requires [field]") } else { Ok(()) }
 }
 
 fn histogram(asked: &HistogramAggregation, level: &Level, place: &str) -> Result<BranchKind> {
     has_field(&asked.field, place)?;
-    if !(asked.interval.is_finite() && asked.interval > 0.0) {
-        return wrong(&format!("{place}.interval"), format!("has to be above zero, but was [{}]", asked.interval));
+    let (at, interval) = (format!("{place}.interval"), asked.interval);
+    if !(interval.is_finite() && interval > 0.0) {
+        return wrong(&at, format!("has to be above zero, but was [{interval}]"));
+    }
+    if interval < MIN_INTERVAL {
+        return wrong(&at, format!("has to be {MIN_INTERVAL:e} at least, but was [{interval:e}]"));
     }
     let bounds = |bounds: &Option<BucketBounds>, member: &str| -> Result<(Option<f64>, Option<f64>)> {
         let Some(bounds) = bounds else { return Ok((None, None)) };
@@ -241,7 +256,7 @@ fn terms(asked: &TermsAggregation, level: &Level, place: &str) -> Result<BranchK
 
 fn filters(asked: &FiltersAggregation, place: &str) -> Result<BranchKind> {
     if asked.filters.is_empty() {
-        return wrong(&format!("{place}.filters"), "requires [filters] with at least one filter");
+        return wrong(place, "requires [filters] with at least one filter");
     }
     let mut conditions: Vec<_> = asked
         .filters
@@ -262,7 +277,6 @@ fn filters(asked: &FiltersAggregation, place: &str) -> Result<BranchKind> {
 }
 
 fn range(asked: &RangeAggregation, place: &str) -> Result<BranchKind> {
-    let place = &format!("{place}.range");
     has_field(&asked.field, place)?;
     if asked.ranges.is_empty() {
         return wrong(place, "requires [ranges] with at least one range");
@@ -361,6 +375,13 @@ fn check_bounds<T: PartialOrd + Copy>(
         return wrong(&format!("{place}.extended_bounds"), "adds empty buckets, which needs a [min_doc_count] of 0");
     }
     Ok(())
+}
+
+fn fixed_interval(text: &str) -> std::result::Result<DateInterval, String> {
+    DateInterval::fixed(text).map_err(|problem| match DateInterval::calendar(text) {
+        Ok(_) => format!("{problem}; it is of the calendar: ask for it as [calendar_interval]"),
+        Err(_) => problem,
+    })
 }
 
 /// Elasticsearch's `offset`: a time value with a sign.

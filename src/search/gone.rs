@@ -4,7 +4,7 @@ use super::asked::{Asked, resolve};
 use super::choice::Chosen;
 use super::error::SearchFault;
 use super::moments::{Side, Timed};
-use super::plan::{SearchPlan, Served, Tier, round_up};
+use super::plan::{SearchPlan, Served, Tier, round_up, shown};
 use super::request::Edges;
 use super::run::Systems;
 use super::said::Said;
@@ -71,8 +71,19 @@ impl Gone {
         let nothing = Served::nothing();
         let served = chosen.map_or(&nothing, |chosen| &chosen.served);
         let within = if self.is_all && chosen.is_some() { Spans::one(served.covered.clone()) } else { Spans::always() };
-        if !filter.times().and(&served.rolled_up.others()).and(&self.times).and(&within).is_empty() {
-            return Err(SearchFault::NotServed { raw: self.reason, why_not: plan.why_not.clone() });
+        let needed = filter.times().and(&served.rolled_up.others()).and(&self.times).and(&within);
+        if !needed.is_empty() {
+            let mut raw = self.reason;
+            if let Some(chosen) = chosen {
+                let hull = needed.hull();
+                let stretch = shown(Spans::end_of_time(hull.start), Spans::end_of_time(hull.end));
+                let id = chosen.candidate.context.id();
+                raw = format!(
+                    "{raw}; those{stretch} are no whole buckets of rollup job [{id}]: where a bound lies inside of one, \
+                     [edges] rounds it"
+                );
+            }
+            return Err(SearchFault::NotServed { raw, why_not: plan.why_not.clone() });
         }
         if self.is_all {
             plan.parts.retain(|part| part.tier == Tier::RolledUp);

@@ -42,16 +42,15 @@ pub struct PlanPart {
 /// Such as `raw from 2026-01-01T00:00:00Z until 2026-01-02T00:00:00Z: not_rolled_up_yet`.
 impl fmt::Display for PlanPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = |instant: i64| Timestamp::from_millisecond(instant).unwrap_or(Timestamp::MAX);
-        f.write_str(self.tier.as_str())?;
-        if let Some(from) = self.from {
-            write!(f, " from {}", at(from))?;
-        }
-        if let Some(until) = self.until {
-            write!(f, " until {}", at(until))?;
-        }
-        write!(f, ": {}", self.reason)
+        write!(f, "{}{}: {}", self.tier.as_str(), shown(self.from, self.until), self.reason)
     }
+}
+
+/// A stretch of time: ` from 2026-01-01T00:00:00Z until 2026-01-02T00:00:00Z`.
+pub(super) fn shown(from: Option<i64>, until: Option<i64>) -> String {
+    let at = |instant: i64| Timestamp::from_millisecond(instant).unwrap_or(Timestamp::MAX);
+    let end = |word: &str, end: Option<i64>| end.map_or_else(String::new, |end| format!(" {word} {}", at(end)));
+    end("from", from) + &end("until", until)
 }
 
 /// Where documents are read.

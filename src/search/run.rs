@@ -174,9 +174,16 @@ impl<'j> Readers<'j> {
                 sees(config.rollup_index()) && config.index_pattern().items().all(sees)
             });
             let known: BTreeSet<_> = may_know.map(|config| config.index_pattern().as_str()).collect();
-            SearchFault::NoJob { known: known.into_iter().collect::<Vec<_>>().join(", ") }
+            SearchFault::NoJob { known: some(&known) }
         })
     }
+}
+
+/// As many names as one reads, with commas between.
+fn some(names: &BTreeSet<&str>) -> String {
+    const MOST: usize = 10;
+    let shown = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > MOST { format!("{shown}, and {} more", names.len() - MOST) } else { shown }
 }
 
 /// What the fields hold that are grouped by their values: what the job knows of them, or the source indices.

@@ -96,7 +96,8 @@ impl fmt::Display for Obstacle {
             }
             Self::SeveralValues { field } => write!(
                 f,
-                "documents may have several values in [{field}], and count in several of its groups: group by it"
+                "documents may have several values in [{field}], and count in several of its groups: it serves what is \
+                 grouped by it at every level, and has no condition on it"
             ),
             Self::NotMeasured { field, measure } => {
                 write!(f, "it does not keep the {measure} of [{field}]: a job with that metric serves it")

@@ -72,9 +72,7 @@ impl SearchRequest {
     pub fn from_json(indices: impl Into<String>, body: &Value) -> Result<Self, SearchRequestError> {
         let mut request = Self::new(indices);
         let body = Object::of(body, "body")?;
-        if let Some(size) = body.get("size")
-            && size.as_i64() != Some(0)
-        {
+        if body.get("size").is_some() && !matches!(body.count("size"), Ok(Some(0))) {
             return Err(SearchRequestError::of_elasticsearch("size", NO_HITS));
         }
         for (member, problem) in REFUSED {

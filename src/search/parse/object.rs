@@ -1,4 +1,4 @@
-//! Members of a JSON object, read with their place.
+//! Members of a JSON object, read with their place. As in Elasticsearch, a number or a switch may be a text.
 
 use serde_json::{Map, Value};
 
@@ -72,13 +72,14 @@ impl<'a> Object<'a> {
         match self.get(name) {
             None => Ok(false),
             Some(Value::Bool(is_on)) => Ok(*is_on),
+            Some(Value::String(text)) if text == "true" || text == "false" => Ok(text == "true"),
             Some(other) => wrong(&self.at(name), format!("expected true or false, but was {}", shown(other))),
         }
     }
 
     pub(super) fn count(self, name: &str) -> Result<Option<u64>> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        match value.as_u64() {
+        match value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok()) {
             Some(count) => Ok(Some(count)),
             None => {
                 wrong(&self.at(name), format!("expected a whole number that is not negative, but was {}", shown(value)))

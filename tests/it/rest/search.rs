@@ -55,6 +55,13 @@ fn raw_and_rolled_up_are_one_answer() {
     assert_eq!(answer["hits"], json!({ "total": { "value": 61, "relation": "eq" }, "max_score": 0.0, "hits": [] }));
     assert_eq!(answer["_shards"]["successful"], 2);
 
+    // Numbers and switches may be texts, and all indices have a name.
+    let body = json!({ "size": "0", "aggs": { "all": {
+        "histogram": { "field": "temperature", "interval": "1000", "keyed": "true", "min_doc_count": "1" }
+    } } });
+    let all = post(&client, "/_all/_rollup_search", &body).json();
+    assert_eq!(all["aggregations"]["all"]["buckets"], json!({ "0.0": { "key": 0.0, "doc_count": 61 } }));
+
     // What was rolled up, and nothing else.
     let rolled_up = post(&client, "/rolled/_rollup_search?rest_total_hits_as_int", &by_node()).json();
     assert_eq!(rolled_up["hits"]["total"], 60);
@@ -126,6 +133,18 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
             "aggs.a.terms.min_doc_count",
             "[aggs.a.terms.min_doc_count] 0 is not supported: what is rolled up does not know of terms that no \
              document has",
+        ),
+        (
+            json!({ "aggs": { "a": { "histogram": { "field": "temperature", "interval": 5e-324 } } } }),
+            "aggs.a.histogram.interval",
+            "[aggs.a.histogram.interval] has to be 1e-100 at least, but was [5e-324]",
+        ),
+        (
+            json!({ "aggs": { "a": { "date_histogram": { "field": "timestamp", "fixed_interval": "1w" } } } }),
+            "aggs.a.date_histogram.fixed_interval",
+            "[aggs.a.date_histogram.fixed_interval] failed to parse setting [date_histogram.FixedInterval] with value \
+             [1w] as a time value: unit is missing or unrecognized; it is of the calendar: ask for it as \
+             [calendar_interval]",
         ),
         (
             json!({ "query": { "match": { "node": "a" } } }),

@@ -5,6 +5,7 @@ mod gone;
 mod live_edge;
 mod oracle;
 mod random;
+mod weaknesses;
 mod zones;
 
 use serde_json::Value;
