@@ -6,10 +6,11 @@ use super::RollupJobManagerBuilder;
 use super::search::Asking;
 use crate::clock::Clock;
 use crate::engine::JobContext;
-use crate::job::{JobRecord, JobStatus, StoredState};
+use crate::job::{JobRecord, JobStatus, Ledger, StoredState};
 use crate::runtime::Systems;
 use crate::search::{
-    JobCaps, KnownJob, NoSuchRollupIndex, SearchCaps, SearchError, SearchPlan, SearchRequest, SearchResponse,
+    JobCaps, KnownJob, Ledgers, NoSuchRollupIndex, SearchBuckets, SearchCaps, SearchError, SearchPlan, SearchRequest,
+    SearchResponse,
 };
 use crate::store::{self, LoadedRecord, StoreError};
 use crate::sync::Arc;
@@ -60,7 +61,16 @@ impl RollupReader {
     /// [`SearchError`]; the store may be what could not be read.
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, SearchError> {
         let jobs = self.known_jobs(request)?;
-        self.asking(|asking| asking.search(request, &jobs))
+        self.asking().search(request, &jobs)
+    }
+
+    /// Answers a search bucket by bucket, as
+    /// [`RollupJobManager::search_buckets`](super::RollupJobManager::search_buckets) does.
+    ///
+    /// # Errors
+    /// [`SearchError`]; the store may be what could not be read.
+    pub fn search_buckets(&self, request: &SearchRequest) -> Result<SearchBuckets<'_>, SearchError> {
+        self.asking().buckets(request, &self.known_jobs(request)?)
     }
 
     /// Says of which parts the answer would be made, as [`RollupJobManager::plan`](super::RollupJobManager::plan) does.
@@ -69,7 +79,7 @@ impl RollupReader {
     /// [`SearchError`]; the store may be what could not be read.
     pub fn plan(&self, request: &SearchRequest) -> Result<SearchPlan, SearchError> {
         let jobs = self.known_jobs(request)?;
-        self.asking(|asking| asking.plan(request, &jobs))
+        self.asking().plan(request, &jobs)
     }
 
     /// What can be asked of the jobs that read these source indices, as
@@ -131,14 +141,15 @@ impl RollupReader {
         Ok(self.records()?.iter().map(|record| JobCaps::of(record.config())).collect())
     }
 
-    fn asking<T>(&self, ask: impl FnOnce(&Asking<'_>) -> T) -> T {
-        let Systems { source, rollup_index, store } = &self.systems;
-        ask(&Asking {
-            source: &**source,
-            rollup_index: &**rollup_index,
-            ledger: &|index| store::call(&**store, |store| store.ledger(index)),
-            clock: &self.clock,
-        })
+    fn asking(&self) -> Asking<'_> {
+        let Systems { source, rollup_index, .. } = &self.systems;
+        Asking { source: &**source, rollup_index: &**rollup_index, ledgers: self, clock: &self.clock }
+    }
+}
+
+impl Ledgers for RollupReader {
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        store::call(&*self.systems.store, |store| store.ledger(index))
     }
 }
 

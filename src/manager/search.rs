@@ -2,10 +2,12 @@
 
 use super::RollupJobManager;
 use crate::clock::Clock;
-use crate::engine::{RollupIndex, Source, StopSignal};
+use crate::engine::{RollupIndex, Source};
 use crate::job::Ledger;
+use crate::runtime::Runtime;
 use crate::search::{
-    self, KnownJob, SearchCancel, SearchError, SearchFault, SearchPlan, SearchRequest, SearchResponse, Systems,
+    self, KnownJob, Ledgers, Limits, SearchBuckets, SearchError, SearchFault, SearchPlan, SearchRequest,
+    SearchResponse, Systems,
 };
 use crate::store::StoreError;
 use crate::sync::Arc;
@@ -13,7 +15,7 @@ use crate::sync::Arc;
 impl RollupJobManager {
     /// Answers a search, by what is rolled up where that is proved to be the same, and by raw documents elsewhere. It
     /// is answered in the caller's thread, and no job waits for it. Async hosts make the call on a thread that may
-    /// block and [cancel](SearchCancel) it when nobody waits any more: `examples/async_search.rs`.
+    /// block and [cancel](crate::search::SearchCancel) it when nobody waits any more: `examples/async_search.rs`.
     ///
     /// # Errors
     /// [`SearchError`]; nothing has changed.
@@ -45,7 +47,51 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, SearchError> {
-        self.asking(|asking| asking.search(request, &self.known_jobs()))
+        self.asking().search(request, &self.known_jobs())
+    }
+
+    /// Answers a search that is about one aggregation, bucket by bucket: more of them than one answer could hold.
+    ///
+    /// The aggregation is a date histogram, a histogram or `terms`, and has all that an answer could have inside of it.
+    /// Its buckets come in the order of their keys; those without documents are left out, and of terms it is all of
+    /// them, whatever their `size`. At no time there are more than [`max_buckets`](SearchRequest::max_buckets) buckets
+    /// in memory, those inside of others counted.
+    ///
+    /// All are of the moment at which they were asked for, on memory and tantivy. A cluster keeps no moment: what is
+    /// inside of some buckets is as of when these are handed out. The time limit of the request counts from now until
+    /// the last bucket.
+    ///
+    /// # Errors
+    /// [`SearchError`], here or instead of a bucket, after which there is none any more.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+    /// # use rollup_jobs::store::MemoryStore;
+    /// # use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RollupJobManager};
+    /// use rollup_jobs::search::{DateHistogramAggregation, SearchRequest, TermsAggregation};
+    ///
+    /// # let engine = Arc::new(MemoryEngine::new());
+    /// # for hour in [0, 1, 30_000_000] {
+    /// #     let reading = SourceDocument::new().date("timestamp", hour * 3_600_000).keyword("node", "a");
+    /// #     engine.add("sensor-1", reading.double("temperature", 20.0));
+    /// # }
+    /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?").page_size(10).terms(["node"]).metric("temperature", [Metric::Avg]);
+    /// # manager.put(config.date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
+    /// let nodes = TermsAggregation::new("node");
+    /// let hours = DateHistogramAggregation::fixed("timestamp", "1h").aggregation("nodes", nodes);
+    /// let mut documents = 0;
+    /// for hour in manager.search_buckets(&SearchRequest::new("sensor-*").aggregation("hours", hours))? {
+    ///     documents += hour?.doc_count();
+    /// }
+    /// assert_eq!(documents, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn search_buckets(&self, request: &SearchRequest) -> Result<SearchBuckets<'_>, SearchError> {
+        self.asking().buckets(request, &self.known_jobs())
     }
 
     /// Says of which parts the answer to a search would be made, and why: a dry run that reads no documents.
@@ -53,7 +99,7 @@ impl RollupJobManager {
     /// # Errors
     /// [`SearchError`], as [`search`](Self::search) would have it.
     pub fn plan(&self, request: &SearchRequest) -> Result<SearchPlan, SearchError> {
-        self.asking(|asking| asking.plan(request, &self.known_jobs()))
+        self.asking().plan(request, &self.known_jobs())
     }
 
     fn known_jobs(&self) -> Vec<KnownJob> {
@@ -61,14 +107,20 @@ impl RollupJobManager {
         self.jobs().into_iter().map(known).collect()
     }
 
-    fn asking<T>(&self, ask: impl FnOnce(&Asking<'_>) -> T) -> T {
-        let runtime = &self.runtime;
-        ask(&Asking {
+    fn asking(&self) -> Asking<'_> {
+        let runtime = &*self.runtime;
+        Asking {
             source: &*runtime.source,
             rollup_index: &*runtime.rollup_index,
-            ledger: &|index| runtime.store_call(|store| store.ledger(index)),
+            ledgers: runtime,
             clock: &runtime.clock,
-        })
+        }
+    }
+}
+
+impl Ledgers for Runtime {
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        self.store_call(|store| store.ledger(index))
     }
 }
 
@@ -76,55 +128,40 @@ impl RollupJobManager {
 pub(super) struct Asking<'a> {
     pub(super) source: &'a dyn Source,
     pub(super) rollup_index: &'a dyn RollupIndex,
-    /// What was said of a source index.
-    pub(super) ledger: &'a dyn Fn(&str) -> Result<Ledger, StoreError>,
+    pub(super) ledgers: &'a dyn Ledgers,
     pub(super) clock: &'a Arc<dyn Clock>,
 }
 
-impl Asking<'_> {
+impl<'a> Asking<'a> {
     pub(super) fn search(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchResponse, SearchError> {
         let begun = self.clock.monotonic();
-        let answered = self.ask(request, jobs, search::search)?;
+        let (_, answered) = self.ask(request, |systems| search::search(systems, request, jobs))?;
         Ok(SearchResponse::new(self.clock.monotonic().saturating_sub(begun), answered))
     }
 
     pub(super) fn plan(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchPlan, SearchError> {
-        self.ask(request, jobs, search::plan)
+        Ok(self.ask(request, |systems| search::plan(systems, request, jobs))?.1)
+    }
+
+    pub(super) fn buckets(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchBuckets<'a>, SearchError> {
+        let (limits, (plan, rest)) = self.ask(request, |systems| search::buckets(systems, request, jobs))?;
+        Ok(SearchBuckets::new(request, limits, plan, rest))
     }
 
     fn ask<T>(
         &self,
         request: &SearchRequest,
-        jobs: &[KnownJob],
-        ask: fn(&Systems<'_>, &SearchRequest, &[KnownJob]) -> Result<T, SearchFault>,
-    ) -> Result<T, SearchError> {
-        let deadline = request.timeout.map(|timeout| self.clock.monotonic().saturating_add(timeout));
-        let (clock, cancel) = (Arc::clone(self.clock), request.cancel.clone());
-        let is_over = move || deadline.is_some_and(|deadline| clock.monotonic() >= deadline);
-        let is_cancelled = move || cancel.as_ref().is_some_and(SearchCancel::is_cancelled);
-        let stop = if deadline.is_none() && request.cancel.is_none() {
-            StopSignal::never()
-        } else {
-            let (is_over, is_cancelled) = (is_over.clone(), is_cancelled.clone());
-            StopSignal::raised_when(move || is_cancelled() || is_over())
-        };
+        ask: impl FnOnce(&Systems<'a>) -> Result<T, SearchFault>,
+    ) -> Result<(Limits, T), SearchError> {
+        let limits = Limits::of(request, self.clock);
         let systems = Systems {
             source: self.source,
             rollup_index: self.rollup_index,
-            ledger: self.ledger,
+            ledgers: self.ledgers,
             now: self.clock.now().as_millisecond(),
-            stop,
+            stop: limits.stop(),
         };
-        ask(&systems, request, jobs).map_err(|fault| {
-            let indices = || request.indices.as_str().to_owned();
-            // What else has failed has failed because of it, or does not matter any more.
-            if is_cancelled() {
-                SearchError::Cancelled { indices: indices() }
-            } else if is_over() {
-                SearchError::Timeout { indices: indices() }
-            } else {
-                fault.of(request)
-            }
-        })
+        let answer = ask(&systems).map_err(|fault| limits.error(fault, request))?;
+        Ok((limits, answer))
     }
 }

@@ -6,7 +6,7 @@ use super::gone::RoundedBounds;
 use super::keyed::Ready;
 use super::moments::Timed;
 use super::paths::{Fields, Parents, Path};
-use super::request::SearchRequestError;
+use super::request::{SearchRequest, SearchRequestError};
 use super::response::{Bucket, BucketKey, BucketStyle, Buckets, Found, Results};
 use super::rows::Rows;
 use super::tree::{Branch, BranchKind, Level, MetricNode};
@@ -33,10 +33,22 @@ pub(super) struct Answering<'a> {
 
 type Faults<T> = Result<T, SearchFault>;
 
-impl Answering<'_> {
+impl<'a> Answering<'a> {
+    /// An answer that begins.
+    pub(super) fn new(
+        rows: Rows<'a>,
+        rounded: Option<RoundedBounds>,
+        fields: Fields,
+        request: &SearchRequest,
+        now: i64,
+    ) -> Self {
+        let max_buckets = request.max_buckets;
+        Self { rows, rounded, fields, max_buckets, now, buckets: 0, wants_total: false, total: None }
+    }
+
     /// The answer to everything.
     pub(super) fn answer(&mut self, root: &Level, filter: &Timed) -> Faults<Results> {
-        let path = Path { filter: filter.clone(), is_narrowed: false, keys: Vec::new() };
+        let path = Path::of(filter);
         let branches = self.inside(root, &path, &[Vec::new()], None)?;
         let mut metrics = vec![MetricValues::default(); root.measured.len()];
         // What groups have told already is not asked for once more.

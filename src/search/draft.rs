@@ -48,12 +48,18 @@ impl<'a> Taking<'a> {
 }
 
 impl Draft {
-    fn new(part: KeyPart, doc_count: u64, metrics: &[MetricValues]) -> Self {
+    pub(super) fn new(part: KeyPart, doc_count: u64, metrics: &[MetricValues]) -> Self {
         Self { part, doc_count, metrics: metrics.to_vec(), inside: None }
     }
 }
 
 impl Drafts {
+    /// These, each with a key of its own.
+    pub(super) fn of(found: Vec<Draft>) -> Self {
+        let documents = found.iter().map(|draft| draft.doc_count).sum();
+        Self { found, gathered: BTreeMap::new(), documents }
+    }
+
     /// Takes one whose key has not been found, or may have been if keys are `gathered`.
     pub(super) fn take(
         &mut self,

@@ -9,6 +9,9 @@
 //! serves where that is proved: each bucket that is asked for is made of whole ones of the job, each condition is one
 //! on what it groups by, and it keeps what is to be found out. [`SearchPlan`] says which parts there are, and why.
 //!
+//! An answer has at most [`max_buckets`](SearchRequest::max_buckets) buckets. Of one aggregation there may be more, one
+//! after the other: [`SearchBuckets`].
+//!
 //! Counts, minima and maxima are those of the raw documents to the bit. Sums are added up with compensation, raw and
 //! rolled up; each rolled-up document holds its own rounded to 64 bits, though, so a sum or an average of fractions may
 //! differ in its last bits from that of raw documents.
@@ -24,7 +27,9 @@ mod draft;
 mod error;
 mod gone;
 mod keyed;
+mod limits;
 mod moments;
+mod one_by_one;
 mod parse;
 mod paths;
 mod plan;
@@ -49,6 +54,8 @@ pub use aggregation::{
 pub use caps::{FieldCaps, JobCaps, NoSuchRollupIndex, SearchCaps};
 pub use error::SearchError;
 pub(crate) use error::SearchFault;
+pub(crate) use limits::Limits;
+pub use one_by_one::SearchBuckets;
 #[cfg(feature = "rest")]
 pub(crate) use parse::NO_HITS;
 pub use plan::{PartReason, PlanPart, SearchPlan, Tier};
@@ -57,5 +64,5 @@ pub use print::PrintOptions;
 pub(crate) use request::MAX_BUCKETS;
 pub use request::{Access, Edges, SearchCancel, SearchRequest, SearchRequestError, SearchRights};
 pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
-pub(crate) use run::{KnownJob, Systems, plan, search};
+pub(crate) use run::{KnownJob, Ledgers, Systems, buckets, plan, search};
 pub use why_not::{Obstacle, WhyNot};

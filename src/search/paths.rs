@@ -93,6 +93,11 @@ impl Parents {
 }
 
 impl<'a> Path<'a> {
+    /// The way to all that a filter means.
+    pub(super) fn of(filter: &Timed) -> Self {
+        Self { filter: filter.clone(), is_narrowed: false, keys: Vec::new() }
+    }
+
     /// The same way and one key more.
     pub(super) fn with(&self, key: PathKey<'a>) -> Self {
         let mut longer = self.clone();

@@ -134,36 +134,53 @@ impl Stream {
 /// What takes groups: the key, the number of documents, the values of each measured field.
 pub(super) type Visit<'a> = dyn FnMut(&[KeyPart], u64, &[MetricValues]) -> Result<(), SearchFault> + 'a;
 
+/// Raw documents are read by several filters at several times, and some may have several dates.
+fn cut(dates: &str) -> SearchRequestError {
+    let problem = format!(
+        "means different documents at different times, and {dates}: of these nobody could say how often they count. \
+         Ask for one stretch of time"
+    );
+    SearchRequestError::new("query", problem)
+}
+
 impl Groups {
+    /// Whether it is certain before the end that no document counts twice.
+    pub(super) fn check_uncut(&self) -> Result<(), SearchRequestError> {
+        let may_have = |field: &String| Err(cut(&format!("some may have several dates in [{field}]")));
+        self.is_cut.as_ref().map_or(Ok(()), may_have)
+    }
+
     /// Hands out each group. Says of which grouped fields some document had several values, if that is known.
     pub(super) fn for_each(mut self, visit: &mut Visit<'_>) -> Result<Option<BTreeSet<String>>, SearchFault> {
-        let mut least: Vec<usize> = Vec::new();
-        loop {
+        self.next(usize::MAX, visit)?;
+        let has_several = |field: &&String| self.several_values.as_ref().is_some_and(|known| known.contains(*field));
+        match self.is_cut.as_ref().filter(has_several) {
+            Some(field) => Err(cut(&format!("some have several dates in [{field}]")).into()),
+            None => Ok(self.several_values),
+        }
+    }
+
+    /// Hands out the next groups, so many unless there are fewer, and says how many.
+    pub(super) fn next(&mut self, most: usize, visit: &mut Visit<'_>) -> Result<usize, SearchFault> {
+        let (mut least, mut given): (Vec<usize>, _) = (Vec::new(), 0);
+        while given < most && !self.streams.is_empty() {
             if let [only] = self.streams.as_mut_slice() {
-                for bucket in only.page.range(only.at..only.page.len()) {
+                let end = only.page.len().min(only.at.saturating_add(most - given));
+                for bucket in only.page.range(only.at..end) {
                     visit(bucket.key, bucket.doc_count, bucket.metrics)?;
                 }
-                only.at = only.page.len();
+                given += end - only.at;
+                only.at = end;
             } else {
                 self.merge_next(&mut least, visit)?;
+                given += 1;
             }
             for stream in &mut self.streams {
                 stream.settle(&self.stop, &mut self.several_values)?;
             }
             self.streams.retain(|stream| stream.group().is_some());
-            if self.streams.is_empty() {
-                break;
-            }
         }
-        let has_several = |field: &String| self.several_values.as_ref().is_some_and(|known| known.contains(field));
-        if let Some(field) = self.is_cut.filter(has_several) {
-            let problem = format!(
-                "means different documents at different times, and some have several dates in [{field}]: of these \
-                 nobody could say how often they count. Ask for one stretch of time"
-            );
-            return Err(SearchRequestError::new("query", problem).into());
-        }
-        Ok(self.several_values)
+        Ok(given)
     }
 
     /// Hands out the group with the least key, of whichever streams have it.

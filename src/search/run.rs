@@ -9,6 +9,7 @@ use super::choice::{Chosen, Question, choose};
 use super::error::SearchFault;
 use super::gone::{Gone, RoundedBounds};
 use super::moments::Timed;
+use super::one_by_one::{self, Rest};
 use super::paths::Fields;
 use super::plan::{SearchPlan, Served, bounds};
 use super::request::{SearchRequest, SearchRequestError};
@@ -32,10 +33,14 @@ type Faults<T> = Result<T, SearchFault>;
 pub(crate) struct Systems<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) rollup_index: &'a dyn RollupIndex,
-    /// What was said of a source index.
-    pub(crate) ledger: &'a dyn Fn(&str) -> Result<Ledger, StoreError>,
+    pub(crate) ledgers: &'a dyn Ledgers,
     pub(crate) now: i64,
     pub(crate) stop: StopSignal,
+}
+
+/// Who knows what was said of source indices.
+pub(crate) trait Ledgers {
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError>;
 }
 
 /// A job that there is.
@@ -63,10 +68,22 @@ pub(crate) fn search(
 ) -> Faults<(Option<u64>, Results, SearchPlan)> {
     let prepared = prepare(systems, request, jobs)?;
     let Prepared { tree, filter, rounded, rows, plan, fields, wants_total } = prepared;
-    let (max_buckets, now) = (request.max_buckets, systems.now);
-    let mut answering = Answering { rows, rounded, fields, max_buckets, now, buckets: 0, wants_total, total: None };
+    let mut answering = Answering { wants_total, ..Answering::new(rows, rounded, fields, request, systems.now) };
     let results = answering.answer(&tree.root, &filter)?;
     Ok((answering.total, results, plan))
+}
+
+/// Answers a search that is about the buckets of one aggregation, one after the other.
+pub(crate) fn buckets<'a>(
+    systems: &Systems<'a>,
+    request: &SearchRequest,
+    jobs: &[KnownJob],
+) -> Faults<(SearchPlan, Rest<'a>)> {
+    one_by_one::check(request)?;
+    let Prepared { mut tree, filter, rounded, rows, plan, fields, .. } = prepare(systems, request, jobs)?;
+    let answering = Answering::new(rows, rounded, fields, request, systems.now);
+    let branch = tree.root.branches.remove(0);
+    Ok((plan, Rest::of(answering, branch, filter)?))
 }
 
 /// Says of which parts the answer would be made.

@@ -19,7 +19,7 @@ impl Said {
         if let (Some(raw), Some(job)) = (&asked.raw, readers.same.first()) {
             names.extend(resolve(systems, &job.context, raw)?);
         }
-        let read = |name: String| (systems.ledger)(&name).map(|ledger| (name, ledger));
+        let read = |name: String| systems.ledgers.ledger(&name).map(|ledger| (name, ledger));
         Ok(Self(names.into_iter().map(read).collect::<Result<_, _>>()?))
     }
 

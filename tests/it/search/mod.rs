@@ -3,6 +3,7 @@
 mod fuzz;
 mod gone;
 mod live_edge;
+mod one_by_one;
 mod oracle;
 mod random;
 mod weaknesses;

@@ -17,6 +17,7 @@ use rollup_jobs::testing::{EngineHarness, ManualClock, MemoryHarness};
 use rollup_jobs::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobManager};
 use serde_json::Value;
 
+use super::one_by_one::{are_those_of_the_answer, of_one_aggregation};
 use super::{cases, oracle, without_texts};
 use crate::support::{HOUR, Heard, Watcher};
 
@@ -411,6 +412,9 @@ fn is_answered_as_raw(harness: &dyn EngineHarness, case: &Case) -> Result<usize,
                 prop_assert_eq!(without_texts(found), expected, "{:#?} by {:#?}", request, plan);
                 if let Some(known) = response.total() {
                     prop_assert_eq!(known, total, "{:#?} by {:#?}", request, plan);
+                }
+                if let Some(request) = of_one_aggregation(request) {
+                    are_those_of_the_answer(&manager, &request, 60);
                 }
                 served += usize::from(plan.parts.iter().any(|part| part.tier == Tier::RolledUp));
             }
