@@ -12,7 +12,7 @@ use super::error::EngineError;
 use super::rollup_index::{
     Batch, CommitReport, CommittedProgress, GivenUp, RolledUpSnapshot, RollupIndex, RollupWriter, WriteReport,
 };
-use super::source::{PageStream, Source};
+use super::source::{PageStream, Source, SourceIndex};
 use crate::adapter::adapter;
 use crate::job::{IndexPattern, Progress};
 use crate::rollup::{Page, RolledUpDocuments};
@@ -120,7 +120,7 @@ adapter! {
         pass on to stream_mut: fn park(self: &mut Self);
         pass on to stream: fn is_whole(self: &Self) -> bool;
         pass on to stream: fn is_one_snapshot(self: &Self) -> bool;
-        pass on to stream: fn source_indices(self: &Self) -> Option<Vec<String>>;
+        pass on to stream: fn source_indices(self: &Self) -> Option<Vec<SourceIndex>>;
         pass on to stream: fn several_values(self: &Self) -> Option<BTreeSet<String>>;
         pass on to stream: fn documents_skipped(self: &Self) -> u64;
         pass on to stream: fn reduced_page_size(self: &Self) -> Option<usize>;

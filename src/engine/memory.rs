@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Batch, CommitReport, CommittedProgress, EngineError, FieldCapabilities, FieldType, JobContext, PageStream,
-    RolledUpSnapshot, RollupIndex, RollupWriter, Source, StopSignal, WriteReport, left_out,
+    RolledUpSnapshot, RollupIndex, RollupWriter, Source, SourceIndex, StopSignal, WriteReport, left_out,
 };
 use crate::filter::FilterField;
 use crate::job::{GroupKey, IndexPattern, KeyPart, OUT_OF_RANGE, Progress};
@@ -158,6 +158,10 @@ impl MemoryData {
     }
 }
 
+fn dates(document: &SourceDocument, field: &str) -> impl Iterator<Item = i64> {
+    document.values(field).iter().filter_map(|value| if let SourceValue::Date(at) = value { Some(*at) } else { None })
+}
+
 fn type_of(value: &SourceValue) -> FieldType {
     match value {
         SourceValue::Date(_) => FieldType::Date,
@@ -214,7 +218,13 @@ impl Source for MemoryEngine {
         let now = held.is_none().then(|| self.shared.lock());
         let Some(shared) = held.or(now.as_deref()) else { unreachable!("a moment or this one") };
         let sources = shared.resolve(pattern)?;
-        let names = sources.iter().map(ToString::to_string).collect();
+        let date_field = request.grouping.date_field();
+        let named = sources.iter().map(|index| {
+            let dates = shared.sources[*index].iter().flat_map(|document| dates(document, date_field));
+            let (first, last) = dates.fold((i64::MAX, i64::MIN), |(first, last), at| (first.min(at), last.max(at)));
+            SourceIndex::new(*index).dates(first..last.saturating_add(1))
+        });
+        let named = named.collect();
         let sources = sources.into_iter().map(|index| {
             let filtered = request.filter.fields();
             let types = filtered.iter().map(|field| (*field, shared.types(index, field)));
@@ -229,7 +239,7 @@ impl Source for MemoryEngine {
             Ok((Arc::clone(&shared.sources[index]), holds.collect::<Result<_, EngineError>>()?))
         });
         let rows = Rows::Raw(sources.collect::<Result<_, EngineError>>()?);
-        Ok(MemoryStream::boxed(request, rows, Some(names)))
+        Ok(MemoryStream::boxed(request, rows, Some(named)))
     }
 
     fn snapshot(
@@ -341,7 +351,7 @@ type RawRows = (Arc<Vec<SourceDocument>>, BTreeMap<String, FilterField>);
 
 struct MemoryStream {
     request: ScanRequest,
-    source_indices: Option<Vec<String>>,
+    source_indices: Option<Vec<SourceIndex>>,
     rows: Rows,
     pages: Option<Pages>,
     /// Rows whose date is too far away, until that was told.
@@ -349,7 +359,7 @@ struct MemoryStream {
 }
 
 impl MemoryStream {
-    fn boxed(request: ScanRequest, rows: Rows, source_indices: Option<Vec<String>>) -> Box<dyn PageStream> {
+    fn boxed(request: ScanRequest, rows: Rows, source_indices: Option<Vec<SourceIndex>>) -> Box<dyn PageStream> {
         Box::new(Self { request, source_indices, rows, pages: None, too_far: 0 })
     }
 }
@@ -370,7 +380,7 @@ impl PageStream for MemoryStream {
         Ok(pages.next_page())
     }
 
-    fn source_indices(&self) -> Option<Vec<String>> {
+    fn source_indices(&self) -> Option<Vec<SourceIndex>> {
         self.source_indices.clone()
     }
 

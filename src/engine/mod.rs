@@ -35,7 +35,7 @@ pub use rollup_index::{
     RollupWriter, WriteReport,
 };
 pub(crate) use source::left_out;
-pub use source::{PageStream, Source};
+pub use source::{PageStream, Source, SourceIndex};
 
 /// A search engine that holds both source indices and rollup indices. Whatever has the two roles is one.
 pub trait Engine: Source + RollupIndex {}

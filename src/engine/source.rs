@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
@@ -10,6 +11,31 @@ use crate::job::IndexPattern;
 use crate::rollup::Page;
 use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;
+
+/// A source index that a stream reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SourceIndex {
+    /// Its own name.
+    pub name: String,
+    /// Where its documents are that are read, in milliseconds since 1970; it may be more than where they are. When the
+    /// index is gone one day, nothing can be read there that was rolled up.
+    pub dates: Range<i64>,
+}
+
+impl SourceIndex {
+    /// One whose documents may be anywhere.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), dates: i64::MIN..i64::MAX }
+    }
+
+    /// Its documents are there. An empty range: none is read.
+    #[must_use]
+    pub fn dates(mut self, dates: Range<i64>) -> Self {
+        self.dates = dates;
+        self
+    }
+}
 
 /// A search engine that holds source indices.
 ///
@@ -101,8 +127,8 @@ pub trait PageStream: Send {
 
     /// The indices that the job's pattern means, by their own names, those among them that are left out (and told of
     /// in a notice) as well. A run that finds fewer than the one before says so, and a job whose pattern means none
-    /// any more is yellow. Default: the engine does not say.
-    fn source_indices(&self) -> Option<Vec<String>> {
+    /// any more is yellow. It is asked once the first page is there. Default: the engine does not say.
+    fn source_indices(&self) -> Option<Vec<SourceIndex>> {
         None
     }
 

@@ -1,4 +1,5 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::config::RollupJobConfig;
 use super::position::{KeyPart, Position};
 use super::stats::JobStats;
+use crate::ranges::merged;
 
 /// How far a job has come and what it did until then. A rollup index that commits documents and progress in one step
 /// keeps it with the documents.
@@ -32,6 +34,13 @@ pub struct Progress {
     /// run before.
     #[serde(default, alias = "sources", skip_serializing_if = "Vec::is_empty")]
     pub source_indices: Vec<String>,
+    /// For those among them with documents that were rolled up, where these are, in milliseconds since 1970; it may be
+    /// more than where they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_dates: BTreeMap<String, Range<i64>>,
+    /// Where source indices that are gone had documents that were rolled up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Range<i64>>,
     /// The grouped fields of which some document that was rolled up had several values, so that it counts in several
     /// groups. `None`: nobody knows, and it may be any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +75,39 @@ impl Progress {
         self.several_values = known.zip(found).map(|(known, found)| known.into_iter().chain(found).collect());
     }
 
+    /// Of these source indices, which are all that there are, documents in these stretches of time are rolled up next.
+    pub(crate) fn see_sources(&mut self, found: BTreeMap<String, Range<i64>>) {
+        self.source_dates = self.known_source_dates();
+        let (still, gone) =
+            std::mem::take(&mut self.source_dates).into_iter().partition(|(name, _)| found.contains_key(name));
+        self.source_dates = still;
+        let gone: BTreeMap<String, Range<i64>> = gone;
+        self.dropped = merged(std::mem::take(&mut self.dropped).into_iter().chain(gone.into_values()));
+        self.source_indices = found.keys().cloned().collect();
+        for (name, dates) in found.into_iter().filter(|(_, dates)| !dates.is_empty()) {
+            let known = self.source_dates.entry(name).or_insert_with(|| dates.clone());
+            *known = known.start.min(dates.start)..known.end.max(dates.end);
+        }
+    }
+
+    /// Where each source index has documents that are rolled up. Of what a former version noted, they may be anywhere.
+    pub(crate) fn known_source_dates(&self) -> BTreeMap<String, Range<i64>> {
+        if !self.source_dates.is_empty() {
+            return self.source_dates.clone();
+        }
+        let until = self.rolled_up_until.max(self.position.as_ref().and_then(Position::date).map(|start| start + 1));
+        let covered = self.rolled_up_from.unwrap_or(i64::MIN)..until.unwrap_or(i64::MIN);
+        let all = self.source_indices.iter().map(|name| (name.clone(), covered.clone()));
+        all.filter(|(_, dates)| !dates.is_empty()).collect()
+    }
+
+    /// What `other` knows of the source indices.
+    pub(crate) fn take_sources_of(&mut self, other: &Self) {
+        self.source_indices.clone_from(&other.source_indices);
+        self.source_dates.clone_from(&other.source_dates);
+        self.dropped.clone_from(&other.dropped);
+    }
+
     /// Goes back to `until`, the start of a date bucket: nothing from there on is rolled up.
     pub(crate) fn rewind_to(&mut self, until: i64, config: &RollupJobConfig) {
         self.rolled_up_until = Some(until);
@@ -94,6 +136,8 @@ impl Progress {
             sequence: self.sequence + 1,
             stats: self.stats.rolled_back_to(&JobStats::default()),
             source_indices: self.source_indices.clone(),
+            source_dates: BTreeMap::new(),
+            dropped: Vec::new(),
             several_values: None,
         }
     }

@@ -1,6 +1,8 @@
 //! Where raw documents cannot be read: what would need them is refused, or asked for as a rounding.
 
-use super::asked::{Asked, resolve};
+use std::collections::BTreeSet;
+
+use super::asked::{Asked, Readers, resolve};
 use super::choice::Chosen;
 use super::error::SearchFault;
 use super::moments::{Side, Timed};
@@ -20,9 +22,10 @@ pub(super) struct Gone {
 }
 
 impl Gone {
-    /// `None` if they are there.
+    /// `None` if they are there. All that the jobs remember counts, also where none of them serves.
     pub(super) fn of(
         asked: &Asked,
+        readers: &Readers<'_>,
         chosen: Option<&Chosen>,
         said: &Said,
         systems: &Systems<'_>,
@@ -31,23 +34,35 @@ impl Gone {
             let reason = "raw documents are not asked for: name the source indices as well, or instead".to_owned();
             return Ok(Some(Self { times: Spans::always(), reason, is_all: true }));
         };
-        let sealed = said.sealed();
         let mut reasons = Vec::new();
-        if !sealed.is_empty() {
+        let mut times = said.sealed();
+        if !times.is_empty() {
             reasons.push("raw documents that are sealed are gone".to_owned());
         }
-        let mut times = sealed;
-        if let Some(Chosen { candidate, served, .. }) = chosen {
-            let now = resolve(systems, &candidate.context, raw)?;
-            let read = candidate.progress.source_indices.iter().map(String::as_str);
-            // Where those were is said by their seals, if they were sealed before they went.
-            let missing: Vec<&str> = read.filter(|name| !now.contains(*name) && !said.is_sealed(name)).collect();
-            if !missing.is_empty() {
-                let names = missing.join(", ");
-                reasons.push(format!("source indices that are rolled up are not there any more: [{names}]"));
-                times = times.or(&Spans::one(served.covered.clone()));
+        let mut missing = BTreeSet::new();
+        if let Some(first) = readers.same.first() {
+            let now = resolve(systems, &first.context, raw)?;
+            let chosen = chosen.map(|chosen| &chosen.candidate.progress);
+            for progress in readers.same.iter().map(|job| &*job.progress).chain(chosen) {
+                let dropped: Spans = progress.dropped.iter().cloned().collect();
+                if !dropped.is_empty() {
+                    reasons.push("source indices that were rolled up were dropped".to_owned());
+                }
+                times = times.or(&dropped);
+                for (name, dates) in progress.known_source_dates() {
+                    // Where those were is said by their seals, if they were sealed before they went.
+                    if !now.contains(&name) && !said.is_sealed(&name) {
+                        times = times.or(&Spans::one(dates));
+                        missing.insert(name);
+                    }
+                }
             }
         }
+        if !missing.is_empty() {
+            let names = missing.into_iter().collect::<Vec<_>>().join(", ");
+            reasons.push(format!("source indices that are rolled up are not there any more: [{names}]"));
+        }
+        reasons.dedup();
         let reason = reasons.join("; ");
         Ok((!times.is_empty()).then_some(Self { times, reason, is_all: false }))
     }

@@ -111,7 +111,7 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
         let said = Said::read(systems, &asked, &readers)?;
         let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
         let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
-        let gone = Gone::of(&asked, chosen.as_ref(), &said, systems)?;
+        let gone = Gone::of(&asked, &readers, chosen.as_ref(), &said, systems)?;
         let rounded = gone.as_ref().and_then(|gone| gone.rounding(request.edges, chosen.as_ref()));
         let mut filter = filters[0].clone();
         if let (Some(rounded), Some(chosen)) = (&rounded, &mut chosen) {

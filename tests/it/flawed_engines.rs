@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rollup_jobs::engine::{
     Batch, CommitReport, CommittedProgress, Engine, EngineError, FieldType, JobContext, MemoryEngine, PageStream,
     PageStreamAdapter, RollupIndex, RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source,
-    SourceAdapter, SourceDocument, SourceValue, StopSignal, WriteReport,
+    SourceAdapter, SourceDocument, SourceIndex, SourceValue, StopSignal, WriteReport,
 };
 use rollup_jobs::rollup::{Page, RolledUpDocuments};
 use rollup_jobs::testing::{EngineHarness, MemoryHarness, check_engine};
@@ -35,6 +35,7 @@ enum Flaw {
     ReducedPageSizeIsExceeded,
     NoticeWithoutEnd,
     SourceIndicesOfThePattern,
+    SourceIndicesWithoutDates,
     StoppedWriteCountsAll,
     RemovedIsStillListed,
     RemoveTakesAll,
@@ -169,11 +170,15 @@ impl PageStreamAdapter for Pages {
         self.flaw != Flaw::NeverWhole && self.stream.is_whole()
     }
 
-    fn source_indices(&self) -> Option<Vec<String>> {
+    fn source_indices(&self) -> Option<Vec<SourceIndex>> {
         if self.flaw == Flaw::SourceIndicesOfThePattern {
-            return Some(vec!["sensor-*".to_owned()]);
+            return Some(vec![SourceIndex::new("sensor-*")]);
         }
-        self.stream.source_indices()
+        let found = self.stream.source_indices();
+        if self.flaw == Flaw::SourceIndicesWithoutDates {
+            return found.map(|found| found.into_iter().map(|index| index.dates(0..0)).collect());
+        }
+        found
     }
 
     fn reduced_page_size(&self) -> Option<usize> {
@@ -302,6 +307,7 @@ fn the_suite_finds_every_flaw() {
         Flaw::ReducedPageSizeIsExceeded,
         Flaw::NoticeWithoutEnd,
         Flaw::SourceIndicesOfThePattern,
+        Flaw::SourceIndicesWithoutDates,
         Flaw::StoppedWriteCountsAll,
         Flaw::RemovedIsStillListed,
         Flaw::RemoveTakesAll,

@@ -28,6 +28,10 @@ impl TantivyHarness {
         Self { engine: Arc::new(engine), indices: Mutex::default(), _folder: Some(folder) }
     }
 
+    pub(crate) fn tantivy(&self) -> TantivyEngine {
+        (*self.engine).clone()
+    }
+
     pub(crate) fn with(engine: TantivyEngine) -> Self {
         Self { engine: Arc::new(engine), indices: Mutex::default(), _folder: None }
     }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
+use std::ops::Range;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::query::{COMPOSITE, DOCUMENTS, ROWS, VALUES, name};
+use super::query::{COMPOSITE, DOCUMENTS, INDICES, ROWS, VALUES, name};
 use super::question::{MeasuredFields, Part, PartKind, Question};
 use crate::cluster::{Cause, Failure, Shards};
 use crate::job::{GroupKey, KeyPart, Rounding, TermsType};
@@ -45,6 +46,23 @@ struct Total {
 struct Composite<'a> {
     #[serde(borrow)]
     buckets: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct IndexDates {
+    buckets: Vec<IndexDate>,
+}
+
+#[derive(Deserialize)]
+struct IndexDate {
+    key: String,
+    first: Number,
+    last: Number,
+}
+
+#[derive(Deserialize)]
+struct Number {
+    value: Option<f64>,
 }
 
 /// What a page of the cluster's became.
@@ -85,6 +103,20 @@ impl SearchAnswer<'_> {
             }
         }
         Ok(several)
+    }
+
+    /// Where the documents of each index are that are read.
+    pub(super) fn dates(&self) -> Result<HashMap<String, Range<i64>>, Failure> {
+        let Some(found) = self.aggregations.as_ref().and_then(|found| found.get(INDICES)) else {
+            return Ok(HashMap::new());
+        };
+        let found: IndexDates = serde_json::from_str(found.get()).map_err(|error| unexpected(INDICES, error))?;
+        #[expect(clippy::cast_possible_truncation, reason = "dates are whole numbers of milliseconds")]
+        let dates = |index: IndexDate| match (index.first.value, index.last.value) {
+            (Some(first), Some(last)) => (index.key, first.floor() as i64..(last.floor() as i64).saturating_add(1)),
+            _ => (index.key, 0..0),
+        };
+        Ok(found.buckets.into_iter().map(dates).collect())
     }
 
     /// The groups after `after` that are wanted.

@@ -18,6 +18,9 @@ const DATES: &str = "dates";
 /// How many values a grouped field has, by its number, and how many documents have one.
 pub(super) const VALUES: &str = "values";
 pub(super) const DOCUMENTS: &str = "documents";
+pub(super) const INDICES: &str = "indices";
+pub(super) const FIRST: &str = "first";
+pub(super) const LAST: &str = "last";
 
 impl Question {
     /// One page: the groups after `after`.
@@ -57,12 +60,19 @@ impl Question {
         })
     }
 
-    /// Of each grouped field how many documents have a value, and how many values they have.
-    pub(super) fn values(&self) -> Value {
+    /// Of each grouped field how many documents have a value, and how many values they have; and of so many indices
+    /// where the dates of their documents are.
+    pub(super) fn values(&self, indices: usize) -> Value {
         let mut counts = Map::new();
         for (at, field) in self.request.grouping.fields().enumerate() {
             counts.insert(format!("{VALUES}{at}"), json!({ "value_count": { "field": field } }));
             counts.insert(format!("{DOCUMENTS}{at}"), json!({ "filter": { "exists": { "field": field } } }));
+        }
+        if indices > 0 {
+            let date = json!({ "field": &self.date });
+            let ends = json!({ FIRST: { "min": &date }, LAST: { "max": &date } });
+            let each = json!({ "terms": { "field": "_index", "size": indices }, "aggregations": ends });
+            counts.insert(INDICES.to_owned(), each);
         }
         json!({
             "size": 0,

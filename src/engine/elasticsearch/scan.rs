@@ -11,7 +11,7 @@ use super::rollup_index::of_index;
 use super::snapshot::Snapshot;
 use super::{ElasticsearchState, failed, of_job};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
-use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, StopSignal, left_out};
+use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, SourceIndex, StopSignal, left_out};
 use crate::job::{GroupKey, IndexPattern, MAX_PAGE_SIZE, OUT_OF_RANGE};
 use crate::rollup::Page;
 use crate::scan::Times;
@@ -37,7 +37,7 @@ pub(super) struct Scan {
     notice: Option<String>,
     /// Documents in date buckets that cannot be kept.
     too_far: u64,
-    source_indices: Option<Vec<String>>,
+    source_indices: Option<Vec<SourceIndex>>,
     /// Documents without a date, once they were counted.
     skipped: Option<u64>,
     /// The grouped fields that have several values, once they were counted too.
@@ -102,7 +102,8 @@ impl Scan {
         let question = Question::of_source(request, &described, &types)?;
         let notice = (!resolved.closed.is_empty())
             .then(|| format!("closed indices are left out: {}", resolved.closed.join(", ")));
-        let source_indices = Some([resolved.open, resolved.closed].concat());
+        let closed = resolved.closed.into_iter().map(|name| SourceIndex::new(name).dates(0..0));
+        let source_indices = Some(resolved.open.into_iter().map(SourceIndex::new).chain(closed).collect());
         Ok(Self { notice, source_indices, ..Self::of(shared, job, question, described, snapshot) })
     }
 
@@ -186,8 +187,14 @@ impl Scan {
         if self.skipped.is_none() {
             let answer = self.send(self.question.without_date())?.answer(stop);
             self.skipped = Some(self.read(answer, |found| Ok(found.hits()))?);
-            let answer = self.send(self.question.values())?.answer(stop);
-            self.several_values = Some(self.read(answer, |found| found.several_values(&self.question))?);
+            let indices = self.source_indices.as_ref().map_or(0, Vec::len);
+            let answer = self.send(self.question.values(indices))?.answer(stop);
+            let read = |found: &SearchAnswer<'_>| Ok((found.several_values(&self.question)?, found.dates()?));
+            let (several_values, mut dates) = self.read(answer, read)?;
+            self.several_values = Some(several_values);
+            for index in self.source_indices.iter_mut().flatten() {
+                index.dates = dates.remove(&index.name).unwrap_or(0..0);
+            }
         }
         Ok(())
     }
@@ -292,7 +299,7 @@ impl PageStream for Scan {
         !matches!(self.snapshot, Snapshot::Live(_))
     }
 
-    fn source_indices(&self) -> Option<Vec<String>> {
+    fn source_indices(&self) -> Option<Vec<SourceIndex>> {
         self.source_indices.clone()
     }
 

@@ -50,8 +50,8 @@ impl Held {
             (progress, held) = (now, Self::of_job(index, stop)?);
         }
         let date = &job.layout().key_field(0).name;
-        let first = held.committed.iter().map(|committed| committed.first_date(date)).collect::<Result<Vec<_>, _>>()?;
-        let first = first.into_iter().flatten().min();
+        let dates = held.committed.iter().map(|committed| committed.dates(date)).collect::<Result<Vec<_>, _>>()?;
+        let first = dates.into_iter().filter(|dates| !dates.is_empty()).map(|dates| dates.start).min();
         Ok(RolledUpSnapshot::new(Snapshot::new(held), CommittedProgress::Kept(progress), first))
     }
 }

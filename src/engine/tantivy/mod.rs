@@ -66,19 +66,19 @@ pub struct TantivyEngine {
 
 struct TantivyState {
     options: TantivyOptions,
-    sources: RwLock<BTreeMap<String, SourceIndex>>,
+    sources: RwLock<BTreeMap<String, RegisteredIndex>>,
     rollups: JobIndices,
     budget: Arc<Budget>,
 }
 
 /// An index that the host has registered.
 #[derive(Clone)]
-struct SourceIndex {
+struct RegisteredIndex {
     index: Index,
     segments: Arc<Segments>,
 }
 
-impl SourceIndex {
+impl RegisteredIndex {
     fn to_scan(&self, name: &str) -> ScanSource {
         let described = format!("source index [{name}]");
         ScanSource { described, index: self.index.clone(), segments: Arc::clone(&self.segments) }
@@ -241,7 +241,7 @@ impl TantivyEngine {
         if sources.contains_key(&name) {
             return Err(TantivyEngineError::Registered { name });
         }
-        sources.insert(name, SourceIndex { index: index.clone(), segments: Arc::default() });
+        sources.insert(name, RegisteredIndex { index: index.clone(), segments: Arc::default() });
         Ok(())
     }
 
@@ -277,7 +277,7 @@ impl TantivyState {
         self.rollups.storage.holds(name)
     }
 
-    fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, SourceIndex)>, EngineError> {
+    fn resolve(&self, pattern: &IndexPattern) -> Result<Vec<(String, RegisteredIndex)>, EngineError> {
         let sources = self.sources.read();
         let names = pattern
             .resolve(sources.keys().map(String::as_str))
@@ -293,7 +293,7 @@ impl TantivyState {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         let (budget, threads) = (Arc::clone(&self.budget), self.options.scan_threads);
-        Ok(Box::new(Scan::open(request, columns, &rows.committed, rows.names.clone(), budget, threads, stop)?))
+        Ok(Box::new(Scan::open(request, columns, &rows.committed, rows.names.as_deref(), budget, threads, stop)?))
     }
 
     fn existing(&self, job: &JobContext) -> Result<Arc<JobIndex>, EngineError> {

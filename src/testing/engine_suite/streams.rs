@@ -2,10 +2,10 @@
 
 use super::data::{END, config, context, loaded, wide};
 use super::reading::{assert_same, open, scan};
-use crate::TermsType;
-use crate::engine::{PageStream, StopSignal};
+use crate::engine::{PageStream, SourceIndex, StopSignal};
 use crate::rollup::Page;
 use crate::testing::EngineHarness;
+use crate::{KeyPart, TermsType};
 
 #[expect(clippy::expect_used, reason = "a suite fails by panicking")]
 pub(super) fn a_scan_gives_up_on_stop(harness: &dyn EngineHarness) {
@@ -77,15 +77,24 @@ pub(super) fn what_a_stream_says(harness: &dyn EngineHarness) {
     loaded(harness);
     let job = wide("a");
     let mut stream = open(harness, &job, None, END);
-    if let Some(indices) = stream.source_indices() {
-        assert_eq!(indices, ["sensor-1", "sensor-2"], "the indices that the pattern means");
-    }
+    let mut indices = None;
     loop {
         let most = stream.reduced_page_size();
         if let Some(most) = most {
             assert!((1..job.config().page_size()).contains(&most), "a page size of {most} is not reduced");
         }
         let page = stream.next_page(&StopSignal::never()).expect("a page");
+        let indices = indices.get_or_insert_with(|| stream.source_indices());
+        if let Some(indices) = indices {
+            let names: Vec<&str> = indices.iter().map(|index| index.name.as_str()).collect();
+            assert_eq!(names, ["sensor-1", "sensor-2"], "the indices that the pattern means");
+            for bucket in page.iter() {
+                let Some(KeyPart::Date(start)) = bucket.key.first() else { continue };
+                let bucket = job.config().rounding().bucket(*start);
+                let is_of = |index: &SourceIndex| index.dates.start < bucket.end && index.dates.end > bucket.start;
+                assert!(indices.iter().any(is_of), "the documents of {bucket:?} are of some index: {indices:?}");
+            }
+        }
         // The size may have been reduced for this page only.
         let most = most.max(stream.reduced_page_size()).unwrap_or(job.config().page_size());
         assert!(page.len() <= most, "a page of {} buckets, {most} at most were announced", page.len());

@@ -2,7 +2,7 @@
 
 use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::filter::{Filter, FilterRange};
-use rollup_jobs::search::{Edges, SearchError, SearchRequest, SearchResponse, Tier};
+use rollup_jobs::search::{DateHistogramAggregation, Edges, SearchError, SearchRequest, SearchResponse, Tier};
 use rollup_jobs::store::change_ledger;
 
 use crate::support::{HOUR, World, now};
@@ -49,6 +49,29 @@ fn an_index_that_went_without_a_word() {
     assert_eq!(raw, format!("source indices that are rolled up are not there any more: [sensor-1]{HALF_A_BUCKET}"));
     for (edges, expected) in [(Edges::Inner, 24), (Edges::Outer, 30), (Edges::Start, 24)] {
         assert_eq!(total(&world.manager.search(&between(HOUR / 2, 5 * HOUR).edges(edges)).unwrap()), expected);
+    }
+}
+
+/// Runs after it went, which find other indices, do not make it forgotten.
+#[test]
+fn an_index_that_went_before_the_last_run() {
+    for is_sealed in [true, false] {
+        let world = rolled_up();
+        if is_sealed {
+            change_ledger(&*world.store, "sensor-1", |ledger| ledger.seals.push(0..10 * HOUR)).unwrap();
+        }
+        assert!(world.data.remove_index("sensor-1"));
+        world.clock.set_wall_clock(rollup_jobs::jiff::Timestamp::from_millisecond(now() + 2 * HOUR).unwrap());
+        world.run("sensor");
+        assert_eq!(total(&world.manager.search(&SearchRequest::new("sensor-*")).unwrap()), 61);
+        let raw = refusal(&world, &between(HOUR / 2, 5 * HOUR));
+        assert_eq!(raw, format!("source indices that were rolled up were dropped{HALF_A_BUCKET}"));
+        // Neither is it where no job serves.
+        let halves = DateHistogramAggregation::fixed("timestamp", "30m");
+        let raw = refusal(&world, &SearchRequest::new("sensor-*").aggregation("halves", halves));
+        assert_eq!(raw, "source indices that were rolled up were dropped");
+        // Where none of its documents was, others can be read.
+        assert_eq!(total(&world.manager.search(&between(10 * HOUR, now() + HOUR / 2)).unwrap()), 1);
     }
 }
 

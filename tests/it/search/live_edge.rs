@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument};
+use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument};
 use rollup_jobs::filter::{Filter, FilterRange};
 use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{
     DateHistogramAggregation, MetricAggregation, SearchError, SearchRequest, SearchResponse, TermsAggregation, Tier,
 };
-use rollup_jobs::store::MemoryStore;
+use rollup_jobs::store::{MemoryStore, change_ledger};
 use rollup_jobs::testing::{EngineHarness, ManualClock, MemoryHarness};
 use rollup_jobs::{DateHistogram, DeleteOptions, Metric, RollupJobConfig, RollupJobManager, StopOptions};
 use serde_json::Value;
@@ -90,38 +90,93 @@ fn request(random: &mut Random) -> SearchRequest {
 
 struct World {
     manager: RollupJobManager,
+    store: Arc<MemoryStore>,
+    data: Data,
     clock: Arc<ManualClock>,
     documents: Vec<SourceDocument>,
     /// How many of them have begun to come, and how many are there for certain.
     coming: AtomicUsize,
     there: AtomicUsize,
+    dropped: AtomicUsize,
     is_over: AtomicBool,
 }
 
+/// Where the documents are.
+struct Data {
+    harness: Box<dyn EngineHarness + Send + Sync>,
+    /// Takes an index away.
+    drop: Box<dyn Fn(&str) + Send + Sync>,
+    /// How many documents come at a time.
+    batch: usize,
+    /// How many there are in an index, if indices come and go.
+    in_an_index: Option<usize>,
+}
+
 impl World {
-    fn new(engine: Arc<dyn Engine>) -> Arc<Self> {
-        let clock = Arc::new(ManualClock::at(date(0)));
-        let builder = RollupJobManager::builder(engine, Arc::new(MemoryStore::new()));
+    fn new(data: Data) -> Arc<Self> {
+        let (clock, store) = (Arc::new(ManualClock::at(date(0))), Arc::new(MemoryStore::new()));
+        data.harness.create_index("sensor-0", &FIELDS);
+        let builder = RollupJobManager::builder(data.harness.engine(), Arc::clone(&store) as _);
         let manager = builder.indexer_threads(2).turn_time(Duration::ZERO).clock(clock.clone()).open().unwrap();
         manager.put(config()).unwrap();
         manager.start("sensor").unwrap();
         let documents = (0..DOCUMENTS).map(document).collect();
-        let (coming, there) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { manager, clock, documents, coming, there, is_over: AtomicBool::new(false) })
+        let [coming, there, dropped] = [0; 3].map(AtomicUsize::new);
+        Arc::new(Self {
+            manager,
+            store,
+            data,
+            clock,
+            documents,
+            coming,
+            there,
+            dropped,
+            is_over: AtomicBool::new(false),
+        })
     }
 
     /// Documents come one after the other, each when its time has come, as long as somebody searches.
-    fn add(&self, harness: &dyn EngineHarness, batch: usize) {
-        for from in (0..DOCUMENTS).step_by(batch) {
+    fn add(&self) {
+        let Data { harness, batch, in_an_index, .. } = &self.data;
+        let index_of = |number: usize| in_an_index.map_or(0, |documents| number / documents);
+        let mut newest = 0;
+        for from in (0..DOCUMENTS).step_by(*batch) {
             if self.is_over.load(Ordering::SeqCst) {
                 return;
             }
             let until = (from + batch).min(DOCUMENTS);
+            if index_of(from) > newest {
+                newest = index_of(from);
+                // The one before is still written to, as it were.
+                if newest > 1 && !self.drop_sealed(newest - 2, from) {
+                    return;
+                }
+                harness.create_index(&format!("sensor-{newest}"), &FIELDS);
+            }
             self.coming.store(until, Ordering::SeqCst);
-            harness.add("sensor-1", &self.documents[from..until]);
+            harness.add(&format!("sensor-{newest}"), &self.documents[from..until]);
             self.there.store(until, Ordering::SeqCst);
             self.clock.set_wall_clock(date(until - 1));
         }
+    }
+
+    /// Takes an index away whose documents, all before this one, are rolled up by then, and says so before. `false` if
+    /// nobody searches any more.
+    fn drop_sealed(&self, index: usize, before: usize) -> bool {
+        let name = format!("sensor-{index}");
+        let documents = self.data.in_an_index.unwrap_or_default();
+        let end = (date(before - documents).as_millisecond() / HOUR + 1) * HOUR;
+        let rolled_up = || self.manager.get("sensor").unwrap().rolled_up_until();
+        while rolled_up().is_none_or(|until| until.as_millisecond() < end) {
+            if self.is_over.load(Ordering::SeqCst) {
+                return false;
+            }
+            std::thread::yield_now();
+        }
+        change_ledger(&*self.store, &name, |ledger| ledger.seals.push(0..end)).unwrap();
+        (self.data.drop)(&name);
+        self.dropped.fetch_add(1, Ordering::SeqCst);
+        true
     }
 
     /// Runs, stops and begins anew, all the time.
@@ -130,7 +185,8 @@ impl World {
         let waiting = || StopOptions::new().wait_for_completion(true).timeout(Duration::from_mins(1));
         while !self.is_over.load(Ordering::SeqCst) {
             match random.below(40) {
-                0 => {
+                // What was dropped could not be rolled up anew.
+                0 if self.data.in_an_index.is_none() => {
                     let _ = self.manager.stop("sensor", waiting()).unwrap();
                     self.manager.delete_with("sensor", DeleteOptions::new().delete_data(true)).unwrap();
                     self.manager.put(config()).unwrap();
@@ -162,6 +218,11 @@ impl World {
                 }
                 // There is no job for a moment.
                 Err(SearchError::NoJob { .. }) => {}
+                // A bound in the middle of what was dropped.
+                Err(SearchError::NotServed { raw, .. }) if self.data.in_an_index.is_some() => {
+                    let reasons = ["sealed are gone", "were dropped", "not there any more"];
+                    assert!(reasons.iter().any(|reason| raw.contains(reason)), "{raw}");
+                }
                 Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
             }
         }
@@ -186,24 +247,17 @@ impl World {
 const FIELDS: [(&str, FieldType); 3] =
     [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
 
-type Harness = Arc<dyn EngineHarness + Send + Sync>;
-
-fn each_answer_is_that_of_one_moment(make: impl Fn() -> Harness, batch: usize) {
+fn each_answer_is_that_of_one_moment(make: impl Fn() -> Data) {
     let searches = SEARCHES * cases(1) as usize;
     let (mut asked, mut served) = (0, 0);
     while asked < searches {
         let some = SEARCHES.min(searches - asked);
-        let harness = make();
-        harness.create_index("sensor-1", &FIELDS);
-        let world = World::new(harness.engine());
-        let adding = in_thread({
-            let (world, harness) = (Arc::clone(&world), Arc::clone(&harness));
-            move || world.add(&*harness, batch)
-        });
-        let meddling = in_thread({
+        let world = World::new(make());
+        let begin = |work: fn(&World)| {
             let world = Arc::clone(&world);
-            move || world.meddle()
-        });
+            in_thread(move || work(&world))
+        };
+        let (adding, meddling) = (begin(World::add), begin(World::meddle));
         let searching: Vec<_> = (0..SEARCHERS)
             .map(|seed| {
                 let world = Arc::clone(&world);
@@ -214,31 +268,58 @@ fn each_answer_is_that_of_one_moment(make: impl Fn() -> Harness, batch: usize) {
         world.is_over.store(true, Ordering::SeqCst);
         adding.join().unwrap();
         meddling.join().unwrap();
+        let has_dropped = world.dropped.load(Ordering::SeqCst) > 0;
+        assert_eq!(has_dropped, world.data.in_an_index.is_some());
         asked += some;
     }
     assert!(served * 10 > asked, "{served} answers of {asked} in each thread have something rolled up");
 }
 
+fn memory(in_an_index: Option<usize>) -> Data {
+    let engine = MemoryEngine::new();
+    for (field, kind) in FIELDS {
+        engine.map("sensor-0", field, kind);
+    }
+    let drop = Box::new({
+        let engine = engine.clone();
+        move |name: &str| assert!(engine.remove_index(name))
+    });
+    Data { harness: Box::new(MemoryHarness::new(engine)), drop, batch: 3, in_an_index }
+}
+
 #[test]
 fn in_memory() {
-    let make = || {
-        let engine = MemoryEngine::new();
-        for (field, kind) in FIELDS {
-            engine.map("sensor-1", field, kind);
-        }
-        Arc::new(MemoryHarness::new(engine)) as Harness
-    };
-    each_answer_is_that_of_one_moment(make, 3);
+    each_answer_is_that_of_one_moment(|| memory(None));
+}
+
+#[test]
+fn in_memory_while_indices_come_and_go() {
+    each_answer_is_that_of_one_moment(|| memory(Some(150)));
+}
+
+#[cfg(feature = "tantivy")]
+fn tantivy(harness: crate::tantivy_harness::TantivyHarness, in_an_index: Option<usize>) -> Data {
+    let drop = Box::new({
+        let engine = harness.tantivy();
+        move |name: &str| assert!(engine.unregister(name))
+    });
+    Data { harness: Box::new(harness), drop, batch: 25, in_an_index }
 }
 
 #[cfg(feature = "tantivy")]
 #[test]
 fn with_tantivy() {
-    each_answer_is_that_of_one_moment(|| Arc::new(crate::tantivy_harness::TantivyHarness::in_ram()), 25);
+    each_answer_is_that_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::in_ram(), None));
+}
+
+#[cfg(feature = "tantivy")]
+#[test]
+fn with_tantivy_while_indices_come_and_go() {
+    each_answer_is_that_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::in_ram(), Some(150)));
 }
 
 #[cfg(feature = "tantivy")]
 #[test]
 fn with_tantivy_on_disk() {
-    each_answer_is_that_of_one_moment(|| Arc::new(crate::tantivy_harness::TantivyHarness::on_disk()), 25);
+    each_answer_is_that_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::on_disk(), None));
 }

@@ -34,7 +34,7 @@ pub(super) use rows::RowColumns;
 
 use std::collections::BTreeSet;
 
-use crate::engine::{EngineError, PageStream, StopSignal};
+use crate::engine::{EngineError, PageStream, SourceIndex, StopSignal};
 use crate::job::GroupKey;
 use crate::rollup::Page;
 use crate::sync::Arc;
@@ -74,7 +74,7 @@ pub(super) struct Scan {
     ahead: Option<Ahead>,
     done: bool,
     /// The source indices, if it reads such.
-    names: Option<Vec<String>>,
+    source_indices: Option<Vec<SourceIndex>>,
     held: Arc<ParkedGroups>,
     budget: Arc<Budget>,
     /// The memory of the terms' numbering and of the blocks' dates, charged as long as the scan lives.
@@ -195,8 +195,8 @@ impl PageStream for Scan {
         }
     }
 
-    fn source_indices(&self) -> Option<Vec<String>> {
-        self.names.clone()
+    fn source_indices(&self) -> Option<Vec<SourceIndex>> {
+        self.source_indices.clone()
     }
 
     fn several_values(&self) -> Option<BTreeSet<String>> {

@@ -29,7 +29,7 @@ use super::window::Window;
 use crate::engine::tantivy::failed;
 use crate::engine::tantivy::schema::{check_columns, filter_field};
 use crate::engine::tantivy::segments::{KnownSegment, Segments};
-use crate::engine::{EngineError, ScanRequest, StopSignal};
+use crate::engine::{EngineError, ScanRequest, SourceIndex, StopSignal};
 use crate::filter::Selection;
 use crate::measure::Measures;
 use crate::sync::Arc;
@@ -132,15 +132,16 @@ pub(in crate::engine::tantivy) fn committed(
 }
 
 impl Committed {
-    /// Where the first document is, of those with a date in this field, in milliseconds since 1970.
-    pub(in crate::engine::tantivy) fn first_date(&self, field: &str) -> Result<Option<i64>, EngineError> {
-        let mut first = None;
+    /// Where the documents are that have a date in this field, in milliseconds since 1970.
+    pub(in crate::engine::tantivy) fn dates(&self, field: &str) -> Result<Range<i64>, EngineError> {
+        let (mut first, mut end) = (i64::MAX, i64::MIN);
         for segment in &self.segments {
             let dates = segment.dates(field).map_err(|error| failed(&self.described, error))?;
-            let least = dates.bounds.map(|(least, _)| millis(least));
-            first = [first, least].into_iter().flatten().min();
+            if let Some((least, greatest)) = dates.bounds {
+                (first, end) = (first.min(millis(least)), end.max(millis(greatest) + 1));
+            }
         }
-        Ok(first)
+        Ok(first..end)
     }
 }
 
@@ -177,12 +178,17 @@ impl Scan {
         request: ScanRequest,
         columns: RowColumns,
         sources: &[Committed],
-        names: Option<Vec<String>>,
+        names: Option<&[String]>,
         budget: Arc<Budget>,
         threads: usize,
         stop: &StopSignal,
     ) -> Result<Self, EngineError> {
         let found = find(&request, &columns, sources, stop)?;
+        let date_field = request.grouping.date_field();
+        let source_index = |(name, source): (&String, &Committed)| -> Result<_, EngineError> {
+            Ok(SourceIndex::new(name).dates(source.dates(date_field)?))
+        };
+        let source_indices = names.map(|names| names.iter().zip(sources).map(source_index).collect()).transpose()?;
         let ScanRequest { grouping, times, after, page_size, .. } = request;
         let grid = Grid::of(grouping.grid());
         let held: Arc<ParkedGroups> = Arc::default();
@@ -209,7 +215,7 @@ impl Scan {
             crowding: Crowding::default(),
             ahead: None,
             done: false,
-            names,
+            source_indices,
             held,
             budget,
             charged: 0,

@@ -1,7 +1,9 @@
 //! How a run begins: where it goes on, and what has changed since the last one.
 
+use std::ops::Range;
+
 use super::{Turn, TurnError};
-use crate::engine::CommittedProgress;
+use crate::engine::{CommittedProgress, SourceIndex};
 use crate::guard::texts_of;
 use crate::job::{Phase, Position};
 
@@ -29,7 +31,7 @@ impl Turn<'_> {
                         position_text(self.progress.position.as_ref()),
                     ));
                     self.progress.stats = self.progress.stats.rolled_back_to(&kept.stats);
-                    self.progress.source_indices.clone_from(&kept.source_indices);
+                    self.progress.take_sources_of(&kept);
                 }
                 if is_elsewhere || is_newer {
                     self.progress.go_to(&kept);
@@ -95,16 +97,18 @@ impl Turn<'_> {
         }
     }
 
-    /// Notes which indices the run reads, and says which are gone. That there are fewer than before is ordinary where
-    /// indices are dropped by and by; but it is also how one looks that was forgotten.
-    pub(super) fn see_sources(&mut self, found: Vec<String>) -> Option<String> {
+    /// Notes which indices the run reads in a stretch of time, and says which are gone. That there are fewer than before
+    /// is ordinary where indices are dropped by and by; but it is also how one looks that was forgotten.
+    pub(super) fn see_sources(&mut self, found: Vec<SourceIndex>, stretch: &Range<i64>) -> Option<String> {
         let before = &self.progress.source_indices;
-        let gone: Vec<_> = before.iter().filter(|name| !found.contains(name)).cloned().collect();
+        let gone: Vec<_> =
+            before.iter().filter(|name| found.iter().all(|found| found.name != **name)).cloned().collect();
         let has_none = found.is_empty() && !before.is_empty();
         self.run.has_no_source = found.is_empty();
         self.job.lifecycle.note_no_source(has_none);
         if !has_none {
-            self.progress.source_indices = found;
+            let within = |dates: Range<i64>| dates.start.max(stretch.start)..dates.end.min(stretch.end);
+            self.progress.see_sources(found.into_iter().map(|index| (index.name, within(index.dates))).collect());
         }
         let (names, more) = (&gone[..gone.len().min(MAX_NAMES)], gone.len().saturating_sub(MAX_NAMES));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

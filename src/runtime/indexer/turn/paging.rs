@@ -79,7 +79,7 @@ impl Turn<'_> {
         if self.run.stream.as_ref().is_some_and(|stream| !stream.is_whole()) {
             self.run.stream = None;
         }
-        let (mut notices, mut found) = (Vec::new(), None);
+        let (mut notices, mut is_opened) = (Vec::new(), None);
         let stream = match &mut self.run.stream {
             Some(stream) => stream,
             empty => {
@@ -87,11 +87,12 @@ impl Turn<'_> {
                 let context = &self.run.context;
                 // What lies before either is rolled up: inside of that nothing is added, only replaced.
                 let from = self.progress.rolled_up_until.unwrap_or(i64::MIN);
-                let times = Times::buckets_between(from..self.run.boundary);
+                let stretch = from..self.run.boundary;
+                let times = Times::buckets_between(stretch.clone());
                 let request = context.scan_request().times(times).after(after);
                 let pattern = context.config().index_pattern();
                 let stream = self.job.runtime.source.scan(context, pattern, request, &self.run.signal)?;
-                found = stream.source_indices();
+                is_opened = Some(stretch);
                 self.run.is_snapshot_new = true;
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
@@ -103,7 +104,9 @@ impl Turn<'_> {
         let page = stream.next_page(&self.run.signal);
         self.job.lifecycle.note_page_size(stream.reduced_page_size());
         notices.extend(stream.take_notice());
-        notices.extend(found.and_then(|found| self.see_sources(found)));
+        // Only with the first page some engines know.
+        let found = if page.is_ok() { is_opened.zip(stream.source_indices()) } else { None };
+        notices.extend(found.and_then(|(stretch, found)| self.see_sources(found, &stretch)));
         if !notices.is_empty() {
             self.note(notices.join("; "));
         }
