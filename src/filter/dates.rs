@@ -3,7 +3,7 @@
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 
 use crate::job::{CalendarUnit, calendar_grid, zone_rules};
 
@@ -178,8 +178,17 @@ impl Parts {
         let (hour, minute, second) = (fill(self.hour, 0, 23), fill(self.minute, 0, 59), fill(self.second, 0, 59));
         let time = jiff::civil::Time::new(hour, minute, second, nanosecond).ok()?;
         let zone = self.offset.map_or_else(|| zone.clone(), TimeZone::fixed);
-        let zoned = zone.to_zoned_datetime(DateTime::from_parts(date, time)).ok()?;
-        i64::try_from(zoned.timestamp().as_nanosecond().div_euclid(1_000_000)).ok()
+        let local = DateTime::from_parts(date, time);
+        let nanoseconds = match zone.to_zoned_datetime(local) {
+            Ok(zoned) => zoned.timestamp().as_nanosecond(),
+            // Behind the last instant that has all time zones: 9999-12-31 is often the end of all time.
+            Err(_) => {
+                let last = if local.year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
+                let since = local.duration_since(DateTime::constant(1970, 1, 1, 0, 0, 0, 0));
+                (since - SignedDuration::from_secs(zone.to_offset(last).seconds().into())).as_nanos()
+            }
+        };
+        i64::try_from(nanoseconds.div_euclid(1_000_000)).ok()
     }
 }
 

@@ -129,6 +129,21 @@ fn values(filter: &Filter) -> ValueSet {
 }
 
 #[test]
+fn the_last_day_of_the_last_year_is_a_date() {
+    for (text, zone, last) in [
+        ("9999-12-31", None, 253_402_300_799_999),
+        ("9999-12-31T23:59:59.999Z", None, 253_402_300_799_999),
+        ("9999", Some("+02:00"), 253_402_293_599_999),
+        ("9999-12-31", Some("America/New_York"), 253_402_318_799_999),
+    ] {
+        let range = FilterRange::new().at_most(text);
+        let range = zone.map_or(range.clone(), |zone| range.time_zone(zone));
+        let ValueSet::Integers(ranges) = values(&Filter::range("at", range)) else { panic!("dates") };
+        assert_eq!(*ranges[0].end(), last, "{text} {zone:?}");
+    }
+}
+
+#[test]
 fn dates_that_leave_parts_out_mean_their_first_or_last_instant() {
     let from = |text: &str, is_above: bool| {
         let range = FilterRange::new();
