@@ -142,8 +142,14 @@ async fn count(State(indices): Host, Path(pattern): Path<String>, body: String) 
 /// What a search may say in its query.
 #[derive(Deserialize)]
 struct Searching {
-    /// With `auto`, what was rolled up may answer.
-    rollup: Option<String>,
+    rollup: Option<Rollup>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Rollup {
+    /// What was rolled up may answer.
+    Auto,
 }
 
 async fn search(
@@ -154,9 +160,7 @@ async fn search(
 ) -> Answer<Json<Value>> {
     at_leisure(move || {
         let body = parse(&body)?;
-        let rolled_up = rollup
-            .filter(|rollup| rollup == "auto")
-            .and_then(|_| rolled_up::search(&manager, &indices, &pattern, &body));
+        let rolled_up = rollup.and_then(|Rollup::Auto| rolled_up::search(&manager, &indices, &pattern, &body));
         rolled_up.map_or_else(|| search::search(&indices, &pattern, &body), Ok)
     })
     .await

@@ -137,6 +137,9 @@ impl FieldCapability {
     }
 }
 
+/// How alike a name has to be to be taken for the one that is meant.
+const ALIKE: f64 = 0.5;
+
 /// What an index pattern means at this moment, and what the asked fields are in these indices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -157,6 +160,14 @@ impl FieldCapabilities {
     #[must_use]
     pub fn new(indices: Vec<String>) -> Self {
         Self { indices, ..Self::default() }
+    }
+
+    /// A name that was misspelt may be this one.
+    pub(crate) fn alike(&self, field: &str) -> Option<String> {
+        let likeness = |known: &&String| strsim::normalized_damerau_levenshtein(field, known);
+        let best = self.known_fields.iter().map(|known| (likeness(&known), known));
+        let best = best.filter(|(likeness, _)| *likeness > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
+        best.map(|(_, known)| format!("did you mean [{known}]?"))
     }
 
     /// Notes what `field` is in `index`, joining what is alike.

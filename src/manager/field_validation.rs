@@ -81,7 +81,7 @@ impl<'a> Check<'a> {
                     "Could not find {wanted} with name [{field}] in any of the indices matching the index pattern."
                 ),
             );
-            self.hint(hints::alike(field, self.capabilities));
+            self.hint(self.capabilities.alike(field));
         }
         found.map(Vec::as_slice)
     }

@@ -9,7 +9,7 @@ use super::tree::{Branch, BranchKind, Level, Tree};
 use super::why_not::{Obstacle, WhyNot};
 use crate::engine::JobContext;
 use crate::filter::{BoolFilter, Filter, FilterField, Selection, ValueSet};
-use crate::job::{Progress, Rounding};
+use crate::job::Progress;
 use crate::rollup::{DocumentLayout, KeyKind};
 use crate::scan::is_made_of;
 
@@ -245,50 +245,4 @@ fn divides(interval: f64, from: f64, below: f64) -> bool {
     let is_whole = |number: f64| number.fract() == 0.0 && number.abs() < MAX_EXACT;
     let is_boundary = |number: f64| !number.is_finite() || is_whole(number) && number % interval == 0.0;
     is_whole(interval) && is_boundary(from) && is_boundary(below)
-}
-
-impl Tree {
-    /// The grids of its date histograms, each with its place.
-    pub(super) fn grids(&self) -> Vec<(&Rounding, &str)> {
-        let mut grids = Vec::new();
-        self.root.each_branch(&mut |branch| {
-            if let BranchKind::Date(date) = &branch.kind {
-                grids.push((&date.grid, branch.place.as_str()));
-            }
-        });
-        grids.dedup_by(|next, last| next.0 == last.0);
-        grids
-    }
-
-    /// All filters in it, that of the search first.
-    pub(super) fn filters(&self) -> Vec<&Filter> {
-        let mut filters = vec![&self.filter];
-        self.root.each_branch(&mut |branch| {
-            if let BranchKind::Conditions { conditions, .. } = &branch.kind {
-                filters.extend(conditions.iter().map(|(_, filter)| filter));
-            }
-        });
-        filters
-    }
-
-    /// The fields that are grouped by their values.
-    pub(super) fn terms_fields(&self) -> BTreeSet<&str> {
-        let mut fields = BTreeSet::new();
-        self.root.each_branch(&mut |branch| {
-            if let BranchKind::Terms(terms) = &branch.kind {
-                fields.insert(terms.field.as_str());
-            }
-        });
-        fields
-    }
-}
-
-impl Level {
-    /// Each branch, before those inside of it.
-    fn each_branch<'a>(&'a self, see: &mut impl FnMut(&'a Branch)) {
-        for branch in &self.branches {
-            see(branch);
-            branch.level.each_branch(see);
-        }
-    }
 }

@@ -43,6 +43,7 @@ mod spans;
 mod strict;
 mod terms;
 mod tree;
+mod types;
 mod value;
 mod why_not;
 

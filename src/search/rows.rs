@@ -43,6 +43,11 @@ pub(super) struct RolledUpRows<'a> {
 }
 
 impl Rows<'_> {
+    /// The source indices, if raw documents are read.
+    pub(super) fn source(&self) -> Option<(JobContext, IndexPattern)> {
+        self.raw.as_ref().map(|raw| (raw.context.clone(), raw.pattern.clone()))
+    }
+
     /// The groups of what these moments mean, in key order.
     pub(super) fn groups(&self, grouping: &Arc<Grouping>, moments: &[Moment]) -> Result<Groups, SearchFault> {
         let (mut streams, mut raw_streams) = (Vec::new(), 0);

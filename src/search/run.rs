@@ -18,9 +18,9 @@ use super::rows::{RawRows, RolledUpRows, Rows};
 use super::said::Said;
 use super::strict;
 use super::tree::Tree;
+use super::types;
 use crate::engine::{self, JobContext, RollupIndex, Source, StopSignal};
-use crate::job::{IndexPattern, Ledger, Progress, TermsType};
-use crate::rollup::KeyKind;
+use crate::job::{Ledger, Progress};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -68,8 +68,10 @@ pub(crate) fn search(
 ) -> Faults<(Option<u64>, Results, SearchPlan)> {
     let prepared = prepare(systems, request, jobs)?;
     let Prepared { tree, filter, rounded, rows, plan, fields, wants_total } = prepared;
+    let source = rows.source();
     let mut answering = Answering { wants_total, ..Answering::new(rows, rounded, fields, request, systems.now) };
-    let results = answering.answer(&tree.root, &filter)?;
+    let answered = answering.answer(&tree.root, &filter);
+    let results = answered.map_err(|fault| types::explained(systems, tree.numeric_fields(), source.as_ref(), fault))?;
     Ok((answering.total, results, plan))
 }
 
@@ -81,9 +83,12 @@ pub(crate) fn buckets<'a>(
 ) -> Faults<(SearchPlan, Rest<'a>)> {
     one_by_one::check(request)?;
     let Prepared { mut tree, filter, rounded, rows, plan, fields, .. } = prepare(systems, request, jobs)?;
+    let source = rows.source();
     let answering = Answering::new(rows, rounded, fields, request, systems.now);
+    let numeric = tree.numeric_fields();
     let branch = tree.root.branches.remove(0);
-    Ok((plan, Rest::of(answering, branch, filter)?))
+    let rest = Rest::of(answering, branch, filter);
+    Ok((plan, rest.map_err(|fault| types::explained(systems, numeric, source.as_ref(), fault))?))
 }
 
 /// Says of which parts the answer would be made.
@@ -137,7 +142,11 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
         if raw.is_some() && Said::read(systems, &asked, &readers)? != said {
             continue;
         }
-        let terms = terms_types(systems, &tree, &context, asked.raw.as_ref(), chosen.as_ref())?;
+        let terms = match (&chosen, &asked.raw) {
+            (Some(_), _) => types::kept(&tree, &context),
+            (None, Some(pattern)) => types::asked(systems, &tree, &context, pattern)?,
+            (None, None) => BTreeMap::new(),
+        };
         let wants_total = chosen.as_ref().is_none_or(Chosen::counts_once);
         let rows = Rows {
             raw,
@@ -201,35 +210,4 @@ fn some(names: &BTreeSet<&str>) -> String {
     const MOST: usize = 10;
     let shown = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
     if names.len() > MOST { format!("{shown}, and {} more", names.len() - MOST) } else { shown }
-}
-
-/// What the fields hold that are grouped by their values: what the job knows of them, or the source indices.
-fn terms_types(
-    systems: &Systems<'_>,
-    tree: &Tree,
-    context: &JobContext,
-    pattern: Option<&IndexPattern>,
-    chosen: Option<&Chosen>,
-) -> Faults<BTreeMap<String, TermsType>> {
-    let wanted = tree.terms_fields();
-    if chosen.is_some() {
-        let kept = context.layout().grouping().keys().iter().filter_map(|key| match key.kind {
-            KeyKind::Terms(kind) => Some((key.field.clone(), kind)),
-            KeyKind::Histogram { .. } => None,
-        });
-        return Ok(kept.filter(|(field, _)| wanted.contains(field.as_str())).collect());
-    }
-    let Some(pattern) = pattern.filter(|_| !wanted.is_empty()) else { return Ok(BTreeMap::new()) };
-    let fields: Vec<&str> = wanted.into_iter().collect();
-    let found = engine::call(|| systems.source.field_capabilities(context, pattern, &fields))?;
-    let kind_of = |field: &str| {
-        let mut kinds: Vec<_> = found.fields.get(field)?.iter().map(|found| found.field_type.terms_type()).collect();
-        kinds.dedup();
-        // Of a field that is not of one kind there are no terms.
-        match kinds.as_slice() {
-            [Some(kind)] => Some((field.to_owned(), *kind)),
-            _ => None,
-        }
-    };
-    Ok(fields.into_iter().filter_map(kind_of).collect())
 }

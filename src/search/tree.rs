@@ -1,5 +1,7 @@
 //! A search, checked: what engines are asked for, and how it is put together.
 
+use std::collections::BTreeMap;
+
 use super::aggregation::SearchMetric;
 use super::response::{BucketKey, BucketStyle};
 use crate::filter::{Filter, FilterValue};
@@ -107,6 +109,75 @@ pub(super) enum SortBy {
     Key,
     /// A metric of one value, of the field at this place among the measured ones.
     Metric(SearchMetric, usize),
+}
+
+impl Tree {
+    /// The grids of its date histograms, each with its place.
+    pub(super) fn grids(&self) -> Vec<(&Rounding, &str)> {
+        let mut grids = Vec::new();
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Date(date) = &branch.kind {
+                grids.push((&date.grid, branch.place.as_str()));
+            }
+        });
+        grids.dedup_by(|next, last| next.0 == last.0);
+        grids
+    }
+
+    /// All filters in it, that of the search first.
+    pub(super) fn filters(&self) -> Vec<&Filter> {
+        let mut filters = vec![&self.filter];
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Conditions { conditions, .. } = &branch.kind {
+                filters.extend(conditions.iter().map(|(_, filter)| filter));
+            }
+        });
+        filters
+    }
+
+    /// The fields that are grouped by their values, each with the first place where it is.
+    pub(super) fn terms_fields(&self) -> BTreeMap<&str, &str> {
+        let mut fields = BTreeMap::new();
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Terms(terms) = &branch.kind {
+                fields.entry(terms.field.as_str()).or_insert(branch.place.as_str());
+            }
+        });
+        fields
+    }
+
+    /// The fields that have to hold numbers, each with the first place where it has to.
+    pub(super) fn numeric_fields(&self) -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::new();
+        let mut add = |field: &String, place: &String| {
+            fields.entry(field.clone()).or_insert_with(|| place.clone());
+        };
+        self.root.each_metric(&mut add);
+        self.root.each_branch(&mut |branch| {
+            if let BranchKind::Histogram(ranges) = &branch.kind {
+                add(&ranges.field, &branch.place);
+            }
+            branch.level.each_metric(&mut add);
+        });
+        fields
+    }
+}
+
+impl Level {
+    /// Each metric's field and place.
+    fn each_metric(&self, see: &mut impl FnMut(&String, &String)) {
+        for MetricNode { place, measured, .. } in &self.metrics {
+            see(&self.measured[*measured].0, place);
+        }
+    }
+
+    /// Each branch, before those inside of it.
+    fn each_branch<'a>(&'a self, see: &mut impl FnMut(&'a Branch)) {
+        for branch in &self.branches {
+            see(branch);
+            branch.level.each_branch(see);
+        }
+    }
 }
 
 impl SearchMetric {

@@ -7,6 +7,8 @@ mod one_by_one;
 mod oracle;
 mod random;
 mod weaknesses;
+#[cfg(feature = "tantivy")]
+mod wrong_fields;
 mod zones;
 
 use serde_json::Value;
