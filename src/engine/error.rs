@@ -34,6 +34,8 @@ enum Refusal {
 pub enum EngineErrorKind {
     /// It may work again later: busy, overloaded, not reachable.
     Unavailable,
+    /// What was being read is not there any more: whoever begins anew reads what there is now.
+    Moved,
     /// The request itself cannot work.
     Rejected,
     /// The engine has no way to do what was asked, which others may have.
@@ -54,6 +56,12 @@ impl EngineError {
     /// The engine cannot do it now; the call is tried again.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(EngineErrorKind::Unavailable, Some(source.into()))
+    }
+
+    /// What was being read is gone: an index was removed, or the moment of it is kept no longer. A run opens what it
+    /// reads again, and a search begins anew.
+    pub fn moved(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(EngineErrorKind::Moved, Some(source.into()))
     }
 
     /// The engine will not do it, however often it is asked.
@@ -115,7 +123,7 @@ impl EngineError {
     /// Whether trying again can help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.kind == EngineErrorKind::Unavailable
+        matches!(self.kind, EngineErrorKind::Unavailable | EngineErrorKind::Moved)
     }
 
     /// Whether an index that is no rollup index was to become one.
@@ -152,6 +160,7 @@ impl fmt::Display for EngineError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             EngineErrorKind::Unavailable => "the engine is not available",
+            EngineErrorKind::Moved => "what the engine was reading is not there any more",
             EngineErrorKind::Rejected => "the engine rejected the request",
             EngineErrorKind::Unsupported => "the engine cannot do what was asked",
             EngineErrorKind::NotFound => "the engine did not find an index",

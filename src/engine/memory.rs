@@ -316,12 +316,8 @@ impl RollupIndex for MemoryEngine {
         let mut shared = self.shared.lock();
         let rollup = shared.rollup(job).ok_or_else(|| gone(job))?;
         let progress = self.committed(Some(rollup));
-        let first = rollup.documents.first_key_value().and_then(|(key, _)| match key.first() {
-            Some(KeyPart::Date(start)) => Some(*start),
-            _ => None,
-        });
         let documents = Snapshot::new::<RollupDocuments>(Arc::clone(&rollup.documents));
-        Ok(Some(RolledUpSnapshot::new(documents, progress, first)))
+        Ok(Some(RolledUpSnapshot::new(documents, progress)))
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

@@ -136,15 +136,13 @@ pub struct RolledUpSnapshot {
     pub documents: Snapshot,
     /// How far the job had come.
     pub progress: CommittedProgress,
-    /// Where the first date bucket begins, in milliseconds since 1970; `None` if there are no documents.
-    pub first: Option<i64>,
 }
 
 impl RolledUpSnapshot {
-    /// These documents, the first of which is of this date bucket, and the progress that was committed with them.
+    /// These documents, and the progress that was committed with them.
     #[must_use]
-    pub fn new(documents: Snapshot, progress: CommittedProgress, first: Option<i64>) -> Self {
-        Self { documents, progress, first }
+    pub fn new(documents: Snapshot, progress: CommittedProgress) -> Self {
+        Self { documents, progress }
     }
 }
 

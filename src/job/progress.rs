@@ -25,6 +25,10 @@ pub struct Progress {
     /// and stays where it is while no documents come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_up_until: Option<i64>,
+    /// No date bucket that is rolled up begins before, in milliseconds since 1970. `None`: there is none, or if there is
+    /// a position, nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_bucket: Option<i64>,
     /// Grows with every turn: of two that have one position, the higher one knows more.
     #[serde(default)]
     pub sequence: u64,
@@ -65,6 +69,19 @@ impl Progress {
     /// Everything before `until` is rolled up.
     pub(crate) fn cover(&mut self, until: i64) {
         self.rolled_up_until = self.rolled_up_until.max(Some(until));
+    }
+
+    /// These are the first and the last key of documents that are rolled up now.
+    pub(crate) fn write(&mut self, first: &[KeyPart], last: &[KeyPart], config: &RollupJobConfig) {
+        if let Some(KeyPart::Date(start)) = first.first()
+            && (self.position.is_none() || self.first_bucket.is_some())
+        {
+            self.first_bucket = Some(self.first_bucket.map_or(*start, |first| first.min(*start)));
+        }
+        let position = Position::of(config, last);
+        // Its own date bucket may have more groups.
+        position.date().into_iter().for_each(|start| self.cover(start));
+        self.position = Some(position);
     }
 
     /// Of documents that are rolled up now, so much is known of several values. What is not known of some is not known
@@ -124,6 +141,7 @@ impl Progress {
         self.position.clone_from(&other.position);
         self.rolled_up_from = other.rolled_up_from;
         self.rolled_up_until = other.rolled_up_until;
+        self.first_bucket = other.first_bucket;
         self.several_values.clone_from(&other.several_values);
     }
 
@@ -133,6 +151,7 @@ impl Progress {
             position: None,
             rolled_up_from: self.rolled_up_from,
             rolled_up_until: None,
+            first_bucket: None,
             sequence: self.sequence + 1,
             stats: self.stats.rolled_back_to(&JobStats::default()),
             source_indices: self.source_indices.clone(),

@@ -60,8 +60,7 @@ impl RollupReader {
     /// # Errors
     /// [`SearchError`]; the store may be what could not be read.
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, SearchError> {
-        let jobs = self.known_jobs(request)?;
-        self.asking().search(request, &jobs)
+        self.asking().search(request, &|| self.known_jobs(request))
     }
 
     /// Answers a search bucket by bucket, as
@@ -70,7 +69,7 @@ impl RollupReader {
     /// # Errors
     /// [`SearchError`]; the store may be what could not be read.
     pub fn search_buckets(&self, request: &SearchRequest) -> Result<SearchBuckets<'_>, SearchError> {
-        self.asking().buckets(request, &self.known_jobs(request)?)
+        self.asking().buckets(request, &|| self.known_jobs(request))
     }
 
     /// Says of which parts the answer would be made, as [`RollupJobManager::plan`](super::RollupJobManager::plan) does.
@@ -78,8 +77,7 @@ impl RollupReader {
     /// # Errors
     /// [`SearchError`]; the store may be what could not be read.
     pub fn plan(&self, request: &SearchRequest) -> Result<SearchPlan, SearchError> {
-        let jobs = self.known_jobs(request)?;
-        self.asking().plan(request, &jobs)
+        self.asking().plan(request, &|| self.known_jobs(request))
     }
 
     /// What can be asked of the jobs that read these source indices, as
@@ -148,8 +146,8 @@ impl RollupReader {
 }
 
 impl Ledgers for RollupReader {
-    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
-        store::call(&*self.systems.store, |store| store.ledger(index))
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
+        store::call(&*self.systems.store, |store| store.ledgers(indices))
     }
 }
 

@@ -47,7 +47,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn search(&self, request: &SearchRequest) -> Result<SearchResponse, SearchError> {
-        self.asking().search(request, &self.known_jobs())
+        self.asking().search(request, &|| Ok(self.known_jobs()))
     }
 
     /// Answers a search that is about one aggregation, bucket by bucket: more of them than one answer could hold.
@@ -57,9 +57,8 @@ impl RollupJobManager {
     /// them, whatever their `size`. At no time there are more than [`max_buckets`](SearchRequest::max_buckets) buckets
     /// in memory, those inside of others counted.
     ///
-    /// All are of the moment at which they were asked for, on memory and tantivy. A cluster keeps no moment: what is
-    /// inside of some buckets is as of when these are handed out. The time limit of the request counts from now until
-    /// the last bucket.
+    /// All are of the moment at which they were asked for. The time limit of the request counts from now until the last
+    /// bucket.
     ///
     /// # Errors
     /// [`SearchError`], here or instead of a bucket, after which there is none any more.
@@ -91,7 +90,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn search_buckets(&self, request: &SearchRequest) -> Result<SearchBuckets<'_>, SearchError> {
-        self.asking().buckets(request, &self.known_jobs())
+        self.asking().buckets(request, &|| Ok(self.known_jobs()))
     }
 
     /// Says of which parts the answer to a search would be made, and why: a dry run that reads no documents.
@@ -99,7 +98,7 @@ impl RollupJobManager {
     /// # Errors
     /// [`SearchError`], as [`search`](Self::search) would have it.
     pub fn plan(&self, request: &SearchRequest) -> Result<SearchPlan, SearchError> {
-        self.asking().plan(request, &self.known_jobs())
+        self.asking().plan(request, &|| Ok(self.known_jobs()))
     }
 
     fn known_jobs(&self) -> Vec<KnownJob> {
@@ -119,8 +118,8 @@ impl RollupJobManager {
 }
 
 impl Ledgers for Runtime {
-    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
-        self.store_call(|store| store.ledger(index))
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
+        self.store_call(|store| store.ledgers(indices))
     }
 }
 
@@ -132,36 +131,53 @@ pub(super) struct Asking<'a> {
     pub(super) clock: &'a Arc<dyn Clock>,
 }
 
+/// The jobs that there are at this moment.
+pub(super) type KnownJobs<'k> = dyn Fn() -> Result<Vec<KnownJob>, SearchError> + 'k;
+
+/// How often a search begins anew because what it reads is not there any more.
+const MAX_TRIES: usize = 10;
+
 impl<'a> Asking<'a> {
-    pub(super) fn search(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchResponse, SearchError> {
+    pub(super) fn search(&self, request: &SearchRequest, jobs: &KnownJobs<'_>) -> Result<SearchResponse, SearchError> {
         let begun = self.clock.monotonic();
-        let (_, answered) = self.ask(request, |systems| search::search(systems, request, jobs))?;
+        let (_, answered) = self.ask(request, jobs, search::search)?;
         Ok(SearchResponse::new(self.clock.monotonic().saturating_sub(begun), answered))
     }
 
-    pub(super) fn plan(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchPlan, SearchError> {
-        Ok(self.ask(request, |systems| search::plan(systems, request, jobs))?.1)
+    pub(super) fn plan(&self, request: &SearchRequest, jobs: &KnownJobs<'_>) -> Result<SearchPlan, SearchError> {
+        Ok(self.ask(request, jobs, search::plan)?.1)
     }
 
-    pub(super) fn buckets(&self, request: &SearchRequest, jobs: &[KnownJob]) -> Result<SearchBuckets<'a>, SearchError> {
-        let (limits, (plan, rest)) = self.ask(request, |systems| search::buckets(systems, request, jobs))?;
+    pub(super) fn buckets(
+        &self,
+        request: &SearchRequest,
+        jobs: &KnownJobs<'_>,
+    ) -> Result<SearchBuckets<'a>, SearchError> {
+        let (limits, (plan, rest)) = self.ask(request, jobs, search::buckets)?;
         Ok(SearchBuckets::new(request, limits, plan, rest))
     }
 
     fn ask<T>(
         &self,
         request: &SearchRequest,
-        ask: impl FnOnce(&Systems<'a>) -> Result<T, SearchFault>,
+        jobs: &KnownJobs<'_>,
+        ask: impl Fn(&Systems<'a>, &SearchRequest, &[KnownJob]) -> Result<T, SearchFault>,
     ) -> Result<(Limits, T), SearchError> {
         let limits = Limits::of(request, self.clock);
-        let systems = Systems {
-            source: self.source,
-            rollup_index: self.rollup_index,
-            ledgers: self.ledgers,
-            now: self.clock.now().as_millisecond(),
-            stop: limits.stop(),
-        };
-        let answer = ask(&systems).map_err(|fault| limits.error(fault, request))?;
-        Ok((limits, answer))
+        let mut tries = 1;
+        loop {
+            let systems = Systems {
+                source: self.source,
+                rollup_index: self.rollup_index,
+                ledgers: self.ledgers,
+                now: self.clock.now().as_millisecond(),
+                stop: limits.stop(),
+            };
+            match ask(&systems, request, &jobs()?) {
+                Ok(answer) => return Ok((limits, answer)),
+                Err(fault) if fault.is_moved() && tries < MAX_TRIES => tries += 1,
+                Err(fault) => return Err(limits.error(fault, request)),
+            }
+        }
     }
 }

@@ -187,7 +187,7 @@ fn failure(error: &SearchError) -> ErrorAnswer {
                 let reason = std::error::Error::source(source).map_or_else(|| source.to_string(), ToString::to_string);
                 ErrorAnswer::new(StatusCode::NOT_FOUND, Cause::new("index_not_found_exception", reason))
             }
-            EngineErrorKind::Unavailable => ErrorAnswer::unavailable(error),
+            EngineErrorKind::Unavailable | EngineErrorKind::Moved => ErrorAnswer::unavailable(error),
             EngineErrorKind::Rejected | EngineErrorKind::Unsupported => {
                 ErrorAnswer::new(StatusCode::BAD_REQUEST, Cause::of(error))
             }

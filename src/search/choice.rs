@@ -9,7 +9,7 @@ use super::run::{KnownJob, Systems};
 use super::said::Said;
 use super::tree::Tree;
 use super::why_not::WhyNot;
-use crate::engine::{self, CommittedProgress, EngineErrorKind, JobContext};
+use crate::engine::{self, CommittedProgress, EngineErrorKind};
 use crate::job::{KeyPart, Progress};
 use crate::rollup::Grouping;
 use crate::scan::{ScanRequest, Snapshot};
@@ -72,12 +72,9 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
         Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(None),
         held => held?,
     };
-    let (snapshot, committed, first) = match held {
-        Some(held) => (Some(held.documents), held.progress, held.first),
-        None => {
-            let committed = engine::call(|| index.committed_progress(context))?;
-            (None, committed, first_bucket(systems, context)?)
-        }
+    let (snapshot, committed) = match held {
+        Some(held) => (Some(held.documents), held.progress),
+        None => (None, engine::call(|| index.committed_progress(context))?),
     };
     match committed {
         CommittedProgress::NotKept => {}
@@ -90,14 +87,19 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
             }
         }
     }
-    candidate.first = first;
+    candidate.first = first_bucket(systems, &candidate, snapshot.as_ref())?;
     Ok(Some((candidate, snapshot)))
 }
 
-/// Where the first bucket is of what an engine has that keeps no moment.
-fn first_bucket(systems: &Systems<'_>, context: &JobContext) -> Faults<Option<i64>> {
+/// Where the first bucket is, or one before: what a former version has rolled up, or another system, is asked for it.
+fn first_bucket(systems: &Systems<'_>, candidate: &Candidate, documents: Option<&Snapshot>) -> Faults<Option<i64>> {
+    let Progress { position, first_bucket, .. } = &candidate.progress;
+    if position.is_none() || first_bucket.is_some() {
+        return Ok(*first_bucket);
+    }
+    let context = &candidate.context;
     let grouping = Grouping::new(context.layout().grouping().date_field()).date(context.config().rounding().clone());
-    let request = ScanRequest::new(grouping).page_size(1);
+    let request = ScanRequest::new(grouping).page_size(1).snapshot(documents.cloned());
     let (index, stop) = (systems.rollup_index, &systems.stop);
     let page = engine::call(|| index.scan_rolled_up(context, request, stop)?.next_page(stop))?;
     let key = page.get(0).and_then(|bucket| bucket.key.first());

@@ -1,6 +1,6 @@
 use super::request::{SearchRequest, SearchRequestError};
 use super::why_not::WhyNot;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, EngineErrorKind};
 use crate::scan::ScanRequestError;
 use crate::store::StoreError;
 
@@ -80,8 +80,8 @@ pub enum SearchError {
         /// What was searched.
         indices: String,
     },
-    /// What was said of source indices has changed all the time while it was tried: trying again helps.
-    #[error("could not search [{indices}]: source indices were noted as changed all the while; try again")]
+    /// What it reads was changed, removed or noted as changed in each of several tries: trying again helps.
+    #[error("could not search [{indices}]: what it reads was changed all the while; try again")]
     Moved {
         /// What was searched.
         indices: String,
@@ -128,6 +128,11 @@ pub(crate) enum SearchFault {
 }
 
 impl SearchFault {
+    /// Whether a search that begins anew may have an answer at once.
+    pub(crate) fn is_moved(&self) -> bool {
+        matches!(self, Self::Engine(error) if error.kind() == EngineErrorKind::Moved)
+    }
+
     /// What the search that had it ends with.
     pub(crate) fn of(self, request: &SearchRequest) -> SearchError {
         let (indices, max_buckets) = (request.indices.as_str().to_owned(), request.max_buckets);
@@ -137,6 +142,7 @@ impl SearchFault {
             Self::Forbidden { index } => SearchError::Forbidden { indices, index },
             Self::NotServed { raw, why_not } => SearchError::NotServed { indices, raw, why_not },
             Self::TooManyBuckets => SearchError::TooManyBuckets { indices, max_buckets },
+            fault if fault.is_moved() => SearchError::Moved { indices },
             Self::Moved => SearchError::Moved { indices },
             Self::Infinite { place, bucket } => SearchError::Infinite { indices, place, bucket },
             Self::Engine(source) => SearchError::Engine { indices, source },

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::asked::{Asked, Readers, resolve};
+use super::asked::{Asked, Readers};
 use super::choice::Chosen;
 use super::error::SearchFault;
 use super::moments::{Side, Timed};
 use super::plan::{SearchPlan, Served, Tier, round_up, shown};
 use super::request::Edges;
-use super::run::Systems;
 use super::said::Said;
 use super::spans::Spans;
 use crate::job::Rounding;
@@ -23,38 +22,29 @@ pub(super) struct Gone {
 
 impl Gone {
     /// `None` if they are there. All that the jobs remember counts, also where none of them serves.
-    pub(super) fn of(
-        asked: &Asked,
-        readers: &Readers<'_>,
-        chosen: Option<&Chosen>,
-        said: &Said,
-        systems: &Systems<'_>,
-    ) -> Result<Option<Self>, SearchFault> {
-        let Some(raw) = &asked.raw else {
+    pub(super) fn of(asked: &Asked, readers: &Readers<'_>, chosen: Option<&Chosen>, said: &Said) -> Option<Self> {
+        if asked.raw.is_none() {
             let reason = "raw documents are not asked for: name the source indices as well, or instead".to_owned();
-            return Ok(Some(Self { times: Spans::always(), reason, is_all: true }));
-        };
+            return Some(Self { times: Spans::always(), reason, is_all: true });
+        }
         let mut reasons = Vec::new();
         let mut times = said.sealed();
         if !times.is_empty() {
             reasons.push("raw documents that are sealed are gone".to_owned());
         }
         let mut missing = BTreeSet::new();
-        if let Some(first) = readers.same.first() {
-            let now = resolve(systems, &first.context, raw)?;
-            let chosen = chosen.map(|chosen| &chosen.candidate.progress);
-            for progress in readers.same.iter().map(|job| &*job.progress).chain(chosen) {
-                let dropped: Spans = progress.dropped.iter().cloned().collect();
-                if !dropped.is_empty() {
-                    reasons.push("source indices that were rolled up were dropped".to_owned());
-                }
-                times = times.or(&dropped);
-                for (name, dates) in progress.known_source_dates() {
-                    // Where those were is said by their seals, if they were sealed before they went.
-                    if !now.contains(&name) && !said.is_sealed(&name) {
-                        times = times.or(&Spans::one(dates));
-                        missing.insert(name);
-                    }
+        let chosen = chosen.map(|chosen| &chosen.candidate.progress);
+        for progress in readers.same.iter().map(|job| &*job.progress).chain(chosen) {
+            let dropped: Spans = progress.dropped.iter().cloned().collect();
+            if !dropped.is_empty() {
+                reasons.push("source indices that were rolled up were dropped".to_owned());
+            }
+            times = times.or(&dropped);
+            for (name, dates) in progress.known_source_dates() {
+                // Where those were is said by their seals, if they were sealed before they went.
+                if !said.is_there(&name) && !said.is_sealed(&name) {
+                    times = times.or(&Spans::one(dates));
+                    missing.insert(name);
                 }
             }
         }
@@ -64,7 +54,7 @@ impl Gone {
         }
         reasons.dedup();
         let reason = reasons.join("; ");
-        Ok((!times.is_empty()).then_some(Self { times, reason, is_all: false }))
+        (!times.is_empty()).then_some(Self { times, reason, is_all: false })
     }
 
     /// How bounds in the middle of a job's buckets are rounded, if that is asked for.

@@ -40,7 +40,8 @@ pub(crate) struct Systems<'a> {
 
 /// Who knows what was said of source indices.
 pub(crate) trait Ledgers {
-    fn ledger(&self, index: &str) -> Result<Ledger, StoreError>;
+    /// Of each of these indices.
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError>;
 }
 
 /// A job that there is.
@@ -116,7 +117,7 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
         let said = Said::read(systems, &asked, &readers)?;
         let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
         let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
-        let gone = Gone::of(&asked, &readers, chosen.as_ref(), &said, systems)?;
+        let gone = Gone::of(&asked, &readers, chosen.as_ref(), &said);
         let rounded = gone.as_ref().and_then(|gone| gone.rounding(request.edges, chosen.as_ref()));
         let mut filter = filters[0].clone();
         if let (Some(rounded), Some(chosen)) = (&rounded, &mut chosen) {

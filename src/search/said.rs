@@ -10,32 +10,42 @@ use crate::job::Ledger;
 
 /// The ledgers of all indices that are read, or were when documents of them were rolled up.
 #[derive(PartialEq)]
-pub(super) struct Said(BTreeMap<String, Ledger>);
+pub(super) struct Said {
+    ledgers: BTreeMap<String, Ledger>,
+    /// The source indices that there are.
+    there: BTreeSet<String>,
+}
 
 impl Said {
     pub(super) fn read(systems: &Systems<'_>, asked: &Asked, readers: &Readers<'_>) -> Result<Self, SearchFault> {
+        let there = match (&asked.raw, readers.same.first()) {
+            (Some(raw), Some(job)) => resolve(systems, &job.context, raw)?,
+            _ => BTreeSet::new(),
+        };
         let remembered = readers.same.iter().flat_map(|job| &job.progress.source_indices);
-        let mut names: BTreeSet<String> = remembered.cloned().collect();
-        if let (Some(raw), Some(job)) = (&asked.raw, readers.same.first()) {
-            names.extend(resolve(systems, &job.context, raw)?);
-        }
-        let read = |name: String| systems.ledgers.ledger(&name).map(|ledger| (name, ledger));
-        Ok(Self(names.into_iter().map(read).collect::<Result<_, _>>()?))
+        let names: BTreeSet<String> = remembered.cloned().chain(there.iter().cloned()).collect();
+        let ledgers = systems.ledgers.ledgers(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Self { ledgers: names.into_iter().zip(ledgers).collect(), there })
+    }
+
+    /// Whether there is a source index of this name.
+    pub(super) fn is_there(&self, index: &str) -> bool {
+        self.there.contains(index)
     }
 
     /// Where documents have changed, or are being changed.
     pub(super) fn changed(&self) -> Spans {
-        let notes = self.0.values().flat_map(|ledger| ledger.notes.iter().chain(&ledger.open_changes));
+        let notes = self.ledgers.values().flat_map(|ledger| ledger.notes.iter().chain(&ledger.open_changes));
         notes.map(|note| note.range.clone()).collect()
     }
 
     /// Whether any documents of this index are gone for good.
     pub(super) fn is_sealed(&self, index: &str) -> bool {
-        self.0.get(index).is_some_and(|ledger| !ledger.seals.is_empty())
+        self.ledgers.get(index).is_some_and(|ledger| !ledger.seals.is_empty())
     }
 
     /// Where documents are gone for good.
     pub(super) fn sealed(&self) -> Spans {
-        self.0.values().flat_map(|ledger| ledger.seals.iter().cloned()).collect()
+        self.ledgers.values().flat_map(|ledger| ledger.seals.iter().cloned()).collect()
     }
 }

@@ -36,6 +36,7 @@ adapter! {
         pass on to store: fn update(self: &Self, records: &[JobRecord]) -> Vec<Result<(), StoreError>>;
         pass on to store: fn remove(self: &Self, id: &str) -> Result<(), StoreError>;
         pass on to store: fn ledger(self: &Self, index: &str) -> Result<Ledger, StoreError>;
+        pass on to store: fn ledgers(self: &Self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError>;
         pass on to store: fn replace_ledger(self: &Self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
         pass on to store: fn lease_duration(self: &Self) -> Option<Duration>;
         pass on to store: fn acquire(self: &Self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError>;

@@ -69,6 +69,14 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Any [`StoreError`]: one that is damaged, or that a newer version wrote, is no empty one.
     fn ledger(&self, index: &str) -> Result<Ledger, StoreError>;
 
+    /// The ledgers of several source indices, in their order. Default: one after the other.
+    ///
+    /// # Errors
+    /// Any [`StoreError`], as [`ledger`](Self::ledger) has it.
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
+        indices.iter().map(|index| self.ledger(index)).collect()
+    }
+
     /// Puts a ledger in the place of the one whose revision is one less: `false`, and nothing changes, if that is not
     /// the stored one's (any more). It is no matter of the ownership: whoever has the store may do it.
     /// [`change_ledger`] is the way to use it.

@@ -202,6 +202,13 @@ fn ledgers<S: JobStore>(new: &impl Fn() -> S, reopen: &impl Fn(S) -> S) {
     let (first, number) = change_ledger(&store, "sensor-1", |ledger| ledger.note(0..10)).unwrap();
     assert_eq!((first.revision, number), (1, 1));
     assert_eq!(store.ledger("sensor-1").unwrap(), first);
+    let several = store.ledgers(&["sensor-2", "sensor-1", "sensor-3"]).unwrap();
+    assert_eq!(
+        several,
+        [Ledger::default(), first.clone(), Ledger::default()],
+        "in the order in which they are asked for"
+    );
+    assert_eq!(store.ledgers(&[]).unwrap(), []);
     assert_eq!(store.ledger("sensor-2").unwrap(), Ledger::default(), "another index has another");
     let (second, number) = change_ledger(&store, "sensor-1", |ledger| ledger.note(-5..5)).unwrap();
     assert_eq!((second.revision, second.notes.len(), number), (2, 1, 2));

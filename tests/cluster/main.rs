@@ -20,8 +20,14 @@ mod faults;
 mod half_way;
 mod hand_over;
 mod hostile_server;
+#[path = "../it/search/live_edge.rs"]
+#[allow(unreachable_pub, reason = "other tests have it too")]
+mod live_edge;
 mod meddling;
 mod moving;
+#[path = "../it/search/oracle.rs"]
+#[allow(unreachable_pub, reason = "other tests have it too")]
+mod oracle;
 mod proxy;
 mod replacing;
 mod same_documents;

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
+use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::MemoryEngine;
 use rollup_jobs::engine::elasticsearch::ElasticsearchEngine;
 use rollup_jobs::search::{SearchRequest, Tier};
 use rollup_jobs::{DateHistogram, Histogram, RollupJobConfig};
 use serde_json::{Value, json};
 
+use crate::live_edge::{self, Data};
+use crate::scripted::Scripted;
 use crate::server::{BOTH, Server};
+use crate::suite::ClusterHarness;
 use crate::world::{FIELDS, World, job, load, readings};
 
 /// Until the end of 1970, of data that goes on for a year.
@@ -104,5 +108,61 @@ fn the_answers_are_those_of_the_reference() {
             assert_eq!(found.total(), expected.total(), "{kind:?} {body}");
         }
         assert_eq!(with_rolled_up, bodies().len() - 1, "{kind:?}");
+    }
+}
+
+/// Those that a search makes of the cluster, beside those of the job store.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn a_search_takes_few_requests() {
+    let documents = readings(3_000, true);
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        load(&server, &documents);
+        let proxy = Scripted::before(&server.nodes[0], |_, _| None);
+        let cluster = Cluster::new(ClusterOptions::new([proxy.url.clone()])).unwrap();
+        let world = World::new(Arc::new(ElasticsearchEngine::new(cluster)));
+        world.put(&config());
+        world.run_well("asked");
+        let requests = |indices: &str, body: &Value| {
+            proxy.requests.try_iter().for_each(drop);
+            world.manager.search(&SearchRequest::from_json(indices, body).unwrap()).unwrap();
+            let lines = proxy.requests.try_iter().map(|seen| seen.line);
+            // Nobody waits until a point in time is closed.
+            lines.filter(|line| !line.starts_with("DELETE")).collect::<Vec<_>>()
+        };
+        let months = &bodies()[2];
+        // Whether the index is the job's, that all is visible, and the answer.
+        let rolled_up = requests("rolled", months);
+        assert_eq!(rolled_up.len(), 3, "{kind:?} {rolled_up:#?}");
+        // What the pattern means, before and after; a point in time; how many values there are; and the answer.
+        let both = requests("sensor-*", months);
+        assert!(both.len() <= 10, "{kind:?} {both:#?}");
+    }
+}
+
+/// Documents come to a cluster, and indices come and go. Six times 112 searches, or `ROLLUP_SEARCH_CASES` times as many.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn each_answer_is_that_of_one_moment() {
+    let times: usize = std::env::var("ROLLUP_SEARCH_CASES").map_or(1, |times| times.parse().expect("a number"));
+    for (kind, in_an_index) in BOTH.into_iter().flat_map(|kind| [(kind, None), (kind, Some(150))]) {
+        live_edge::each_answer_is_that_of_one_moment(56 * times, || {
+            let harness = ClusterHarness::new(kind);
+            let server = Arc::clone(&harness.server);
+            let drop = Box::new(move |index: &str| {
+                let (status, answer) = server.try_ask(reqwest::Method::DELETE, index, None);
+                assert_eq!(status, 200, "{answer}");
+            });
+            Data {
+                harness: Box::new(harness),
+                drop,
+                batch: 25,
+                in_an_index,
+                page_size: 500,
+                answers_between: 20,
+                may_be_unavailable: true,
+            }
+        });
     }
 }

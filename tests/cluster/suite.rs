@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::server::{Kind, Server};
 
-struct ClusterHarness {
-    server: Server,
+pub(crate) struct ClusterHarness {
+    pub(crate) server: Arc<Server>,
     engine: Arc<ElasticsearchEngine>,
 }
 
 impl ClusterHarness {
-    fn new(kind: Kind) -> Self {
-        let server = Server::empty(kind);
+    pub(crate) fn new(kind: Kind) -> Self {
+        let server = Arc::new(Server::empty(kind));
         let engine = Arc::new(ElasticsearchEngine::new(server.cluster()));
         Self { server, engine }
     }

@@ -119,8 +119,14 @@ impl SearchAnswer<'_> {
         Ok(found.buckets.into_iter().map(dates).collect())
     }
 
-    /// The groups after `after` that are wanted.
-    pub(super) fn buckets(&self, question: &Question, after: Option<&GroupKey>) -> Result<Buckets, Failure> {
+    /// The groups after `after` that are wanted, of so many buckets that were asked for: if there are fewer, these are
+    /// the last.
+    pub(super) fn buckets(
+        &self,
+        question: &Question,
+        after: Option<&GroupKey>,
+        asked: usize,
+    ) -> Result<Buckets, Failure> {
         let mut buckets = Buckets { page: Page::of(&question.request.grouping), after: None, too_far: 0 };
         let nothing = || Failure::new(Cause::Unavailable, "the answer to a search has no buckets");
         if question.parts.is_empty() {
@@ -149,6 +155,9 @@ impl SearchAnswer<'_> {
                 Place::Wanted | Place::TooFar | Place::Beside => {}
             }
             buckets.after = Some(key);
+        }
+        if composite.buckets.len() < asked {
+            buckets.after = None;
         }
         Ok(buckets)
     }

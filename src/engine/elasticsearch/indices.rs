@@ -11,6 +11,7 @@ use crate::engine::{FieldCapabilities, FieldType, JobContext, StopSignal};
 use crate::job::{IndexPattern, wildcard_match};
 
 /// What a pattern means at this moment.
+#[derive(Clone)]
 pub(super) struct Resolved {
     /// All names, aliases and data streams included, sorted.
     pub(super) names: Vec<String>,

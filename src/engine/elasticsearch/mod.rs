@@ -52,15 +52,15 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RollupIndex, RollupWriter,
-    ScanRequest, Source, StopSignal,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RolledUpSnapshot, RollupIndex,
+    RollupWriter, ScanRequest, Snapshot, Source, StopSignal,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
 use crate::job::{IndexPattern, Progress};
 use crate::sync::Arc;
 use replacement::Tombstones;
 use rollup_index::{RollupIndices, Standing};
-use scan::{PageSizes, Scan};
+use scan::{HeldSource, PageSizes, Refreshed, Scan};
 use snapshot::Snapshots;
 use versions::Versions;
 use writer::BulkWriter;
@@ -186,6 +186,8 @@ struct ElasticsearchState {
     cluster: Cluster,
     options: ElasticsearchOptions,
     snapshots: Snapshots,
+    /// A search does not take a run's away.
+    snapshots_of_searches: Snapshots,
     rollups: RollupIndices,
     versions: Arc<Versions>,
     tombstones: Tombstones,
@@ -202,7 +204,8 @@ impl ElasticsearchEngine {
     /// With these options.
     #[must_use]
     pub fn with_options(cluster: Cluster, options: ElasticsearchOptions) -> Self {
-        let snapshots = Snapshots::new(cluster.clone(), options.points_in_time);
+        let snapshots = Snapshots::of_runs(cluster.clone(), options.points_in_time);
+        let snapshots_of_searches = Snapshots::of_searches(cluster.clone(), options.points_in_time);
         let versions = Arc::new(Versions::default());
         let rollups = RollupIndices::new(cluster.clone(), options.bulk_timeout, Arc::clone(&versions));
         Self {
@@ -210,6 +213,7 @@ impl ElasticsearchEngine {
                 cluster,
                 options,
                 snapshots,
+                snapshots_of_searches,
                 rollups,
                 versions,
                 tombstones: Tombstones::new(),
@@ -248,6 +252,17 @@ impl Source for ElasticsearchEngine {
     ) -> Result<Box<dyn PageStream>, EngineError> {
         Ok(Box::new(Scan::of_source(&self.shared, job, pattern, request, stop)?))
     }
+
+    /// A point in time, as long as there are not too many. Where there are, each scan is of its own moment.
+    fn snapshot(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+    ) -> Result<Option<Snapshot>, EngineError> {
+        let held = HeldSource::open(&self.shared, &self.shared.snapshots_of_searches, job, pattern, stop)?;
+        Ok(Some(Snapshot::new(held)))
+    }
 }
 
 impl RollupIndex for ElasticsearchEngine {
@@ -275,6 +290,18 @@ impl RollupIndex for ElasticsearchEngine {
         stop: &StopSignal,
     ) -> Result<Box<dyn PageStream>, EngineError> {
         Ok(Box::new(Scan::of_rolled_up(&self.shared, job, request, stop)?))
+    }
+
+    /// Where everything is rolled up documents are added no more, and need no point in time: only to be visible.
+    fn snapshot_rolled_up(&self, job: &JobContext, stop: &StopSignal) -> Result<Option<RolledUpSnapshot>, EngineError> {
+        let progress = self.committed_progress(job)?;
+        if progress == CommittedProgress::NotKept {
+            let index = job.config().rollup_index();
+            let refresh = of_job(job, Request::post([index, "_refresh"]));
+            let refreshed = self.shared.cluster.refresh(refresh, stop);
+            refreshed.map_err(|failure| failed(&format!("rollup index [{index}]"), failure))?;
+        }
+        Ok(Some(RolledUpSnapshot::new(Snapshot::new(Refreshed), progress)))
     }
 
     /// It keeps none. But if the rollup index is not the one that was prepared, there is nothing of the job.
@@ -313,13 +340,11 @@ fn failed(what: &str, failure: Failure) -> EngineError {
     let error = match failure.cause() {
         Cause::Cancelled => return EngineError::cancelled(),
         Cause::NotFound => EngineError::not_found(text),
+        Cause::LostSnapshot => EngineError::moved(text),
         Cause::Refused | Cause::Forbidden | Cause::Conflict => EngineError::rejected(text),
-        Cause::Exists
-        | Cause::LostSnapshot
-        | Cause::NoSnapshot
-        | Cause::TooMuch
-        | Cause::NoMemory
-        | Cause::Unavailable => EngineError::unavailable(text),
+        Cause::Exists | Cause::NoSnapshot | Cause::TooMuch | Cause::NoMemory | Cause::Unavailable => {
+            EngineError::unavailable(text)
+        }
     };
     error.after(failure.retry_after())
 }

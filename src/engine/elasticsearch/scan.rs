@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
-use super::indices::{expression, resolve, types};
+use super::indices::{Resolved, expression, resolve, types};
 use super::question::Question;
 use super::rollup_index::of_index;
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Snapshots};
 use super::{ElasticsearchState, failed, of_job};
 use crate::cluster::{Answer, Cause, Failure, Pending, Request};
 use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, SourceIndex, StopSignal, left_out};
@@ -27,7 +27,7 @@ pub(super) struct Scan {
     /// Which indices, for people.
     described: String,
     /// The search for the next page, if it is on its way. It is given up before what it reads from is closed.
-    ahead: Option<Pending>,
+    ahead: Option<PendingPage>,
     snapshot: Snapshot,
     /// After which key the next page begins.
     after: Option<GroupKey>,
@@ -43,6 +43,12 @@ pub(super) struct Scan {
     /// The grouped fields that have several values, once they were counted too.
     several_values: Option<BTreeSet<String>>,
     is_done: bool,
+}
+
+/// A page of so many buckets that is on its way.
+struct PendingPage {
+    search: Pending,
+    size: usize,
 }
 
 /// Of jobs whose pages were too large for the cluster how large they were last: a scan that is opened again does not
@@ -77,49 +83,86 @@ impl PageSizes {
     }
 }
 
+/// What a pattern means, and what is read there.
+#[derive(Clone)]
+pub(super) struct HeldSource {
+    resolved: Resolved,
+    snapshot: Snapshot,
+}
+
+/// That what was written is visible: rolled-up documents are read as they are.
+pub(super) struct Refreshed;
+
+impl HeldSource {
+    pub(super) fn open(
+        shared: &ElasticsearchState,
+        snapshots: &Snapshots,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+    ) -> Result<Self, EngineError> {
+        let open = || {
+            let resolved = resolve(&shared.cluster, job, pattern, stop)?;
+            resolved.allows(shared.options.skip_closed)?;
+            let snapshot = if resolved.open.is_empty() {
+                Snapshot::Nothing
+            } else {
+                open_snapshot(shared, snapshots, job, &expression(pattern), shared.options.refresh, stop)?
+            };
+            Ok(Self { resolved, snapshot })
+        };
+        open().map_err(|failure| failed(&format!("source indices [{pattern}]"), failure))
+    }
+}
+
 impl Scan {
     /// Of source documents.
     pub(super) fn of_source(
         shared: &Arc<ElasticsearchState>,
         job: &JobContext,
         pattern: &IndexPattern,
-        request: ScanRequest,
+        mut request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Self, EngineError> {
-        let described = format!("source indices [{pattern}]");
-        let in_indices = |failure| failed(&described, failure);
         request.check()?;
-        let (cluster, options) = (&shared.cluster, &shared.options);
-        let resolved = resolve(cluster, job, pattern, stop).map_err(in_indices)?;
-        resolved.allows(options.skip_closed).map_err(in_indices)?;
+        let described = format!("source indices [{pattern}]");
+        let held = request.snapshot.take();
+        let held = held.as_ref().and_then(crate::scan::Snapshot::get::<HeldSource>).cloned();
+        // A search does not say how many documents have no date.
+        let skipped = held.is_some().then_some(0);
+        let held = held.map_or_else(|| HeldSource::open(shared, &shared.snapshots, job, pattern, stop), Ok)?;
+        let HeldSource { resolved, snapshot } = held;
         let looked_at = looked_at(&request);
-        let types = types(cluster, job, pattern, &looked_at, &resolved).map_err(in_indices)?;
-        let snapshot = if resolved.open.is_empty() {
-            Snapshot::Nothing
-        } else {
-            open_snapshot(shared, job, &expression(pattern), options.refresh, stop).map_err(in_indices)?
-        };
+        let types = types(&shared.cluster, job, pattern, &looked_at, &resolved);
+        let types = types.map_err(|failure| failed(&described, failure))?;
         let question = Question::of_source(request, &described, &types)?;
         let notice = (!resolved.closed.is_empty())
             .then(|| format!("closed indices are left out: {}", resolved.closed.join(", ")));
         let closed = resolved.closed.into_iter().map(|name| SourceIndex::new(name).dates(0..0));
         let source_indices = Some(resolved.open.into_iter().map(SourceIndex::new).chain(closed).collect());
-        Ok(Self { notice, source_indices, ..Self::of(shared, job, question, described, snapshot) })
+        Ok(Self { notice, source_indices, skipped, ..Self::of(shared, job, question, described, snapshot) })
     }
 
     /// Of what a job has rolled up.
     pub(super) fn of_rolled_up(
         shared: &Arc<ElasticsearchState>,
         job: &JobContext,
-        request: ScanRequest,
+        mut request: ScanRequest,
         stop: &StopSignal,
     ) -> Result<Self, EngineError> {
-        let question = Question::of_rolled_up(request, job.layout())?;
         let index = job.config().rollup_index();
-        let snapshot = open_snapshot(shared, job, index, true, stop).map_err(|failure| of_index(job, failure))?;
+        let held = request.snapshot.take();
+        let snapshot = if held.as_ref().and_then(crate::scan::Snapshot::get::<Refreshed>).is_some() {
+            Snapshot::Live(index.to_owned())
+        } else {
+            let opened = open_snapshot(shared, &shared.snapshots, job, index, true, stop);
+            opened.map_err(|failure| of_index(job, failure))?
+        };
+        let question = Question::of_rolled_up(request, job.layout())?;
         let described = format!("rollup index [{index}]");
-        // No rolled-up document is without a date.
-        Ok(Self { skipped: Some(0), ..Self::of(shared, job, question, described, snapshot) })
+        // No rolled-up document is without a date, and none has several values.
+        let (skipped, several_values) = (Some(0), Some(BTreeSet::new()));
+        Ok(Self { skipped, several_values, ..Self::of(shared, job, question, described, snapshot) })
     }
 
     fn of(
@@ -168,8 +211,9 @@ impl Scan {
         Ok(cluster.send(request.ok_or_else(taken)?))
     }
 
-    fn send_for_page(&self) -> Result<Pending, Failure> {
-        self.send(self.question.page(self.after.as_ref(), self.size))
+    fn send_for_page(&self) -> Result<PendingPage, Failure> {
+        let search = self.send(self.question.page(self.after.as_ref(), self.size))?;
+        Ok(PendingPage { search, size: self.size })
     }
 
     /// Takes from a whole answer what is wanted of it.
@@ -183,10 +227,12 @@ impl Scan {
         take(&read?)
     }
 
-    fn count_skipped(&mut self, stop: &StopSignal) -> Result<(), Failure> {
+    fn count(&mut self, stop: &StopSignal) -> Result<(), Failure> {
         if self.skipped.is_none() {
             let answer = self.send(self.question.without_date())?.answer(stop);
             self.skipped = Some(self.read(answer, |found| Ok(found.hits()))?);
+        }
+        if self.several_values.is_none() {
             let indices = self.source_indices.as_ref().map_or(0, Vec::len);
             let answer = self.send(self.question.values(indices))?.answer(stop);
             let read = |found: &SearchAnswer<'_>| Ok((found.several_values(&self.question)?, found.dates()?));
@@ -213,11 +259,11 @@ impl Scan {
         if matches!(self.snapshot, Snapshot::Nothing) {
             return Ok(page);
         }
-        self.count_skipped(stop)?;
+        self.count(stop)?;
         while page.is_empty() && !self.is_done && !self.cuts_documents() {
-            let search = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
+            let PendingPage { search, size } = self.ahead.take().map_or_else(|| self.send_for_page(), Ok)?;
             let after = self.after.as_ref();
-            match self.read(search.answer(stop), |found| found.buckets(&self.question, after)) {
+            match self.read(search.answer(stop), |found| found.buckets(&self.question, after, size)) {
                 Ok(Buckets { page: found, after, too_far }) => {
                     if let (Some(last), Some(before)) = (&after, &self.after)
                         && last <= before
@@ -338,6 +384,7 @@ fn looked_at(request: &ScanRequest) -> Vec<&str> {
 /// Opens what a scan reads from.
 fn open_snapshot(
     shared: &ElasticsearchState,
+    snapshots: &Snapshots,
     job: &JobContext,
     indices: &str,
     refresh: bool,
@@ -346,5 +393,5 @@ fn open_snapshot(
     if refresh {
         shared.cluster.refresh(of_job(job, Request::post([indices, "_refresh"])), stop)?;
     }
-    shared.snapshots.open(job, indices, shared.options.keep_alive, stop)
+    snapshots.open(job, indices, shared.options.keep_alive, stop)
 }

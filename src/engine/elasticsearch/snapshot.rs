@@ -15,6 +15,8 @@ use crate::sync::{Arc, Mutex, Weak};
 pub(super) struct Snapshots {
     cluster: Cluster,
     most: usize,
+    /// Whether one that is not read from is taken away when there are too many. Else the indices are read as they are.
+    takes_away: bool,
     /// Those that are open; the one that was read from last is the last.
     open: Mutex<VecDeque<Weak<Slot>>>,
 }
@@ -25,8 +27,9 @@ type Slot = Mutex<HeldPoint>;
 pub(super) struct HeldPoint {
     /// None if it was taken away.
     point: Option<PointInTime>,
-    /// Whether a search of it is on its way.
-    is_read: bool,
+    /// How many searches of it are on their way; before the first, that one counts.
+    reads: usize,
+    is_new: bool,
 }
 
 /// An open point in time, closed when it is dropped.
@@ -37,7 +40,8 @@ struct PointInTime {
     run_as: Option<RunAs>,
 }
 
-/// What a scan reads from.
+/// What scans read from.
+#[derive(Clone)]
 pub(super) enum Snapshot {
     /// A point in time, unless another run has taken it away.
     PointInTime(Arc<Slot>),
@@ -48,8 +52,14 @@ pub(super) enum Snapshot {
 }
 
 impl Snapshots {
-    pub(super) fn new(cluster: Cluster, most: usize) -> Self {
-        Self { cluster, most, open: Mutex::default() }
+    /// Those of runs, which open another one if theirs was taken away.
+    pub(super) fn of_runs(cluster: Cluster, most: usize) -> Self {
+        Self { cluster, most, takes_away: true, open: Mutex::default() }
+    }
+
+    /// Those of searches, which keep theirs.
+    pub(super) fn of_searches(cluster: Cluster, most: usize) -> Self {
+        Self { takes_away: false, ..Self::of_runs(cluster, most) }
     }
 
     /// Opens a point in time over the indices of an expression.
@@ -60,7 +70,7 @@ impl Snapshots {
         keep_alive: Duration,
         stop: &StopSignal,
     ) -> Result<Snapshot, Failure> {
-        let opened = self.reserve();
+        let Some(opened) = self.reserve() else { return Ok(Snapshot::Live(indices.to_owned())) };
         let product = self.cluster.product(stop)?;
         let keep_alive = time_value(keep_alive);
         let request = match product.kind {
@@ -98,18 +108,21 @@ impl Snapshots {
     }
 
     /// A place for one more, which counts as open and being read from. If there is none, those that have not been
-    /// read from for longest are taken away from scans that are parked.
-    fn reserve(&self) -> Arc<Slot> {
-        let place = Arc::new(Mutex::new(HeldPoint { point: None, is_read: true }));
+    /// read from for longest are taken away from scans that are parked, if any may be.
+    fn reserve(&self) -> Option<Arc<Slot>> {
+        let place = Arc::new(Mutex::new(HeldPoint { point: None, reads: 1, is_new: true }));
         let mut discarded = Vec::new();
         let mut open = self.open.lock();
-        let is_open = |held: &HeldPoint| held.point.is_some() || held.is_read;
+        let is_open = |held: &HeldPoint| held.point.is_some() || held.reads > 0;
         open.retain(|one| one.upgrade().is_some_and(|one| is_open(&one.lock())));
+        if open.len() >= self.most && !self.takes_away {
+            return None;
+        }
         let mut at = 0;
         while open.len() >= self.most && at < open.len() {
             let taken = open[at].upgrade().and_then(|one| {
                 let mut held = one.lock();
-                if held.is_read { None } else { held.point.take() }
+                if held.reads > 0 { None } else { held.point.take() }
             });
             match taken {
                 Some(taken) => {
@@ -122,7 +135,7 @@ impl Snapshots {
         open.push_back(Arc::downgrade(&place));
         drop(open);
         drop(discarded);
-        place
+        Some(place)
     }
 
     /// It was read from.
@@ -150,7 +163,7 @@ impl Snapshot {
             Self::PointInTime(slot) => {
                 let mut held = slot.lock();
                 let id = held.point.as_ref()?.id.clone();
-                held.is_read = true;
+                held.reads += usize::from(!std::mem::take(&mut held.is_new));
                 drop(held);
                 snapshots.used(slot);
                 body["pit"] = json!({ "id": id, "keep_alive": time_value(keep_alive) });
@@ -167,7 +180,7 @@ impl Snapshot {
     pub(super) fn was_read(&self, id: Option<String>) {
         if let Self::PointInTime(slot) = self {
             let mut held = slot.lock();
-            held.is_read = false;
+            held.reads = held.reads.saturating_sub(1);
             if let (Some(point), Some(id)) = (&mut held.point, id) {
                 point.id = id;
             }

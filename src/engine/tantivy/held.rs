@@ -3,7 +3,7 @@
 use super::TantivyState;
 use super::rollup::JobIndex;
 use super::scan::{Committed, ScanSource, committed};
-use crate::engine::{CommittedProgress, EngineError, JobContext, RolledUpSnapshot, StopSignal};
+use crate::engine::{CommittedProgress, EngineError, RolledUpSnapshot, StopSignal};
 use crate::job::IndexPattern;
 use crate::scan::Snapshot;
 
@@ -35,11 +35,7 @@ impl Held {
 
     /// Documents and progress of one commit. Where one commit follows the other too fast the documents may be of a
     /// later one, which has at least those that the progress tells of.
-    pub(super) fn with_progress(
-        index: &JobIndex,
-        job: &JobContext,
-        stop: &StopSignal,
-    ) -> Result<RolledUpSnapshot, EngineError> {
+    pub(super) fn with_progress(index: &JobIndex, stop: &StopSignal) -> Result<RolledUpSnapshot, EngineError> {
         let mut progress = index.progress()?;
         let mut held = Self::of_job(index, stop)?;
         for _ in 0..MAX_LOOKS {
@@ -49,9 +45,6 @@ impl Held {
             }
             (progress, held) = (now, Self::of_job(index, stop)?);
         }
-        let date = &job.layout().key_field(0).name;
-        let dates = held.committed.iter().map(|committed| committed.dates(date)).collect::<Result<Vec<_>, _>>()?;
-        let first = dates.into_iter().filter(|dates| !dates.is_empty()).map(|dates| dates.start).min();
-        Ok(RolledUpSnapshot::new(Snapshot::new(held), CommittedProgress::Kept(progress), first))
+        Ok(RolledUpSnapshot::new(Snapshot::new(held), CommittedProgress::Kept(progress)))
     }
 }

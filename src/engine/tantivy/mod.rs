@@ -387,7 +387,7 @@ impl RollupIndex for TantivyEngine {
     }
 
     fn snapshot_rolled_up(&self, job: &JobContext, stop: &StopSignal) -> Result<Option<RolledUpSnapshot>, EngineError> {
-        Held::with_progress(&*self.shared.existing(job)?, job, stop).map(Some)
+        Held::with_progress(&*self.shared.existing(job)?, stop).map(Some)
     }
 
     fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {

@@ -6,16 +6,23 @@ use std::hash::BuildHasher as _;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::index::{Change, Index};
+use super::index::{Change, Index, Stored};
 use crate::cluster::Failure;
 use crate::job::Ledger;
 use crate::store::StoreError;
 
 const PREFIX: &str = "ledger:";
 
-pub(super) fn read(index: &Index, source_index: &str, call: &mut Call) -> Result<Result<Ledger, StoreError>, Failure> {
-    let found = call.until_decided(|call| index.read(&[document_id(source_index)], call.left()).map(Some))?;
-    Ok(found.into_iter().flatten().next().map_or(Ok(Ledger::default()), |stored| parsed(&stored.source)))
+/// For each of these source indices.
+pub(super) fn read(
+    index: &Index,
+    source_indices: &[&str],
+    call: &mut Call,
+) -> Result<Vec<Result<Ledger, StoreError>>, Failure> {
+    let ids: Vec<String> = source_indices.iter().map(|index| document_id(index)).collect();
+    let found = call.until_decided(|call| index.read(&ids, call.left()).map(Some))?;
+    let ledger = |stored: Option<Stored>| stored.map_or(Ok(Ledger::default()), |stored| parsed(&stored.source));
+    Ok(found.into_iter().map(ledger).collect())
 }
 
 /// Says whether `ledger` has come after the stored one.

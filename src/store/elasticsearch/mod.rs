@@ -423,8 +423,14 @@ impl JobStore for ElasticsearchStore {
 
     fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
         let mut call = self.call();
-        let read = self.ready(&call).and_then(|()| ledger::read(&self.index, index, &mut call));
-        read.map_err(|failure| self.failed(&failure))?
+        let read = self.ready(&call).and_then(|()| ledger::read(&self.index, &[index], &mut call));
+        read.map_err(|failure| self.failed(&failure))?.pop().unwrap_or_else(|| Ok(Ledger::default()))
+    }
+
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
+        let mut call = self.call();
+        let read = self.ready(&call).and_then(|()| ledger::read(&self.index, indices, &mut call));
+        read.map_err(|failure| self.failed(&failure))?.into_iter().collect()
     }
 
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {

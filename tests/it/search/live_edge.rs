@@ -4,28 +4,30 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument};
+use rollup_jobs::engine::{FieldType, SourceDocument};
 use rollup_jobs::filter::{Filter, FilterRange};
 use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{
     DateHistogramAggregation, MetricAggregation, SearchError, SearchRequest, SearchResponse, TermsAggregation, Tier,
 };
 use rollup_jobs::store::{MemoryStore, change_ledger};
-use rollup_jobs::testing::{EngineHarness, ManualClock, MemoryHarness};
+use rollup_jobs::testing::{EngineHarness, ManualClock};
 use rollup_jobs::{DateHistogram, DeleteOptions, Metric, RollupJobConfig, RollupJobManager, StopOptions};
 use serde_json::Value;
 
-use super::{cases, oracle, without_texts};
-use crate::support::{HOUR, in_thread};
+use super::oracle;
+
+const HOUR: i64 = 3_600_000;
 
 /// How many documents there are in the end, some hundred hours of them.
 const DOCUMENTS: usize = 2_000;
 const MINUTES: i64 = 7;
-/// Searches in each of the threads that search.
+/// Searches in each of the threads that search, before all begins anew.
 const SEARCHES: usize = 400;
 const SEARCHERS: u64 = 3;
 
@@ -45,9 +47,9 @@ fn date(number: usize) -> Timestamp {
     }
 }
 
-fn config() -> RollupJobConfig {
+fn config(page_size: u32) -> RollupJobConfig {
     let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
-    let config = config.cron("0 0 0 1 1 ? 2099").page_size(7).terms(["node"]);
+    let config = config.cron("0 0 0 1 1 ? 2099").page_size(page_size).terms(["node"]);
     let config = config.date_histogram(DateHistogram::fixed_interval("timestamp", "1h"));
     config.metric("temperature", Metric::ALL.iter().copied()).build().unwrap()
 }
@@ -97,19 +99,26 @@ struct World {
     /// How many of them have begun to come, and how many are there for certain.
     coming: AtomicUsize,
     there: AtomicUsize,
+    answered: AtomicUsize,
     dropped: AtomicUsize,
     is_over: AtomicBool,
 }
 
 /// Where the documents are.
-struct Data {
-    harness: Box<dyn EngineHarness + Send + Sync>,
+pub struct Data {
+    pub harness: Box<dyn EngineHarness + Send + Sync>,
     /// Takes an index away.
-    drop: Box<dyn Fn(&str) + Send + Sync>,
+    pub drop: Box<dyn Fn(&str) + Send + Sync>,
     /// How many documents come at a time.
-    batch: usize,
+    pub batch: usize,
     /// How many there are in an index, if indices come and go.
-    in_an_index: Option<usize>,
+    pub in_an_index: Option<usize>,
+    /// How many groups a job rolls up at a time.
+    pub page_size: u32,
+    /// How many answers there are at least between two stops: where runs are slow, none would come to its end.
+    pub answers_between: usize,
+    /// Whether there is no answer at times: the shards of an index that has just come are not there at once.
+    pub may_be_unavailable: bool,
 }
 
 impl World {
@@ -118,10 +127,10 @@ impl World {
         data.harness.create_index("sensor-0", &FIELDS);
         let builder = RollupJobManager::builder(data.harness.engine(), Arc::clone(&store) as _);
         let manager = builder.indexer_threads(2).turn_time(Duration::ZERO).clock(clock.clone()).open().unwrap();
-        manager.put(config()).unwrap();
+        manager.put(config(data.page_size)).unwrap();
         manager.start("sensor").unwrap();
         let documents = (0..DOCUMENTS).map(document).collect();
-        let [coming, there, dropped] = [0; 3].map(AtomicUsize::new);
+        let [coming, there, answered, dropped] = [0; 4].map(AtomicUsize::new);
         Arc::new(Self {
             manager,
             store,
@@ -130,6 +139,7 @@ impl World {
             documents,
             coming,
             there,
+            answered,
             dropped,
             is_over: AtomicBool::new(false),
         })
@@ -183,13 +193,19 @@ impl World {
     fn meddle(&self) {
         let mut random = Random::of(7);
         let waiting = || StopOptions::new().wait_for_completion(true).timeout(Duration::from_mins(1));
+        let mut next = 0;
         while !self.is_over.load(Ordering::SeqCst) {
+            if self.answered.load(Ordering::SeqCst) < next {
+                std::thread::yield_now();
+                continue;
+            }
+            next = self.answered.load(Ordering::SeqCst) + self.data.answers_between;
             match random.below(40) {
                 // What was dropped could not be rolled up anew.
                 0 if self.data.in_an_index.is_none() => {
                     let _ = self.manager.stop("sensor", waiting()).unwrap();
                     self.manager.delete_with("sensor", DeleteOptions::new().delete_data(true)).unwrap();
-                    self.manager.put(config()).unwrap();
+                    self.manager.put(config(self.data.page_size)).unwrap();
                 }
                 1..5 => drop(self.manager.stop("sensor", waiting()).unwrap()),
                 5..8 => drop(self.manager.stop("sensor", StopOptions::new()).unwrap()),
@@ -211,6 +227,7 @@ impl World {
             let least = self.there.load(Ordering::SeqCst);
             let answer = self.manager.search(&request);
             let most = self.coming.load(Ordering::SeqCst);
+            self.answered.fetch_add(1, Ordering::SeqCst);
             match answer {
                 Ok(response) => {
                     self.check(&request, &response, least..=most);
@@ -218,6 +235,7 @@ impl World {
                 }
                 // There is no job for a moment.
                 Err(SearchError::NoJob { .. }) => {}
+                Err(SearchError::Engine { source, .. }) if source.is_transient() && self.data.may_be_unavailable => {}
                 // A bound in the middle of what was dropped.
                 Err(SearchError::NotServed { raw, .. }) if self.data.in_an_index.is_some() => {
                     let reasons = ["sealed are gone", "were dropped", "not there any more"];
@@ -231,7 +249,7 @@ impl World {
 
     /// The answer is that of so many documents as were there at some moment between the two.
     fn check(&self, request: &SearchRequest, response: &SearchResponse, between: std::ops::RangeInclusive<usize>) {
-        let found = without_texts(response.to_json()["aggregations"].clone());
+        let found = oracle::without_texts(response.to_json()["aggregations"].clone());
         let mut last = Value::Null;
         for count in between.clone().rev() {
             let (total, expected) = oracle::answer(&self.documents[..count], request);
@@ -244,11 +262,15 @@ impl World {
     }
 }
 
-const FIELDS: [(&str, FieldType); 3] =
+pub const FIELDS: [(&str, FieldType); 3] =
     [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("temperature", FieldType::Double)];
 
-fn each_answer_is_that_of_one_moment(make: impl Fn() -> Data) {
-    let searches = SEARCHES * cases(1) as usize;
+fn in_thread<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::Builder::new().name("test".to_owned()).spawn(body).unwrap()
+}
+
+/// So many searches in each of three threads.
+pub fn each_answer_is_that_of_one_moment(searches: usize, make: impl Fn() -> Data) {
     let (mut asked, mut served) = (0, 0);
     while asked < searches {
         let some = SEARCHES.min(searches - asked);
@@ -273,53 +295,4 @@ fn each_answer_is_that_of_one_moment(make: impl Fn() -> Data) {
         asked += some;
     }
     assert!(served * 10 > asked, "{served} answers of {asked} in each thread have something rolled up");
-}
-
-fn memory(in_an_index: Option<usize>) -> Data {
-    let engine = MemoryEngine::new();
-    for (field, kind) in FIELDS {
-        engine.map("sensor-0", field, kind);
-    }
-    let drop = Box::new({
-        let engine = engine.clone();
-        move |name: &str| assert!(engine.remove_index(name))
-    });
-    Data { harness: Box::new(MemoryHarness::new(engine)), drop, batch: 3, in_an_index }
-}
-
-#[test]
-fn in_memory() {
-    each_answer_is_that_of_one_moment(|| memory(None));
-}
-
-#[test]
-fn in_memory_while_indices_come_and_go() {
-    each_answer_is_that_of_one_moment(|| memory(Some(150)));
-}
-
-#[cfg(feature = "tantivy")]
-fn tantivy(harness: crate::tantivy_harness::TantivyHarness, in_an_index: Option<usize>) -> Data {
-    let drop = Box::new({
-        let engine = harness.tantivy();
-        move |name: &str| assert!(engine.unregister(name))
-    });
-    Data { harness: Box::new(harness), drop, batch: 25, in_an_index }
-}
-
-#[cfg(feature = "tantivy")]
-#[test]
-fn with_tantivy() {
-    each_answer_is_that_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::in_ram(), None));
-}
-
-#[cfg(feature = "tantivy")]
-#[test]
-fn with_tantivy_while_indices_come_and_go() {
-    each_answer_is_that_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::in_ram(), Some(150)));
-}
-
-#[cfg(feature = "tantivy")]
-#[test]
-fn with_tantivy_on_disk() {
-    each_answer_is_that_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::on_disk(), None));
 }

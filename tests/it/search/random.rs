@@ -18,7 +18,8 @@ use rollup_jobs::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobMa
 use serde_json::Value;
 
 use super::one_by_one::{are_those_of_the_answer, of_one_aggregation};
-use super::{cases, oracle, without_texts};
+use super::oracle::without_texts;
+use super::{cases, oracle};
 use crate::support::{HOUR, Heard, Watcher};
 
 const DAY: i64 = 24 * HOUR;

@@ -210,11 +210,8 @@ impl Turn<'_> {
             self.note(left_out(out.documents, &out.reason));
         }
         let last = accepted.checked_sub(1).map(|last| documents.slice(last..accepted));
-        if let Some(last) = last.and_then(|last| last.buckets().next()) {
-            let position = Position::of(self.run.context.config(), last.key);
-            // Its own date bucket may have more groups.
-            position.date().into_iter().for_each(|start| self.progress.cover(start));
-            self.progress.position = Some(position);
+        if let (Some(first), Some(last)) = (documents.buckets().next(), last.and_then(|last| last.buckets().next())) {
+            self.progress.write(first.key, last.key, self.run.context.config());
         }
         if accepted < documents.len() {
             // The stream is ahead of what was written.
