@@ -1,5 +1,5 @@
 //! A run on a real cluster, beside the same searches and bulks one after the other; what a page costs from the first
-//! to the last; a stop.
+//! to the last; searches of what is rolled up, beside queries of the rollup index that are written by hand; a stop.
 //!
 //! ```text
 //! HEAP=1g tests/cluster/with cargo bench --features elasticsearch --bench cluster
@@ -18,6 +18,7 @@ mod latencies;
 
 use std::env;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ use rollup_jobs::cluster::{Cluster, ClusterOptions};
 use rollup_jobs::engine::elasticsearch::{ElasticsearchEngine, ElasticsearchOptions};
 use rollup_jobs::engine::{Batch, JobContext, RollupIndex, Source, StopSignal};
 use rollup_jobs::rollup::roll_up;
+use rollup_jobs::search::SearchRequest;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
     DateHistogram, DeleteOptions, Metric, Observer, Progress, RollupJobConfig, RollupJobManager, RunEnded, StopOptions,
@@ -39,6 +41,9 @@ use serde_json::{Value, json};
 const DOCUMENTS: u64 = 1_000_000;
 const ROUNDS: usize = 3;
 const STOPS: u64 = 200;
+const SEARCHES: usize = 21;
+/// The first reading, 2025-01-01.
+const BEGINS: i64 = 1_735_689_600_000;
 
 fn main() {
     let Ok(nodes) = env::var("ROLLUP_OPENSEARCH") else {
@@ -53,6 +58,7 @@ fn main() {
     for page_size in [1_000, 10_000] {
         bench.compare(page_size);
     }
+    bench.searches_beside_those_by_hand();
     bench.stop();
 }
 
@@ -79,6 +85,48 @@ fn job(page_size: u32) -> RollupJobConfig {
         RollupJobConfig::builder("sensor").index_pattern("sensor").rollup_index("rolled").cron("0 0 0 1 1 ? 2090");
     let job = job.page_size(page_size).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).terms(["node"]);
     job.metric("temperature", all).metric("voltage", all).build().unwrap()
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64()
+}
+
+/// Buckets with the greatest temperature of each; by hand also with how many readings there are.
+fn search_body(
+    date: &str,
+    interval: &str,
+    node: &str,
+    within: &Range<i64>,
+    has_nodes: bool,
+    rows: Option<&Value>,
+) -> Value {
+    let field = if rows.is_some() { "temperature.max.value" } else { "temperature" };
+    let mut inside = json!({ "warmest": { "max": { "field": field } } });
+    if let Some(rows) = rows {
+        inside["rows"] = rows.clone();
+    }
+    if has_nodes {
+        let terms = json!({ "field": node, "size": 1_000 });
+        let nodes = json!({ "terms": terms, "aggs": inside.clone() });
+        inside["nodes"] = nodes;
+    }
+    let histogram = json!({ "field": date, "fixed_interval": interval });
+    json!({
+        "size": 0,
+        "query": { "range": { date: { "gte": within.start, "lt": within.end } } },
+        "aggs": { "buckets": { "date_histogram": histogram, "aggs": inside } }
+    })
+}
+
+fn count_buckets(found: &Value) -> usize {
+    match found {
+        Value::Object(members) => {
+            usize::from(members.contains_key("doc_count")) + members.values().map(count_buckets).sum::<usize>()
+        }
+        Value::Array(values) => values.iter().map(count_buckets).sum(),
+        _ => 0,
+    }
 }
 
 impl Bench {
@@ -120,7 +168,7 @@ impl Bench {
             let mut lines = String::new();
             for n in from..from + 10_000 {
                 let (at, node) =
-                    (1_735_689_600_000 + n * span / DOCUMENTS + random(10_000), random(200).min(random(200)));
+                    (BEGINS.unsigned_abs() + n * span / DOCUMENTS + random(10_000), random(200).min(random(200)));
                 let (temperature, voltage) = (random(4_000), random(5_000));
                 let _ = writeln!(
                     lines,
@@ -154,10 +202,6 @@ impl Bench {
             bare.push(spent);
             pages = of_pages;
         }
-        let median = |times: &mut Vec<Duration>| {
-            times.sort_unstable();
-            times[times.len() / 2].as_secs_f64()
-        };
         let (run, alone) = (median(&mut runs), median(&mut bare));
         println!("pages of {page_size}, medians of {ROUNDS}");
         println!("    the same searches and bulks one after the other   {alone:.2} s");
@@ -174,6 +218,12 @@ impl Bench {
     }
 
     fn run(&self, page_size: u32) -> Duration {
+        let spent = self.roll_up(page_size);
+        self.delete();
+        spent
+    }
+
+    fn roll_up(&self, page_size: u32) -> Duration {
         self.manager.put(job(page_size)).unwrap();
         self.manager.start("sensor").unwrap();
         let began = Instant::now();
@@ -186,7 +236,6 @@ impl Bench {
         for error in status.last_errors() {
             println!("    {error}");
         }
-        self.delete();
         spent
     }
 
@@ -220,6 +269,43 @@ impl Bench {
         let spent = began.elapsed();
         self.ask(Method::DELETE, "rolled", String::new());
         (spent, pages)
+    }
+
+    /// What is rolled up, asked for through the manager, and by hand with one query of the rollup index, in turn.
+    fn searches_beside_those_by_hand(&self) {
+        self.roll_up(10_000);
+        let week = 7 * 86_400_000_i64;
+        let all = |from: i64| from..from + 90 * 86_400_000;
+        for (name, interval, within, has_nodes) in [
+            ("by day", "1d", all(BEGINS), false),
+            ("by day and node", "1d", all(BEGINS), true),
+            ("a week by hour and node", "1h", BEGINS..BEGINS + week, true),
+        ] {
+            let (mut ours, mut by_hand, mut buckets) = (Vec::new(), Vec::new(), [0, 0]);
+            for _ in 0..SEARCHES {
+                let body = search_body("timestamp", interval, "node", &within, has_nodes, None);
+                let began = Instant::now();
+                let request = SearchRequest::from_json("rolled", &body).unwrap();
+                let found = self.manager.search(&request).unwrap().to_json();
+                ours.push(began.elapsed());
+                buckets[0] = count_buckets(&found["aggregations"]);
+                let (date, node) = ("timestamp.date_histogram.timestamp", "node.terms.value");
+                let rows = json!({ "sum": { "field": "timestamp.date_histogram._count" } });
+                let body = search_body(date, interval, node, &within, has_nodes, Some(&rows));
+                let began = Instant::now();
+                let found = self.ask(Method::POST, "rolled/_search?request_cache=false", body.to_string());
+                by_hand.push(began.elapsed());
+                buckets[1] = count_buckets(&found["aggregations"]);
+            }
+            assert_eq!(buckets[0], buckets[1], "{name}");
+            let (ours, by_hand) = (median(&mut ours) * 1e3, median(&mut by_hand) * 1e3);
+            println!(
+                "{name}: {} buckets, {ours:.1} ms, by hand {by_hand:.1} ms, {:.2} of it",
+                buckets[0],
+                ours / by_hand
+            );
+        }
+        self.delete();
     }
 
     /// From the call to the return, at any moment of a run: mostly while the cluster searches.

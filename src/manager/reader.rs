@@ -103,7 +103,10 @@ impl RollupReader {
     /// # Errors
     /// [`StoreError`]; a record that cannot be read is one as well.
     pub fn get(&self, job_id: &str) -> Result<Option<JobStatus>, StoreError> {
-        Ok(self.list()?.into_iter().find(|status| status.id() == job_id))
+        match store::call(&*self.systems.store, |store| store.get(job_id))? {
+            Some(LoadedRecord::Unreadable { error, .. }) => Err(error),
+            found => Ok(found.and_then(as_put).map(JobStatus::of_record)),
+        }
     }
 
     /// The statuses of all jobs as they are stored, sorted by id.
@@ -119,11 +122,7 @@ impl RollupReader {
     /// Those that can be read, and were put to the end.
     fn records(&self) -> Result<Vec<JobRecord>, StoreError> {
         let loaded = store::call(&*self.systems.store, |store| store.load())?;
-        let record = |loaded| match loaded {
-            LoadedRecord::Job(record) if record.state() != StoredState::Preparing => Some(*record),
-            LoadedRecord::Job(_) | LoadedRecord::Unreadable { .. } => None,
-        };
-        Ok(loaded.into_iter().filter_map(record).collect())
+        Ok(loaded.into_iter().filter_map(as_put).collect())
     }
 
     fn known_jobs(&self, request: &SearchRequest) -> Result<Vec<KnownJob>, SearchError> {
@@ -142,6 +141,14 @@ impl RollupReader {
     fn asking(&self) -> Asking<'_> {
         let Systems { source, rollup_index, .. } = &self.systems;
         Asking { source: &**source, rollup_index: &**rollup_index, ledgers: self, clock: &self.clock }
+    }
+}
+
+/// A record that can be read, of a job that was put to the end.
+fn as_put(loaded: LoadedRecord) -> Option<JobRecord> {
+    match loaded {
+        LoadedRecord::Job(record) if record.state() != StoredState::Preparing => Some(*record),
+        LoadedRecord::Job(_) | LoadedRecord::Unreadable { .. } => None,
     }
 }
 

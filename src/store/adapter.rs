@@ -32,6 +32,7 @@ adapter! {
         fn store(&self) -> &dyn JobStore;
 
         pass on to store: fn load(self: &Self) -> Result<Vec<LoadedRecord>, StoreError>;
+        pass on to store: fn get(self: &Self, id: &str) -> Result<Option<LoadedRecord>, StoreError>;
         pass on to store: fn insert(self: &Self, record: &JobRecord) -> Result<(), StoreError>;
         pass on to store: fn update(self: &Self, records: &[JobRecord]) -> Vec<Result<(), StoreError>>;
         pass on to store: fn remove(self: &Self, id: &str) -> Result<(), StoreError>;

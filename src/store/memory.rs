@@ -46,6 +46,10 @@ impl JobStore for MemoryStore {
         Ok(self.shared.lock().records.values().map(|record| LoadedRecord::Job(Box::new(record.clone()))).collect())
     }
 
+    fn get(&self, id: &str) -> Result<Option<LoadedRecord>, StoreError> {
+        Ok(self.shared.lock().records.get(id).map(|record| LoadedRecord::Job(Box::new(record.clone()))))
+    }
+
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
         let mut shared = self.shared.lock();
         owned(record, shared.epoch)?;

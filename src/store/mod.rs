@@ -40,6 +40,14 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// [`StoreError`] if the store as a whole cannot be read.
     fn load(&self) -> Result<Vec<LoadedRecord>, StoreError>;
 
+    /// The record of this id, if there is one. Default: out of [all](Self::load).
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read. A record that is damaged is no error here.
+    fn get(&self, id: &str) -> Result<Option<LoadedRecord>, StoreError> {
+        Ok(self.load()?.into_iter().find(|record| record.id() == id))
+    }
+
     /// Adds a record.
     ///
     /// # Errors
@@ -202,6 +210,15 @@ pub enum LoadedRecord {
 }
 
 impl LoadedRecord {
+    /// The id that it is stored under.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Job(record) => record.id(),
+            Self::Unreadable { id, .. } => id,
+        }
+    }
+
     /// Reads a stored record, whatever comes of it.
     #[must_use]
     pub fn read(id: &str, json: &[u8]) -> Self {

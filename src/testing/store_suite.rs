@@ -53,6 +53,11 @@ fn record(id: &str, revision: u64, epoch: u64, state: StoredState) -> JobRecord 
 fn load(store: &dyn JobStore) -> Vec<JobRecord> {
     let mut records: Vec<_> = store.load().expect("loads").into_iter().map(whole).collect();
     records.sort_by(|a, b| a.id().cmp(b.id()));
+    for record in &records {
+        let found = store.get(record.id()).expect("a record").map(whole);
+        assert_eq!(found.as_ref(), Some(record), "one by itself is the one among all");
+    }
+    assert!(store.get("nobody").expect("no record").is_none());
     records
 }
 

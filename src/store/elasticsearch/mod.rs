@@ -376,6 +376,16 @@ impl JobStore for ElasticsearchStore {
         self.load_all().map_err(|failure| self.failed(&failure))
     }
 
+    fn get(&self, id: &str) -> Result<Option<LoadedRecord>, StoreError> {
+        let ids = [document_id(id)];
+        let found = self.call().until_decided(|call| {
+            self.ready(call)?;
+            self.index.read(&ids, call.left()).map(Some)
+        });
+        let found = found.map_err(|failure| self.failed(&failure))?;
+        Ok(found.into_iter().flatten().next().map(|stored| read(&stored)))
+    }
+
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
         self.insert_at(record, &mut self.call()).map_err(|failure| self.failed(&failure))?
     }

@@ -262,6 +262,13 @@ impl JobStore for RedbStore {
         })
     }
 
+    fn get(&self, id: &str) -> Result<Option<LoadedRecord>, StoreError> {
+        self.call(|database| {
+            let found = database.begin_read()?.open_table(JOBS)?.get(id)?;
+            Ok(found.map(|json| LoadedRecord::read(id, json.value())))
+        })
+    }
+
     fn insert(&self, record: &JobRecord) -> Result<(), StoreError> {
         let inserted = self.write(|transaction| {
             if let Err(lost) = owned(record, epoch(transaction)?) {
