@@ -80,7 +80,8 @@ fn a_page_that_comes_again_is_an_error() {
     });
     let engine = ElasticsearchEngine::new(Cluster::new(ClusterOptions::new([server.url.clone()])).unwrap());
     let stop = StopSignal::never();
-    let mut stream = engine.scan(&job(), job().config().index_pattern(), job().scan_request(), &stop).unwrap();
+    let request = job().scan_request().page_size(1);
+    let mut stream = engine.scan(&job(), job().config().index_pattern(), request, &stop).unwrap();
     assert_eq!(stream.next_page(&stop).unwrap().len(), 1);
     let error = stream.next_page(&stop).unwrap_err();
     assert!(text(&error).contains("a page again"), "{}", text(&error));
