@@ -202,6 +202,19 @@ impl DenseGroups {
         }
     }
 
+    /// Adds sum and count of other values in each document, and the rows that it stands for: it has them all.
+    pub(super) fn merge_average(&mut self, slots: &[u32], field: usize, [sum, count, rows]: [&[u64]; 3]) {
+        let (words, cells) = (self.shape.words, self.shape.fields[field]);
+        let (Some(sum_word), Some(count_word)) = (cells.word(Measure::Sum), cells.word(Measure::Count)) else { return };
+        let (sum, count, rows) = (&sum[..slots.len()], &count[..slots.len()], &rows[..slots.len()]);
+        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            let cell = &mut self.words[*slot as usize * words..][..words];
+            cell[ROWS] += stored_count(rows[at]);
+            cells::merge(cell, sum_word, Measure::Sum, sum[at]);
+            cells::merge(cell, count_word, Measure::Count, count[at]);
+        }
+    }
+
     /// Adds a measure of other values in each document.
     pub(super) fn merge_block(&mut self, slots: &[u32], measure: Measure, block: ValueBlock<'_>) {
         let Some(word) = self.shape.fields[block.field].word(measure) else { return };

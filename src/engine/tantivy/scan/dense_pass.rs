@@ -12,6 +12,7 @@ use super::dense::{DenseGroups, DensePages, Left, Plan, ValueBlock};
 use super::finished::Finished;
 use super::lane::{Chosen, Documents, FEW, Found, Lane, read_block};
 use super::mask::Mask;
+use super::one_group::only_slot;
 use super::open::Opened;
 use super::pass::{self, Block, Unfinished, Work};
 use super::timeline::{NONE, Timeline};
@@ -221,11 +222,8 @@ impl<'a> DensePass<'a> {
         }
         let Self { slots, groups, lane, lanes, .. } = self;
         let slots = &slots[..block.size()];
-        let mut rows = 1;
-        if let Some(column) = &segment.count {
-            groups.count_stored(slots, value_block(0, column, block, lane));
-            rows = 0;
-        }
+        let rows = u64::from(segment.count.is_none());
+        let mut stored_rows = segment.count.as_ref();
         let mut together = Vec::with_capacity(segment.measured.len());
         for (field, measured) in segment.measured.iter().enumerate() {
             match measured {
@@ -245,12 +243,20 @@ impl<'a> DensePass<'a> {
                     each_value(slots, column, block, lane, |slot, raw| cells.add(slot, number.to_double(raw)));
                 }
                 MeasuredColumns::Stored(stored) => {
+                    let averages = |rows| merge_average(groups, slots, field, stored, rows, block, lanes);
+                    if stored_rows.is_some_and(averages) {
+                        stored_rows = None;
+                        continue;
+                    }
                     let rest = merge_together(groups, slots, field, stored, block, lanes);
                     for (measure, column) in rest {
                         groups.merge_block(slots, *measure, value_block(field, column, block, lane));
                     }
                 }
             }
+        }
+        if let Some(column) = stored_rows {
+            groups.count_stored(slots, value_block(0, column, block, lane));
         }
         self.measure_together(&together, rows, block);
     }
@@ -358,6 +364,32 @@ fn merge_together<'a, D: Documents + ?Sized>(
     let counts = count.map(|count| counts.full(count, block));
     groups.merge_together(slots, field, [sums, least, greatest], counts);
     &[]
+}
+
+/// The same of sum and count, if that is all, with the rows that each document stands for. Says whether it has.
+fn merge_average<D: Documents + ?Sized>(
+    groups: &mut DenseGroups,
+    slots: &[u32],
+    field: usize,
+    stored: &[(Measure, Column<u64>)],
+    rows: &Column<u64>,
+    block: &D,
+    lanes: &mut [Lane; 4],
+) -> bool {
+    let [(one, first), (other, second)] = stored else { return false };
+    let (sum, count) = match (one, other) {
+        (Measure::Sum, Measure::Count) => (first, second),
+        (Measure::Count, Measure::Sum) => (second, first),
+        _ => return false,
+    };
+    // A block of one group is added up side by side.
+    let is_full = [sum, count, rows].iter().all(|column| matches!(column.index, ColumnIndex::Full));
+    if !is_full || only_slot(slots).is_some() {
+        return false;
+    }
+    let [sums, counts, stand_for, _] = lanes;
+    groups.merge_average(slots, field, [sums.full(sum, block), counts.full(count, block), stand_for.full(rows, block)]);
+    true
 }
 
 /// All values of a block of a column, each with its document's slot.
