@@ -5,7 +5,7 @@ use ::tantivy::columnar::MonotonicallyMappableToU64;
 
 use super::cells::{self, CellShape, MeasureCells, ROWS, add_small};
 use super::codes::Codes;
-use super::columns::{BLOCK, stored_count};
+use super::columns::BLOCK;
 use super::keys::{KeyShape, NULL, bytes_of};
 use super::lane::Values;
 use super::one_group::{self, only_slot};
@@ -40,12 +40,12 @@ pub(super) fn bytes_per_row(codes: usize) -> usize {
 /// The groups that one thread finds in a pass.
 pub(super) struct DenseGroups {
     codes: usize,
-    shape: CellShape,
+    pub(super) shape: CellShape,
     empty: Vec<u64>,
     /// For each row and code the group's slot and one more; zero for none.
     table: Vec<u32>,
     /// The cells of all slots.
-    words: Vec<u64>,
+    pub(super) words: Vec<u64>,
     /// Slots that may be used again.
     free: Vec<u32>,
     /// The rows that are still wanted.
@@ -182,60 +182,17 @@ impl DenseGroups {
         }
     }
 
-    /// Adds sum, least and greatest, and the count if there is one, of other values in each document, which has them all.
-    pub(super) fn merge_together(
-        &mut self,
-        slots: &[u32],
-        field: usize,
-        [sum, min, max]: [&[u64]; 3],
-        count: Option<&[u64]>,
-    ) {
-        let (words, cells) = (self.shape.words, self.shape.fields[field]);
-        let (place, counted) = (cells.sums.unwrap_or(0), cells.word(Measure::Count));
-        let (sum, min, max) = (&sum[..slots.len()], &min[..slots.len()], &max[..slots.len()]);
-        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            let cell = &mut self.words[*slot as usize * words..][..words];
-            cells::merge_sums(&mut cell[1..].as_chunks_mut().0[place], [sum[at], min[at], max[at]]);
-            if let (Some(word), Some(count)) = (counted, count) {
-                cells::merge(cell, word, Measure::Count, count[at]);
-            }
-        }
-    }
-
-    /// Adds sum and count of other values in each document, and the rows that it stands for: it has them all.
-    pub(super) fn merge_average(&mut self, slots: &[u32], field: usize, [sum, count, rows]: [&[u64]; 3]) {
-        let (words, cells) = (self.shape.words, self.shape.fields[field]);
-        let (Some(sum_word), Some(count_word)) = (cells.word(Measure::Sum), cells.word(Measure::Count)) else { return };
-        let (sum, count, rows) = (&sum[..slots.len()], &count[..slots.len()], &rows[..slots.len()]);
-        for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            let cell = &mut self.words[*slot as usize * words..][..words];
-            cell[ROWS] += stored_count(rows[at]);
-            cells::merge(cell, sum_word, Measure::Sum, sum[at]);
-            cells::merge(cell, count_word, Measure::Count, count[at]);
-        }
-    }
-
-    /// Adds a measure of other values in each document.
-    pub(super) fn merge_block(&mut self, slots: &[u32], measure: Measure, block: ValueBlock<'_>) {
-        let Some(word) = self.shape.fields[block.field].word(measure) else { return };
-        if self.all_in_one(slots, &block, |cell, raw| one_group::merge_all(cell, word, measure, raw)) {
-            return;
-        }
-        // Each with a loop of its own: which measure it is is not looked at for each document.
-        match measure {
-            Measure::Count => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Count, raw)),
-            Measure::Sum => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Sum, raw)),
-            Measure::Min => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Min, raw)),
-            Measure::Max => self.each(slots, &block, |cell, raw| cells::merge(cell, word, Measure::Max, raw)),
-        }
-    }
-
-    fn cell(&mut self, slot: u32) -> &mut [u64] {
+    pub(super) fn cell(&mut self, slot: u32) -> &mut [u64] {
         &mut self.words[slot as usize * self.shape.words..][..self.shape.words]
     }
 
     /// Whether all documents of a block are in one group, and have a value: they are added at once then.
-    fn all_in_one(&mut self, slots: &[u32], block: &ValueBlock<'_>, add: impl FnOnce(&mut [u64], &[u64])) -> bool {
+    pub(super) fn all_in_one(
+        &mut self,
+        slots: &[u32],
+        block: &ValueBlock<'_>,
+        add: impl FnOnce(&mut [u64], &[u64]),
+    ) -> bool {
         let only = only_slot(slots).filter(|_| block.values.is_none());
         if let Some(slot) = only {
             add(self.cell(slot), &block.raw[..slots.len()]);
@@ -244,7 +201,7 @@ impl DenseGroups {
     }
 
     #[inline]
-    fn each(&mut self, slots: &[u32], block: &ValueBlock<'_>, mut add: impl FnMut(&mut [u64], u64)) {
+    pub(super) fn each(&mut self, slots: &[u32], block: &ValueBlock<'_>, mut add: impl FnMut(&mut [u64], u64)) {
         let words = self.shape.words;
         for (at, slot) in slots.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
             if block.values.is_none_or(|values| values[at] == Values::One) {
@@ -256,14 +213,6 @@ impl DenseGroups {
     /// Counts one row in each of these groups.
     pub(super) fn count_rows(&mut self, slots: &[u32]) {
         self.count(slots, ROWS);
-    }
-
-    /// Counts the rows that each document stands for.
-    pub(super) fn count_stored(&mut self, slots: &[u32], block: ValueBlock<'_>) {
-        let count = |raw: &[u64]| raw.iter().map(|raw| stored_count(*raw)).sum::<u64>();
-        if !self.all_in_one(slots, &block, |cell, raw| cell[ROWS] += count(raw)) {
-            self.each(slots, &block, |cell, raw| cell[ROWS] += stored_count(raw));
-        }
     }
 
     /// Counts so many rows in a group.

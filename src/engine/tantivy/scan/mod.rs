@@ -17,6 +17,7 @@ mod key_block;
 mod keys;
 mod lane;
 mod mask;
+mod merged;
 mod one_group;
 mod open;
 mod pass;
