@@ -133,10 +133,10 @@ pub use job::{
     RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
-    AdoptError, BusyJob, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions, PutOrKeepError,
-    PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RolledUpError, RolledUpRows, RollupJobManager,
-    RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion, StopError, StopManyError,
-    StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError,
+    AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions,
+    PutOrKeepError, PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RolledUpError, RolledUpRows,
+    RollupJobManager, RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion, StopError,
+    StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

@@ -64,6 +64,25 @@ impl Ledger {
         self.last_number
     }
 
+    /// Notes that documents in this range are being changed. Says the number of the change.
+    pub fn begin_change(&mut self, range: Range<i64>) -> u64 {
+        self.last_number += 1;
+        self.open_changes.push(LedgerNote { number: self.last_number, range });
+        self.last_number
+    }
+
+    /// The change of this number is done: its range is noted, whoever has ended it already. Says the number of the note.
+    pub fn end_change(&mut self, number: u64, range: Range<i64>) -> u64 {
+        self.open_changes.retain(|change| change.number != number);
+        self.note(range)
+    }
+
+    /// The first seal that has to do with a range.
+    #[must_use]
+    pub fn sealed(&self, range: &Range<i64>) -> Option<Range<i64>> {
+        self.seals.iter().find(|seal| seal.start < range.end && range.start < seal.end).cloned()
+    }
+
     /// The form to store.
     #[must_use]
     pub fn to_json(&self) -> Value {

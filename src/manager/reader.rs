@@ -12,7 +12,7 @@ use crate::search::{
     JobCaps, KnownJob, Ledgers, NoSuchRollupIndex, SearchBuckets, SearchCaps, SearchError, SearchPlan, SearchRequest,
     SearchResponse,
 };
-use crate::store::{self, LoadedRecord, StoreError};
+use crate::store::{self, JobStore, LoadedRecord, StoreError};
 use crate::sync::Arc;
 
 /// Searches what jobs have rolled up, and looks at them, without owning them: in another process than the manager's, if
@@ -117,6 +117,10 @@ impl RollupReader {
         let mut statuses: Vec<_> = self.records()?.into_iter().map(JobStatus::of_record).collect();
         statuses.sort_by(|a, b| a.id().cmp(b.id()));
         Ok(statuses)
+    }
+
+    pub(super) fn job_store(&self) -> &Arc<dyn JobStore> {
+        &self.systems.store
     }
 
     /// Those that can be read, and were put to the end.

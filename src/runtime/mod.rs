@@ -180,6 +180,11 @@ impl Runtime {
         store::call(&*self.store, call).inspect_err(|error| self.note_refusal(error))
     }
 
+    /// For what is no matter of the ownership.
+    pub(crate) fn job_store(&self) -> &Arc<dyn JobStore> {
+        &self.store
+    }
+
     fn note_refusal(&self, error: &StoreError) {
         if error.kind() == StoreErrorKind::LostOwnership && self.owner.lose(error.clone()) {
             self.ownership_changed();

@@ -1,5 +1,7 @@
 //! The one way to change a ledger: read, change, and put it back unless somebody else was faster.
 
+use std::convert::Infallible;
+
 use super::{JobStore, StoreError};
 use crate::job::Ledger;
 
@@ -23,12 +25,25 @@ pub fn change_ledger<T>(
     index: &str,
     mut change: impl FnMut(&mut Ledger) -> T,
 ) -> Result<(Ledger, T), StoreError> {
+    let changed = change_ledger_unless(store, index, |ledger| Ok::<_, Infallible>(change(ledger)))?;
+    changed.map_err(|never| match never {})
+}
+
+/// The same, unless `change` refuses: then nothing is written.
+pub(crate) fn change_ledger_unless<T, E>(
+    store: &dyn JobStore,
+    index: &str,
+    mut change: impl FnMut(&mut Ledger) -> Result<T, E>,
+) -> Result<Result<(Ledger, T), E>, StoreError> {
     loop {
         let mut ledger = store.ledger(index)?;
         ledger.revision += 1;
-        let said = change(&mut ledger);
+        let said = match change(&mut ledger) {
+            Ok(said) => said,
+            Err(refused) => return Ok(Err(refused)),
+        };
         if store.replace_ledger(index, &ledger)? {
-            return Ok((ledger, said));
+            return Ok(Ok((ledger, said)));
         }
     }
 }

@@ -25,6 +25,7 @@ pub use adapter::JobStoreAdapter;
 pub use elasticsearch::{ElasticsearchStore, ElasticsearchStoreOptions};
 pub use error::{StoreError, StoreErrorKind};
 pub use ledger::change_ledger;
+pub(crate) use ledger::change_ledger_unless;
 pub use memory::MemoryStore;
 #[cfg(feature = "redb")]
 pub use redb::{OpenRedbError, RedbStore};

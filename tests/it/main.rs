@@ -9,6 +9,7 @@ mod answering;
 mod architecture;
 mod asking;
 mod bad_configurations;
+mod changes;
 mod clock_jumps;
 mod completion;
 mod conformance;
