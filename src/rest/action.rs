@@ -26,13 +26,15 @@ pub enum Action {
     GetCaps,
     /// `GET {index}/_rollup/data`; which indices the caller may read is asked for each.
     GetIndexCaps,
+    /// `POST {index}/_rollup/_note_change`, which Elasticsearch has not.
+    NoteChange,
     /// `GET _rollup/openapi.json`, which Elasticsearch has not.
     Describe,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Put,
         Self::Update,
         Self::Start,
@@ -44,6 +46,7 @@ impl Action {
         Self::Plan,
         Self::GetCaps,
         Self::GetIndexCaps,
+        Self::NoteChange,
         Self::Describe,
     ];
 
@@ -62,6 +65,7 @@ impl Action {
             Self::Plan => "indices:data/read/xpack/rollup/plan",
             Self::GetCaps => "cluster:monitor/xpack/rollup/get/caps",
             Self::GetIndexCaps => "indices:data/read/xpack/rollup/get/index/caps",
+            Self::NoteChange => "cluster:admin/xpack/rollup/note_change",
             Self::Describe => "cluster:monitor/xpack/rollup/describe",
         }
     }
@@ -85,7 +89,7 @@ impl Action {
                 Privilege::Manage,
                 Privilege::All,
             ],
-            Self::Put | Self::Update | Self::Start | Self::Stop | Self::Trigger | Self::Delete => {
+            Self::Put | Self::Update | Self::Start | Self::Stop | Self::Trigger | Self::Delete | Self::NoteChange => {
                 &[Privilege::ManageRollup, Privilege::Manage, Privilege::All]
             }
         }

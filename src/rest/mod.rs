@@ -35,6 +35,7 @@ mod action;
 mod authorizer;
 mod blocking;
 mod caps;
+mod change;
 mod delete;
 mod error_answer;
 mod filter_path;
@@ -167,7 +168,8 @@ pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, 
         .route("/_rollup/{*path}", serve.clone())
         .route("/_rollup_search", serve.clone())
         .route("/{index}/_rollup_search", serve.clone())
-        .route("/{index}/_rollup/data", serve)
+        .route("/{index}/_rollup/data", serve.clone())
+        .route("/{index}/_rollup/_note_change", serve)
         .with_state(Arc::new(face))
 }
 
@@ -264,7 +266,8 @@ impl Face {
         };
         parameters.only(known, original.path())?;
         let body = self.read(request, body).await?;
-        let takes_body = matches!(action, Action::Put | Action::Update | Action::Search | Action::Plan);
+        let takes_body =
+            matches!(action, Action::Put | Action::Update | Action::Search | Action::Plan | Action::NoteChange);
         if !takes_body && !body.is_empty() {
             let (method, path) = (&request.method, original.path());
             return Err(ErrorAnswer::bad_request(format!("request [{method} {path}] does not support having a body")));
@@ -281,6 +284,7 @@ impl Face {
             Action::Plan => search::plan(self, (request, caller), &parameters, &body).await,
             Action::GetCaps => caps::serve(self, &id, request),
             Action::GetIndexCaps => caps::of_index(self, &id, request),
+            Action::NoteChange => change::serve(self, &id, &body).await,
             Action::Describe => openapi::serve(original.path()),
         }?;
         let Some(filter) = parameters.text("filter_path") else { return Ok(answer) };

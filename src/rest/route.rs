@@ -55,6 +55,7 @@ fn actions(path: &str, described: bool) -> Option<(&str, &'static [(Method, Acti
         ["", "_rollup_search"] => ("", &[(Method::GET, Action::Search), (Method::POST, Action::Search)]),
         ["", index, "_rollup_search"] => (index, &[(Method::GET, Action::Search), (Method::POST, Action::Search)]),
         ["", index, "_rollup", "data"] => (index, &[(Method::GET, Action::GetIndexCaps)]),
+        ["", index, "_rollup", "_note_change"] => (index, &[(Method::POST, Action::NoteChange)]),
         ["", "_rollup", "openapi.json"] if described => ("", &[(Method::GET, Action::Describe)]),
         _ => return None,
     })

@@ -1,6 +1,7 @@
 //! The REST face, as a client sees it: what comes back for what is sent.
 
 mod abandoned_search;
+mod changes;
 mod configs;
 mod forms;
 mod fuzz;
