@@ -94,12 +94,15 @@ impl Progress {
 
     /// Of these source indices, which are all that there are, documents in these stretches of time are rolled up next.
     pub(crate) fn see_sources(&mut self, found: BTreeMap<String, Range<i64>>) {
-        self.source_dates = self.known_source_dates();
-        let (still, gone) =
-            std::mem::take(&mut self.source_dates).into_iter().partition(|(name, _)| found.contains_key(name));
-        self.source_dates = still;
-        let gone: BTreeMap<String, Range<i64>> = gone;
-        self.dropped = merged(std::mem::take(&mut self.dropped).into_iter().chain(gone.into_values()));
+        let (mut still, mut dropped) = (BTreeMap::new(), std::mem::take(&mut self.dropped));
+        for (name, dates) in self.known_source_dates() {
+            if found.contains_key(&name) {
+                still.insert(name, dates);
+            } else {
+                dropped.push(dates);
+            }
+        }
+        (self.source_dates, self.dropped) = (still, merged(dropped));
         self.source_indices = found.keys().cloned().collect();
         for (name, dates) in found.into_iter().filter(|(_, dates)| !dates.is_empty()) {
             let known = self.source_dates.entry(name).or_insert_with(|| dates.clone());
