@@ -37,7 +37,7 @@ fn in_memory() {
 
 #[test]
 fn in_memory_while_indices_come_and_go() {
-    are_of_one_moment(|| memory(Some(150)));
+    are_of_one_moment(|| Data { answers_between: 5, ..memory(Some(150)) });
 }
 
 #[cfg(feature = "tantivy")]
@@ -66,7 +66,8 @@ fn with_tantivy() {
 #[cfg(feature = "tantivy")]
 #[test]
 fn with_tantivy_while_indices_come_and_go() {
-    are_of_one_moment(|| tantivy(crate::tantivy_harness::TantivyHarness::in_ram(), Some(150)));
+    let make = || tantivy(crate::tantivy_harness::TantivyHarness::in_ram(), Some(150));
+    are_of_one_moment(|| Data { answers_between: 5, ..make() });
 }
 
 #[cfg(feature = "tantivy")]
