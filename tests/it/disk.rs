@@ -261,6 +261,55 @@ impl RollupStorage for Disk {
     }
 }
 
+/// A call of a storage that something may come before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageCall {
+    Open,
+    Create,
+    Remove,
+}
+
+/// A disk before whose calls something is done, which may refuse them.
+pub struct Before<F> {
+    pub disk: Disk,
+    pub before: F,
+}
+
+impl<F> fmt::Debug for Before<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.disk.fmt(f)
+    }
+}
+
+impl<F: Fn(StorageCall, &RollupPlace) -> io::Result<()> + Send + Sync> RollupStorage for Before<F> {
+    fn holds(&self, rollup_index: &str) -> bool {
+        self.disk.holds(rollup_index)
+    }
+
+    fn exists(&self, place: &RollupPlace) -> bool {
+        self.disk.exists(place)
+    }
+
+    fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        (self.before)(StorageCall::Open, place)?;
+        self.disk.open(place)
+    }
+
+    fn create(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
+        (self.before)(StorageCall::Create, place)?;
+        self.disk.create(place)
+    }
+
+    fn remove(&self, place: &RollupPlace) -> io::Result<()> {
+        (self.before)(StorageCall::Remove, place)?;
+        self.disk.remove(place)
+    }
+
+    fn describe(&self, place: &RollupPlace) -> String {
+        self.disk.describe(place)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct DiskDirectory {
     disk: Disk,

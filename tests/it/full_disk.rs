@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rollup_jobs::engine::tantivy::tantivy::Directory;
 use rollup_jobs::engine::tantivy::{RollupPlace, RollupStorage, TantivyEngine, TantivyOptions};
 use rollup_jobs::store::{JobStore, MemoryStore, RedbStore};
 use rollup_jobs::{JobState, RetryOptions, RollupJobManager, RunOutcome, StopError};
 
-use crate::disk::Disk;
+use crate::disk::{Before, Disk, StorageCall};
 use crate::support::{Heard, Watcher, config, loaded, readings, records, undisturbed, waiting};
 use crate::tantivy_harness::{read_rollup, sensor_index};
 
@@ -61,55 +60,28 @@ fn the_file_stays_locked() {
     RedbStore::open(&path).unwrap();
 }
 
-/// Opens nothing for some calls.
-#[derive(Debug, Default)]
-struct FewFiles {
-    disk: Disk,
-    refusals: AtomicUsize,
-}
-
-impl FewFiles {
-    fn file(&self) -> io::Result<()> {
-        const EMFILE: i32 = 24;
-        let left = self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_ok() { Err(io::Error::from_raw_os_error(EMFILE)) } else { Ok(()) }
-    }
-}
-
-impl RollupStorage for FewFiles {
-    fn holds(&self, rollup_index: &str) -> bool {
-        self.disk.holds(rollup_index)
-    }
-
-    fn exists(&self, place: &RollupPlace) -> bool {
-        self.disk.exists(place)
-    }
-
-    fn open(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
-        self.file()?;
-        self.disk.open(place)
-    }
-
-    fn create(&self, place: &RollupPlace) -> io::Result<Box<dyn Directory>> {
-        self.file()?;
-        self.disk.create(place)
-    }
-
-    fn remove(&self, place: &RollupPlace) -> io::Result<()> {
-        self.disk.remove(place)
-    }
-
-    fn describe(&self, place: &RollupPlace) -> String {
-        self.disk.describe(place)
-    }
+/// As if too many files were open, for some calls.
+fn few_files(refusals: &Arc<AtomicUsize>) -> Arc<dyn RollupStorage> {
+    const EMFILE: i32 = 24;
+    let refusals = Arc::clone(refusals);
+    let before = move |call, _: &RollupPlace| {
+        let one_less = |left: usize| left.checked_sub(1);
+        let opens = matches!(call, StorageCall::Open | StorageCall::Create);
+        if opens && refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
+            return Err(io::Error::from_raw_os_error(EMFILE));
+        }
+        Ok(())
+    };
+    Arc::new(Before { disk: Disk::default(), before })
 }
 
 #[test]
 fn a_run_goes_on_when_there_are_files_again() {
     let source = sensor_index(readings());
-    let (files, store) = (Arc::new(FewFiles::default()), Arc::new(MemoryStore::new()));
+    let (refusals, store) = (Arc::<AtomicUsize>::default(), Arc::new(MemoryStore::new()));
+    let files = few_files(&refusals);
     let open = || {
-        let engine = Arc::new(TantivyEngine::on(Arc::clone(&files) as _, TantivyOptions::new()));
+        let engine = Arc::new(TantivyEngine::on(Arc::clone(&files), TantivyOptions::new()));
         engine.register("sensor-1", &source).unwrap();
         let watcher: Arc<Watcher> = Arc::default();
         let retry = RetryOptions::new().initial_delay(Duration::from_millis(1));
@@ -123,7 +95,7 @@ fn a_run_goes_on_when_there_are_files_again() {
 
     // An engine that has not opened the rollup index yet.
     let (engine, manager, watcher) = open();
-    files.refusals.store(2, Ordering::SeqCst);
+    refusals.store(2, Ordering::SeqCst);
     manager.trigger("sensor").unwrap();
     let run = watcher.wait_for(&manager, "the run", || {
         let of_run = |heard| if let Heard::Run(_, run) = heard { Some(run) } else { None };

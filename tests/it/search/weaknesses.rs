@@ -2,10 +2,10 @@
 
 use rollup_jobs::engine::{FieldType, MemoryEngine, SourceDocument};
 use rollup_jobs::search::{SearchError, SearchRequest, SearchResponse, Tier};
-use rollup_jobs::{DateHistogram, Histogram, Metric, RollupJobConfig, RollupJobConfigBuilder};
+use rollup_jobs::{DateHistogram, Histogram, RollupJobConfigBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{HOUR, World};
+use crate::support::{HOUR, World, config};
 
 fn reading(hour: i64, node: &str, price: f64) -> SourceDocument {
     let document = SourceDocument::new().date("timestamp", hour * HOUR).keyword("node", node);
@@ -13,15 +13,7 @@ fn reading(hour: i64, node: &str, price: f64) -> SourceDocument {
 }
 
 fn job(id: &str) -> RollupJobConfigBuilder {
-    RollupJobConfig::builder(id)
-        .index_pattern("sensor-*")
-        .rollup_index("rolled")
-        .cron("0 0 0 1 1 ? 2090")
-        .page_size(100)
-        .date_histogram(DateHistogram::fixed_interval("timestamp", "1h"))
-        .terms(["node", "price"])
-        .histogram(Histogram::new(0.5, ["load"]))
-        .metric("temperature", Metric::ALL.iter().copied())
+    config(id).page_size(100).terms(["node", "price"]).histogram(Histogram::new(0.5, ["load"]))
 }
 
 /// A world in which jobs have rolled these documents up.
