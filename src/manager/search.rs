@@ -134,7 +134,7 @@ pub(super) struct Asking<'a> {
 /// The jobs that there are at this moment.
 pub(super) type KnownJobs<'k> = dyn Fn() -> Result<Vec<KnownJob>, SearchError> + 'k;
 
-/// How often a search begins anew because what it reads is not there any more.
+/// How often a search begins anew because what it reads has changed below it, or is not there any more.
 const MAX_TRIES: usize = 10;
 
 impl<'a> Asking<'a> {

@@ -130,7 +130,11 @@ pub(crate) enum SearchFault {
 impl SearchFault {
     /// Whether a search that begins anew may have an answer at once.
     pub(crate) fn is_moved(&self) -> bool {
-        matches!(self, Self::Engine(error) if error.kind() == EngineErrorKind::Moved)
+        match self {
+            Self::Moved => true,
+            Self::Engine(error) => error.kind() == EngineErrorKind::Moved,
+            _ => false,
+        }
     }
 
     /// What the search that had it ends with.
@@ -142,8 +146,8 @@ impl SearchFault {
             Self::Forbidden { index } => SearchError::Forbidden { indices, index },
             Self::NotServed { raw, why_not } => SearchError::NotServed { indices, raw, why_not },
             Self::TooManyBuckets => SearchError::TooManyBuckets { indices, max_buckets },
-            fault if fault.is_moved() => SearchError::Moved { indices },
             Self::Moved => SearchError::Moved { indices },
+            Self::Engine(source) if source.kind() == EngineErrorKind::Moved => SearchError::Moved { indices },
             Self::Infinite { place, bucket } => SearchError::Infinite { indices, place, bucket },
             Self::Engine(source) => SearchError::Engine { indices, source },
             Self::Store(source) => SearchError::Store { indices, source },

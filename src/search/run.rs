@@ -24,9 +24,6 @@ use crate::job::{Ledger, Progress};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
-/// How often a search begins anew while what was said of source indices changes below it.
-const MAX_TRIES: usize = 10;
-
 type Faults<T> = Result<T, SearchFault>;
 
 /// Where a search reads, and when it is.
@@ -69,10 +66,10 @@ pub(crate) fn search(
 ) -> Faults<(Option<u64>, Results, SearchPlan)> {
     let prepared = prepare(systems, request, jobs)?;
     let Prepared { tree, filter, rounded, rows, plan, fields, wants_total } = prepared;
-    let source = rows.source();
     let mut answering = Answering { wants_total, ..Answering::new(rows, rounded, fields, request, systems.now) };
     let answered = answering.answer(&tree.root, &filter);
-    let results = answered.map_err(|fault| types::explained(systems, tree.numeric_fields(), source.as_ref(), fault))?;
+    let results = answered
+        .map_err(|fault| types::explained(systems, tree.numeric_fields(), answering.rows.source().as_ref(), fault))?;
     Ok((answering.total, results, plan))
 }
 
@@ -113,53 +110,50 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let times = filters[0].times();
     let question = Question { tree: &tree, bounds: &bounds(&filters), within: times.hull(), now: systems.now };
 
-    for _ in 0..MAX_TRIES {
-        let said = Said::read(systems, &asked, &readers)?;
-        let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
-        let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
-        let gone = Gone::of(&asked, &readers, chosen.as_ref(), &said);
-        let rounded = gone.as_ref().and_then(|gone| gone.rounding(request.edges, chosen.as_ref()));
-        let mut filter = filters[0].clone();
-        if let (Some(rounded), Some(chosen)) = (&rounded, &mut chosen) {
-            let filters: Vec<Timed> = filters.iter().map(|filter| rounded.of(filter)).collect();
-            filter = filters[0].clone();
-            let within = filter.times().hull();
-            let question = Question { bounds: &bounds(&filters), within, ..question };
-            chosen.served = Served::of(&chosen.candidate, &question).unwrap_or_else(|reason| {
-                plan.why_not.push(reason);
-                Served::nothing()
-            });
-        }
-        let nothing = Served::nothing();
-        let served = chosen.as_ref().map_or(&nothing, |chosen| &chosen.served);
-        plan.parts = served.parts(&filter.times(), chosen.is_some());
-        plan.job_id = chosen.as_ref().map(|chosen| chosen.candidate.context.id().to_owned());
-        if let Some(gone) = gone {
-            gone.check(&filter, chosen.as_ref(), &mut plan)?;
-        }
-        let context = chosen.as_ref().map_or(&any.context, |chosen| &chosen.candidate.context);
-        let context = context.clone().with_run_as(request.run_as.clone());
-        let raw = raw_rows(systems, &asked, &context, &filter, served)?;
-        if raw.is_some() && Said::read(systems, &asked, &readers)? != said {
-            continue;
-        }
-        let terms = match (&chosen, &asked.raw) {
-            (Some(_), _) => types::kept(&tree, &context),
-            (None, Some(pattern)) => types::asked(systems, &tree, &context, pattern)?,
-            (None, None) => BTreeMap::new(),
-        };
-        let wants_total = chosen.as_ref().is_none_or(Chosen::counts_once);
-        let rows = Rows {
-            raw,
-            rolled_up: chosen.map(|chosen| chosen.rows(systems)),
-            threads: request.threads.max(1),
-            now: systems.now,
-            stop: systems.stop.clone(),
-        };
-        let fields = Fields { date: date_field, terms };
-        return Ok(Prepared { tree, filter, rounded, rows, plan, fields, wants_total });
+    let said = Said::read(systems, &asked, &readers)?;
+    let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
+    let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
+    let gone = Gone::of(&asked, &readers, chosen.as_ref(), &said);
+    let rounded = gone.as_ref().and_then(|gone| gone.rounding(request.edges, chosen.as_ref()));
+    let mut filter = filters[0].clone();
+    if let (Some(rounded), Some(chosen)) = (&rounded, &mut chosen) {
+        let filters: Vec<Timed> = filters.iter().map(|filter| rounded.of(filter)).collect();
+        filter = filters[0].clone();
+        let within = filter.times().hull();
+        let question = Question { bounds: &bounds(&filters), within, ..question };
+        chosen.served = Served::of(&chosen.candidate, &question).unwrap_or_else(|reason| {
+            plan.why_not.push(reason);
+            Served::nothing()
+        });
     }
-    Err(SearchFault::Moved)
+    let nothing = Served::nothing();
+    let served = chosen.as_ref().map_or(&nothing, |chosen| &chosen.served);
+    plan.parts = served.parts(&filter.times(), chosen.is_some());
+    plan.job_id = chosen.as_ref().map(|chosen| chosen.candidate.context.id().to_owned());
+    if let Some(gone) = gone {
+        gone.check(&filter, chosen.as_ref(), &mut plan)?;
+    }
+    let context = chosen.as_ref().map_or(&any.context, |chosen| &chosen.candidate.context);
+    let context = context.clone().with_run_as(request.run_as.clone());
+    let raw = raw_rows(systems, &asked, &context, &filter, served)?;
+    if raw.is_some() && Said::read(systems, &asked, &readers)? != said {
+        return Err(SearchFault::Moved);
+    }
+    let terms = match (&chosen, &asked.raw) {
+        (Some(_), _) => types::kept(&tree, &context),
+        (None, Some(pattern)) => types::asked(systems, &tree, &context, pattern)?,
+        (None, None) => BTreeMap::new(),
+    };
+    let wants_total = chosen.as_ref().is_none_or(Chosen::counts_once);
+    let rows = Rows {
+        raw,
+        rolled_up: chosen.map(|chosen| chosen.rows(systems)),
+        threads: request.threads.max(1),
+        now: systems.now,
+        stop: systems.stop.clone(),
+    };
+    let fields = Fields { date: date_field, terms };
+    Ok(Prepared { tree, filter, rounded, rows, plan, fields, wants_total })
 }
 
 /// The raw documents to read, as they are at this moment.
