@@ -218,13 +218,6 @@ impl Source for MemoryEngine {
         let now = held.is_none().then(|| self.shared.lock());
         let Some(shared) = held.or(now.as_deref()) else { unreachable!("a moment or this one") };
         let sources = shared.resolve(pattern)?;
-        let date_field = request.grouping.date_field();
-        let named = sources.iter().map(|index| {
-            let dates = shared.sources[*index].iter().flat_map(|document| dates(document, date_field));
-            let (first, last) = dates.fold((i64::MAX, i64::MIN), |(first, last), at| (first.min(at), last.max(at)));
-            SourceIndex::new(*index).dates(first..last.saturating_add(1))
-        });
-        let named = named.collect();
         let sources = sources.into_iter().map(|index| {
             let filtered = request.filter.fields();
             let types = filtered.iter().map(|field| (*field, shared.types(index, field)));
@@ -236,10 +229,11 @@ impl Source for MemoryEngine {
                     "[filter] field [{field}] of source index [{index}] is [{kind}], and a filter cannot look at it"
                 ))),
             });
-            Ok((Arc::clone(&shared.sources[index]), holds.collect::<Result<_, EngineError>>()?))
+            let (documents, holds) = (Arc::clone(&shared.sources[index]), holds.collect::<Result<_, EngineError>>()?);
+            Ok(RawRows { index: index.to_owned(), documents, holds })
         });
         let rows = Rows::Raw(sources.collect::<Result<_, EngineError>>()?);
-        Ok(MemoryStream::boxed(request, rows, Some(named)))
+        Ok(MemoryStream::boxed(request, rows))
     }
 
     fn snapshot(
@@ -305,7 +299,7 @@ impl RollupIndex for MemoryEngine {
             Some(held) => Arc::clone(held),
             None => Arc::clone(&self.shared.lock().rollup(job).ok_or_else(|| gone(job))?.documents),
         };
-        Ok(MemoryStream::boxed(request, Rows::RolledUp(job.clone(), documents), None))
+        Ok(MemoryStream::boxed(request, Rows::RolledUp(job.clone(), documents)))
     }
 
     fn snapshot_rolled_up(
@@ -338,16 +332,20 @@ impl RollupIndex for MemoryEngine {
 
 /// What a scan reads.
 enum Rows {
-    /// Documents of indices, each with what its fields hold.
+    /// Documents of indices.
     Raw(Vec<RawRows>),
     RolledUp(JobContext, RollupDocuments),
 }
 
-type RawRows = (Arc<Vec<SourceDocument>>, BTreeMap<String, FilterField>);
+struct RawRows {
+    index: String,
+    documents: Arc<Vec<SourceDocument>>,
+    /// What its fields hold that a filter looks at.
+    holds: BTreeMap<String, FilterField>,
+}
 
 struct MemoryStream {
     request: ScanRequest,
-    source_indices: Option<Vec<SourceIndex>>,
     rows: Rows,
     pages: Option<Pages>,
     /// Rows whose date is too far away, until that was told.
@@ -355,8 +353,8 @@ struct MemoryStream {
 }
 
 impl MemoryStream {
-    fn boxed(request: ScanRequest, rows: Rows, source_indices: Option<Vec<SourceIndex>>) -> Box<dyn PageStream> {
-        Box::new(Self { request, source_indices, rows, pages: None, too_far: 0 })
+    fn boxed(request: ScanRequest, rows: Rows) -> Box<dyn PageStream> {
+        Box::new(Self { request, rows, pages: None, too_far: 0 })
     }
 }
 
@@ -377,7 +375,14 @@ impl PageStream for MemoryStream {
     }
 
     fn source_indices(&self) -> Option<Vec<SourceIndex>> {
-        self.source_indices.clone()
+        let Rows::Raw(sources) = &self.rows else { return None };
+        let date_field = self.request.grouping.date_field();
+        let source_index = |RawRows { index, documents, .. }: &RawRows| {
+            let dates = documents.iter().flat_map(|document| dates(document, date_field));
+            let (first, last) = dates.fold((i64::MAX, i64::MIN), |(first, last), at| (first.min(at), last.max(at)));
+            SourceIndex::new(index).dates(first..last.saturating_add(1))
+        };
+        Some(sources.iter().map(source_index).collect())
     }
 
     fn several_values(&self) -> Option<BTreeSet<String>> {
@@ -400,7 +405,7 @@ impl Rows {
         match self {
             Self::Raw(sources) => {
                 let mut fold = Fold::new(request)?;
-                for (documents, holds) in sources {
+                for RawRows { documents, holds, .. } in sources {
                     fold.holding(&|field| holds.get(field).copied())?;
                     for block in documents.chunks(BLOCK) {
                         look()?;

@@ -71,7 +71,8 @@ impl Ledger {
         self.last_number
     }
 
-    /// The change of this number is done: its range is noted, whoever has ended it already. Says the number of the note.
+    /// The change of this number is done: its range is noted, whoever has ended it already. Says the number of the
+    /// note.
     pub fn end_change(&mut self, number: u64, range: Range<i64>) -> u64 {
         self.open_changes.retain(|change| change.number != number);
         self.note(range)

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -25,8 +26,8 @@ pub struct Progress {
     /// and stays where it is while no documents come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_up_until: Option<i64>,
-    /// No date bucket that is rolled up begins before, in milliseconds since 1970. `None`: there is none, or if there is
-    /// a position, nobody knows.
+    /// No date bucket that is rolled up begins before, in milliseconds since 1970. `None`: there is none, or if there
+    /// is a position, nobody knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_bucket: Option<i64>,
     /// Grows with every turn: of two that have one position, the higher one knows more.
@@ -95,7 +96,7 @@ impl Progress {
     /// Of these source indices, which are all that there are, documents in these stretches of time are rolled up next.
     pub(crate) fn see_sources(&mut self, found: BTreeMap<String, Range<i64>>) {
         let (mut still, mut dropped) = (BTreeMap::new(), std::mem::take(&mut self.dropped));
-        for (name, dates) in self.known_source_dates() {
+        for (name, dates) in self.known_source_dates().into_owned() {
             if found.contains_key(&name) {
                 still.insert(name, dates);
             } else {
@@ -111,14 +112,14 @@ impl Progress {
     }
 
     /// Where each source index has documents that are rolled up. Of what a former version noted, they may be anywhere.
-    pub(crate) fn known_source_dates(&self) -> BTreeMap<String, Range<i64>> {
+    pub(crate) fn known_source_dates(&self) -> Cow<'_, BTreeMap<String, Range<i64>>> {
         if !self.source_dates.is_empty() {
-            return self.source_dates.clone();
+            return Cow::Borrowed(&self.source_dates);
         }
         let until = self.rolled_up_until.max(self.position.as_ref().and_then(Position::date).map(|start| start + 1));
         let covered = self.rolled_up_from.unwrap_or(i64::MIN)..until.unwrap_or(i64::MIN);
         let all = self.source_indices.iter().map(|name| (name.clone(), covered.clone()));
-        all.filter(|(_, dates)| !dates.is_empty()).collect()
+        Cow::Owned(all.filter(|(_, dates)| !dates.is_empty()).collect())
     }
 
     /// What `other` knows of the source indices.

@@ -58,7 +58,8 @@ fn instant(range: &Map<String, Value>, name: &str) -> Result<Timestamp, ErrorAns
     read.ok_or_else(|| {
         let found = range.get(name).map_or_else(|| "is missing".to_owned(), |found| format!("was {found}"));
         ErrorAnswer::bad_request(format!(
-            "[range.{name}] has to be an instant, such as [2026-01-01T00:00:00Z], or milliseconds since 1970, but {found}"
+            "[range.{name}] has to be an instant, such as [2026-01-01T00:00:00Z], or milliseconds since 1970, but \
+             {found}"
         ))
     })
 }

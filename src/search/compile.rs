@@ -184,7 +184,7 @@ impl Compiler {
 }
 
 /// What kind of aggregation it is, and what is inside of its buckets.
-fn inside(aggregation: &Aggregation) -> (&'static str, &[(String, Aggregation)]) {
+pub(super) fn inside(aggregation: &Aggregation) -> (&'static str, &[(String, Aggregation)]) {
     match aggregation {
         Aggregation::DateHistogram(asked) => ("date_histogram", &asked.aggregations),
         Aggregation::Histogram(asked) => ("histogram", &asked.aggregations),

@@ -40,11 +40,11 @@ impl Gone {
                 reasons.push("source indices that were rolled up were dropped".to_owned());
             }
             times = times.or(&dropped);
-            for (name, dates) in progress.known_source_dates() {
+            for (name, dates) in &*progress.known_source_dates() {
                 // Where those were is said by their seals, if they were sealed before they went.
-                if !said.is_there(&name) && !said.is_sealed(&name) {
-                    times = times.or(&Spans::one(dates));
-                    missing.insert(name);
+                if !said.is_there(name) && !said.is_sealed(name) {
+                    times = times.or(&Spans::one(dates.clone()));
+                    missing.insert(name.clone());
                 }
             }
         }
@@ -84,8 +84,8 @@ impl Gone {
                 let stretch = shown(Spans::end_of_time(hull.start), Spans::end_of_time(hull.end));
                 let id = chosen.candidate.context.id();
                 raw = format!(
-                    "{raw}; those{stretch} are no whole buckets of rollup job [{id}]: where a bound lies inside of one, \
-                     [edges] rounds it"
+                    "{raw}; those{stretch} are no whole buckets of rollup job [{id}]: where a bound lies inside of \
+                     one, [edges] rounds it"
                 );
             }
             return Err(SearchFault::NotServed { raw, why_not: plan.why_not.clone() });

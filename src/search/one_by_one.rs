@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::aggregation::{Aggregation, BucketOrder, OrderBy};
 use super::answer::Answering;
+use super::compile::inside;
 use super::draft::{Draft, Drafts};
 use super::error::{SearchError, SearchFault};
 use super::limits::Limits;
@@ -98,14 +99,14 @@ pub(super) fn check(request: &SearchRequest) -> Result<(), SearchRequestError> {
         return Err(SearchRequestError::new("aggs", problem));
     };
     let place = format!("aggs.{name}");
-    let (kind, order) = match aggregation {
-        Aggregation::DateHistogram(asked) => ("date_histogram", &asked.order),
-        Aggregation::Histogram(asked) => ("histogram", &asked.order),
+    let order = match aggregation {
+        Aggregation::DateHistogram(asked) => &asked.order,
+        Aggregation::Histogram(asked) => &asked.order,
         Aggregation::Terms(asked) if asked.missing.is_some() => {
             let problem = "is not supported here: terms come in the order in which they are found";
             return Err(SearchRequestError::new(format!("{place}.terms.missing"), problem));
         }
-        Aggregation::Terms(asked) => ("terms", &asked.order),
+        Aggregation::Terms(asked) => &asked.order,
         _ => {
             let problem = "has to be [date_histogram], [histogram] or [terms] here, which have a bucket for each key";
             return Err(SearchRequestError::new(place, problem));
@@ -113,7 +114,7 @@ pub(super) fn check(request: &SearchRequest) -> Result<(), SearchRequestError> {
     };
     let is_by_key = |order: &BucketOrder| order.by == OrderBy::Key && !order.is_descending;
     if !order.iter().all(is_by_key) {
-        let problem = "can only be by _key, ascending, here";
+        let (kind, problem) = (inside(aggregation).0, "can only be by _key, ascending, here");
         return Err(SearchRequestError::new(format!("{place}.{kind}.order"), problem));
     }
     Ok(())

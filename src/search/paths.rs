@@ -9,6 +9,7 @@ use super::moments::Timed;
 use super::request::SearchRequestError;
 use super::terms::term;
 use super::tree::{Branch, BranchKind, TermsBranch};
+use super::types;
 use crate::job::{KeyPart, Rounding, TermsType};
 use crate::measure::Measures;
 use crate::rollup::{Grouping, KeyKind};
@@ -116,7 +117,7 @@ impl Fields {
         let missing = || {
             let field = &terms.field;
             let problem = if *field == self.date {
-                format!("[{field}] is a date: [date_histogram] groups by it")
+                types::is_date(field)
             } else {
                 format!("there is no field [{field}] to group by")
             };

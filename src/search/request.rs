@@ -209,8 +209,8 @@ impl SearchRequest {
     }
 
     /// By Elasticsearch's rules, where these are narrower: one rollup index at a time; date histograms in the job's
-    /// time zone, calendar intervals of calendar ones and fixed ones of fixed ones; no aggregations and queries but its own.
-    /// A search that they refuse is refused in its words.
+    /// time zone, calendar intervals of calendar ones and fixed ones of fixed ones; no aggregations and queries but its
+    /// own. A search that they refuse is refused in its words.
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;

@@ -53,12 +53,17 @@ fn terms_type(field: &str, found: &FieldCapabilities) -> Result<TermsType, Strin
         return Err(format!("[{field}] is {}: search these indices apart", kinds.join(" and ")));
     }
     if first.field_type.is_date() {
-        return Err(format!("[{field}] is a date: [date_histogram] groups by it"));
+        return Err(is_date(field));
     }
     first.field_type.terms_type().ok_or_else(|| match found.remedies.get(field) {
         Some(remedy) => format!("[{field}] is [{}]: {remedy}", first.field_type),
         None => format!("[{field}] is [{}], which is not grouped by", first.field_type),
     })
+}
+
+/// Why a date has no terms.
+pub(super) fn is_date(field: &str) -> String {
+    format!("[{field}] is a date: [date_histogram] groups by it")
 }
 
 /// What is wrong with a request that an engine has refused, if it is that a field does not hold `numeric` values: these

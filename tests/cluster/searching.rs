@@ -141,7 +141,7 @@ fn a_search_takes_few_requests() {
     }
 }
 
-/// Documents come to a cluster, and indices come and go. Six times 112 searches, or `ROLLUP_SEARCH_CASES` times as many.
+/// Documents come to a cluster, and indices come and go: 672 searches, or `ROLLUP_SEARCH_CASES` times as many.
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
 fn each_answer_is_that_of_one_moment() {

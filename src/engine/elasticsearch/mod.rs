@@ -297,8 +297,7 @@ impl RollupIndex for ElasticsearchEngine {
         let progress = self.committed_progress(job)?;
         if progress == CommittedProgress::NotKept {
             let index = job.config().rollup_index();
-            let refresh = of_job(job, Request::post([index, "_refresh"]));
-            let refreshed = self.shared.cluster.refresh(refresh, stop);
+            let refreshed = self.shared.refresh(job, index, stop);
             refreshed.map_err(|failure| failed(&format!("rollup index [{index}]"), failure))?;
         }
         Ok(Some(RolledUpSnapshot::new(Snapshot::new(Refreshed), progress)))
@@ -331,6 +330,13 @@ impl RollupIndex for ElasticsearchEngine {
         self.shared.rollups.remove(job)?;
         self.shared.tombstones.forget(job);
         Ok(())
+    }
+}
+
+impl ElasticsearchState {
+    /// Has what was written to these indices be visible, in the job's name.
+    fn refresh(&self, job: &JobContext, indices: &str, stop: &StopSignal) -> Result<(), Failure> {
+        self.cluster.refresh(of_job(job, Request::post([indices, "_refresh"])), stop)
     }
 }
 

@@ -9,8 +9,8 @@ use super::indices::{Resolved, expression, resolve, types};
 use super::question::Question;
 use super::rollup_index::of_index;
 use super::snapshot::{Snapshot, Snapshots};
-use super::{ElasticsearchState, failed, of_job};
-use crate::cluster::{Answer, Cause, Failure, Pending, Request};
+use super::{ElasticsearchState, failed};
+use crate::cluster::{Answer, Cause, Failure, Pending};
 use crate::engine::{EngineError, JobContext, PageStream, ScanRequest, SourceIndex, StopSignal, left_out};
 use crate::job::{GroupKey, IndexPattern, MAX_PAGE_SIZE, OUT_OF_RANGE};
 use crate::rollup::Page;
@@ -391,7 +391,7 @@ fn open_snapshot(
     stop: &StopSignal,
 ) -> Result<Snapshot, Failure> {
     if refresh {
-        shared.cluster.refresh(of_job(job, Request::post([indices, "_refresh"])), stop)?;
+        shared.refresh(job, indices, stop)?;
     }
     snapshots.open(job, indices, shared.options.keep_alive, stop)
 }

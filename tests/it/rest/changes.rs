@@ -53,14 +53,15 @@ fn what_is_no_range_is_refused_and_nothing_noted() {
         (
             "sensor-1",
             json!({ "range": { "gte": 0 } }),
-            "[range.lt] has to be an instant, such as [2026-01-01T00:00:00Z], or milliseconds since 1970, but is missing",
+            "[range.lt] has to be an instant, such as [2026-01-01T00:00:00Z], or milliseconds since 1970, but is \
+             missing",
         ),
         ("sensor-*", whole(), "cannot note a change of [sensor-*]: name one index, without wildcards"),
         (
             "sensor-1",
             range(json!(HOUR), json!(0)),
-            "cannot note a change of [sensor-1]: its range ends at [1970-01-01T00:00:00Z] and does not begin before, but \
-             at [1970-01-01T01:00:00Z]",
+            "cannot note a change of [sensor-1]: its range ends at [1970-01-01T00:00:00Z] and does not begin before, \
+             but at [1970-01-01T01:00:00Z]",
         ),
     ] {
         note(&client, index, &body).is_error(400, "illegal_argument_exception", reason);
@@ -69,8 +70,8 @@ fn what_is_no_range_is_refused_and_nothing_noted() {
     note(&client, "sensor-1", &whole()).is_error(
         409,
         "status_exception",
-        "cannot note a change of [sensor-1]: its documents from [1970-01-01T00:00:00Z] until [1970-01-01T01:00:00Z] are \
-         sealed",
+        "cannot note a change of [sensor-1]: its documents from [1970-01-01T00:00:00Z] until [1970-01-01T01:00:00Z] \
+         are sealed",
     );
     assert!(world.store.ledger("sensor-1").unwrap().notes.is_empty());
 }

@@ -75,11 +75,14 @@ fn raw_and_rolled_up_are_one_answer() {
     );
 }
 
+fn part(from: &str, until: &str, tier: &str, reason: &str) -> Value {
+    json!({ "from": from, "until": until, "tier": tier, "reason": reason })
+}
+
 #[test]
 fn an_answer_says_of_which_parts_it_is_made() {
     let (_world, client) = rolled_up();
     let body = json!({ "query": { "range": { "timestamp": { "gte": HOUR / 2, "lt": now() + HOUR } } } });
-    let part = |from: &str, until: &str, tier: &str, reason: &str| json!({ "from": from, "until": until, "tier": tier, "reason": reason });
     let plan = json!({
         "job_id": "sensor",
         "parts": [
@@ -126,7 +129,8 @@ fn what_cannot_be_asked_is_refused_with_its_place() {
             } } }),
             "aggs.a.date_histogram.missing",
             "[aggs.a.date_histogram.missing] is not supported; known here are [field, calendar_interval, \
-             fixed_interval, interval, time_zone, offset, format, keyed, min_doc_count, extended_bounds, hard_bounds, order]",
+             fixed_interval, interval, time_zone, offset, format, keyed, min_doc_count, extended_bounds, hard_bounds, \
+             order]",
         ),
         (
             json!({ "aggs": { "a": { "terms": { "field": "node", "min_doc_count": 0 } } } }),

@@ -26,15 +26,16 @@ impl JobIndices {
     /// The job's index if there is one.
     pub(in crate::engine::tantivy) fn get(&self, place: &RollupPlace) -> Result<Option<Arc<JobIndex>>, EngineError> {
         let mut in_use = self.in_use.lock();
-        match in_use.get(place) {
-            Some(InUse::BeingRemoved) => return Ok(None),
-            Some(InUse::Open(known)) if self.storage.exists(place) => return Ok(Some(Arc::clone(known))),
-            // Somebody may have removed it from outside.
-            Some(InUse::Open(_)) => drop(in_use.remove(place)),
-            None => {}
+        if let Some(InUse::BeingRemoved) = in_use.get(place) {
+            return Ok(None);
         }
         if !self.storage.exists(place) {
+            // Somebody may have removed it from outside.
+            in_use.remove(place);
             return Ok(None);
+        }
+        if let Some(InUse::Open(known)) = in_use.get(place) {
+            return Ok(Some(Arc::clone(known)));
         }
         let found = Arc::new(JobIndex::open(&*self.storage, place)?);
         in_use.insert(place.clone(), InUse::Open(Arc::clone(&found)));

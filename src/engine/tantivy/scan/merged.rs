@@ -1,4 +1,5 @@
-//! Rolled-up rows in groups that are found by place: each row stands for many, and brings what is known of their values.
+//! Rolled-up rows in groups that are found by place: each row stands for many, and brings what is known of their
+//! values.
 
 use super::cells::{self, ROWS};
 use super::columns::stored_count;
@@ -8,7 +9,8 @@ use super::timeline::NONE;
 use crate::measure::Measure;
 
 impl DenseGroups {
-    /// Adds sum, least and greatest, and the count if there is one, of other values in each document, which has them all.
+    /// Adds sum, least and greatest, and the count if there is one, of other values in each document, which has them
+    /// all.
     pub(super) fn merge_together(
         &mut self,
         slots: &[u32],

@@ -97,8 +97,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Notes which indices the run reads in a stretch of time, and says which are gone. That there are fewer than before
-    /// is ordinary where indices are dropped by and by; but it is also how one looks that was forgotten.
+    /// Notes which indices the run reads in a stretch of time, and says which are gone. That there are fewer than
+    /// before is ordinary where indices are dropped by and by; but it is also how one looks that was forgotten.
     pub(super) fn see_sources(&mut self, found: Vec<SourceIndex>, stretch: &Range<i64>) -> Option<String> {
         let before = &self.progress.source_indices;
         let gone: Vec<_> =
