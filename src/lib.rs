@@ -127,16 +127,17 @@ pub use clock::{Clock, SystemClock, Wake};
 pub use error::Error;
 pub use job::{
     BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, Crossing,
-    DateBucket, DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor, Histogram,
-    IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, Ledger, LedgerNote,
-    MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress, RecordError, RollupJobConfig,
-    RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue, TimeValueError,
+    Cured, DateBucket, DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor,
+    Histogram, IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, LateData, Ledger,
+    LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress, RecordError, RepairWhen,
+    RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue,
+    TimeValueError,
 };
 pub use manager::{
     AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions,
-    PutOrKeepError, PutOrKeepOptions, PutOutcome, RemoveDataError, RetryOptions, RolledUpError, RolledUpRows,
-    RollupJobManager, RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion, StopError,
-    StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError,
+    PutOrKeepError, PutOrKeepOptions, PutOutcome, Refresh, RefreshError, RemoveDataError, RetryOptions, RolledUpError,
+    RolledUpRows, RollupJobManager, RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion,
+    StopError, StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

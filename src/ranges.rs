@@ -15,3 +15,12 @@ pub(crate) fn merged(ranges: impl IntoIterator<Item = Range<i64>>) -> Vec<Range<
     }
     merged
 }
+
+/// What of a range is not in another.
+pub(crate) fn without(range: &Range<i64>, other: &Range<i64>) -> impl Iterator<Item = Range<i64>> + use<> {
+    let before = range.start..range.end.min(other.start);
+    let behind = range.start.max(other.end)..range.end;
+    // An empty one takes nothing away.
+    let parts = if other.is_empty() { [range.clone(), 0..0] } else { [before, behind] };
+    parts.into_iter().filter(|part| !part.is_empty())
+}

@@ -103,6 +103,22 @@ impl MemoryEngine {
         shared.mappings.entry(index.to_owned()).or_default().insert(field.to_owned(), field_type);
     }
 
+    /// Removes the documents of a source index that `keep` does not want to keep.
+    ///
+    /// ```
+    /// use rollup_jobs::engine::{MemoryEngine, SourceDocument, SourceValue};
+    ///
+    /// let engine = MemoryEngine::new();
+    /// engine.extend("sensor-1", [0, 1].map(|at| SourceDocument::new().date("timestamp", at)));
+    /// engine.retain("sensor-1", |document| document.fields().any(|(_, values)| *values == [SourceValue::Date(1)]));
+    /// ```
+    pub fn retain(&self, index: &str, keep: impl FnMut(&SourceDocument) -> bool) {
+        let mut shared = self.shared.lock();
+        if let Some(source) = shared.sources.get_mut(index) {
+            Arc::make_mut(source).retain(keep);
+        }
+    }
+
     /// Another engine that holds what this one holds now: what a restart would find, had it been on disk.
     #[must_use]
     pub fn snapshot(&self) -> Self {

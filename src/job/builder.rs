@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::config::RollupJobConfig;
 use super::groups::{DateHistogram, Histogram, RawGroups, Terms};
+use super::late_data::LateData;
 use super::metrics::RawMetricField;
 use super::names::check_id;
 use super::object::{self, Object};
@@ -26,6 +27,8 @@ pub struct RollupJobConfigBuilder {
     pub(super) cron: Option<String>,
     pub(super) page_size: Option<Value>,
     pub(super) timeout: Option<String>,
+    #[serde(default, deserialize_with = "object::optional")]
+    pub(super) late_data: Option<LateData>,
     #[serde(default, deserialize_with = "object::optional")]
     pub(super) groups: Option<RawGroups>,
     #[serde(default, deserialize_with = "object::list")]
@@ -89,6 +92,14 @@ impl RollupJobConfigBuilder {
     #[must_use]
     pub fn timeout(mut self, timeout: impl Into<String>) -> Self {
         self.timeout = Some(timeout.into());
+        self
+    }
+
+    /// What the job does about documents that come, change or go after they were rolled up. Default: it rolls them up
+    /// again at once. Elasticsearch has no such setting, and does not notice them.
+    #[must_use]
+    pub fn late_data(mut self, late_data: LateData) -> Self {
+        self.late_data = Some(late_data);
         self
     }
 
@@ -167,6 +178,7 @@ impl RollupJobConfigBuilder {
         let page_size = self.page_size.as_ref().and_then(|size| check_page_size(size, problems));
         let timeout =
             problems.keep(Time, "timeout", TimeValue::parse(self.timeout.as_deref().unwrap_or("20s"), "timeout"));
+        let late_data = self.late_data.unwrap_or_default().check(problems);
         let metrics = check_metrics(self.metrics.clone().unwrap_or_default(), problems);
         let Some(groups) = self.groups else {
             let nothing = self.metrics.is_none_or(|metrics| metrics.is_empty());
@@ -186,6 +198,7 @@ impl RollupJobConfigBuilder {
             schedule: schedule?,
             page_size: page_size?,
             timeout: timeout?,
+            late_data: late_data?,
             key_names: key_names(&groups),
             groups,
             metrics,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::cron::CronSchedule;
 use super::groups::Groups;
 use super::interval::DateInterval;
+use super::late_data::LateData;
 use super::metrics::MetricField;
 use super::pattern::IndexPattern;
 use super::position::{KeyPart, Position};
@@ -56,6 +57,7 @@ pub struct RollupJobConfig {
     pub(super) schedule: CronSchedule,
     pub(super) page_size: u32,
     pub(super) timeout: TimeValue,
+    pub(super) late_data: LateData,
     pub(super) groups: Groups,
     pub(super) metrics: Vec<MetricField>,
     pub(super) interval: DateInterval,
@@ -104,6 +106,11 @@ impl RollupJobConfig {
     #[must_use]
     pub fn timeout(&self) -> TimeValue {
         self.timeout
+    }
+
+    /// What the job does about documents that come late.
+    pub fn late_data(&self) -> &LateData {
+        &self.late_data
     }
 
     /// What the job groups by.
@@ -176,6 +183,8 @@ impl Serialize for RollupJobConfig {
             metrics: Vec<Measured<'a>>,
             timeout: TimeValue,
             page_size: u32,
+            #[serde(skip_serializing_if = "LateData::is_default")]
+            late_data: &'a LateData,
         }
         #[derive(Serialize)]
         struct Measured<'a> {
@@ -197,6 +206,7 @@ impl Serialize for RollupJobConfig {
             metrics: self.metrics.iter().map(Measured::of).collect(),
             timeout: self.timeout,
             page_size: self.page_size,
+            late_data: &self.late_data,
         };
         json.serialize(serializer)
     }

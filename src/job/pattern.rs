@@ -22,6 +22,11 @@ impl IndexPattern {
         self.0.split(',').map(str::trim)
     }
 
+    /// Whether one of the items is, or may be, this name. An alias may mean others.
+    pub(crate) fn may_mean(&self, name: &str) -> bool {
+        self.items().any(|item| wildcard_match(item, name))
+    }
+
     /// The names among `known` that the pattern means, sorted, each once.
     ///
     /// # Errors

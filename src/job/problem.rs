@@ -47,6 +47,8 @@ pub enum ConfigProblemKind {
     PageSize,
     /// A time value, such as a delay.
     TimeValue,
+    /// What a job does about documents that come late.
+    Setting,
     /// An interval.
     Interval,
     /// A time zone.

@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::config::RollupJobConfig;
+use super::cured::Cured;
+use super::ledger::{Ledger, LedgerNote};
 use super::position::{KeyPart, Position};
 use super::stats::JobStats;
 use crate::ranges::merged;
@@ -50,6 +52,9 @@ pub struct Progress {
     /// groups. `None`: nobody knows, and it may be any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub several_values: Option<BTreeSet<String>>,
+    /// Which notes of changes are taken up in what is rolled up.
+    #[serde(default, skip_serializing_if = "Cured::is_empty")]
+    pub cured: Cured,
 }
 
 impl Progress {
@@ -72,13 +77,18 @@ impl Progress {
         self.rolled_up_until = self.rolled_up_until.max(Some(until));
     }
 
-    /// These are the first and the last key of documents that are rolled up now.
-    pub(crate) fn write(&mut self, first: &[KeyPart], last: &[KeyPart], config: &RollupJobConfig) {
-        if let Some(KeyPart::Date(start)) = first.first()
+    /// Documents whose key is this one, and later ones, are rolled up.
+    pub(crate) fn see_first(&mut self, key: &[KeyPart]) {
+        if let Some(KeyPart::Date(start)) = key.first()
             && (self.position.is_none() || self.first_bucket.is_some())
         {
             self.first_bucket = Some(self.first_bucket.map_or(*start, |first| first.min(*start)));
         }
+    }
+
+    /// These are the first and the last key of documents that are rolled up now.
+    pub(crate) fn write(&mut self, first: &[KeyPart], last: &[KeyPart], config: &RollupJobConfig) {
+        self.see_first(first);
         let position = Position::of(config, last);
         // Its own date bucket may have more groups.
         position.date().into_iter().for_each(|start| self.cover(start));
@@ -111,6 +121,19 @@ impl Progress {
         }
     }
 
+    /// The source indices that have to do with what is rolled up.
+    pub(crate) fn known_source_indices(&self) -> impl Iterator<Item = &str> {
+        self.source_indices.iter().chain(self.source_dates.keys()).map(String::as_str)
+    }
+
+    /// Those of the source indices that have documents in a range that are rolled up; if none has, all of them.
+    pub(crate) fn indices_within(&self, range: &Range<i64>) -> Vec<&str> {
+        let touches = |dates: &Range<i64>| dates.start < range.end && range.start < dates.end;
+        let within = self.source_dates.iter().filter(|(_, dates)| touches(dates)).map(|(name, _)| name.as_str());
+        let within: Vec<&str> = within.collect();
+        if within.is_empty() { self.source_indices.iter().map(String::as_str).collect() } else { within }
+    }
+
     /// Where each source index has documents that are rolled up. Of what a former version noted, they may be anywhere.
     pub(crate) fn known_source_dates(&self) -> Cow<'_, BTreeMap<String, Range<i64>>> {
         if !self.source_dates.is_empty() {
@@ -120,6 +143,16 @@ impl Progress {
         let covered = self.rolled_up_from.unwrap_or(i64::MIN)..until.unwrap_or(i64::MIN);
         let all = self.source_indices.iter().map(|name| (name.clone(), covered.clone()));
         Cow::Owned(all.filter(|(_, dates)| !dates.is_empty()).collect())
+    }
+
+    /// What the ledgers of source indices say of a range is taken up in what is rolled up.
+    pub(crate) fn take_up(&mut self, ledgers: &BTreeMap<String, Ledger>, range: &Range<i64>) {
+        for (index, ledger) in ledgers {
+            let touches = |note: &LedgerNote| note.range.start < range.end && range.start < note.range.end;
+            if ledger.notes.iter().any(touches) {
+                self.cured.cure(index, range, ledger.last_number);
+            }
+        }
     }
 
     /// What `other` knows of the source indices.
@@ -147,6 +180,7 @@ impl Progress {
         self.rolled_up_until = other.rolled_up_until;
         self.first_bucket = other.first_bucket;
         self.several_values.clone_from(&other.several_values);
+        self.cured.clone_from(&other.cured);
     }
 
     /// The same for a job that has to begin from the start.
@@ -162,6 +196,7 @@ impl Progress {
             source_dates: BTreeMap::new(),
             dropped: Vec::new(),
             several_values: None,
+            cured: Cured::default(),
         }
     }
 }

@@ -209,7 +209,6 @@ impl Rounding {
     }
 
     /// All instants that may have a bucket that begins in this range.
-    #[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
     pub(crate) fn instants_of(&self, starts: &Range<i64>) -> Range<i64> {
         const DAY: i64 = 86_400_000;
         let end = self.bucket(starts.end.saturating_sub(1)).end.max(starts.end);
@@ -222,6 +221,21 @@ impl Rounding {
             (true, false) => starts.start..end,
             (false, _) => starts.start..end.saturating_add(DAY),
         }
+    }
+
+    /// All date buckets that may have an instant of this range, as a range of the instants at which they begin.
+    pub(crate) fn buckets_of(&self, instants: &Range<i64>) -> Range<i64> {
+        const DAY: i64 = 86_400_000;
+        let near = |instant: i64| if Self::can_round(instant) { Some(instant) } else { None };
+        let start = near(instants.start).map_or(i64::MIN, |start| self.round_down(start));
+        let end = near(instants.end).map_or(i64::MAX, |end| self.bucket(end - 1).end);
+        let is_monotone = self.rules_of_days().is_none()
+            || self.is_monotone(instants.start.saturating_sub(2 * DAY), instants.end.saturating_add(2 * DAY));
+        if is_monotone {
+            return start..end;
+        }
+        // A bucket may go on after the next one has begun.
+        near(start).map_or(start, |start| self.round_down(start - 1))..near(end).map_or(end, |end| self.bucket(end).end)
     }
 
     /// The interval as Elasticsearch's aggregations are told, and by which name.

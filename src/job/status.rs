@@ -24,6 +24,8 @@ pub enum Phase {
     Queued,
     /// The engine is asked for a page (or, at the beginning of a run, for its progress).
     Searching,
+    /// The engine is asked for a page of what has changed since it was rolled up.
+    Repairing,
     /// The engine takes rolled-up documents.
     Writing,
     /// The engine makes them durable.
@@ -42,7 +44,7 @@ impl Phase {
     /// Whether it lasts as long as one engine call does.
     #[must_use]
     pub const fn is_engine_call(self) -> bool {
-        matches!(self, Self::Searching | Self::Writing | Self::Committing | Self::Merging)
+        matches!(self, Self::Searching | Self::Repairing | Self::Writing | Self::Committing | Self::Merging)
     }
 }
 
@@ -52,6 +54,7 @@ impl fmt::Display for Phase {
             Self::Idle => "idle",
             Self::Queued => "queued",
             Self::Searching => "searching",
+            Self::Repairing => "repairing",
             Self::Writing => "writing",
             Self::Committing => "committing",
             Self::Saving => "saving",

@@ -4,7 +4,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::config::RollupJobConfig;
-use super::object::Object;
+use super::late_data::LateData;
+use super::object::{self, Object};
 use super::problem::ConfigProblemKind::{Identity, Syntax};
 use super::problem::{ConfigError, ConfigProblem, Problems};
 use super::validation::{check_cron, check_delay, check_page_size};
@@ -29,6 +30,8 @@ pub struct JobUpdate {
     page_size: Option<Value>,
     #[serde(default, deserialize_with = "given")]
     delay: Option<Delay>,
+    #[serde(default, deserialize_with = "object::optional")]
+    late_data: Option<LateData>,
     /// Nothing uses it; a job that is kept takes over what its host says.
     #[serde(skip)]
     timeout: Option<String>,
@@ -79,7 +82,13 @@ impl JobUpdate {
         self
     }
 
-    /// Reads `cron`, `page_size` and `delay` (`null`: none) out of a JSON object.
+    /// What the job does about documents that come, change or go after they were rolled up, from the next run on.
+    pub fn late_data(mut self, late_data: LateData) -> Self {
+        self.late_data = Some(late_data);
+        self
+    }
+
+    /// Reads `cron`, `page_size`, `late_data` and `delay` (`null`: none) out of a JSON object.
     ///
     /// # Errors
     /// [`ConfigError`]: the text is not JSON of this shape, or it would change what the documents depend on. What is
@@ -113,6 +122,7 @@ impl JobUpdate {
             delay: Some(
                 config.groups().date_histogram().delay_text().map_or(Delay::None, |text| Delay::Of(text.into())),
             ),
+            late_data: Some(config.late_data().clone()),
             timeout: Some(config.timeout().to_string()),
         }
     }
@@ -140,6 +150,9 @@ impl RollupJobConfig {
             };
             updated.delay = text.as_deref().and_then(|text| check_delay(text, "delay", &mut problems));
             updated.groups.set_delay(text);
+        }
+        if let Some(late_data) = &update.late_data {
+            updated.late_data = late_data.clone().check(&mut problems).unwrap_or(updated.late_data);
         }
         if let Some(timeout) = &update.timeout {
             let timeout = super::time_value::TimeValue::parse(timeout, "timeout");

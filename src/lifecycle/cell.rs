@@ -51,6 +51,8 @@ pub(super) struct Cell<R> {
     /// The source that the last run has found is no index at all, where one before had some.
     pub(super) has_no_source: bool,
     pub(super) retrying: bool,
+    /// Another run is to follow the one under way.
+    pub(super) is_followed: bool,
     /// What observers were not told yet; none if there are none.
     pub(super) outbox: Option<Box<Outbox>>,
     pub(super) wakers: Wakers,
@@ -118,6 +120,7 @@ impl<R> Cell<R> {
             troubles: Troubles::default(),
             has_no_source: false,
             retrying: false,
+            is_followed: false,
             outbox: observed.then(Box::default),
             wakers: Wakers::default(),
         }

@@ -5,6 +5,7 @@
 
 mod cell;
 mod outbox;
+mod repaired;
 mod revisions;
 mod stop;
 mod transition;
@@ -18,6 +19,7 @@ use cell::{Cell, Token};
 use transition::Event as Transition;
 
 pub(crate) use cell::Snapshot;
+pub(crate) use repaired::Repaired;
 pub(crate) use revisions::Revisions;
 pub(crate) use stop::{Stop, Ticket, WaitOutcome};
 pub(crate) use turn::{EndOfTurn, Published};
@@ -74,6 +76,8 @@ pub(crate) struct View {
     pub(crate) phase: Phase,
     pub(crate) phase_since: Duration,
     pub(crate) run: u64,
+    /// Whether a run is under way, or its end.
+    pub(crate) has_run: bool,
     pub(crate) progress: Arc<Progress>,
     pub(crate) errors: Vec<JobError>,
     pub(crate) notice: Option<Notice>,
@@ -146,6 +150,25 @@ impl<R: Send + 'static> Lifecycle<R> {
         Ok(Triggered { run: cell.run, is_new: true, push })
     }
 
+    /// Another run is to follow the one under way. `false` if there is none, so that it would never come.
+    pub(crate) fn follow(&self) -> bool {
+        let mut cell = self.cell.lock();
+        cell.is_followed = cell.state == JobState::Indexing && !cell.shutting_down;
+        cell.is_followed
+    }
+
+    /// Whether another run is to follow the one that is over.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.cell.lock().is_followed
+    }
+
+    /// It is under way now, or does not come.
+    pub(crate) fn end_following(&self) {
+        let mut cell = self.cell.lock();
+        cell.is_followed = false;
+        self.announce(cell);
+    }
+
     /// Accepts a delete if the job is stopped.
     pub(crate) fn delete(&self, now: Duration) -> Result<(), Refused> {
         let mut cell = self.cell.lock();
@@ -215,7 +238,7 @@ impl<R: Send + 'static> Lifecycle<R> {
     /// No more turns, starts and triggers. What is persisted does not change.
     pub(crate) fn shut_down(&self, revisions: &Revisions, now: Duration) -> ShutDown<R> {
         let mut cell = self.cell.lock();
-        cell.shutting_down = true;
+        (cell.shutting_down, cell.is_followed) = (true, false);
         let parked = cell.token.take_parked();
         if parked.is_some() {
             cell.end_run(RunOutcome::Interrupted);
@@ -254,6 +277,7 @@ impl<R: Send + 'static> Lifecycle<R> {
             phase: cell.phase,
             phase_since: cell.phase_since,
             run: cell.run,
+            has_run: !matches!(cell.token, Token::None),
             progress: Arc::clone(&cell.progress),
             errors: troubles.errors.clone(),
             notice: troubles.notice.clone(),

@@ -194,7 +194,7 @@ impl<R> Cell<R> {
         let before = self.state;
         self.go(Transition::Stop);
         if before != JobState::Stopping {
-            self.stop_is_durable = false;
+            (self.stop_is_durable, self.is_followed) = (false, false);
         }
         if self.ends_elsewhere() {
             let save = (!self.stop_is_durable).then(|| self.snapshot(StoredState::Stopped, revisions));

@@ -18,6 +18,8 @@ pub(crate) enum EndOfTurn {
     Continue,
     /// Try again after a while.
     BackOff,
+    /// Go on after a while: it is to take its time.
+    Pause,
     /// It is over.
     Over(RunOutcome),
 }
@@ -84,10 +86,8 @@ impl<R: Send + 'static> Lifecycle<R> {
         let is_stop = cell.state == JobState::Stopping;
         let state = match end {
             _ if is_stop => StoredState::Stopped,
-            EndOfTurn::Continue | EndOfTurn::BackOff | EndOfTurn::Over(RunOutcome::Interrupted) => {
-                StoredState::Indexing
-            }
-            EndOfTurn::Over(_) => StoredState::Started,
+            EndOfTurn::Over(RunOutcome::Finished | RunOutcome::Failed | RunOutcome::Stopped) => StoredState::Started,
+            _ => StoredState::Indexing,
         };
         // Whoever asked for a stop may still be saving it, or be refused.
         let is_known = !has_progress && !is_stop && cell.is_recorded(state);
@@ -115,9 +115,9 @@ impl<R: Send + 'static> Lifecycle<R> {
                 cell.end_stop(saved, now);
                 Published::Over(run)
             }
-            (_, EndOfTurn::BackOff) if !cell.shutting_down => {
+            (_, EndOfTurn::BackOff | EndOfTurn::Pause) if !cell.shutting_down => {
                 cell.troubles.note_unsaved(None);
-                cell.retrying = true;
+                cell.retrying = end == EndOfTurn::BackOff;
                 cell.token = Token::BackingOff(run);
                 cell.enter(Phase::BackingOff, now);
                 Published::BackingOff

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::calls::Calls;
 use super::put::prepare;
-use super::{Broken, Entry, RollupJobManager};
+use super::{Broken, Entry, Registry, RollupJobManager};
 use crate::clock::{Clock, SystemClock};
 use crate::engine::{EngineErrorKind, RollupIndex, Source};
 use crate::guard::texts_of;
@@ -218,9 +218,9 @@ impl RollupJobManagerBuilder {
                 NotAcquired::Store(source) => OpenError::Store(source),
             }
         })?;
-        let runtime = Runtime::start(threads, systems, clock, observers, settings, owner);
+        let (registry, calls, shut_down) = (Arc::<RwLock<Registry>>::default(), Calls::default(), Arc::default());
+        let runtime = Runtime::start(threads, systems, clock, observers, settings, owner, &registry);
         let runtime = runtime.map_err(OpenError::Threads)?;
-        let (registry, calls, shut_down) = (RwLock::default(), Calls::default(), Arc::default());
         let manager = RollupJobManager { runtime, registry, calls, shut_down };
         // Should it fail, the manager goes as any other does: it ends its threads, and lets the next owner in.
         manager.load()?;
@@ -253,6 +253,8 @@ impl RollupJobManager {
         let newest = records.iter().map(|record| record.revision).max().unwrap_or(0);
         self.runtime.revisions.go_on_after(newest);
         self.fence_all(&mut records)?;
+        let read = records.iter().flat_map(|record| record.progress.known_source_indices().map(str::to_owned));
+        self.runtime.end_open_changes(read.collect()).map_err(OpenError::Store)?;
         self.registry.write().entries.reserve(loaded.len());
         for record in loaded {
             self.restore(record);

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::{RollupJobManager, RollupReader};
 use crate::job::Ledger;
+use crate::runtime::Registry;
 use crate::store::{self, JobStore, StoreError, change_ledger, change_ledger_unless};
-use crate::sync::Arc;
+use crate::sync::{Arc, RwLock, Weak};
 
 /// A change could not be begun or noted. Nothing was noted.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +60,8 @@ pub enum ChangeError {
 #[must_use = "what is not done stays open, and is read raw for ever"]
 pub struct Change {
     store: Arc<dyn JobStore>,
+    /// Those who repair what has changed; none where that is done elsewhere.
+    jobs: Weak<RwLock<Registry>>,
     index: String,
     range: Range<i64>,
     number: u64,
@@ -75,7 +78,9 @@ impl Change {
         // Also where somebody has counted it as done: what has looked since may have been too early.
         let end = |ledger: &mut Ledger| ledger.end_change(self.number, self.range.clone());
         let ended = store::call(&*self.store, |store| change_ledger(store, &self.index, end));
-        ended.map(drop).map_err(|source| failed(&self.index, source))
+        ended.map_err(|source| failed(&self.index, source))?;
+        repair_soon(&self.jobs, &self.index, &self.range);
+        Ok(())
     }
 }
 
@@ -111,7 +116,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn begin_change(&self, index: &str, range: Range<Timestamp>) -> Result<Change, ChangeError> {
-        begin(self.runtime.job_store(), index, range)
+        begin(self.runtime.job_store(), Arc::downgrade(&self.registry), index, range)
     }
 
     /// Says that documents of a source index with dates in this range have come, changed or gone: in short, for after
@@ -121,7 +126,9 @@ impl RollupJobManager {
     /// # Errors
     /// [`ChangeError`]: nothing was noted.
     pub fn note_change(&self, index: &str, range: Range<Timestamp>) -> Result<(), ChangeError> {
-        note(&**self.runtime.job_store(), index, range)
+        let noted = note(&**self.runtime.job_store(), index, range)?;
+        repair_soon(&Arc::downgrade(&self.registry), index, &noted);
+        Ok(())
     }
 }
 
@@ -133,7 +140,7 @@ impl RollupReader {
     /// # Errors
     /// [`ChangeError`]: nothing was noted, and nothing should be committed.
     pub fn begin_change(&self, index: &str, range: Range<Timestamp>) -> Result<Change, ChangeError> {
-        begin(self.job_store(), index, range)
+        begin(self.job_store(), Weak::new(), index, range)
     }
 
     /// Says that documents have changed, as
@@ -142,22 +149,38 @@ impl RollupReader {
     /// # Errors
     /// [`ChangeError`]: nothing was noted.
     pub fn note_change(&self, index: &str, range: Range<Timestamp>) -> Result<(), ChangeError> {
-        note(&**self.job_store(), index, range)
+        note(&**self.job_store(), index, range).map(drop)
     }
 }
 
-fn begin(store: &Arc<dyn JobStore>, index: &str, range: Range<Timestamp>) -> Result<Change, ChangeError> {
+fn begin(
+    store: &Arc<dyn JobStore>,
+    jobs: Weak<RwLock<Registry>>,
+    index: &str,
+    range: Range<Timestamp>,
+) -> Result<Change, ChangeError> {
     let range = checked(index, range)?;
     let number = changed_unless_sealed(&**store, index, &range, |ledger| ledger.begin_change(range.clone()))?;
-    Ok(Change { store: Arc::clone(store), index: index.to_owned(), range, number })
+    Ok(Change { store: Arc::clone(store), jobs, index: index.to_owned(), range, number })
 }
 
-fn note(store: &dyn JobStore, index: &str, range: Range<Timestamp>) -> Result<(), ChangeError> {
+fn note(store: &dyn JobStore, index: &str, range: Range<Timestamp>) -> Result<Range<i64>, ChangeError> {
     let range = checked(index, range)?;
-    changed_unless_sealed(store, index, &range, |ledger| ledger.note(range.clone())).map(drop)
+    changed_unless_sealed(store, index, &range, |ledger| ledger.note(range.clone()))?;
+    Ok(range)
 }
 
-/// The whole milliseconds that a range touches.
+/// Has those jobs run that have rolled up what has changed, as far as they are started and do it at once.
+fn repair_soon(jobs: &Weak<RwLock<Registry>>, index: &str, range: &Range<i64>) {
+    let Some(registry) = jobs.upgrade() else { return };
+    let jobs = registry.read().jobs();
+    for job in jobs.iter().filter(|job| job.repairs_at_once(index, range)) {
+        // A job that is stopped does it when it is started.
+        let _refused = job.run_soon();
+    }
+}
+
+/// The whole milliseconds that a range of an index touches.
 fn checked(index: &str, range: Range<Timestamp>) -> Result<Range<i64>, ChangeError> {
     if index.is_empty() || index.starts_with('-') || index.contains(['*', ',']) {
         return Err(ChangeError::Index { index: index.to_owned() });
@@ -165,10 +188,15 @@ fn checked(index: &str, range: Range<Timestamp>) -> Result<Range<i64>, ChangeErr
     if range.start >= range.end {
         return Err(ChangeError::Empty { index: index.to_owned(), from: range.start, until: range.end });
     }
+    Ok(milliseconds(&range))
+}
+
+/// The whole milliseconds that a range touches.
+pub(super) fn milliseconds(range: &Range<Timestamp>) -> Range<i64> {
     let milliseconds = |nanoseconds: i128| i64::try_from(nanoseconds).unwrap_or(i64::MAX);
     let from = milliseconds(range.start.as_nanosecond().div_euclid(1_000_000));
     let until = milliseconds((range.end.as_nanosecond() - 1).div_euclid(1_000_000) + 1);
-    Ok(from..until)
+    from..until
 }
 
 /// Looks for seals in the very ledger that is changed: one that comes at the same time is seen.

@@ -16,6 +16,7 @@ mod operation;
 mod put;
 mod put_or_keep;
 mod reader;
+mod refresh;
 mod remove_data;
 mod resume;
 mod rolled_up;
@@ -29,7 +30,6 @@ mod stop_many;
 mod trigger;
 mod update;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
 
@@ -42,6 +42,7 @@ pub use delete::{DeleteError, DeleteOptions};
 pub use put::{PutError, PutOptions};
 pub use put_or_keep::{PutOrKeepError, PutOrKeepOptions, PutOutcome};
 pub use reader::RollupReader;
+pub use refresh::{Refresh, RefreshError};
 pub use remove_data::RemoveDataError;
 pub use rolled_up::{RolledUpError, RolledUpRows};
 pub use selector::JobSelector;
@@ -56,7 +57,7 @@ pub use update::UpdateError;
 use calls::Calls;
 
 use crate::engine::{Engine, RollupIndex, Source};
-use crate::runtime::{Job, Runtime};
+use crate::runtime::{Broken, Entry, Job, Registry, Runtime};
 use crate::store::JobStore;
 use crate::sync::{Arc, Monitor, RwLock};
 
@@ -99,31 +100,10 @@ use crate::sync::{Arc, Monitor, RwLock};
 /// ```
 pub struct RollupJobManager {
     runtime: Arc<Runtime>,
-    registry: RwLock<Registry>,
+    registry: Arc<RwLock<Registry>>,
     calls: Calls,
     /// Once a shutdown is over, whether everything has ended. What it could not wait for is never waited for again.
     shut_down: Arc<Monitor<Option<bool>>>,
-}
-
-#[derive(Default)]
-struct Registry {
-    entries: HashMap<Arc<str>, Entry>,
-    /// From the first step of a shutdown on nothing is added any more.
-    is_closed: bool,
-}
-
-#[derive(Clone)]
-enum Entry {
-    Job(Arc<Job>),
-    /// A put is under way.
-    Reserved,
-    /// There is a record, but no job could be made of it.
-    Broken(Arc<Broken>),
-}
-
-struct Broken {
-    id: String,
-    reason: String,
 }
 
 impl RollupJobManager {
@@ -156,12 +136,7 @@ impl RollupJobManager {
     }
 
     fn jobs(&self) -> Vec<Arc<Job>> {
-        let registry = self.registry.read();
-        let jobs = registry.entries.values().filter_map(|entry| match entry {
-            Entry::Job(job) => Some(Arc::clone(job)),
-            _ => None,
-        });
-        jobs.collect()
+        self.registry.read().jobs()
     }
 
     /// Takes a job out of the registry, unless another one of its id has come in.

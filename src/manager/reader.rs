@@ -134,6 +134,8 @@ impl RollupReader {
         let known = |JobRecord { definition, progress, epoch, .. }| KnownJob {
             context: JobContext::of(definition).with_epoch(epoch),
             progress,
+            owner: None,
+            replacements: 0,
         };
         Ok(self.records().map_err(failed)?.into_iter().map(known).collect())
     }

@@ -4,9 +4,9 @@ use super::RollupJobManager;
 use crate::clock::Clock;
 use crate::engine::{RollupIndex, Source};
 use crate::job::Ledger;
-use crate::runtime::Runtime;
+use crate::runtime::{Job, Runtime};
 use crate::search::{
-    self, KnownJob, Ledgers, Limits, SearchBuckets, SearchError, SearchFault, SearchPlan, SearchRequest,
+    self, KnownJob, Ledgers, Limits, Replacements, SearchBuckets, SearchError, SearchFault, SearchPlan, SearchRequest,
     SearchResponse, Systems,
 };
 use crate::store::StoreError;
@@ -102,7 +102,10 @@ impl RollupJobManager {
     }
 
     fn known_jobs(&self) -> Vec<KnownJob> {
-        let known = |job: Arc<crate::runtime::Job>| KnownJob { context: job.context(), progress: job.progress() };
+        let known = |job: Arc<Job>| {
+            let replacements = job.replacements();
+            KnownJob { context: job.context(), progress: job.progress(), owner: Some(job), replacements }
+        };
         self.jobs().into_iter().map(known).collect()
     }
 
@@ -114,6 +117,12 @@ impl RollupJobManager {
             ledgers: runtime,
             clock: &runtime.clock,
         }
+    }
+}
+
+impl Replacements for Job {
+    fn replacements(&self) -> u64 {
+        self.count_of_replacements()
     }
 }
 

@@ -3,7 +3,9 @@
 mod back_off;
 mod indexer;
 mod job;
+mod ledgers;
 mod pool;
+mod registry;
 
 use std::io;
 use std::slice;
@@ -11,6 +13,7 @@ use std::time::Duration;
 
 pub(crate) use indexer::Run;
 pub(crate) use job::Job;
+pub(crate) use registry::{Broken, Entry, Registry};
 
 use crate::clock::{Clock, Deadline};
 use crate::engine::{self, EngineError, JobContext, RollupIndex, Source};
@@ -20,7 +23,7 @@ use crate::observer::Observer;
 use crate::ownership::Owner;
 use crate::schedule::Timer;
 use crate::store::{self, JobStore, StoreError, StoreErrorKind};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, RwLock, Weak};
 use pool::Pool;
 
 /// What the host has set.
@@ -52,6 +55,8 @@ pub(crate) struct Runtime {
     pub(crate) timer: Timer,
     pub(crate) pool: Pool,
     pub(crate) own_threads: Crew,
+    /// Of the manager, which may have gone.
+    registry: Weak<RwLock<Registry>>,
     next_key: AtomicU64,
 }
 
@@ -107,6 +112,7 @@ impl Runtime {
         observers: Vec<Arc<dyn Observer>>,
         settings: Settings,
         owner: Owner,
+        registry: &Arc<RwLock<Registry>>,
     ) -> io::Result<Arc<Self>> {
         let Threads { timer, pool, crew: own_threads } = threads;
         let Systems { source, rollup_index, store } = systems;
@@ -124,6 +130,7 @@ impl Runtime {
             timer,
             pool,
             own_threads,
+            registry: Arc::downgrade(registry),
             next_key: AtomicU64::new(0),
         });
         let this = Arc::downgrade(&runtime);
@@ -167,6 +174,13 @@ impl Runtime {
         let lifecycle = Lifecycle::new(state, record.progress, record.run, now, !self.observers.is_empty());
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         Job::new(context, record.redefine, lifecycle, key, self)
+    }
+
+    /// All jobs of the manager; `None` if there may be others, of which nobody knows how far they have come.
+    pub(crate) fn all_jobs(&self) -> Option<Vec<Arc<Job>>> {
+        let registry = self.registry.upgrade()?;
+        let registry = registry.read();
+        (!registry.has_broken()).then(|| registry.jobs())
     }
 
     /// Calls the store. One that panics has refused; one that has another owner is not called any more.

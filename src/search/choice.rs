@@ -7,6 +7,7 @@ use super::error::SearchFault;
 use super::plan::Served;
 use super::run::{KnownJob, Systems};
 use super::said::Said;
+use super::spans::Spans;
 use super::tree::Tree;
 use super::why_not::WhyNot;
 use crate::engine::{self, CommittedProgress, EngineErrorKind};
@@ -27,38 +28,48 @@ pub(super) struct Question<'a> {
 }
 
 /// The job that serves.
-pub(super) struct Chosen {
+pub(super) struct Chosen<'j> {
+    pub(super) job: &'j KnownJob,
     pub(super) candidate: Candidate,
     pub(super) snapshot: Option<Snapshot>,
+    /// Whether documents and progress are of one commit.
+    pub(super) is_one_commit: bool,
     pub(super) served: Served,
 }
 
+/// What a job has rolled up by one commit.
+struct HeldDocuments {
+    snapshot: Option<Snapshot>,
+    is_one_commit: bool,
+}
+
 /// The job that serves, if one does; why those do not that come before it.
-pub(super) fn choose(
+pub(super) fn choose<'j>(
     systems: &Systems<'_>,
-    jobs: &[&KnownJob],
+    jobs: &[&'j KnownJob],
     question: &Question<'_>,
     said: &Said,
     why_not: &mut Vec<WhyNot>,
-) -> Faults<Option<Chosen>> {
-    let changed = said.changed();
-    let candidate = |job: &&KnownJob| Candidate {
-        context: job.context.clone(),
-        progress: Progress::clone(&job.progress),
-        first: None,
-        changed: changed.clone(),
+) -> Faults<Option<Chosen<'j>>> {
+    let candidate = |job: &&'j KnownJob| {
+        let (context, progress) = (job.context.clone(), Progress::clone(&job.progress));
+        (*job, Candidate { context, progress, first: None, changed: Spans::default() })
     };
-    let mut candidates: Vec<Candidate> = jobs.iter().map(candidate).collect();
-    candidates.sort_by_cached_key(Candidate::rank);
-    for candidate in candidates {
+    let mut candidates: Vec<_> = jobs.iter().map(candidate).collect();
+    candidates.sort_by_cached_key(|(_, candidate)| candidate.rank());
+    for (job, candidate) in candidates {
         if let Err(reason) = candidate.check_kept(question.tree) {
             why_not.push(reason);
             continue;
         }
-        let Some((candidate, snapshot)) = held(systems, candidate)? else { continue };
+        let Some((mut candidate, held)) = held(systems, candidate)? else { continue };
+        candidate.changed = said.changed(&candidate.context, &candidate.progress);
         // What it has rolled up by now is known of this commit only.
         match candidate.check(question.tree).and_then(|()| Served::of(&candidate, question)) {
-            Ok(served) => return Ok(Some(Chosen { candidate, snapshot, served })),
+            Ok(served) => {
+                let HeldDocuments { snapshot, is_one_commit } = held;
+                return Ok(Some(Chosen { job, candidate, snapshot, is_one_commit, served }));
+            }
             Err(reason) => why_not.push(reason),
         }
     }
@@ -66,7 +77,7 @@ pub(super) fn choose(
 }
 
 /// A candidate as of one commit. `None` if its rollup index is gone.
-fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candidate, Option<Snapshot>)>> {
+fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candidate, HeldDocuments)>> {
     let (index, context) = (systems.rollup_index, &candidate.context);
     let held = match engine::call(|| index.snapshot_rolled_up(context, &systems.stop)) {
         Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(None),
@@ -76,6 +87,7 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
         Some(held) => (Some(held.documents), held.progress),
         None => (None, engine::call(|| index.committed_progress(context))?),
     };
+    let is_one_commit = snapshot.is_some() && committed != CommittedProgress::NotKept;
     match committed {
         CommittedProgress::NotKept => {}
         CommittedProgress::Kept(None) => candidate.progress = Progress::default(),
@@ -88,7 +100,7 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
         }
     }
     candidate.first = first_bucket(systems, &candidate, snapshot.as_ref())?;
-    Ok(Some((candidate, snapshot)))
+    Ok(Some((candidate, HeldDocuments { snapshot, is_one_commit })))
 }
 
 /// Where the first bucket is, or one before: what a former version has rolled up, or another system, is asked for it.

@@ -65,5 +65,5 @@ pub use print::PrintOptions;
 pub(crate) use request::MAX_BUCKETS;
 pub use request::{Access, Edges, SearchCancel, SearchRequest, SearchRequestError, SearchRights};
 pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
-pub(crate) use run::{KnownJob, Ledgers, Systems, buckets, plan, search};
+pub(crate) use run::{KnownJob, Ledgers, Replacements, Systems, buckets, plan, search};
 pub use why_not::{Obstacle, WhyNot};

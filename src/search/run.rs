@@ -45,6 +45,24 @@ pub(crate) trait Ledgers {
 pub(crate) struct KnownJob {
     pub(crate) context: JobContext,
     pub(crate) progress: Arc<Progress>,
+    /// Who knows when what it has rolled up is replaced; `None`: that is done elsewhere.
+    pub(crate) owner: Option<Arc<dyn Replacements>>,
+    /// What that was before anything was read.
+    pub(crate) replacements: u64,
+}
+
+/// Who replaces what a job has rolled up.
+pub(crate) trait Replacements: Send + Sync {
+    /// Another number than before if a replacement has begun or ended since. It need not grow where documents and
+    /// progress are committed in one step.
+    fn replacements(&self) -> u64;
+}
+
+impl KnownJob {
+    /// Whether what was rolled up may have been replaced since the job was looked at; `None` if nobody here knows.
+    pub(super) fn is_replaced(&self) -> Option<bool> {
+        self.owner.as_ref().map(|owner| owner.replacements() != self.replacements)
+    }
 }
 
 /// A search that can begin.
@@ -136,7 +154,10 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let context = chosen.as_ref().map_or(&any.context, |chosen| &chosen.candidate.context);
     let context = context.clone().with_run_as(request.run_as.clone());
     let raw = raw_rows(systems, &asked, &context, &filter, served)?;
-    if raw.is_some() && Said::read(systems, &asked, &readers)? != said {
+    // What is rolled up is that of its progress, unless the two are not of one commit.
+    let replaced = chosen.as_ref().filter(|chosen| !chosen.is_one_commit).map(|chosen| chosen.job.is_replaced());
+    let is_unsure = raw.is_some() || replaced == Some(None);
+    if replaced == Some(Some(true)) || is_unsure && Said::read(systems, &asked, &readers)? != said {
         return Err(SearchFault::Moved);
     }
     let terms = match (&chosen, &asked.raw) {
@@ -170,7 +191,7 @@ fn raw_rows<'a>(
     Ok(Some(RawRows { source: systems.source, context: context.clone(), pattern, snapshot, times }))
 }
 
-impl Chosen {
+impl Chosen<'_> {
     /// Whether each document of those that are read rolled up counts once, however they are grouped.
     fn counts_once(&self) -> bool {
         let several = self.candidate.progress.several_values.as_ref();
@@ -178,7 +199,7 @@ impl Chosen {
     }
 
     fn rows<'a>(self, systems: &Systems<'a>) -> RolledUpRows<'a> {
-        let Self { candidate, snapshot, served } = self;
+        let Self { candidate, snapshot, served, .. } = self;
         let (context, buckets) = (candidate.context, served.rolled_up);
         RolledUpRows { index: systems.rollup_index, context, snapshot, buckets }
     }

@@ -6,7 +6,8 @@ use super::asked::{Asked, Readers, resolve};
 use super::error::SearchFault;
 use super::run::Systems;
 use super::spans::Spans;
-use crate::job::Ledger;
+use crate::engine::JobContext;
+use crate::job::{Dirty, Ledger, Progress};
 
 /// The ledgers of all indices that are read, or were when documents of them were rolled up.
 #[derive(PartialEq)]
@@ -33,10 +34,12 @@ impl Said {
         self.there.contains(index)
     }
 
-    /// Where documents have changed, or are being changed.
-    pub(super) fn changed(&self) -> Spans {
-        let notes = self.ledgers.values().flat_map(|ledger| ledger.notes.iter().chain(&ledger.open_changes));
-        notes.map(|note| note.range.clone()).collect()
+    /// Where documents have changed since they were rolled up, or are being changed.
+    pub(super) fn changed(&self, context: &JobContext, progress: &Progress) -> Spans {
+        let ledgers = self.ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
+        let Dirty { repairable, open, lost } = Dirty::of(context.config(), progress, ledgers);
+        let grid = context.config().rounding();
+        repairable.iter().chain(&open).chain(&lost).map(|buckets| grid.instants_of(buckets)).collect()
     }
 
     /// Whether any documents of this index are gone for good.

@@ -18,6 +18,8 @@ pub enum StoreCall {
     Acquire,
     /// [`JobStore::renew`]
     Renew,
+    /// [`JobStore::ledger`] and [`JobStore::ledgers`]
+    Ledgers,
     /// [`JobStore::replace_ledger`]
     ReplaceLedger,
 }
@@ -84,12 +86,15 @@ impl FaultyStore {
         self.plan.calls.heal();
     }
 
+    fn check(&self, kind: StoreCall) -> Result<(), StoreError> {
+        let is_refused = lock(&self.plan.refused).contains(&kind);
+        if is_refused { Err(StoreError::unavailable("planned fault")) } else { Ok(()) }
+    }
+
     /// Makes the call, or has it fail.
     fn call<T>(&self, kind: StoreCall, call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         let planned = || Err(StoreError::unavailable("planned fault"));
-        if lock(&self.plan.refused).contains(&kind) {
-            return planned();
-        }
+        self.check(kind)?;
         let Some(due) = self.plan.calls.due() else {
             return call();
         };
@@ -137,6 +142,14 @@ impl JobStoreAdapter for FaultyStore {
 
     fn renew(&self, ownership: &Ownership) -> Result<(), StoreError> {
         self.call(StoreCall::Renew, || self.store.renew(ownership))
+    }
+
+    fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
+        self.check(StoreCall::Ledgers).and_then(|()| self.store.ledger(index))
+    }
+
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
+        self.check(StoreCall::Ledgers).and_then(|()| self.store.ledgers(indices))
     }
 
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {

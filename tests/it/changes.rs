@@ -8,19 +8,23 @@ use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{SearchRequest, Tier};
 use rollup_jobs::store::{JobStore, MemoryStore, change_ledger};
 use rollup_jobs::testing::StoreCall;
-use rollup_jobs::{ChangeError, RollupJobManager, RollupReader};
+use rollup_jobs::{ChangeError, RepairWhen, RollupJobManager, RollupReader};
 
 use crate::support::{HOUR, World, in_thread};
 
-fn hours(range: Range<i64>) -> Range<Timestamp> {
+pub fn hours(range: Range<i64>) -> Range<Timestamp> {
     let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
     at(range.start)..at(range.end)
 }
 
 /// Ten hours of readings, six in each, that are rolled up.
 fn rolled_up() -> World {
+    rolled_up_with(RepairWhen::WhenAsked)
+}
+
+pub fn rolled_up_with(repair: RepairWhen) -> World {
     let world = World::new();
-    world.put_started("sensor");
+    world.put_repairing(repair);
     world.run("sensor");
     world
 }
@@ -29,12 +33,12 @@ fn late(world: &World) {
     world.data.add("sensor-1", SourceDocument::new().date("timestamp", 3 * HOUR).double("temperature", 7.0));
 }
 
-fn total(world: &World) -> u64 {
+pub fn total(world: &World) -> u64 {
     world.manager.search(&SearchRequest::new("sensor-*")).unwrap().total().unwrap()
 }
 
 /// The hours that are read raw of those that are rolled up.
-fn raw_hours(world: &World) -> Vec<(i64, i64)> {
+pub fn raw_hours(world: &World) -> Vec<(i64, i64)> {
     let plan = world.manager.plan(&SearchRequest::new("sensor-*")).unwrap();
     let raw = plan.parts.iter().filter(|part| part.tier == Tier::Raw);
     raw.filter_map(|part| Some((part.from? / HOUR, part.until? / HOUR))).collect()

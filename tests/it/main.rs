@@ -54,6 +54,7 @@ mod refused_saves;
 mod remove_data;
 #[cfg(all(feature = "tantivy", feature = "redb"))]
 mod removed_while_read;
+mod repairing;
 #[cfg(feature = "rest")]
 mod rest;
 mod restart_table;

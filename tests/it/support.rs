@@ -12,8 +12,9 @@ use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, StoreError};
 use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
-    DateHistogram, JobError, JobRecord, JobState, JobStatus, Metric, Observer, Phase, RollupJobConfig,
-    RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, StateChange, StopOptions, TurnEnded,
+    DateHistogram, JobError, JobRecord, JobState, JobStatus, LateData, Metric, Observer, Phase, RepairWhen,
+    RollupJobConfig, RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, StateChange,
+    StopOptions, TurnEnded,
 };
 use serde_json::Value;
 
@@ -318,6 +319,13 @@ impl World {
 
     pub fn put(&self, id: &str) {
         self.manager.put(config(id).build().unwrap()).unwrap();
+    }
+
+    /// A started job [sensor] that rolls up again what has changed: then.
+    pub fn put_repairing(&self, repair: RepairWhen) {
+        let config = config("sensor").late_data(LateData::new().repair(repair));
+        self.manager.put(config.build().unwrap()).unwrap();
+        self.manager.start("sensor").unwrap();
     }
 
     pub fn put_started(&self, id: &str) {

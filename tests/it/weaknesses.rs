@@ -267,8 +267,8 @@ fn a_rejected_item_is_never_skipped() {
         EngineFault::ItemUnavailable,
     );
     world.put_started("sensor");
-    // Checkpoint, scan, page, begin, write.
-    faulty.fail_at(5);
+    // Progress, indices, scan, page, begin, write.
+    faulty.fail_at(6);
     let run = world.manager.trigger("sensor").unwrap().run();
     world.wait_for_phase("sensor", Phase::BackingOff);
     assert_eq!(world.status("sensor").stats().rollups_indexed(), 2, "only what lies before the item counts");

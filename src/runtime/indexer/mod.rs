@@ -1,5 +1,6 @@
 //! How is it rolled up? A run, in turns.
 
+mod repair;
 mod run;
 mod turn;
 

@@ -1,10 +1,12 @@
 //! A run between its turns.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::repair::Repair;
 use crate::engine::{JobContext, PageStream};
 use crate::guard::guarded;
-use crate::job::Progress;
+use crate::job::{Ledger, Progress};
 use crate::lifecycle::EndOfTurn;
 use crate::observer::RunOutcome;
 use crate::runtime::Settings;
@@ -12,6 +14,7 @@ use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
 
 /// Everything from a trigger until no complete bucket is left. It is parked in the job's lifecycle between turns.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its own sentence")]
 pub(crate) struct Run {
     pub(super) number: u64,
     /// The job as it was at the trigger.
@@ -20,10 +23,15 @@ pub(crate) struct Run {
     pub(super) boundary: i64,
     pub(super) signal: StopSignal,
     pub(super) stage: Stage,
+    /// Nothing new is left.
+    pub(super) is_exhausted: bool,
     /// The run's one snapshot of the source.
     pub(super) stream: Option<Box<dyn PageStream>>,
     /// Whether nothing was written of it yet.
     pub(super) is_snapshot_new: bool,
+    /// What was said of the source indices before the run began to read them.
+    pub(super) ledgers: BTreeMap<String, Ledger>,
+    pub(super) repair: Repair,
     /// What the engine has made durable.
     pub(super) committed: Progress,
     pub(super) turns: u64,
@@ -46,22 +54,36 @@ pub(crate) struct Run {
 pub(super) enum Stage {
     /// Ask the engine how far it is. `is_gone` if the rollup index was found to be so.
     Opening { is_gone: bool },
+    /// Roll up again what has changed.
+    Repairing,
     /// Roll pages up.
     Paging,
-    /// Let the engine merge; afterwards there is nothing left if the run is `exhausted`.
-    Merging { exhausted: bool },
+    /// Let the engine merge.
+    Merging { next: AfterMerge },
+}
+
+/// How a run goes on when the engine has merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AfterMerge {
+    Repair,
+    Page,
+    End,
 }
 
 impl Run {
     pub(in crate::runtime) fn new(number: u64, context: JobContext, boundary: i64, signal: StopSignal) -> Self {
+        let repair = Repair::new(context.config().late_data());
         Self {
             number,
             context,
             boundary,
             signal,
             stage: Stage::Opening { is_gone: false },
+            is_exhausted: false,
             stream: None,
             is_snapshot_new: false,
+            ledgers: BTreeMap::new(),
+            repair,
             committed: Progress::default(),
             turns: 0,
             left_out: 0,
@@ -86,7 +108,7 @@ impl Run {
             return end;
         };
         self.unsaved += 1;
-        let goes_on = matches!(end, EndOfTurn::Continue | EndOfTurn::BackOff);
+        let goes_on = !matches!(end, EndOfTurn::Over(_));
         if goes_on && error.is_transient() && self.unsaved < settings.retry_attempts {
             EndOfTurn::BackOff
         } else {
@@ -96,7 +118,7 @@ impl Run {
 
     /// A run that has to wait, or is over, holds no page.
     pub(super) fn park(&mut self) {
-        if let Some(stream) = &mut self.stream {
+        for stream in self.stream.iter_mut().chain(self.repair.stream()) {
             // A panic is the engine's own matter here: what it says next counts.
             let _ = guarded(|| stream.park());
         }

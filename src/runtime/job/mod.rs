@@ -5,6 +5,7 @@ mod current;
 mod health;
 mod status;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,11 +17,12 @@ use super::pool::{Pulse, Task};
 use crate::engine::JobContext;
 use crate::guard::discard;
 use crate::human;
-use crate::job::{JobError, JobRecord, Notice, Phase, Progress};
-use crate::lifecycle::{Lifecycle, Refused, Snapshot, Stop, Triggered};
+use crate::job::{JobError, JobRecord, Notice, Phase, Progress, RepairWhen};
+use crate::lifecycle::{EndOfTurn, Lifecycle, Refused, Snapshot, Stop, Triggered};
+use crate::observer::RunOutcome;
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
-use crate::sync::{Arc, Weak};
+use crate::sync::{Arc, AtomicU64, Ordering, Weak};
 use current::{Change, Current, CurrentContext};
 
 /// A job: its definition, and the lock around what changes all the time.
@@ -29,6 +31,8 @@ pub(crate) struct Job {
     current: CurrentContext,
     /// Shared with the handles on its stops, which keep nothing else of a manager alive.
     pub(crate) lifecycle: Lifecycle<Box<Run>>,
+    /// How often a replacement of rolled-up documents has begun or ended.
+    replacements: AtomicU64,
     /// Tells this job from an earlier one of the same id.
     pub(crate) key: u64,
     pub(super) runtime: Arc<Runtime>,
@@ -47,6 +51,7 @@ impl Job {
             id: context.config().id().into(),
             current: CurrentContext::new(context, redefine),
             lifecycle,
+            replacements: AtomicU64::new(0),
             key,
             runtime: Arc::clone(runtime),
             this: Weak::clone(this),
@@ -70,6 +75,16 @@ impl Job {
     /// How far it has come, as far as is known here.
     pub(crate) fn progress(&self) -> Arc<Progress> {
         self.lifecycle.view().progress
+    }
+
+    /// Another number than before if a replacement of rolled-up documents has begun or ended.
+    pub(crate) fn count_of_replacements(&self) -> u64 {
+        self.replacements.load(Ordering::Acquire)
+    }
+
+    /// Rolled-up documents are about to be replaced, or were.
+    pub(in crate::runtime) fn note_replacement(&self) {
+        self.replacements.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Begins to change its settings.
@@ -135,6 +150,38 @@ impl Job {
             self.deliver_later();
         }
         Ok(triggered)
+    }
+
+    /// Begins a run that knows what was said until now: at once, or when the one under way is over.
+    pub(crate) fn run_soon(&self) -> Result<(), Refused> {
+        loop {
+            if self.trigger(self.runtime.clock.now())?.is_new || self.lifecycle.follow() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether it may have rolled up documents of this index in this range, as far as is known here, and does it again
+    /// as soon as they have changed.
+    pub(crate) fn repairs_at_once(&self, index: &str, range: &Range<i64>) -> bool {
+        let (progress, context) = (self.progress(), self.context());
+        let config = context.config();
+        let reads =
+            progress.known_source_indices().any(|known| known == index) || config.index_pattern().may_mean(index);
+        let is_covered =
+            progress.covered().start < range.end && progress.reached(config).is_some_and(|until| range.start < until);
+        reads && is_covered && config.late_data().repair_when() == RepairWhen::AtOnce
+    }
+
+    /// A run is over, and so is its last turn, in this way: another one may be to follow.
+    pub(super) fn go_on_after(&self, end: EndOfTurn) {
+        if self.lifecycle.is_followed() {
+            if end == EndOfTurn::Over(RunOutcome::Finished) {
+                // A job that was stopped meanwhile refuses.
+                let _refused = self.trigger(self.runtime.clock.now());
+            }
+            self.lifecycle.end_following();
+        }
     }
 
     /// Lets the schedule trigger it.

@@ -3,6 +3,7 @@
 mod noting;
 mod opening;
 mod paging;
+mod repairing;
 mod rewinding;
 
 use std::cell::Cell;
@@ -10,12 +11,13 @@ use std::time::Duration;
 
 use crate::engine::{EngineError, EngineErrorKind, GivenUp, PageStream, RollupWriter};
 use crate::guard::{discard, guarded, texts_of};
-use crate::job::{Phase, Progress};
+use crate::job::{Phase, Progress, RepairWhen};
 use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
 use crate::rollup::RolledUpPage;
 use crate::runtime::back_off::back_off;
-use crate::runtime::indexer::run::{Run, Stage};
+use crate::runtime::indexer::repair::Slice;
+use crate::runtime::indexer::run::{AfterMerge, Run, Stage};
 use crate::runtime::job::Job;
 use crate::runtime::pool::Pulse;
 use crate::store::StoreError;
@@ -84,6 +86,7 @@ struct Turn<'a> {
 struct Discarded {
     page: Option<RolledUpPage>,
     stream: Option<Box<dyn PageStream>>,
+    slice: Option<Slice>,
     /// What the writer has given up.
     rest: Option<Box<dyn Send>>,
 }
@@ -148,16 +151,25 @@ impl<'a> Turn<'a> {
                 self.progress.stats.search_failures += 1;
                 return Err(failure);
             }
+            self.run.is_exhausted = self.repairs_last() && self.knows_everything();
+            let begins_with_pages = self.repairs_last() && !self.run.is_exhausted;
+            self.run.stage = if begins_with_pages { Stage::Paging } else { Stage::Repairing };
+        }
+        if let Stage::Merging { next } = self.run.stage {
+            self.merge();
+            self.run.stage = if next == AfterMerge::Repair { Stage::Repairing } else { Stage::Paging };
+            let is_over = next == AfterMerge::End;
+            return Ok(if is_over { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue });
+        }
+        if self.run.stage == Stage::Repairing {
+            if let Some(end) = self.repair()? {
+                return Ok(end);
+            }
             self.run.stage = Stage::Paging;
-            if self.knows_everything() {
-                self.is_idle = true;
+            self.is_idle = self.knows_everything();
+            if self.run.is_exhausted || self.is_idle {
                 return Ok(EndOfTurn::Over(RunOutcome::Finished));
             }
-        }
-        if let Stage::Merging { exhausted } = self.run.stage {
-            self.merge();
-            self.run.stage = Stage::Paging;
-            return Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue });
         }
         let pages = match self.pages() {
             Ok(pages) => pages,
@@ -179,11 +191,25 @@ impl<'a> Turn<'a> {
             self.progress.cover(self.run.boundary);
         }
         let wants_merge = self.commit()?;
+        self.run.is_exhausted = exhausted;
+        let next = match exhausted {
+            false => AfterMerge::Page,
+            true if self.repairs_last() => AfterMerge::Repair,
+            true => AfterMerge::End,
+        };
         if wants_merge {
-            self.run.stage = Stage::Merging { exhausted };
-            return Ok(EndOfTurn::Continue);
+            self.run.stage = Stage::Merging { next };
+        } else if next == AfterMerge::Repair {
+            self.run.stage = Stage::Repairing;
+        } else if next == AfterMerge::End {
+            return Ok(EndOfTurn::Over(RunOutcome::Finished));
         }
-        Ok(if exhausted { EndOfTurn::Over(RunOutcome::Finished) } else { EndOfTurn::Continue })
+        Ok(EndOfTurn::Continue)
+    }
+
+    /// Whether what is new comes before what has changed.
+    fn repairs_last(&self) -> bool {
+        self.run.context.config().late_data().repair_when() == RepairWhen::AfterRun
     }
 
     /// Whether no date bucket has become complete since a run has rolled all of them up, and that is saved.
@@ -193,6 +219,7 @@ impl<'a> Turn<'a> {
             known.position == self.progress.position && known.rolled_up_until == self.progress.rolled_up_until;
         is_known
             && !self.has_redefined
+            && !self.run.repair.has_replaced
             && self.run.turns == 1
             && self.progress.rolled_up_until >= Some(self.run.boundary)
     }
@@ -291,8 +318,8 @@ impl<'a> Turn<'a> {
 
     fn panicked(&mut self, panic: &str) -> EndOfTurn {
         // What is left of the engine's objects may panic again when it is dropped.
-        let (writer, stream) = (self.writer.take(), self.run.stream.take());
-        discard((writer, stream));
+        let (writer, stream, slice) = (self.writer.take(), self.run.stream.take(), self.run.repair.slice.take());
+        discard((writer, stream, slice));
         self.discard();
         let chain = vec![format!("the engine panicked: {panic}")];
         self.fail(TurnError { transient: false, retry_after: None, keep: false, chain, phase: self.phase })
@@ -320,7 +347,7 @@ impl<'a> Turn<'a> {
                 Err(error) => job.note_error(number, Phase::Saving, error.is_transient(), texts_of(error)),
             }
             let end = run.after_save(&saved, end, &runtime.settings);
-            if matches!(end, EndOfTurn::BackOff) || runtime.pool.is_busy() {
+            if matches!(end, EndOfTurn::BackOff | EndOfTurn::Pause) || runtime.pool.is_busy() {
                 run.park();
             }
             let (failures, retry_after) = (run.failures.max(run.unsaved), run.retry_after);
@@ -331,12 +358,15 @@ impl<'a> Turn<'a> {
                 Published::Again(again) => run = again,
                 Published::Queued { push } => return job.enqueue_if(push),
                 Published::BackingOff => {
-                    let pause = back_off(&runtime.settings, failures, (job.id(), number));
+                    let pause = match end {
+                        EndOfTurn::BackOff => back_off(&runtime.settings, failures, (job.id(), number)),
+                        _ => Duration::ZERO,
+                    };
                     return job.back_off(number, pause.max(retry_after));
                 }
                 Published::Over(run) => {
                     discard(run);
-                    return;
+                    return job.go_on_after(end);
                 }
             }
         }

@@ -1,9 +1,11 @@
 //! Ranges whose rolled-up documents may not be those of one snapshot: the ledgers know of them before the first write
 //! there does.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::{Turn, TurnError};
+use crate::engine::EngineErrorKind;
 use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position};
 use crate::rollup::RolledUpPage;
 use crate::store::{StoreError, change_ledger};
@@ -20,18 +22,63 @@ impl Turn<'_> {
         self.note_dirty(&(start..end)).inspect_err(|_| self.run.stream = None)
     }
 
-    /// Notes, of each source index, that documents in this range have to be looked at again. An engine that does not
-    /// say which indices there are has nobody to tell.
+    /// Notes that this job has to look at documents in this range again. An engine that does not say which indices there
+    /// are has nobody to tell.
     pub(super) fn note_dirty(&self, range: &Range<i64>) -> Result<(), TurnError> {
-        let is_noted = |ledger: &Ledger| ledger.notes.iter().any(|note| note.covers(range));
+        let id = self.run.context.id();
+        // A note that this run has taken up says nothing any more.
+        let is_noted = |index: &str, ledger: &Ledger| {
+            let open = self.progress.cured.open(index, ledger, id);
+            open.iter().any(|open| open.start <= range.start && range.end <= open.end)
+        };
         let noted = self.progress.source_indices.iter().try_for_each(|index| {
             self.job.runtime.store_call(|store| {
-                if !is_noted(&store.ledger(index)?) {
-                    change_ledger(store, index, |ledger| ledger.note(range.clone()))?;
+                if !is_noted(index, &store.ledger(index)?) {
+                    change_ledger(store, index, |ledger| ledger.note_for_job(id, range.clone()))?;
                 }
                 Ok::<_, StoreError>(())
             })
         });
         noted.map_err(|error| TurnError::of_store(&error, Phase::Saving))
+    }
+
+    /// Looks at what was said of the source indices, those too that no run has read yet: this one reads nothing before.
+    pub(super) fn look_at_ledgers(&mut self) -> Result<(), TurnError> {
+        let (runtime, context) = (&self.job.runtime, &self.run.context);
+        let mut names = match runtime.source.field_capabilities(context, context.config().index_pattern(), &[]) {
+            Ok(found) => found.indices,
+            Err(error) if error.kind() == EngineErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(self.failure(&error)),
+        };
+        names.extend(self.progress.known_source_indices().map(str::to_owned));
+        names.sort_unstable();
+        names.dedup();
+        self.run.ledgers = self.ledgers_of(names)?;
+        for (index, ledger) in &self.run.ledgers {
+            // That nothing is forgotten is no harm.
+            let _ = self.job.runtime.forget_notes(index, ledger, (self.job, &self.progress));
+            self.progress.cured.settle(index, ledger, self.run.context.id());
+        }
+        Ok(())
+    }
+
+    /// A stream has been opened over this stretch of time. A date bucket that is rolled up in part is not read whole.
+    pub(super) fn take_up_notes(&mut self, stretch: &Range<i64>) {
+        let grid = self.run.context.config().rounding();
+        let begun = self.progress.position.as_ref().and_then(Position::date);
+        let from = begun.filter(|start| *start >= stretch.start).map_or(stretch.start, |start| grid.bucket(start).end);
+        self.progress.take_up(&self.run.ledgers, &(from..i64::MAX));
+    }
+
+    /// What was said up to now of the source indices that the run has looked at.
+    pub(super) fn ledgers(&self) -> Result<BTreeMap<String, Ledger>, TurnError> {
+        self.ledgers_of(self.run.ledgers.keys().cloned().collect())
+    }
+
+    fn ledgers_of(&self, names: Vec<String>) -> Result<BTreeMap<String, Ledger>, TurnError> {
+        let asked: Vec<&str> = names.iter().map(String::as_str).collect();
+        let ledgers = self.job.runtime.store_call(|store| store.ledgers(&asked));
+        let ledgers = ledgers.map_err(|error| TurnError::of_store(&error, Phase::Searching))?;
+        Ok(names.into_iter().zip(ledgers).collect())
     }
 }

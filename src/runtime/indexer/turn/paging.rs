@@ -31,7 +31,8 @@ impl Turn<'_> {
             if let Some(stream) = self.run.stream.as_mut().filter(|_| goes_on) {
                 stream.fetch_ahead();
             }
-            let page = self.convert(buckets)?;
+            let after = self.progress.position.as_ref().map(Position::key);
+            let page = self.convert(buckets, after.as_deref(), &Times::buckets_before(self.run.boundary))?;
             let is_other = self.run.stream.as_ref().is_some_and(|stream| !stream.is_one_snapshot());
             if std::mem::take(&mut self.run.is_snapshot_new) || is_other {
                 self.note_bucket_of_two_snapshots(&page)?;
@@ -105,7 +106,10 @@ impl Turn<'_> {
         self.job.lifecycle.note_page_size(stream.reduced_page_size());
         notices.extend(stream.take_notice());
         // Only with the first page some engines know.
-        let found = if page.is_ok() { is_opened.zip(stream.source_indices()) } else { None };
+        let found = if page.is_ok() { is_opened.clone().zip(stream.source_indices()) } else { None };
+        if let Some(stretch) = is_opened {
+            self.take_up_notes(&stretch);
+        }
         notices.extend(found.and_then(|(stretch, found)| self.see_sources(found, &stretch)));
         if !notices.is_empty() {
             self.note(notices.join("; "));
@@ -114,15 +118,20 @@ impl Turn<'_> {
     }
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.
-    fn convert(&mut self, buckets: Page) -> Result<RolledUpPage, TurnError> {
+    pub(super) fn convert(
+        &mut self,
+        buckets: Page,
+        after: Option<&[KeyPart]>,
+        times: &Times,
+    ) -> Result<RolledUpPage, TurnError> {
         let began = self.job.runtime.clock.monotonic();
-        let converted = self.check_order(&buckets).and_then(|()| {
+        let converted = self.check_order(&buckets, after, times).and_then(|()| {
             let converted = roll_up_until(buckets, self.run.context.layout(), &self.run.signal);
             converted.map_err(|error| error.to_string())
         });
         let page = converted.map_err(|text| {
             self.progress.stats.search_failures += 1;
-            self.run.stream = None;
+            (self.run.stream, self.discarded.slice) = (None, self.run.repair.slice.take());
             TurnError { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
         })?;
         let stats = &mut self.progress.stats;
@@ -132,9 +141,8 @@ impl Turn<'_> {
     }
 
     /// An engine that does not keep to the order, or to the range, would lose or repeat buckets.
-    fn check_order(&self, buckets: &Page) -> Result<(), String> {
-        let position = self.progress.position.as_ref().map(Position::key);
-        let mut previous = position.as_deref();
+    fn check_order(&self, buckets: &Page, after: Option<&[KeyPart]>, times: &Times) -> Result<(), String> {
+        let mut previous = after;
         if buckets.width().is_none() {
             // Whoever converts the page says what does not fit.
             return Ok(());
@@ -147,8 +155,8 @@ impl Turn<'_> {
             if previous.is_some_and(|previous| bucket.key <= previous) {
                 return Err(format!("the engine delivered a bucket out of order: {:?}", bucket.key));
             }
-            if !matches!(bucket.key.first(), Some(KeyPart::Date(start)) if *start < self.run.boundary) {
-                return Err(format!("the engine delivered a bucket that is not complete: {:?}", bucket.key));
+            if !matches!(bucket.key.first(), Some(KeyPart::Date(start)) if times.contain(*start, *start)) {
+                return Err(format!("the engine delivered a bucket that it was not asked for: {:?}", bucket.key));
             }
             previous = Some(bucket.key);
         }

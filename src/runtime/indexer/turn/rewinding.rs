@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Turn, TurnError};
 use crate::engine::{Batch, EngineError, EngineErrorKind, PageStream};
-use crate::job::{Phase, Position};
+use crate::job::Phase;
 use crate::rollup::{Bucket, Page};
 use crate::scan::{ScanRequest, Times};
 use crate::stop_signal::StopSignal;
@@ -23,7 +23,7 @@ impl Turn<'_> {
         let (runtime, context) = (&self.job.runtime, &self.run.context);
         let now = runtime.clock.now().as_millisecond().saturating_add(CORRECTION);
         let there = context.config().rounding().round_down(now);
-        let Some(until) = self.reached().filter(|until| *until > there) else { return Ok(()) };
+        let Some(until) = self.progress.reached(context.config()).filter(|until| *until > there) else { return Ok(()) };
         if !keeps_progress && self.progress.source_indices.is_empty() || !self.can_be_repeated(there)? {
             return Ok(());
         }
@@ -34,7 +34,9 @@ impl Turn<'_> {
         let batch = Batch::Replace(Times::buckets_between(there..i64::MAX));
         let mut rewound = self.progress.clone();
         rewound.rewind_to(there, context.config());
+        self.job.note_replacement();
         let replaced = runtime.rollup_index.begin(context, &batch).and_then(|writer| writer.commit(&rewound));
+        self.job.note_replacement();
         match replaced {
             Ok(_) => {}
             Err(error) if error.kind() == EngineErrorKind::Unsupported => return Ok(()),
@@ -50,13 +52,6 @@ impl Turn<'_> {
             text(there)
         ));
         Ok(())
-    }
-
-    /// The end of the last date bucket of which anything is rolled up.
-    fn reached(&self) -> Option<i64> {
-        let begun = self.progress.position.as_ref().and_then(Position::date);
-        let begun = begun.map(|start| self.run.context.config().rounding().bucket(start).end);
-        self.progress.rolled_up_until.max(begun)
     }
 
     /// Whether all raw data that was rolled up from an instant on is still there.

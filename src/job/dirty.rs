@@ -1,0 +1,76 @@
+use std::ops::Range;
+
+use super::config::RollupJobConfig;
+use super::ledger::Ledger;
+use super::position::Position;
+use super::progress::Progress;
+use crate::ranges::{merged, without};
+
+/// Date buckets that are rolled up, and whose source documents may have changed since: ranges of the instants at which
+/// they begin, in order. What is sealed does not change any more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Dirty {
+    /// They can be rolled up again.
+    pub(crate) repairable: Vec<Range<i64>>,
+    /// Their documents are being changed at this moment.
+    pub(crate) open: Vec<Range<i64>>,
+    /// They cannot be rolled up any more: a source index of theirs is gone.
+    pub(crate) lost: Vec<Range<i64>>,
+}
+
+impl Dirty {
+    /// Those of a job, by what was said of its source indices.
+    pub(crate) fn of<'l>(
+        config: &RollupJobConfig,
+        progress: &Progress,
+        ledgers: impl Iterator<Item = (&'l str, &'l Ledger)> + Clone,
+    ) -> Self {
+        let covered = progress.covered();
+        let buckets = |ranges: Vec<Range<i64>>| buckets_within(config, &covered, ranges);
+        let said = ledgers.clone().flat_map(|(index, ledger)| progress.cured.open(index, ledger, config.id()));
+        let changes = ledgers.clone().flat_map(|(_, ledger)| &ledger.open_changes).map(|change| change.range.clone());
+        let (noted, open) = (buckets(said.collect()), buckets(changes.collect()));
+        if noted.is_empty() && open.is_empty() {
+            return Self::default();
+        }
+        let sealed = buckets(ledgers.flat_map(|(_, ledger)| ledger.seals.iter().cloned()).collect());
+        let dropped = buckets(progress.dropped.clone());
+        let (noted, open) = (others(noted, &sealed), others(open, &sealed));
+        let lost = both(&noted, &dropped);
+        Self { repairable: others(others(noted, &dropped), &open), open, lost }
+    }
+}
+
+impl Progress {
+    /// From where and until when all is rolled up, but for what has changed.
+    pub(crate) fn covered(&self) -> Range<i64> {
+        let until = self.rolled_up_until.or_else(|| self.position.as_ref().and_then(Position::date));
+        self.rolled_up_from.unwrap_or(i64::MIN)..until.unwrap_or(i64::MIN)
+    }
+
+    /// The end of the last date bucket of which anything is rolled up.
+    pub(crate) fn reached(&self, config: &RollupJobConfig) -> Option<i64> {
+        let begun = self.position.as_ref().and_then(Position::date);
+        self.rolled_up_until.max(begun.map(|start| config.rounding().bucket(start).end))
+    }
+}
+
+/// The date buckets of a job that have any instant of these ranges, as far as they begin within `covered`.
+fn buckets_within(config: &RollupJobConfig, covered: &Range<i64>, ranges: Vec<Range<i64>>) -> Vec<Range<i64>> {
+    let buckets = ranges.into_iter().filter(|range| !range.is_empty()).map(|range| {
+        let buckets = config.rounding().buckets_of(&range);
+        buckets.start.max(covered.start)..buckets.end.min(covered.end)
+    });
+    merged(buckets)
+}
+
+/// What is in one set and not in the other.
+fn others(ranges: Vec<Range<i64>>, but: &[Range<i64>]) -> Vec<Range<i64>> {
+    but.iter().fold(ranges, |left, but| left.iter().flat_map(|range| without(range, but)).collect())
+}
+
+/// What is in both sets.
+fn both(ranges: &[Range<i64>], others: &[Range<i64>]) -> Vec<Range<i64>> {
+    let pairs = ranges.iter().flat_map(|one| others.iter().map(move |other| (one, other)));
+    merged(pairs.map(|(one, other)| one.start.max(other.start)..one.end.min(other.end)))
+}

@@ -1,0 +1,105 @@
+use serde::{Deserialize, Serialize};
+
+use super::problem::ConfigProblemKind::Setting;
+use super::problem::Problems;
+
+/// What a job does about documents that come, change or go after they were rolled up. All of it may be changed at any
+/// time.
+///
+/// ```
+/// use rollup_jobs::{LateData, RepairWhen};
+///
+/// let nightly = LateData::new().repair(RepairWhen::AfterRun).docs_per_second(50_000);
+/// let json = serde_json::json!({ "repair": "after_run", "docs_per_second": 50_000 });
+/// assert_eq!(serde_json::from_value::<LateData>(json)?, nightly);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[must_use]
+pub struct LateData {
+    #[serde(default, skip_serializing_if = "RepairWhen::is_default")]
+    repair: RepairWhen,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    buckets_per_run: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    docs_per_second: Option<u32>,
+}
+
+/// When what has changed is rolled up again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RepairWhen {
+    /// As soon as the manager is told: it has the job run, and a run begins with it. The default.
+    #[default]
+    AtOnce,
+    /// When a run has rolled up what is new.
+    AfterRun,
+    /// Only where somebody [asks for it](crate::RollupJobManager::refresh). Until then searches read it raw.
+    WhenAsked,
+}
+
+impl RepairWhen {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl LateData {
+    /// The defaults: what has changed is rolled up again at once, as fast as it can be.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// When what has changed is rolled up again. Default: at once.
+    pub fn repair(mut self, when: RepairWhen) -> Self {
+        self.repair = when;
+        self
+    }
+
+    /// So many date buckets a run rolls up again at most; the next one goes on. Default: all of them.
+    pub fn buckets_per_run(mut self, buckets: u32) -> Self {
+        self.buckets_per_run = Some(buckets);
+        self
+    }
+
+    /// So many source documents a second are rolled up again at most, on the average. Default: as fast as it can be.
+    pub fn docs_per_second(mut self, documents: u32) -> Self {
+        self.docs_per_second = Some(documents);
+        self
+    }
+
+    /// When what has changed is rolled up again.
+    #[must_use]
+    pub fn repair_when(&self) -> RepairWhen {
+        self.repair
+    }
+
+    /// How many date buckets a run rolls up again at most.
+    #[must_use]
+    pub fn max_buckets_per_run(&self) -> Option<u32> {
+        self.buckets_per_run
+    }
+
+    /// How many source documents a second are rolled up again at most.
+    #[must_use]
+    pub fn max_docs_per_second(&self) -> Option<u32> {
+        self.docs_per_second
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn check(self, problems: &mut Problems) -> Option<Self> {
+        let limits = [("buckets_per_run", self.buckets_per_run), ("docs_per_second", self.docs_per_second)];
+        let zeros: Vec<_> = limits.into_iter().filter(|(_, limit)| *limit == Some(0)).collect();
+        for (name, _) in &zeros {
+            let text = format!("[{name}] has to be at least 1: nothing would ever be rolled up again");
+            problems.add(Setting, format!("late_data.{name}"), text);
+        }
+        zeros.is_empty().then_some(self)
+    }
+}
