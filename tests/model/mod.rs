@@ -6,6 +6,8 @@ mod exhaustive;
 #[cfg(rollup_shuttle)]
 mod refusals;
 #[cfg(rollup_shuttle)]
+mod repairs;
+#[cfg(rollup_shuttle)]
 mod scenarios;
 #[cfg(rollup_shuttle)]
 mod world;

@@ -472,7 +472,7 @@ fn ledger_writers_against_the_ends_of_turns() {
             world.spawn(move |_| {
                 [0, 1].map(|note| {
                     let range = writer * 10 + note * 2..writer * 10 + note * 2 + 1;
-                    (range.clone(), change_ledger(&*store, "source", |ledger| ledger.note(range.clone())).unwrap().1)
+                    (range.clone(), change_ledger(&*store, "elsewhere", |ledger| ledger.note(range.clone())).unwrap().1)
                 })
             })
         };
@@ -481,7 +481,7 @@ fn ledger_writers_against_the_ends_of_turns() {
         at_rest(stop(&world.manager));
         let mut noted: Vec<_> = writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
         noted.sort_unstable_by_key(|(_, number)| *number);
-        let ledger = world.store.ledger("source").unwrap();
+        let ledger = world.store.ledger("elsewhere").unwrap();
         assert!(noted.iter().map(|(_, number)| *number).eq(1..=4), "each has a number of its own: {noted:?}");
         assert!(
             ledger.notes.iter().map(|note| (note.range.clone(), note.number)).eq(noted),

@@ -16,7 +16,7 @@ use crate::engine::{
     RollupIndex, RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
 };
 use crate::job::JobDefinition;
-use crate::rollup::{Page, RolledUpDocuments};
+use crate::rollup::{Page, RolledUpDocument, RolledUpDocuments};
 use crate::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, Ownership, StoreError};
 use crate::testing::ManualClock;
 use crate::{
@@ -156,6 +156,36 @@ impl World {
             self.manager.trigger(id).unwrap();
         }
         pause();
+    }
+
+    /// A document comes late, and its host says so.
+    pub(super) fn late(&self, hour: i64) -> JoinHandle<()> {
+        let data = self.data.clone();
+        self.spawn(move |manager| {
+            let at = |hour: i64| crate::jiff::Timestamp::from_second(hour * 3_600).unwrap();
+            data.add("source", SourceDocument::new().date("timestamp", hour * 3_600_000));
+            yield_now();
+            manager.note_change("source", at(hour)..at(hour + 1)).unwrap();
+        })
+    }
+
+    /// Lets the job come to rest, and then run to the end once more.
+    pub(super) fn run_to_the_end(&self) {
+        let rest = || {
+            while self.manager.get(ID).is_some_and(|status| status.state() == JobState::Indexing) {
+                pause();
+            }
+        };
+        rest();
+        self.manager.trigger(ID).unwrap();
+        rest();
+    }
+
+    /// How many documents the rolled-up documents of the job stand for, by their order.
+    pub(super) fn counts(&self) -> Vec<u64> {
+        let count =
+            |document: &RolledUpDocument| document.to_json()["timestamp.date_histogram._count"].as_u64().unwrap();
+        self.data.rolled_up(&format!("rolled-{ID}")).iter().map(count).collect()
     }
 
     /// In a thread of its own.

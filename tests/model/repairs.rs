@@ -1,0 +1,71 @@
+//! What has changed is rolled up again, whoever meets whom: no note is lost, and none is taken up by what is older.
+
+use super::world::{ID, World, at_rest, check, stop};
+use crate::{DeleteError, JobState, StopOptions};
+
+/// Two hosts' threads note the same range, and one another, while a run goes on.
+#[test]
+fn notes_during_turns() {
+    check(|| {
+        let world = World::new(1);
+        world.manager.start(ID).unwrap();
+        let _ = world.manager.trigger(ID);
+        let writers = [world.late(0), world.late(0), world.late(2)];
+        for writer in writers {
+            writer.join().unwrap();
+        }
+        world.run_to_the_end();
+        assert_eq!(world.counts(), [3, 1, 2]);
+        at_rest(stop(&world.manager));
+        world.check_stopped();
+        world.end();
+    });
+}
+
+#[test]
+fn a_repair_against_a_stop() {
+    check(|| {
+        let world = World::new(1);
+        world.manager.start(ID).unwrap();
+        world.run_to_the_end();
+        let (writer, stopper) = (world.late(1), world.spawn(|manager| at_rest(stop(manager))));
+        writer.join().unwrap();
+        stopper.join().unwrap();
+        world.check_stopped();
+        let counts = world.counts();
+        assert!(counts == [1, 1, 1] || counts == [1, 2, 1], "the old documents or the new ones: {counts:?}");
+        world.manager.start(ID).unwrap();
+        world.run_to_the_end();
+        assert_eq!(world.counts(), [1, 2, 1]);
+        at_rest(stop(&world.manager));
+        world.end();
+    });
+}
+
+/// Whoever waits for a repair is told how it ends, also when the job is stopped and deleted meanwhile.
+#[test]
+fn a_refresh_against_a_stop_and_a_delete() {
+    check(|| {
+        let world = World::new(1);
+        world.manager.start(ID).unwrap();
+        world.run_to_the_end();
+        let waiter = world.spawn(|manager| {
+            let at = |hour: i64| crate::jiff::Timestamp::from_second(hour * 3_600).unwrap();
+            manager.refresh(ID, at(1)..at(3)).and_then(|refresh| refresh.wait(std::time::Duration::MAX))
+        });
+        let deleter = world.spawn(|manager| {
+            let _ = manager.stop(ID, StopOptions::new());
+            manager.delete(ID)
+        });
+        let _done_or_not = waiter.join().unwrap();
+        match deleter.join().unwrap() {
+            Ok(()) => assert!(world.manager.get(ID).is_none()),
+            Err(DeleteError::NotStopped { .. }) => {
+                at_rest(stop(&world.manager));
+                assert_eq!(world.manager.get(ID).unwrap().state(), JobState::Stopped);
+            }
+            Err(other) => panic!("{other}"),
+        }
+        world.end();
+    });
+}
