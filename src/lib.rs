@@ -115,6 +115,7 @@ pub mod store;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verify;
 
 // The crates whose types are in signatures.
 pub use ::{jiff, serde_json};
@@ -137,9 +138,10 @@ pub use manager::{
     AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions,
     PutOrKeepError, PutOrKeepOptions, PutOutcome, Refresh, RefreshError, RemoveDataError, RetryOptions, RolledUpError,
     RolledUpRows, RollupJobManager, RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion,
-    StopError, StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError,
+    StopError, StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError, VerifyError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
 pub use observer::{Observer, RunEnded, RunOutcome, StateChange, TurnEnded};
+pub use verify::{Mismatch, Verification, VerifyOptions};

@@ -16,7 +16,7 @@ use model as chosen;
 use production as chosen;
 
 pub(crate) use chosen::{
-    AtomicBool, AtomicU64, JoinHandle, Monitor, MonitorGuard, Mutex, MutexGuard, Ordering, RwLock, ThreadId,
+    AtomicBool, AtomicI64, AtomicU64, JoinHandle, Monitor, MonitorGuard, Mutex, MutexGuard, Ordering, RwLock, ThreadId,
     current_thread, queue, yield_now,
 };
 pub(crate) use crew::Crew;

@@ -9,6 +9,7 @@ use std::fmt;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
+use super::look::{Look, Noticed, SourceMark};
 use super::rollup_index::{
     Batch, CommitReport, CommittedProgress, GivenUp, RolledUpSnapshot, RollupIndex, RollupWriter, WriteReport,
 };
@@ -74,6 +75,10 @@ adapter! {
         pass on to source: fn snapshot(
             self: &Self, job: &JobContext, pattern: &IndexPattern, stop: &StopSignal
         ) -> Result<Option<Snapshot>, EngineError>;
+        pass on to source: fn look(
+            self: &Self, job: &JobContext, pattern: &IndexPattern, look: &Look<'_>, stop: &StopSignal
+        ) -> Result<Vec<Noticed>, EngineError>;
+        pass on to source: fn read_mark(self: &Self, bytes: &[u8]) -> Option<SourceMark>;
     }
 }
 

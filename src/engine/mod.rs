@@ -16,6 +16,7 @@ mod context;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
 mod error;
+mod look;
 mod memory;
 mod rollup_index;
 mod source;
@@ -29,6 +30,7 @@ pub use capabilities::{FieldCapabilities, FieldCapability, FieldType};
 pub use context::JobContext;
 pub(crate) use error::call;
 pub use error::{EngineError, EngineErrorKind};
+pub use look::{Look, Noticed, Remembered, SourceChange, SourceMark};
 pub use memory::MemoryEngine;
 pub use rollup_index::{
     Batch, CommitReport, CommittedProgress, GivenUp, LeftOut, RejectedItem, RolledUpSnapshot, RollupIndex,

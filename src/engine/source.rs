@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::EngineError;
+use super::look::{Look, Noticed, SourceMark};
 use crate::job::IndexPattern;
 use crate::rollup::Page;
 use crate::scan::{ScanRequest, Snapshot};
@@ -83,6 +84,31 @@ pub trait Source: Send + Sync + fmt::Debug {
     ) -> Result<Option<Snapshot>, EngineError> {
         let _ = (job, pattern, stop);
         Ok(None)
+    }
+
+    /// Looks for what has changed in the indices that `pattern` means since each was looked at last. Those are told of
+    /// whose mark is another one now; nothing is forgotten if the answer is lost, since the next look gets the former
+    /// mark. Default: the engine notices nothing.
+    ///
+    /// It is called before each run and each search, so that it should take next to no time where nothing has changed.
+    ///
+    /// # Errors
+    /// Any [`EngineError`]; [`EngineError::cancelled`] if `stop` was raised before it was done.
+    fn look(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        look: &Look<'_>,
+        stop: &StopSignal,
+    ) -> Result<Vec<Noticed>, EngineError> {
+        let _ = (job, pattern, look, stop);
+        Ok(Vec::new())
+    }
+
+    /// Reads a mark that was stored. `None`: it is not one of this engine's, and counts as lost. Default: it knows none.
+    fn read_mark(&self, bytes: &[u8]) -> Option<SourceMark> {
+        let _ = bytes;
+        None
     }
 }
 

@@ -55,6 +55,12 @@ impl Cured {
         merged(about_job.flat_map(|note| self.open_of(index, ledger, note)))
     }
 
+    /// Where an index has lost documents, and a job has not taken that up.
+    pub(crate) fn shrunk(&self, index: &str, ledger: &Ledger, job_id: &str) -> Vec<Range<i64>> {
+        let about_job = ledger.shrunk.iter().filter(|note| note.is_about(job_id));
+        merged(about_job.flat_map(|note| self.open_of(index, ledger, note)))
+    }
+
     /// What of a note is not taken up. A ledger that has not given a number out yet is not the one that it is of.
     pub(crate) fn open_of(&self, index: &str, ledger: &Ledger, note: &LedgerNote) -> Vec<Range<i64>> {
         self.open_within(index, &note.range, note.number..=ledger.last_number)
@@ -74,8 +80,8 @@ impl Cured {
 
     /// Says the same in fewer words, now that a ledger is this one.
     pub(crate) fn settle(&mut self, index: &str, ledger: &Ledger, job_id: &str) {
-        let about_job = ledger.notes.iter().filter(|note| note.is_about(job_id));
-        let open = about_job.filter(|note| !self.open_of(index, ledger, note).is_empty());
+        let said = ledger.notes.iter().chain(&ledger.shrunk).filter(|note| note.is_about(job_id));
+        let open = said.filter(|note| !self.open_of(index, ledger, note).is_empty());
         let until = open.map(|note| note.number - 1).min().unwrap_or(ledger.last_number);
         if let Some(known) = self.0.get_mut(index) {
             known.until = until;

@@ -16,6 +16,8 @@ pub(crate) struct Dirty {
     pub(crate) open: Vec<Range<i64>>,
     /// They cannot be rolled up any more: a source index of theirs is gone.
     pub(crate) lost: Vec<Range<i64>>,
+    /// They have lost documents, and stay as they are until somebody says that this is meant.
+    pub(crate) shrunk: Vec<Range<i64>>,
 }
 
 impl Dirty {
@@ -29,15 +31,28 @@ impl Dirty {
         let buckets = |ranges: Vec<Range<i64>>| buckets_within(config, &covered, ranges);
         let said = ledgers.clone().flat_map(|(index, ledger)| progress.cured.open(index, ledger, config.id()));
         let changes = ledgers.clone().flat_map(|(_, ledger)| &ledger.open_changes).map(|change| change.range.clone());
-        let (noted, open) = (buckets(said.collect()), buckets(changes.collect()));
-        if noted.is_empty() && open.is_empty() {
+        let shrunk = ledgers.clone().flat_map(|(index, ledger)| progress.cured.shrunk(index, ledger, config.id()));
+        let (mut noted, open, mut shrunk) =
+            (buckets(said.collect()), buckets(changes.collect()), buckets(shrunk.collect()));
+        if noted.is_empty() && open.is_empty() && shrunk.is_empty() {
             return Self::default();
+        }
+        if config.late_data().trusts_deletes() {
+            noted = merged(noted.into_iter().chain(std::mem::take(&mut shrunk)));
+        } else {
+            // Whoever asks this very job has seen it.
+            let own = ledgers.clone().flat_map(|(index, ledger)| {
+                let own = ledger.notes.iter().filter(|note| note.job_id.is_some() && note.is_about(config.id()));
+                own.flat_map(move |note| progress.cured.open_of(index, ledger, note))
+            });
+            shrunk = others(shrunk, &buckets(own.collect()));
         }
         let sealed = buckets(ledgers.flat_map(|(_, ledger)| ledger.seals.iter().cloned()).collect());
         let dropped = buckets(progress.dropped.clone());
-        let (noted, open) = (others(noted, &sealed), others(open, &sealed));
+        let (open, shrunk) = (others(open, &sealed), others(shrunk, &sealed));
+        let noted = others(others(noted, &sealed), &shrunk);
         let lost = both(&noted, &dropped);
-        Self { repairable: others(others(noted, &dropped), &open), open, lost }
+        Self { repairable: others(others(noted, &dropped), &open), open, lost, shrunk }
     }
 }
 

@@ -24,6 +24,8 @@ pub struct LateData {
     buckets_per_run: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     docs_per_second: Option<u32>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    trust_deletes: bool,
 }
 
 /// When what has changed is rolled up again.
@@ -71,6 +73,13 @@ impl LateData {
         self
     }
 
+    /// Whether documents that are gone, without a word from their host, are gone for a reason: what they were rolled up
+    /// into is rolled up again without them. Default: no; hosts remove raw documents to save space.
+    pub fn trust_deletes(mut self, trust: bool) -> Self {
+        self.trust_deletes = trust;
+        self
+    }
+
     /// When what has changed is rolled up again.
     #[must_use]
     pub fn repair_when(&self) -> RepairWhen {
@@ -87,6 +96,12 @@ impl LateData {
     #[must_use]
     pub fn max_docs_per_second(&self) -> Option<u32> {
         self.docs_per_second
+    }
+
+    /// Whether documents that are gone are gone for a reason.
+    #[must_use]
+    pub fn trusts_deletes(&self) -> bool {
+        self.trust_deletes
     }
 
     pub(super) fn is_default(&self) -> bool {

@@ -149,7 +149,7 @@ impl Progress {
     pub(crate) fn take_up(&mut self, ledgers: &BTreeMap<String, Ledger>, range: &Range<i64>) {
         for (index, ledger) in ledgers {
             let touches = |note: &LedgerNote| note.range.start < range.end && range.start < note.range.end;
-            if ledger.notes.iter().any(touches) {
+            if ledger.notes.iter().chain(&ledger.shrunk).any(touches) {
                 self.cured.cure(index, range, ledger.last_number);
             }
         }
@@ -171,6 +171,13 @@ impl Progress {
             let rest = config.key_names().iter().skip(1).map(|_| KeyPart::Null);
             self.position = Some(Position::of(config, &std::iter::once(before).chain(rest).collect::<Vec<_>>()));
         }
+    }
+
+    /// What counts of this and of what was committed with documents. With one position, who has the higher number knows
+    /// of empty buckets that the other has not seen.
+    pub(crate) fn or_committed(self, committed: Self) -> Self {
+        let is_newer = committed.position != self.position || committed.sequence >= self.sequence;
+        if is_newer { committed } else { self }
     }
 
     /// Goes where `other` is: position, coverage, and what is known of the documents there belong together.

@@ -26,6 +26,8 @@ pub enum Phase {
     Searching,
     /// The engine is asked for a page of what has changed since it was rolled up.
     Repairing,
+    /// What is rolled up is counted.
+    Verifying,
     /// The engine takes rolled-up documents.
     Writing,
     /// The engine makes them durable.
@@ -44,7 +46,10 @@ impl Phase {
     /// Whether it lasts as long as one engine call does.
     #[must_use]
     pub const fn is_engine_call(self) -> bool {
-        matches!(self, Self::Searching | Self::Repairing | Self::Writing | Self::Committing | Self::Merging)
+        matches!(
+            self,
+            Self::Searching | Self::Repairing | Self::Verifying | Self::Writing | Self::Committing | Self::Merging
+        )
     }
 }
 
@@ -55,6 +60,7 @@ impl fmt::Display for Phase {
             Self::Queued => "queued",
             Self::Searching => "searching",
             Self::Repairing => "repairing",
+            Self::Verifying => "verifying",
             Self::Writing => "writing",
             Self::Committing => "committing",
             Self::Saving => "saving",

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 
 use super::{RollupJobManager, RollupReader};
 use crate::job::Ledger;
-use crate::runtime::Registry;
+use crate::runtime::Runtime;
 use crate::store::{self, JobStore, StoreError, change_ledger, change_ledger_unless};
-use crate::sync::{Arc, RwLock, Weak};
+use crate::sync::{Arc, Weak};
 
 /// A change could not be begun or noted. Nothing was noted.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +60,8 @@ pub enum ChangeError {
 #[must_use = "what is not done stays open, and is read raw for ever"]
 pub struct Change {
     store: Arc<dyn JobStore>,
-    /// Those who repair what has changed; none where that is done elsewhere.
-    jobs: Weak<RwLock<Registry>>,
+    /// Whose jobs repair what has changed; none where that is done elsewhere.
+    runtime: Weak<Runtime>,
     index: String,
     range: Range<i64>,
     number: u64,
@@ -79,7 +79,9 @@ impl Change {
         let end = |ledger: &mut Ledger| ledger.end_change(self.number, self.range.clone());
         let ended = store::call(&*self.store, |store| change_ledger(store, &self.index, end));
         ended.map_err(|source| failed(&self.index, source))?;
-        repair_soon(&self.jobs, &self.index, &self.range);
+        if let Some(runtime) = self.runtime.upgrade() {
+            runtime.repair_soon(&self.index, std::slice::from_ref(&self.range));
+        }
         Ok(())
     }
 }
@@ -116,7 +118,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn begin_change(&self, index: &str, range: Range<Timestamp>) -> Result<Change, ChangeError> {
-        begin(self.runtime.job_store(), Arc::downgrade(&self.registry), index, range)
+        begin(self.runtime.job_store(), Arc::downgrade(&self.runtime), index, range)
     }
 
     /// Says that documents of a source index with dates in this range have come, changed or gone: in short, for after
@@ -127,7 +129,7 @@ impl RollupJobManager {
     /// [`ChangeError`]: nothing was noted.
     pub fn note_change(&self, index: &str, range: Range<Timestamp>) -> Result<(), ChangeError> {
         let noted = note(&**self.runtime.job_store(), index, range)?;
-        repair_soon(&Arc::downgrade(&self.registry), index, &noted);
+        self.runtime.repair_soon(index, std::slice::from_ref(&noted));
         Ok(())
     }
 }
@@ -155,29 +157,19 @@ impl RollupReader {
 
 fn begin(
     store: &Arc<dyn JobStore>,
-    jobs: Weak<RwLock<Registry>>,
+    runtime: Weak<Runtime>,
     index: &str,
     range: Range<Timestamp>,
 ) -> Result<Change, ChangeError> {
     let range = checked(index, range)?;
     let number = changed_unless_sealed(&**store, index, &range, |ledger| ledger.begin_change(range.clone()))?;
-    Ok(Change { store: Arc::clone(store), jobs, index: index.to_owned(), range, number })
+    Ok(Change { store: Arc::clone(store), runtime, index: index.to_owned(), range, number })
 }
 
 fn note(store: &dyn JobStore, index: &str, range: Range<Timestamp>) -> Result<Range<i64>, ChangeError> {
     let range = checked(index, range)?;
     changed_unless_sealed(store, index, &range, |ledger| ledger.note(range.clone()))?;
     Ok(range)
-}
-
-/// Has those jobs run that have rolled up what has changed, as far as they are started and do it at once.
-fn repair_soon(jobs: &Weak<RwLock<Registry>>, index: &str, range: &Range<i64>) {
-    let Some(registry) = jobs.upgrade() else { return };
-    let jobs = registry.read().jobs();
-    for job in jobs.iter().filter(|job| job.repairs_at_once(index, range)) {
-        // A job that is stopped does it when it is started.
-        let _refused = job.run_soon();
-    }
 }
 
 /// The whole milliseconds that a range of an index touches.

@@ -29,6 +29,7 @@ mod stop_error;
 mod stop_many;
 mod trigger;
 mod update;
+mod verify;
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::fmt;
@@ -53,6 +54,7 @@ pub use stop_error::StopError;
 pub use stop_many::{StopManyError, StopReport};
 pub use trigger::{TriggerError, Triggered};
 pub use update::UpdateError;
+pub use verify::VerifyError;
 
 use calls::Calls;
 

@@ -2,9 +2,9 @@
 
 use super::RollupJobManager;
 use crate::clock::Clock;
-use crate::engine::{RollupIndex, Source};
-use crate::job::Ledger;
-use crate::runtime::{Job, Runtime};
+use crate::engine::{EngineErrorKind, JobContext, RollupIndex, Source, StopSignal};
+use crate::job::{IndexPattern, Ledger};
+use crate::runtime::{Job, LookError, Runtime};
 use crate::search::{
     self, KnownJob, Ledgers, Limits, Replacements, SearchBuckets, SearchError, SearchFault, SearchPlan, SearchRequest,
     SearchResponse, Systems,
@@ -129,6 +129,19 @@ impl Replacements for Job {
 impl Ledgers for Runtime {
     fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
         self.store_call(|store| store.ledgers(indices))
+    }
+
+    fn look(&self, context: &JobContext, pattern: &IndexPattern, stop: &StopSignal) -> Result<(), SearchFault> {
+        let looked = match Runtime::look(self, context, pattern, stop) {
+            Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => return Ok(()),
+            Err(LookError::Engine(error)) => return Err(error.into()),
+            Err(LookError::Store(error)) => return Err(error.into()),
+            Ok(looked) => looked,
+        };
+        for (index, changed) in looked.changed {
+            self.repair_soon(&index, &changed);
+        }
+        Ok(())
     }
 }
 

@@ -128,6 +128,7 @@ impl RollupJobManager {
             job.lifecycle.close();
         }
         if ended {
+            runtime.store_marks(true);
             runtime.owner.release();
         }
         *self.shut_down.lock() = Some(ended);

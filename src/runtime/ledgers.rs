@@ -27,7 +27,7 @@ impl Runtime {
     /// Forgets the notes of an index that every job has taken up, durably: `own` is the job whose run
     /// asks, before it reads anything, and what the engine has of it.
     pub(super) fn forget_notes(&self, index: &str, ledger: &Ledger, own: (&Job, &Progress)) -> Result<(), StoreError> {
-        if ledger.notes.is_empty() {
+        if ledger.notes.is_empty() && ledger.shrunk.is_empty() {
             return Ok(());
         }
         let Some(jobs) = self.all_jobs() else { return Ok(()) };
@@ -41,12 +41,16 @@ impl Runtime {
                 has_taken_up(&view.progress) && (!is_own || has_taken_up(own.1))
             })
         };
-        let over: Vec<LedgerNote> = ledger.notes.iter().filter(is_taken_up).cloned().collect();
+        let over: Vec<LedgerNote> = ledger.notes.iter().chain(&ledger.shrunk).filter(is_taken_up).cloned().collect();
         if over.is_empty() {
             return Ok(());
         }
         self.store_call(|store| {
-            change_ledger(store, index, |ledger| ledger.notes.retain(|note| !over.contains(note))).map(drop)
+            let forget = |ledger: &mut Ledger| {
+                ledger.notes.retain(|note| !over.contains(note));
+                ledger.shrunk.retain(|note| !over.contains(note));
+            };
+            change_ledger(store, index, forget).map(drop)
         })
     }
 }

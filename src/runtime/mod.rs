@@ -4,6 +4,7 @@ mod back_off;
 mod indexer;
 mod job;
 mod ledgers;
+mod noticing;
 mod pool;
 mod registry;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 pub(crate) use indexer::Run;
 pub(crate) use job::Job;
+pub(crate) use noticing::LookError;
 pub(crate) use registry::{Broken, Entry, Registry};
 
 use crate::clock::{Clock, Deadline};
@@ -24,6 +26,7 @@ use crate::ownership::Owner;
 use crate::schedule::Timer;
 use crate::store::{self, JobStore, StoreError, StoreErrorKind};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Crew, Ordering, RwLock, Weak};
+use noticing::Marks;
 use pool::Pool;
 
 /// What the host has set.
@@ -57,6 +60,7 @@ pub(crate) struct Runtime {
     pub(crate) own_threads: Crew,
     /// Of the manager, which may have gone.
     registry: Weak<RwLock<Registry>>,
+    marks: Marks,
     next_key: AtomicU64,
 }
 
@@ -131,6 +135,7 @@ impl Runtime {
             pool,
             own_threads,
             registry: Arc::downgrade(registry),
+            marks: Marks::default(),
             next_key: AtomicU64::new(0),
         });
         let this = Arc::downgrade(&runtime);

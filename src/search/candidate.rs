@@ -26,6 +26,8 @@ pub(super) struct Candidate {
     pub(super) first: Option<i64>,
     /// Where source documents have changed since they were rolled up.
     pub(super) changed: Spans,
+    /// Where source documents are missing that were rolled up.
+    pub(super) shrunk: Spans,
 }
 
 /// A key on the way to a bucket.

@@ -53,7 +53,7 @@ pub(super) fn choose<'j>(
 ) -> Faults<Option<Chosen<'j>>> {
     let candidate = |job: &&'j KnownJob| {
         let (context, progress) = (job.context.clone(), Progress::clone(&job.progress));
-        (*job, Candidate { context, progress, first: None, changed: Spans::default() })
+        (*job, Candidate { context, progress, first: None, changed: Spans::default(), shrunk: Spans::default() })
     };
     let mut candidates: Vec<_> = jobs.iter().map(candidate).collect();
     candidates.sort_by_cached_key(|(_, candidate)| candidate.rank());
@@ -63,7 +63,7 @@ pub(super) fn choose<'j>(
             continue;
         }
         let Some((mut candidate, held)) = held(systems, candidate)? else { continue };
-        candidate.changed = said.changed(&candidate.context, &candidate.progress);
+        (candidate.changed, candidate.shrunk) = said.changed(&candidate.context, &candidate.progress);
         // What it has rolled up by now is known of this commit only.
         match candidate.check(question.tree).and_then(|()| Served::of(&candidate, question)) {
             Ok(served) => {
@@ -91,12 +91,8 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
     match committed {
         CommittedProgress::NotKept => {}
         CommittedProgress::Kept(None) => candidate.progress = Progress::default(),
-        // With one position, who has the higher number knows of empty buckets that the other has not seen.
         CommittedProgress::Kept(Some(committed)) => {
-            let known = &candidate.progress;
-            if committed.position != known.position || committed.sequence >= known.sequence {
-                candidate.progress = committed;
-            }
+            candidate.progress = std::mem::take(&mut candidate.progress).or_committed(committed);
         }
     }
     candidate.first = first_bucket(systems, &candidate, snapshot.as_ref())?;

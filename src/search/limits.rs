@@ -18,8 +18,13 @@ pub(crate) struct Limits {
 impl Limits {
     /// Those of a search that begins now.
     pub(crate) fn of(request: &SearchRequest, clock: &Arc<dyn Clock>) -> Self {
-        let deadline = request.timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
-        Self { clock: Arc::clone(clock), deadline, cancel: request.cancel.clone() }
+        Self::new(request.timeout, request.cancel.clone(), clock)
+    }
+
+    /// From now on.
+    pub(crate) fn new(timeout: Option<Duration>, cancel: Option<SearchCancel>, clock: &Arc<dyn Clock>) -> Self {
+        let deadline = timeout.map(|timeout| clock.monotonic().saturating_add(timeout));
+        Self { clock: Arc::clone(clock), deadline, cancel }
     }
 
     /// What ends the engines' work.
@@ -44,11 +49,11 @@ impl Limits {
         }
     }
 
-    fn is_cancelled(&self) -> bool {
+    pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.as_ref().is_some_and(SearchCancel::is_cancelled)
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.deadline.is_some_and(|deadline| self.clock.monotonic() >= deadline)
     }
 }

@@ -79,6 +79,8 @@ impl Tier {
 pub enum PartReason {
     /// It is rolled up, and what is asked for is proved to be the same.
     Proved,
+    /// It is rolled up, and raw documents are gone since. Nobody has said that this is meant.
+    Shrunk,
     /// It is not rolled up yet.
     NotYet,
     /// It was sealed before it could be rolled up.
@@ -99,6 +101,7 @@ impl PartReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Proved => "proved",
+            Self::Shrunk => "shrunk",
             Self::NotYet => "not_rolled_up_yet",
             Self::TooEarly => "before_what_is_rolled_up",
             Self::Bound => "bound_inside_bucket",
@@ -122,6 +125,8 @@ pub(super) struct Served {
     pub(super) rolled_up: Spans,
     /// What of the coverage is read raw all the same.
     pub(super) holes: Vec<(Range<i64>, PartReason)>,
+    /// Those of them that have lost raw documents since.
+    pub(super) shrunk: Spans,
     /// From where and until when all is rolled up, as far as the search is about it.
     pub(super) covered: Range<i64>,
 }
@@ -129,7 +134,8 @@ pub(super) struct Served {
 impl Served {
     /// Nothing is rolled up.
     pub(super) fn nothing() -> Self {
-        Self { rolled_up: Spans::default(), holes: Vec::new(), covered: i64::MIN..i64::MIN }
+        let covered = i64::MIN..i64::MIN;
+        Self { rolled_up: Spans::default(), holes: Vec::new(), shrunk: Spans::default(), covered }
     }
 
     /// What of a candidate's rolled-up documents serves a search within a stretch of time.
@@ -144,7 +150,7 @@ impl Served {
         let end = if within.end == i64::MAX { until } else { until.min(job.round_down(within.end)) };
         let whole = from..until;
         if start >= end {
-            return Ok(Self { rolled_up: Spans::default(), holes: Vec::new(), covered: whole });
+            return Ok(Self { covered: whole, ..Self::nothing() });
         }
         let mut holes = Vec::new();
         // Before the first document there is nothing to prove.
@@ -163,14 +169,17 @@ impl Served {
         holes.extend(changed.map(|range| (range, PartReason::Changed)));
         let gaps: Spans = holes.iter().map(|(range, _)| range.clone()).collect();
         let rolled_up = Spans::one(start..end).and(&gaps.others());
-        Ok(Self { rolled_up, holes, covered: whole })
+        let shrunk = rolled_up.and(&candidate.shrunk);
+        Ok(Self { rolled_up, holes, shrunk, covered: whole })
     }
 
     /// The parts of a search, whose filter means something at these times.
     pub(super) fn parts(&self, times: &Spans, has_job: bool) -> Vec<PlanPart> {
         let mut parts: Vec<(Range<i64>, Tier, PartReason)> = Vec::new();
-        for range in times.and(&self.rolled_up).ranges() {
-            parts.push((range.clone(), Tier::RolledUp, PartReason::Proved));
+        let rolled_up = times.and(&self.rolled_up);
+        let whole = rolled_up.and(&self.shrunk.others());
+        for (spans, reason) in [(whole, PartReason::Proved), (rolled_up.and(&self.shrunk), PartReason::Shrunk)] {
+            parts.extend(spans.ranges().iter().map(|range| (range.clone(), Tier::RolledUp, reason)));
         }
         for range in times.and(&self.rolled_up.others()).ranges() {
             // One stretch of raw documents may have several reasons.

@@ -20,7 +20,7 @@ use super::strict;
 use super::tree::Tree;
 use super::types;
 use crate::engine::{self, JobContext, RollupIndex, Source, StopSignal};
-use crate::job::{Ledger, Progress};
+use crate::job::{IndexPattern, Ledger, Progress};
 use crate::store::StoreError;
 use crate::sync::Arc;
 
@@ -39,6 +39,13 @@ pub(crate) struct Systems<'a> {
 pub(crate) trait Ledgers {
     /// Of each of these indices.
     fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError>;
+
+    /// Has the ledgers know what can be noticed of the indices that a job of this context reads by this pattern.
+    /// Default: nobody here looks.
+    fn look(&self, context: &JobContext, pattern: &IndexPattern, stop: &StopSignal) -> Result<(), SearchFault> {
+        let _ = (context, pattern, stop);
+        Ok(())
+    }
 }
 
 /// A job that there is.
@@ -128,6 +135,7 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let times = filters[0].times();
     let question = Question { tree: &tree, bounds: &bounds(&filters), within: times.hull(), now: systems.now };
 
+    look(systems, &asked, &readers)?;
     let said = Said::read(systems, &asked, &readers)?;
     let mut plan = SearchPlan { why_not: readers.why_not.clone(), ..SearchPlan::default() };
     let mut chosen = choose(systems, &readers.same, &question, &said, &mut plan.why_not)?;
@@ -156,6 +164,9 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let raw = raw_rows(systems, &asked, &context, &filter, served)?;
     // What is rolled up is that of its progress, unless the two are not of one commit.
     let replaced = chosen.as_ref().filter(|chosen| !chosen.is_one_commit).map(|chosen| chosen.job.is_replaced());
+    if raw.is_some() {
+        look(systems, &asked, &readers)?;
+    }
     let is_unsure = raw.is_some() || replaced == Some(None);
     if replaced == Some(Some(true)) || is_unsure && Said::read(systems, &asked, &readers)? != said {
         return Err(SearchFault::Moved);
@@ -175,6 +186,18 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     };
     let fields = Fields { date: date_field, terms };
     Ok(Prepared { tree, filter, rounded, rows, plan, fields, wants_total })
+}
+
+/// Looks for changes in what may be read raw.
+fn look(systems: &Systems<'_>, asked: &Asked, readers: &Readers<'_>) -> Faults<()> {
+    let Some(pattern) = &asked.raw else { return Ok(()) };
+    let mut fields = BTreeSet::new();
+    for job in &readers.same {
+        if fields.insert(job.context.layout().grouping().date_field()) {
+            systems.ledgers.look(&job.context, pattern, &systems.stop)?;
+        }
+    }
+    Ok(())
 }
 
 /// The raw documents to read, as they are at this moment.

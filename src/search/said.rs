@@ -1,6 +1,7 @@
 //! What was said of the source indices that a search is about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::asked::{Asked, Readers, resolve};
 use super::error::SearchFault;
@@ -34,12 +35,14 @@ impl Said {
         self.there.contains(index)
     }
 
-    /// Where documents have changed since they were rolled up, or are being changed.
-    pub(super) fn changed(&self, context: &JobContext, progress: &Progress) -> Spans {
+    /// Where documents have changed since they were rolled up, or are being changed; and where some are missing that
+    /// were.
+    pub(super) fn changed(&self, context: &JobContext, progress: &Progress) -> (Spans, Spans) {
         let ledgers = self.ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
-        let Dirty { repairable, open, lost } = Dirty::of(context.config(), progress, ledgers);
-        let grid = context.config().rounding();
-        repairable.iter().chain(&open).chain(&lost).map(|buckets| grid.instants_of(buckets)).collect()
+        let Dirty { repairable, open, lost, shrunk } = Dirty::of(context.config(), progress, ledgers);
+        let instants = |buckets: &Range<i64>| context.config().rounding().instants_of(buckets);
+        let changed = repairable.iter().chain(&open).chain(&lost).map(instants);
+        (changed.collect(), shrunk.iter().map(instants).collect())
     }
 
     /// Whether any documents of this index are gone for good.

@@ -39,6 +39,8 @@ adapter! {
         pass on to store: fn ledger(self: &Self, index: &str) -> Result<Ledger, StoreError>;
         pass on to store: fn ledgers(self: &Self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError>;
         pass on to store: fn replace_ledger(self: &Self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
+        pass on to store: fn mark(self: &Self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+        pass on to store: fn put_marks(self: &Self, marks: &[(String, Vec<u8>)]) -> Result<(), StoreError>;
         pass on to store: fn lease_duration(self: &Self) -> Option<Duration>;
         pass on to store: fn acquire(self: &Self, lapsed: Option<&Lease>) -> Result<Acquired, StoreError>;
         pass on to store: fn renew(self: &Self, ownership: &Ownership) -> Result<(), StoreError>;

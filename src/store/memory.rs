@@ -19,6 +19,7 @@ pub struct MemoryStore {
 struct MemoryRecords {
     records: BTreeMap<String, JobRecord>,
     ledgers: BTreeMap<String, Ledger>,
+    marks: BTreeMap<String, Vec<u8>>,
     epoch: u64,
     /// The present owner's, if it can run out.
     lease: Option<Lease>,
@@ -98,6 +99,15 @@ impl JobStore for MemoryStore {
             shared.ledgers.insert(index.to_owned(), ledger.clone());
         }
         Ok(is_next)
+    }
+
+    fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.shared.lock().marks.get(name).cloned())
+    }
+
+    fn put_marks(&self, marks: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        self.shared.lock().marks.extend(marks.iter().cloned());
+        Ok(())
     }
 
     fn lease_duration(&self) -> Option<Duration> {

@@ -94,6 +94,27 @@ pub trait JobStore: Send + Sync + fmt::Debug {
     /// Any [`StoreError`]. After one that is transient it may have taken place.
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError>;
 
+    /// What an engine remembers of a source index, under a name that the manager gives it: see
+    /// [`Source::look`](crate::engine::Source::look). Default: nothing is kept, and what has changed while no manager
+    /// was open is found by counting.
+    ///
+    /// # Errors
+    /// Any [`StoreError`].
+    fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// Keeps what engines remember of source indices, each in the place of what was kept under its name. It is no matter
+    /// of the ownership. Default: it is forgotten.
+    ///
+    /// # Errors
+    /// Any [`StoreError`]; some of them may be kept.
+    fn put_marks(&self, marks: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        let _ = marks;
+        Ok(())
+    }
+
     /// How long an ownership lasts that is not renewed. The manager renews it in time, on a thread of its own.
     /// Default: for ever.
     fn lease_duration(&self) -> Option<Duration> {

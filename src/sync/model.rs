@@ -11,7 +11,7 @@ use loom as checker;
 #[cfg(rollup_shuttle)]
 use shuttle as checker;
 
-pub(crate) use checker::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use checker::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 pub(crate) use checker::thread::{JoinHandle, ThreadId, yield_now};
 
 pub(crate) use model::MutexGuard;

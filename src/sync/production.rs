@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 pub(crate) use std::thread::{JoinHandle, ThreadId, yield_now};
 
 /// A value behind a mutex, with the condition variable that announces its changes.

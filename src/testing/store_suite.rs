@@ -26,6 +26,7 @@ pub fn check_store<S: JobStore>(new: impl Fn() -> S, reopen: impl Fn(S) -> S) {
     an_earlier_owner_has_lost(&new);
     records_from_another_store(&new);
     ledgers(&new, &reopen);
+    marks(&new, &reopen);
     a_ledger_is_nobodys(&new);
     remove(&new, &reopen);
     a_new_store_is_empty(&new);
@@ -231,6 +232,23 @@ fn ledgers<S: JobStore>(new: &impl Fn() -> S, reopen: &impl Fn(S) -> S) {
     let store = reopen(store);
     assert_eq!(store.ledger("sensor-1").unwrap(), second, "a call that returned is durable");
     assert!(load(&store).is_empty(), "it is no job");
+}
+
+/// A store need not keep marks; one that does keeps the last ones.
+#[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
+fn marks<S: JobStore>(new: &impl Fn() -> S, reopen: &impl Fn(S) -> S) {
+    let store = new();
+    assert_eq!(store.mark("sensor-1").unwrap(), None);
+    let mark = |name: &str, byte| (name.to_owned(), vec![byte; 3]);
+    store.put_marks(&[mark("sensor-1", 1), mark("sensor-2", 2)]).unwrap();
+    store.put_marks(&[mark("sensor-2", 3)]).unwrap();
+    store.put_marks(&[]).unwrap();
+    let kept = store.mark("sensor-1").unwrap();
+    let store = reopen(store);
+    assert_eq!(store.mark("sensor-1").unwrap(), kept);
+    if let Some(kept) = kept {
+        assert_eq!((kept, store.mark("sensor-2").unwrap()), (vec![1; 3], Some(vec![3; 3])));
+    }
 }
 
 /// Neither saves of jobs nor owners that come and go touch it, and a former owner can still write it.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 /// The levels from the top; a module imports from levels below its own. Modules on one level do not import each
 /// other, but for the bottom: there everything may use `job` and `sync`.
-const LEVELS: [&[&str]; 10] = [
+const LEVELS: [&[&str]; 11] = [
     &["rest", "testing", "error"],
     &["manager"],
     &["runtime"],
+    &["verify"],
     &["ownership", "search"],
     &["schedule", "lifecycle", "engine", "store"],
     &["scan"],

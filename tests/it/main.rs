@@ -41,6 +41,8 @@ mod lifecycle;
 mod lost_threads;
 mod meddling;
 mod merging;
+#[cfg(feature = "tantivy")]
+mod noticing;
 mod noting;
 mod opening;
 mod ownership;
@@ -87,5 +89,6 @@ mod two_systems;
 mod update;
 #[cfg(feature = "tantivy")]
 mod values;
+mod verifying;
 mod weaknesses;
 mod writing;

@@ -407,9 +407,10 @@ fn what_new_documents_come_to_is_first_or_last() {
         world.data.add("sensor-1", late(next, "a"));
         world.manager.update("sensor", JobUpdate::new().late_data(LateData::new().repair(repair))).unwrap();
         world.gates.commit().close();
+        let before = world.gates.commit().arrived();
         let run = world.manager.trigger("sensor").unwrap().run();
         world.gates.commit().let_through(1);
-        world.gates.commit().wait_for_waiting(1);
+        crate::support::wait_until("the second commit", || world.gates.commit().arrived() == before + 2);
         let count = |documents: BTreeMap<String, Value>| -> u64 {
             documents.values().map(|document| document["timestamp.date_histogram._count"].as_u64().unwrap()).sum()
         };

@@ -16,6 +16,7 @@
 //! keys. Several streams share the budget: more streams get smaller parts, never more memory.
 
 mod held;
+mod noticing;
 mod rollup;
 mod scan;
 mod schema;
@@ -29,13 +30,14 @@ pub use ::tantivy;
 use ::tantivy::Index;
 
 use super::{
-    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RolledUpSnapshot, RollupIndex,
-    RollupWriter, ScanRequest, Snapshot, Source, StopSignal,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, Look, Noticed, PageStream, RolledUpSnapshot,
+    RollupIndex, RollupWriter, ScanRequest, Snapshot, Source, SourceMark, StopSignal,
 };
 use crate::job::IndexPattern;
 use crate::scan::RolledUpFields;
 use crate::sync::{Arc, RwLock};
 use held::Held;
+use noticing::Mark;
 use rollup::{Folders, JobIndex, JobIndices, Memory, TantivyWriter, WriterOptions};
 pub use rollup::{RollupPlace, RollupStorage};
 use scan::{Budget, RowColumns, Scan, ScanSource};
@@ -343,6 +345,22 @@ impl Source for TantivyEngine {
         stop: &StopSignal,
     ) -> Result<Option<Snapshot>, EngineError> {
         Held::of_sources(&self.shared, pattern, stop).map(|held| Some(Snapshot::new(held)))
+    }
+
+    fn look(
+        &self,
+        _job: &JobContext,
+        pattern: &IndexPattern,
+        look: &Look<'_>,
+        stop: &StopSignal,
+    ) -> Result<Vec<Noticed>, EngineError> {
+        let sources = self.shared.resolve(pattern)?;
+        let noticed = sources.iter().map(|(name, source)| source.look(name, look, stop));
+        noticed.filter_map(Result::transpose).collect()
+    }
+
+    fn read_mark(&self, bytes: &[u8]) -> Option<SourceMark> {
+        Mark::read(bytes).map(SourceMark::new)
     }
 }
 

@@ -5,7 +5,6 @@ mod current;
 mod health;
 mod status;
 
-use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,12 +16,12 @@ use super::pool::{Pulse, Task};
 use crate::engine::JobContext;
 use crate::guard::discard;
 use crate::human;
-use crate::job::{JobError, JobRecord, Notice, Phase, Progress, RepairWhen};
+use crate::job::{JobError, JobRecord, Notice, Phase, Progress};
 use crate::lifecycle::{EndOfTurn, Lifecycle, Refused, Snapshot, Stop, Triggered};
 use crate::observer::RunOutcome;
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
-use crate::sync::{Arc, AtomicU64, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Ordering, Weak};
 use current::{Change, Current, CurrentContext};
 
 /// A job: its definition, and the lock around what changes all the time.
@@ -31,6 +30,11 @@ pub(crate) struct Job {
     current: CurrentContext,
     /// Shared with the handles on its stops, which keep nothing else of a manager alive.
     pub(crate) lifecycle: Lifecycle<Box<Run>>,
+    /// What changes before this instant, in milliseconds since 1970, may be about what is rolled up: a run has begun to
+    /// read up to here. The greatest of all: nobody knows yet.
+    ceiling: AtomicI64,
+    /// Nobody remembers what its source indices had when they were rolled up.
+    is_to_count: AtomicBool,
     /// How often a replacement of rolled-up documents has begun or ended.
     replacements: AtomicU64,
     /// Tells this job from an earlier one of the same id.
@@ -51,6 +55,8 @@ impl Job {
             id: context.config().id().into(),
             current: CurrentContext::new(context, redefine),
             lifecycle,
+            ceiling: AtomicI64::new(i64::MAX),
+            is_to_count: AtomicBool::new(false),
             replacements: AtomicU64::new(0),
             key,
             runtime: Arc::clone(runtime),
@@ -85,6 +91,31 @@ impl Job {
     /// Rolled-up documents are about to be replaced, or were.
     pub(in crate::runtime) fn note_replacement(&self) {
         self.replacements.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The instant before which changes of source documents may be about what is rolled up, or is being.
+    pub(super) fn ceiling(&self) -> i64 {
+        self.ceiling.load(Ordering::Acquire)
+    }
+
+    /// Now that it is known how far the job has come: it is this one, unless a run has said something else meanwhile.
+    pub(super) fn find_ceiling(&self, found: i64) {
+        let _is_known = self.ceiling.compare_exchange(i64::MAX, found, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether its next run has to count what is rolled up.
+    pub(super) fn is_to_count(&self) -> bool {
+        self.is_to_count.load(Ordering::Acquire)
+    }
+
+    /// Has its next run count what is rolled up, or not.
+    pub(super) fn count_before_next_run(&self, count: bool) {
+        self.is_to_count.store(count, Ordering::Release);
+    }
+
+    /// A run is about to read up to here.
+    pub(super) fn raise_ceiling(&self, boundary: i64) {
+        self.ceiling.fetch_max(boundary, Ordering::AcqRel);
     }
 
     /// Begins to change its settings.
@@ -159,18 +190,6 @@ impl Job {
                 return Ok(());
             }
         }
-    }
-
-    /// Whether it may have rolled up documents of this index in this range, as far as is known here, and does it again
-    /// as soon as they have changed.
-    pub(crate) fn repairs_at_once(&self, index: &str, range: &Range<i64>) -> bool {
-        let (progress, context) = (self.progress(), self.context());
-        let config = context.config();
-        let reads =
-            progress.known_source_indices().any(|known| known == index) || config.index_pattern().may_mean(index);
-        let is_covered =
-            progress.covered().start < range.end && progress.reached(config).is_some_and(|until| range.start < until);
-        reads && is_covered && config.late_data().repair_when() == RepairWhen::AtOnce
     }
 
     /// A run is over, and so is its last turn, in this way: another one may be to follow.

@@ -19,6 +19,8 @@ use kept::Kept;
 const JOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_jobs");
 /// Ledgers by source index. Absent before the first.
 const LEDGERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_ledgers");
+/// What engines remember of source indices.
+const MARKS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rollup_marks");
 /// Facts about the file.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("rollup_meta");
 const FORMAT_KEY: &str = "format";
@@ -154,6 +156,22 @@ impl RedbStore {
             let answer = change(&transaction)?;
             transaction.commit()?;
             Ok(answer)
+        })
+    }
+
+    /// What a table that there need not be has under these keys.
+    fn read_bytes(
+        &self,
+        table: TableDefinition<'_, &str, &[u8]>,
+        keys: &[&str],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        self.call(|database| match database.begin_read()?.open_table(table) {
+            Ok(table) => {
+                let read = |key: &&str| Ok(table.get(*key)?.map(|bytes| bytes.value().to_vec()));
+                keys.iter().map(read).collect()
+            }
+            Err(TableError::TableDoesNotExist(_)) => Ok(keys.iter().map(|_| None).collect()),
+            Err(error) => Err(error.into()),
         })
     }
 
@@ -318,12 +336,14 @@ impl JobStore for RedbStore {
     }
 
     fn ledger(&self, index: &str) -> Result<Ledger, StoreError> {
-        let stored = self.call(|database| match database.begin_read()?.open_table(LEDGERS) {
-            Ok(ledgers) => Ok(ledgers.get(index)?.map(|json| json.value().to_vec())),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        })?;
-        stored.map_or(Ok(Ledger::default()), |json| Ledger::from_json(&json).map_err(StoreError::damaged))
+        Ok(self.ledgers(&[index])?.pop().unwrap_or_default())
+    }
+
+    fn ledgers(&self, indices: &[&str]) -> Result<Vec<Ledger>, StoreError> {
+        let read = |json: Option<Vec<u8>>| {
+            json.map_or(Ok(Ledger::default()), |json| Ledger::from_json(&json).map_err(StoreError::damaged))
+        };
+        self.read_bytes(LEDGERS, indices)?.into_iter().map(read).collect()
     }
 
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
@@ -340,6 +360,20 @@ impl JobStore for RedbStore {
             }
             Ok(Ok(is_next))
         })?
+    }
+
+    fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.read_bytes(MARKS, &[name])?.pop().flatten())
+    }
+
+    fn put_marks(&self, marks: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let mut kept = transaction.open_table(MARKS)?;
+            for (name, mark) in marks {
+                kept.insert(name.as_str(), mark.as_slice())?;
+            }
+            Ok(())
+        })
     }
 
     /// The file has one process, so nobody else can hold it.

@@ -89,7 +89,7 @@ impl Number {
 
 /// A date column's value in milliseconds since 1970.
 #[inline]
-pub(super) fn millis(raw: u64) -> i64 {
+pub(in crate::engine::tantivy) fn millis(raw: u64) -> i64 {
     i64::from_u64(raw).div_euclid(1_000_000)
 }
 

@@ -30,8 +30,10 @@ mod timeline;
 mod window;
 
 pub(super) use budget::{Budget, Kept};
+pub(super) use columns::millis;
 pub(super) use open::{Committed, ScanSource, committed};
 pub(super) use rows::RowColumns;
+pub(super) use timeline::raw;
 
 use std::collections::BTreeSet;
 

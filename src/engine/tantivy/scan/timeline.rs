@@ -33,7 +33,7 @@ pub(super) struct Timeline {
 }
 
 /// An instant as a date column holds it: in nanoseconds, mapped so that order is kept.
-pub(super) fn raw(millis: i64) -> u64 {
+pub(in crate::engine::tantivy) fn raw(millis: i64) -> u64 {
     millis.saturating_mul(1_000_000).to_u64()
 }
 

@@ -3,6 +3,7 @@
 mod noting;
 mod opening;
 mod paging;
+mod recounting;
 mod repairing;
 mod rewinding;
 

@@ -8,6 +8,7 @@ use super::{Turn, TurnError};
 use crate::engine::EngineErrorKind;
 use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position};
 use crate::rollup::RolledUpPage;
+use crate::runtime::LookError;
 use crate::store::{StoreError, change_ledger};
 
 impl Turn<'_> {
@@ -42,9 +43,21 @@ impl Turn<'_> {
         noted.map_err(|error| TurnError::of_store(&error, Phase::Saving))
     }
 
-    /// Looks at what was said of the source indices, those too that no run has read yet: this one reads nothing before.
-    pub(super) fn look_at_ledgers(&mut self) -> Result<(), TurnError> {
-        let (runtime, context) = (&self.job.runtime, &self.run.context);
+    /// Looks for what has changed in the source indices, and at what was said of them, those too that no run has read
+    /// yet: this one reads nothing before.
+    pub(super) fn look_at_sources(&mut self) -> Result<(), TurnError> {
+        let (job, runtime, context) = (self.job, &self.job.runtime, &self.run.context);
+        job.find_ceiling(self.progress.reached(context.config()).unwrap_or(i64::MIN));
+        runtime.find_ceilings();
+        match runtime.look(context, context.config().index_pattern(), &self.run.signal) {
+            // What there is not the scan says.
+            Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => {}
+            Err(LookError::Engine(error)) => return Err(self.failure(&error)),
+            Err(LookError::Store(error)) => return Err(TurnError::of_store(&error, Phase::Searching)),
+            Ok(_) => runtime.store_marks(false),
+        }
+        // What comes from now on, and is read by this run, is noted for all others.
+        job.raise_ceiling(self.run.boundary);
         let mut names = match runtime.source.field_capabilities(context, context.config().index_pattern(), &[]) {
             Ok(found) => found.indices,
             Err(error) if error.kind() == EngineErrorKind::NotFound => Vec::new(),
@@ -59,7 +72,7 @@ impl Turn<'_> {
             let _ = self.job.runtime.forget_notes(index, ledger, (self.job, &self.progress));
             self.progress.cured.settle(index, ledger, self.run.context.id());
         }
-        Ok(())
+        self.recount()
     }
 
     /// A stream has been opened over this stretch of time. A date bucket that is rolled up in part is not read whole.

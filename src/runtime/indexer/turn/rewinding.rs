@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use super::{Turn, TurnError};
 use crate::engine::{Batch, EngineError, EngineErrorKind, PageStream};
 use crate::job::Phase;
-use crate::rollup::{Bucket, Page};
+use crate::rollup::Bucket;
 use crate::scan::{ScanRequest, Times};
 use crate::stop_signal::StopSignal;
 use crate::sync::Arc;
+use crate::verify::{Pair, pair_up};
 
 /// A clock that is set right by less than this, in milliseconds, was not ahead.
 const CORRECTION: i64 = 60_000;
@@ -83,37 +84,11 @@ fn has_every_group(
     rolled_up: Box<dyn PageStream>,
     stop: &StopSignal,
 ) -> Result<bool, EngineError> {
-    let (mut raw, mut rolled_up) = (Groups::of(raw), Groups::of(rolled_up));
-    while let Some(kept) = rolled_up.first(stop)? {
-        loop {
-            match raw.first(stop)? {
-                Some(found) if found.key < kept.key => {}
-                Some(found) if found.key == kept.key && found.doc_count >= kept.doc_count => break,
-                _ => return Ok(false),
-            }
-            raw.next += 1;
-        }
-        rolled_up.next += 1;
-    }
-    Ok(true)
-}
-
-/// The groups of a stream, one after the other.
-struct Groups {
-    stream: Box<dyn PageStream>,
-    page: Page,
-    next: usize,
-}
-
-impl Groups {
-    fn of(stream: Box<dyn PageStream>) -> Self {
-        Self { stream, page: Page::default(), next: 0 }
-    }
-
-    fn first(&mut self, stop: &StopSignal) -> Result<Option<Bucket<'_>>, EngineError> {
-        if self.next >= self.page.len() {
-            (self.page, self.next) = (self.stream.next_page(stop)?, 0);
-        }
-        Ok(self.page.get(self.next))
-    }
+    let documents = |bucket: Option<Bucket<'_>>| bucket.map_or(0, |bucket| bucket.doc_count);
+    let mut has_every = true;
+    pair_up(raw, rolled_up, stop, |Pair { raw, rolled_up }| {
+        has_every = documents(raw) >= documents(rolled_up);
+        has_every
+    })?;
+    Ok(has_every)
 }

@@ -1,0 +1,270 @@
+//! What is remembered of a source index: its segments, and how many documents each has when.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use ::tantivy::TantivyError;
+use ::tantivy::index::SegmentId;
+
+use super::counts::{Counts, WIDTHS};
+use crate::engine::tantivy::scan::millis;
+use crate::engine::tantivy::segments::KnownSegment;
+use crate::engine::{EngineError, Remembered, SourceChange, StopSignal};
+use crate::sync::Arc;
+
+/// A mark has no more stretches of time than this in all: with more, they are longer.
+const MAX_STRETCHES: usize = 1 << 15;
+/// The version of the stored form.
+const FORMAT: u8 = 1;
+
+/// The state of a source index at one look.
+#[derive(Debug, Default)]
+pub(in crate::engine::tantivy) struct Mark {
+    /// What tantivy says of the segments: if that is the same, nothing has changed. Empty if it was stored.
+    meta: Vec<u8>,
+    field: String,
+    segments: HashMap<SegmentId, Arc<MarkedSegment>>,
+}
+
+/// A segment at one look.
+pub(super) struct MarkedSegment {
+    /// How many of its documents were alive.
+    alive: u32,
+    /// Where its dates are, in milliseconds since 1970.
+    dates: Range<i64>,
+    /// Counted when they are needed, as long as the segment is open.
+    counts: OnceLock<Counts>,
+    segment: Option<Arc<KnownSegment>>,
+}
+
+impl std::fmt::Debug for MarkedSegment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { alive, dates, counts, .. } = self;
+        f.debug_struct("MarkedSegment").field("alive", alive).field("dates", dates).field("counts", counts).finish()
+    }
+}
+
+/// How many documents the segments that are not the same have in a stretch of time.
+#[derive(Default)]
+struct Stretch {
+    had: u64,
+    has: u64,
+    /// A segment that is still there has lost some.
+    is_touched: bool,
+}
+
+type Stopped<T> = Result<Option<T>, TantivyError>;
+
+impl MarkedSegment {
+    fn of(segment: &Arc<KnownSegment>, field: &str) -> Self {
+        let dates = segment.dates(field).ok().and_then(|dates| dates.bounds);
+        Self {
+            alive: segment.reader.num_docs(),
+            dates: dates.map_or(0..0, |(least, greatest)| millis(least)..millis(greatest).saturating_add(1)),
+            counts: OnceLock::new(),
+            segment: Some(Arc::clone(segment)),
+        }
+    }
+
+    /// `None` if a stop came.
+    fn counts(&self, field: &str, stop: &StopSignal) -> Stopped<&Counts> {
+        if self.counts.get().is_none() {
+            // What was stored is counted.
+            let Some(segment) = &self.segment else { return Ok(Some(self.counts.get_or_init(Counts::default))) };
+            let Some(counts) = Counts::of(segment, field, stop)? else { return Ok(None) };
+            // Another look may have been as fast.
+            drop(self.counts.set(counts));
+        }
+        Ok(self.counts.get())
+    }
+}
+
+impl Mark {
+    /// Of these segments; what is known of them already is taken over.
+    pub(super) fn new(meta: Vec<u8>, field: &str, segments: &[Arc<KnownSegment>], known: Option<&Self>) -> Self {
+        let marked = |segment: &Arc<KnownSegment>| {
+            let known = known.and_then(|known| known.segments.get(&segment.id()));
+            let same = known.filter(|known| known.alive == segment.reader.num_docs());
+            (segment.id(), same.cloned().unwrap_or_else(|| Arc::new(MarkedSegment::of(segment, field))))
+        };
+        Self { meta, field: field.to_owned(), segments: segments.iter().map(marked).collect() }
+    }
+
+    /// Whether tantivy says the same of the segments.
+    pub(super) fn is_of(&self, meta: &[u8]) -> bool {
+        !self.meta.is_empty() && self.meta == meta
+    }
+
+    /// Where `now` differs from this, before an instant. `None` if a stop came.
+    pub(super) fn changes(&self, now: &Self, before: i64, stop: &StopSignal) -> Stopped<Vec<SourceChange>> {
+        let pairs: Vec<_> = self.pairs(now).collect();
+        let mut counted = pairs.iter().flat_map(|(had, has)| had.iter().chain(has));
+        if counted.all(|segment| segment.dates.is_empty() || segment.dates.start >= before) {
+            return Ok(Some(Vec::new()));
+        }
+        let mut counts = Vec::with_capacity(pairs.len());
+        for (had, has) in &pairs {
+            let (Some(had), Some(has)) = (now.counts(*had, stop)?, now.counts(*has, stop)?) else { return Ok(None) };
+            counts.push((had, has));
+        }
+        let all = counts.iter().flat_map(|(had, has)| had.iter().chain(has));
+        let width = all.map(|counts| counts.width).max().unwrap_or(1);
+        let mut stretches: BTreeMap<i64, Stretch> = BTreeMap::new();
+        for (had, has) in counts {
+            let mut segment: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+            for (start, count) in had.iter().flat_map(|counts| counts.widened(width).stretches) {
+                segment.entry(start).or_default().0 += count;
+            }
+            for (start, count) in has.iter().flat_map(|counts| counts.widened(width).stretches) {
+                segment.entry(start).or_default().1 += count;
+            }
+            let stays = had.is_some() && has.is_some();
+            for (start, (had, has)) in segment {
+                let stretch = stretches.entry(start).or_default();
+                stretch.had += had;
+                stretch.has += has;
+                stretch.is_touched |= stays && has < had;
+            }
+        }
+        let exact = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let changes = stretches
+            .into_iter()
+            .filter(|(start, stretch)| *start < before && (stretch.has != stretch.had || stretch.is_touched));
+        let change = |(start, stretch): (i64, Stretch)| {
+            let range = start..start.saturating_add(width).min(before);
+            SourceChange::new(range, exact(stretch.has) - exact(stretch.had))
+        };
+        Ok(Some(changes.map(change).collect()))
+    }
+
+    /// Those of a segment, if there is one; `None` if a stop came.
+    fn counts<'s>(&self, segment: Option<&'s MarkedSegment>, stop: &StopSignal) -> Stopped<Option<&'s Counts>> {
+        segment.map_or(Ok(Some(None)), |segment| Ok(segment.counts(&self.field, stop)?.map(Some)))
+    }
+
+    /// The segments that are not the same as before: as they were, and as they are.
+    fn pairs<'m>(
+        &'m self,
+        now: &'m Self,
+    ) -> impl Iterator<Item = (Option<&'m MarkedSegment>, Option<&'m MarkedSegment>)> {
+        let before = self.segments.iter().map(|(id, had)| (Some(&**had), now.segments.get(id).map(|has| &**has)));
+        let new = now.segments.iter().filter(|(id, _)| !self.segments.contains_key(id));
+        let pairs = before.chain(new.map(|(_, has)| (None, Some(&**has))));
+        pairs.filter(|(had, has)| had.map(|had| had.alive) != has.map(|has| has.alive))
+    }
+
+    /// Reads what was stored.
+    pub(in crate::engine::tantivy) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes);
+        if reader.byte()? != FORMAT {
+            return None;
+        }
+        let length = usize::try_from(reader.number()?).ok()?;
+        let field = String::from_utf8(reader.take(length)?.to_vec()).ok()?;
+        let width = i64::try_from(reader.number()?).ok().filter(|width| WIDTHS.contains(width))?;
+        let mut segments = HashMap::new();
+        for _ in 0..reader.number()? {
+            let id = SegmentId::from_uuid_string(std::str::from_utf8(reader.take(32)?).ok()?).ok()?;
+            let alive = u32::try_from(reader.number()?).ok()?;
+            let dates = reader.signed()?..reader.signed()?;
+            let mut counts = Counts { width, ..Counts::default() };
+            let mut start = 0_i64;
+            for _ in 0..reader.number()? {
+                start = start.checked_add(reader.signed()?.checked_mul(width)?)?;
+                counts.stretches.push((start, reader.number()?));
+            }
+            let segment = MarkedSegment { alive, dates, counts: OnceLock::from(counts), segment: None };
+            segments.insert(id, Arc::new(segment));
+        }
+        reader.0.is_empty().then_some(Self { meta: Vec::new(), field, segments })
+    }
+}
+
+impl Remembered for Mark {
+    fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for (id, segment) in &self.segments {
+            let counts = segment.counts(&self.field, &StopSignal::never()).map_err(EngineError::unavailable)?;
+            segments.push((id, segment, counts.cloned().unwrap_or_default()));
+        }
+        let mut width = segments.iter().map(|(.., counts)| counts.width).max().unwrap_or_default().max(WIDTHS[0]);
+        loop {
+            for (.., counts) in &mut segments {
+                *counts = counts.widened(width);
+            }
+            let is_small = segments.iter().map(|(.., counts)| counts.stretches.len()).sum::<usize>() <= MAX_STRETCHES;
+            match WIDTHS.into_iter().find(|wider| *wider > width) {
+                Some(wider) if !is_small => width = wider,
+                _ => break,
+            }
+        }
+        let mut writer = Writer(vec![FORMAT]);
+        writer.number(self.field.len() as u64);
+        writer.0.extend_from_slice(self.field.as_bytes());
+        writer.number(width.unsigned_abs());
+        writer.number(segments.len() as u64);
+        for (id, segment, counts) in segments {
+            writer.0.extend_from_slice(id.uuid_string().as_bytes());
+            writer.number(segment.alive.into());
+            writer.signed(segment.dates.start);
+            writer.signed(segment.dates.end);
+            writer.number(counts.stretches.len() as u64);
+            let mut last = 0;
+            for (start, count) in counts.stretches {
+                writer.signed((start - last) / width);
+                writer.number(count);
+                last = start;
+            }
+        }
+        Ok(writer.0)
+    }
+}
+
+/// Whole numbers, seven bits in a byte.
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.0.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number.to_le_bytes()[0]);
+    }
+
+    fn signed(&mut self, number: i64) {
+        self.number((number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        Some(self.take(1)?[0])
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let number = self.number()?;
+        Some((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
+    }
+}

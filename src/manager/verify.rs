@@ -1,0 +1,287 @@
+//! Verify: is what a job has rolled up what its raw documents come to?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::RollupJobManager;
+use super::operation::Refusal;
+use crate::engine::{self, CommittedProgress, EngineError, EngineErrorKind, JobContext, StopSignal};
+use crate::job::{Dirty, Ledger, Progress};
+use crate::ranges::{merged, without};
+use crate::runtime::{Job, LookError, Runtime};
+use crate::scan::{ScanRequest, Snapshot, Times};
+use crate::search::Limits;
+use crate::store::{StoreError, change_ledger};
+use crate::sync::Arc;
+use crate::verify::{Tally, Verification, VerifyOptions, pair_up, recount_request};
+
+/// How often it begins anew because something has changed below it.
+const MAX_TRIES: usize = 10;
+/// So many groups are read at once.
+const PAGE_SIZE: usize = 10_000;
+
+/// What a job has rolled up could not be verified. Nothing has changed, unless a variant says otherwise.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// There is no such job.
+    #[error("could not verify rollup job [{job_id}]: there is no such job")]
+    NotFound {
+        /// The job.
+        job_id: String,
+    },
+    /// The job's record cannot be read.
+    #[error("could not verify rollup job [{job_id}]: its record cannot be read: {reason}")]
+    Unreadable {
+        /// The job.
+        job_id: String,
+        /// Why.
+        reason: String,
+    },
+    /// An engine could not read raw documents, or rolled-up ones.
+    #[error("could not verify rollup job [{job_id}]: engine call failed")]
+    Engine {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: EngineError,
+    },
+    /// The job store could not be read; or what is not right could not be noted, or not all of it.
+    #[error("could not verify rollup job [{job_id}]: store call failed")]
+    Store {
+        /// The job.
+        job_id: String,
+        /// Why.
+        source: StoreError,
+    },
+    /// Documents have changed all the while.
+    #[error("could not verify rollup job [{job_id}]: documents that are rolled up have changed all the while")]
+    Moved {
+        /// The job.
+        job_id: String,
+    },
+    /// Its time is over.
+    #[error("could not verify rollup job [{job_id}] in the time that was given")]
+    Timeout {
+        /// The job.
+        job_id: String,
+    },
+    /// It was cancelled.
+    #[error("could not verify rollup job [{job_id}]: it was cancelled")]
+    Cancelled {
+        /// The job.
+        job_id: String,
+    },
+}
+
+impl RollupJobManager {
+    /// Recounts what a job has rolled up from its raw documents, and compares the two group by group, in bounded memory,
+    /// in the caller's thread. The job may run meanwhile, and no stop waits for it. What is known to have changed is
+    /// left out, and so is what has no raw documents any more.
+    ///
+    /// Counts, least and greatest values have to be the same; sums within the error of adding them up in another order.
+    ///
+    /// # Errors
+    /// [`VerifyError`].
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use rollup_jobs::engine::{MemoryEngine, SourceDocument};
+    /// # use rollup_jobs::store::MemoryStore;
+    /// # use rollup_jobs::{DateHistogram, RollupJobConfig, RollupJobManager};
+    /// use rollup_jobs::VerifyOptions;
+    ///
+    /// # let engine = Arc::new(MemoryEngine::new());
+    /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
+    /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
+    /// let found = manager.verify("sensor", &VerifyOptions::new().repair(true))?;
+    /// assert!(found.is_right(), "{found}: {:?}", found.first_different);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify(&self, job_id: &str, options: &VerifyOptions) -> Result<Verification, VerifyError> {
+        let id = || job_id.to_owned();
+        let job = self.find(job_id).map_err(|refusal| match refusal {
+            Refusal::Unreadable(reason) => VerifyError::Unreadable { job_id: id(), reason },
+            Refusal::NotFound
+            | Refusal::Store(_)
+            | Refusal::LostOwnership(_)
+            | Refusal::ShutDown
+            | Refusal::State(_) => VerifyError::NotFound { job_id: id() },
+        })?;
+        let limits = Limits::new(options.timeout, options.cancel.clone(), &self.runtime.clock);
+        let verifying = Verifying { runtime: &self.runtime, job: &job, context: job.context(), stop: limits.stop() };
+        let mut tries = 1;
+        let verified = loop {
+            match verifying.verify(options) {
+                Err(Fault::Moved) if tries < MAX_TRIES => tries += 1,
+                other => break other,
+            }
+        };
+        verified.map_err(|fault| match fault {
+            _ if limits.is_cancelled() => VerifyError::Cancelled { job_id: id() },
+            _ if limits.is_over() => VerifyError::Timeout { job_id: id() },
+            Fault::Moved => VerifyError::Moved { job_id: id() },
+            Fault::Look(LookError::Engine(source)) => VerifyError::Engine { job_id: id(), source },
+            Fault::Look(LookError::Store(source)) => VerifyError::Store { job_id: id(), source },
+        })
+    }
+}
+
+enum Fault {
+    Look(LookError),
+    /// Something has changed meanwhile.
+    Moved,
+}
+
+impl<E: Into<LookError>> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::Look(error.into())
+    }
+}
+
+struct Verifying<'a> {
+    runtime: &'a Runtime,
+    job: &'a Arc<Job>,
+    context: JobContext,
+    stop: StopSignal,
+}
+
+impl Verifying<'_> {
+    fn verify(&self, options: &VerifyOptions) -> Result<Verification, Fault> {
+        let (runtime, context) = (self.runtime, &self.context);
+        let replacements = self.job.count_of_replacements();
+        let known = self.job.progress();
+        self.look()?;
+        let (progress, documents, is_one_commit) = self.rolled_up(known)?;
+        let names = self.source_indices(&progress)?;
+        let ledgers = self.ledgers(&names)?;
+        let (wanted, not_verified) = self.wanted(options, &progress, &names, &ledgers);
+        let pattern = context.config().index_pattern();
+        let raw = engine::call(|| runtime.source.snapshot(context, pattern, &self.stop))?;
+        self.look()?;
+        let is_replaced = !is_one_commit && self.job.count_of_replacements() != replacements;
+        if is_replaced || self.ledgers(&names)? != ledgers {
+            return Err(Fault::Moved);
+        }
+        let mut tally = Tally::new(context.layout(), context.config().rounding());
+        if !wanted.is_empty() {
+            let times = Times::buckets(wanted);
+            let request = |grouping, snapshot: Option<Snapshot>| {
+                ScanRequest::new(grouping).page_size(PAGE_SIZE).times(times.clone()).snapshot(snapshot)
+            };
+            let recounted = request(Arc::new(recount_request(context.layout())), raw);
+            let kept = request(Arc::clone(context.layout().grouping()), documents);
+            let raw = engine::call(|| runtime.source.scan(context, pattern, recounted, &self.stop))?;
+            let rolled_up = engine::call(|| runtime.rollup_index.scan_rolled_up(context, kept, &self.stop))?;
+            engine::call(|| {
+                pair_up(raw, rolled_up, &self.stop, |pair| {
+                    tally.add(pair, false);
+                    true
+                })
+            })?;
+        }
+        let Tally { mut found, more, less, .. } = tally;
+        found.not_right = merged(more.into_iter().chain(less));
+        found.not_verified = not_verified;
+        if options.repair {
+            self.repair(&progress, &found.not_right)?;
+        }
+        Ok(found)
+    }
+
+    fn look(&self) -> Result<(), Fault> {
+        let pattern = self.context.config().index_pattern();
+        match self.runtime.look(&self.context, pattern, &self.stop) {
+            Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    /// How far the job has come, what it has rolled up by then, and whether the two are of one commit.
+    fn rolled_up(&self, known: Arc<Progress>) -> Result<(Progress, Option<Snapshot>, bool), Fault> {
+        let (index, context) = (&self.runtime.rollup_index, &self.context);
+        let held = engine::call(|| index.snapshot_rolled_up(context, &self.stop))?;
+        let (documents, committed) = match held {
+            Some(held) => (Some(held.documents), held.progress),
+            None => (None, engine::call(|| index.committed_progress(context))?),
+        };
+        let is_one_commit = documents.is_some() && committed != CommittedProgress::NotKept;
+        let progress = match committed {
+            CommittedProgress::Kept(Some(kept)) => Progress::clone(&known).or_committed(kept),
+            CommittedProgress::Kept(None) => Progress::default(),
+            CommittedProgress::NotKept => Progress::clone(&known),
+        };
+        Ok((progress, documents, is_one_commit))
+    }
+
+    fn source_indices(&self, progress: &Progress) -> Result<SourceNames, Fault> {
+        let pattern = self.context.config().index_pattern();
+        let there = match engine::call(|| self.runtime.source.field_capabilities(&self.context, pattern, &[])) {
+            Ok(found) => found.indices.into_iter().collect(),
+            Err(error) if error.kind() == EngineErrorKind::NotFound => BTreeSet::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let all = progress.known_source_indices().map(str::to_owned).chain(there.iter().cloned()).collect();
+        Ok(SourceNames { there, all })
+    }
+
+    fn ledgers(&self, names: &SourceNames) -> Result<BTreeMap<String, Ledger>, Fault> {
+        let asked: Vec<&str> = names.all.iter().map(String::as_str).collect();
+        let ledgers = self.runtime.store_call(|store| store.ledgers(&asked))?;
+        Ok(names.all.iter().cloned().zip(ledgers).collect())
+    }
+
+    /// The date buckets to look at, and those that cannot be.
+    fn wanted(
+        &self,
+        options: &VerifyOptions,
+        progress: &Progress,
+        names: &SourceNames,
+        ledgers: &BTreeMap<String, Ledger>,
+    ) -> (Vec<Range<i64>>, Vec<Range<i64>>) {
+        let config = self.context.config();
+        let covered = progress.covered();
+        let asked = options.range.as_ref().map_or(i64::MIN..i64::MAX, super::change::milliseconds);
+        let asked = config.rounding().buckets_of(&asked);
+        let asked = asked.start.max(covered.start)..asked.end.min(covered.end);
+        let said = ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
+        let Dirty { repairable, open, lost, shrunk } = Dirty::of(config, progress, said);
+        let seals = ledgers.values().flat_map(|ledger| ledger.seals.iter().cloned());
+        let known = progress.known_source_dates();
+        let missing = known.iter().filter(|(name, _)| !names.there.contains(*name)).map(|(_, dates)| dates.clone());
+        let gone = seals.chain(progress.dropped.iter().cloned()).chain(missing);
+        let gone = gone.filter(|range| !range.is_empty()).map(|range| config.rounding().buckets_of(&range));
+        let all = repairable.into_iter().chain(open).chain(lost).chain(shrunk).chain(gone);
+        let left_out = merged(all.map(|range| range.start.max(asked.start)..range.end.min(asked.end)));
+        let whole = if asked.is_empty() { Vec::new() } else { vec![asked] };
+        let wanted =
+            left_out.iter().fold(whole, |left, out| left.iter().flat_map(|range| without(range, out)).collect());
+        (wanted, left_out)
+    }
+
+    /// Has the job roll up again what is not right.
+    fn repair(&self, progress: &Progress, not_right: &[Range<i64>]) -> Result<(), Fault> {
+        for range in not_right {
+            for index in progress.indices_within(range) {
+                self.runtime.store_call(|store| {
+                    change_ledger(store, index, |ledger| ledger.note_for_job(self.context.id(), range.clone()))
+                })?;
+            }
+        }
+        if !not_right.is_empty() {
+            // A job that is stopped does it when it is started.
+            let _refused = self.job.run_soon();
+        }
+        Ok(())
+    }
+}
+
+/// Source indices, by name.
+struct SourceNames {
+    there: BTreeSet<String>,
+    /// Those too that were there when documents of theirs were rolled up.
+    all: BTreeSet<String>,
+}

@@ -1,0 +1,242 @@
+//! What engines notice by themselves goes into the ledgers: before each run, and before each search.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::{Job, Runtime};
+use crate::engine::{
+    self, CommittedProgress, EngineError, JobContext, Look, Noticed, SourceChange, SourceMark, StopSignal,
+};
+use crate::job::{IndexPattern, Ledger, RepairWhen};
+use crate::ranges::merged;
+use crate::store::{StoreError, change_ledger};
+use crate::sync::Mutex;
+
+/// How often marks are stored. What is noticed again after a crash, because a mark was older, is repaired again.
+const STORED_EVERY: Duration = Duration::from_mins(1);
+/// So many jobs are asked how far they have come in one look.
+const ASKED_AT_ONCE: usize = 10;
+
+/// What is remembered of source indices: by index and date field.
+#[derive(Default)]
+pub(super) struct Marks {
+    known: Mutex<HashMap<MarkKey, SourceMark>>,
+    /// Those that are not stored yet, since when.
+    to_store: Mutex<HashMap<MarkKey, Duration>>,
+}
+
+type MarkKey = (String, String);
+
+/// What a look has come to.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// In which indices documents have come or changed, and where.
+    pub(crate) changed: Vec<(String, Vec<Range<i64>>)>,
+}
+
+/// A look that did not take place, or whose end could not be noted. The next one sees the same.
+#[derive(Debug)]
+pub(crate) enum LookError {
+    Engine(EngineError),
+    Store(StoreError),
+}
+
+impl From<EngineError> for LookError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<StoreError> for LookError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Runtime {
+    /// Looks for what has changed in source indices, and notes it, durably.
+    pub(crate) fn look(
+        &self,
+        context: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+    ) -> Result<Looked, LookError> {
+        let field = context.layout().grouping().date_field();
+        let failed = RefCell::new(None);
+        let mark = |index: &str| {
+            self.mark(index, field).unwrap_or_else(|error| {
+                failed.borrow_mut().get_or_insert(error);
+                None
+            })
+        };
+        let before = |index: &str| self.ceiling(index);
+        let noticed = engine::call(|| self.source.look(context, pattern, &Look::new(field, &mark, &before), stop))?;
+        if let Some(error) = failed.into_inner() {
+            return Err(error.into());
+        }
+        let mut looked = Looked::default();
+        for Noticed { index, changes, mark, .. } in noticed {
+            let (more, less) = self.sorted_out(&index, &changes);
+            if self.mark(&index, field)?.is_none() {
+                self.note_new(&index, &more)?;
+            } else if !changes.is_empty() {
+                self.store_call(|store| change_ledger(store, &index, |ledger| ledger.notice(&more, &less)))?;
+                looked.changed.push((index.clone(), more));
+            }
+            let key = (index, field.to_owned());
+            self.marks.to_store.lock().entry(key.clone()).or_insert_with(|| self.clock.monotonic());
+            self.marks.known.lock().insert(key, mark);
+        }
+        Ok(looked)
+    }
+
+    /// An index is seen for the first time. What it has is new to jobs that have read others so far; those that have
+    /// read it before count whether it has changed since; and of those that were not begun here nobody knows what they
+    /// have read.
+    fn note_new(&self, index: &str, ranges: &[Range<i64>]) -> Result<(), StoreError> {
+        let mut new_to = Vec::new();
+        for job in self.all_jobs().unwrap_or_default().into_iter().filter(|job| job.may_read(index)) {
+            let progress = job.progress();
+            let mut known = progress.known_source_indices().peekable();
+            if known.peek().is_none() {
+                continue;
+            }
+            if known.any(|known| known == index) {
+                job.count_before_next_run(true);
+            } else {
+                new_to.push(job);
+            }
+        }
+        if new_to.is_empty() || ranges.is_empty() {
+            return Ok(());
+        }
+        let note = |ledger: &mut Ledger| {
+            for (job, range) in new_to.iter().flat_map(|job| ranges.iter().map(move |range| (job, range))) {
+                ledger.note_for_job(job.id(), range.clone());
+            }
+        };
+        self.store_call(|store| change_ledger(store, index, note)).map(drop)
+    }
+
+    /// Where changes are to be rolled up, and where there are fewer documents than before: in a whole date bucket of
+    /// some job. What has moved within a bucket is not gone.
+    fn sorted_out(&self, index: &str, changes: &[SourceChange]) -> (Vec<Range<i64>>, Vec<Range<i64>>) {
+        let jobs = self.all_jobs().unwrap_or_default();
+        let contexts: Vec<_> = jobs.iter().filter(|job| job.may_read(index)).map(|job| job.context()).collect();
+        let sums: Vec<i64> = std::iter::once(0)
+            .chain(changes.iter().scan(0_i64, |sum, change| {
+                *sum = sum.saturating_add(change.documents);
+                Some(*sum)
+            }))
+            .collect();
+        let before = |instant: i64| sums[changes.partition_point(|change| change.range.start < instant)];
+        let is_less = |change: &&SourceChange| {
+            change.documents < 0
+                && (contexts.is_empty()
+                    || contexts.iter().any(|context| {
+                        let buckets = context.config().rounding().buckets_of(&change.range);
+                        before(buckets.end).saturating_sub(before(buckets.start)) < 0
+                    }))
+        };
+        let (less, more): (Vec<_>, Vec<_>) = changes.iter().partition(is_less);
+        let ranges = |changes: Vec<&SourceChange>| merged(changes.into_iter().map(|change| change.range.clone()));
+        (ranges(more), ranges(less))
+    }
+
+    fn mark(&self, index: &str, field: &str) -> Result<Option<SourceMark>, StoreError> {
+        let key = (index.to_owned(), field.to_owned());
+        if let Some(known) = self.marks.known.lock().get(&key) {
+            return Ok(Some(known.clone()));
+        }
+        let stored = self.store_call(|store| store.mark(&name_of(&key)))?;
+        let mark = stored.and_then(|bytes| self.source.read_mark(&bytes));
+        if let Some(mark) = &mark {
+            self.marks.known.lock().entry(key).or_insert_with(|| mark.clone());
+        }
+        Ok(mark)
+    }
+
+    /// The instant before which changes of an index count: what lies behind it some run will read. Of a job of which
+    /// nobody knows yet how far it has come, any may.
+    fn ceiling(&self, index: &str) -> i64 {
+        let Some(jobs) = self.all_jobs() else { return i64::MAX };
+        let reading = jobs.iter().filter(|job| job.may_read(index));
+        reading.map(|job| job.ceiling()).max().unwrap_or(i64::MIN)
+    }
+
+    /// Finds out of some jobs how far they have come that have not run since the manager was opened.
+    pub(super) fn find_ceilings(&self) {
+        let jobs = self.all_jobs().unwrap_or_default();
+        for job in jobs.iter().filter(|job| job.ceiling() == i64::MAX).take(ASKED_AT_ONCE) {
+            let context = job.context();
+            let known = job.progress().reached(context.config());
+            // Otherwise its own run will tell.
+            if let Ok(committed) = engine::call(|| self.rollup_index.committed_progress(&context)) {
+                let kept = match &committed {
+                    CommittedProgress::Kept(Some(kept)) => kept.reached(context.config()),
+                    CommittedProgress::Kept(None) | CommittedProgress::NotKept => None,
+                };
+                job.find_ceiling(known.max(kept).unwrap_or(i64::MIN));
+            }
+        }
+    }
+
+    /// Stores what is remembered, if it is time, or if there will be no other. That it fails is no harm.
+    pub(crate) fn store_marks(&self, is_last: bool) {
+        let now = self.clock.monotonic();
+        let due = |since: &Duration| is_last || now.saturating_sub(*since) >= STORED_EVERY;
+        let jobs = self.all_jobs().unwrap_or_default();
+        let counting: Vec<_> = jobs.iter().filter(|job| job.is_to_count()).collect();
+        let due: Vec<MarkKey> = {
+            let mut to_store = self.marks.to_store.lock();
+            let due = to_store.iter().filter(|(_, since)| due(since)).map(|(key, _)| key.clone());
+            // What is not counted yet has to be found again.
+            let is_counted = |(index, _): &MarkKey| !counting.iter().any(|job| job.may_read(index));
+            let due: Vec<MarkKey> = due.filter(is_counted).collect();
+            to_store.retain(|key, _| !due.contains(key));
+            due
+        };
+        if due.is_empty() {
+            return;
+        }
+        let marks = due.iter().filter_map(|key| Some((name_of(key), self.marks.known.lock().get(key)?.clone())));
+        let marks: Vec<_> = marks.collect();
+        let bytes = marks.into_iter().filter_map(|(name, mark)| Some((name, engine::call(|| mark.to_bytes()).ok()?)));
+        let bytes: Vec<(String, Vec<u8>)> = bytes.collect();
+        let _ = self.store_call(|store| store.put_marks(&bytes));
+    }
+
+    /// Has those jobs run that have rolled up what has changed, as far as they are started and do it at once.
+    pub(crate) fn repair_soon(&self, index: &str, ranges: &[Range<i64>]) {
+        let Some(jobs) = self.registry.upgrade().map(|registry| registry.read().jobs()) else { return };
+        for job in jobs.iter().filter(|job| ranges.iter().any(|range| job.repairs_at_once(index, range))) {
+            // A job that is stopped does it when it is started.
+            let _refused = job.run_soon();
+        }
+    }
+}
+
+impl Job {
+    /// Whether an index is, or may be, one that it reads.
+    fn may_read(&self, index: &str) -> bool {
+        self.progress().known_source_indices().any(|known| known == index)
+            || self.context().config().index_pattern().may_mean(index)
+    }
+
+    /// Whether it may have rolled up documents of this index in this range, as far as is known here, and does it again
+    /// as soon as they have changed.
+    fn repairs_at_once(&self, index: &str, range: &Range<i64>) -> bool {
+        let (progress, context) = (self.progress(), self.context());
+        let config = context.config();
+        let is_covered =
+            progress.covered().start < range.end && progress.reached(config).is_some_and(|until| range.start < until);
+        is_covered && config.late_data().repair_when() == RepairWhen::AtOnce && self.may_read(index)
+    }
+}
+
+fn name_of((index, field): &MarkKey) -> String {
+    // No index has a slash in its name.
+    format!("{index}/{field}")
+}

@@ -1,0 +1,356 @@
+//! What the embedded engine notices by itself: documents that come, change or go in time that is rolled up, and no merge.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
+use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, TantivyDocument, Term};
+use rollup_jobs::engine::{FieldType, SourceDocument};
+use rollup_jobs::jiff::Timestamp;
+use rollup_jobs::search::{PartReason, SearchRequest, Tier};
+use rollup_jobs::store::{JobStore, MemoryStore};
+use rollup_jobs::testing::ManualClock;
+use rollup_jobs::{JobState, LateData, RepairWhen, RollupJobManager, StopOptions};
+
+use crate::support::{HOUR, NOW, PATIENCE, Watcher, config, readings};
+use crate::tantivy_harness::{source_schema, tantivy_document};
+
+const FIELDS: [(&str, FieldType); 4] = [
+    ("timestamp", FieldType::Date),
+    ("node", FieldType::Keyword),
+    ("temperature", FieldType::Double),
+    ("id", FieldType::Keyword),
+];
+
+/// A source index that its host writes to.
+struct Host {
+    index: Index,
+    writer: IndexWriter,
+}
+
+impl Host {
+    fn new() -> Self {
+        let index = Index::create_in_ram(source_schema(&FIELDS));
+        let writer = index.writer_with_num_threads(1, 15_000_000).unwrap();
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        Self { index, writer }
+    }
+
+    fn commit(&mut self, documents: impl IntoIterator<Item = SourceDocument>) {
+        for document in documents {
+            let document: TantivyDocument = tantivy_document(&self.index.schema(), &document);
+            self.writer.add_document(document).unwrap();
+        }
+        self.writer.commit().unwrap();
+    }
+
+    fn delete(&self, id: &str) {
+        self.writer.delete_term(Term::from_field_text(self.index.schema().get_field("id").unwrap(), id));
+    }
+
+    fn merge(&mut self) {
+        let segments = self.index.searchable_segment_ids().unwrap();
+        self.writer.merge(&segments).wait().unwrap();
+    }
+}
+
+/// Ten hours of readings in ten commits, with ids, rolled up.
+struct World {
+    host: Host,
+    engine: TantivyEngine,
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    watcher: Arc<Watcher>,
+    manager: RollupJobManager,
+}
+
+fn identified() -> impl Iterator<Item = SourceDocument> {
+    readings().enumerate().map(|(number, reading)| reading.keyword("id", &number.to_string()))
+}
+
+fn late(hour: i64, id: &str) -> SourceDocument {
+    SourceDocument::new()
+        .date("timestamp", hour * HOUR + 1)
+        .keyword("node", "b")
+        .double("temperature", 7.5)
+        .keyword("id", id)
+}
+
+fn open(
+    engine: &TantivyEngine,
+    store: &Arc<MemoryStore>,
+    clock: &Arc<ManualClock>,
+) -> (RollupJobManager, Arc<Watcher>) {
+    let watcher: Arc<Watcher> = Arc::default();
+    let builder = RollupJobManager::builder(Arc::new(engine.clone()), Arc::clone(store) as _);
+    let builder = builder.clock(Arc::clone(clock) as _).observer(Arc::clone(&watcher) as _);
+    (builder.turn_time(Duration::ZERO).open().unwrap(), watcher)
+}
+
+impl World {
+    fn with(late_data: LateData) -> Self {
+        let mut host = Host::new();
+        let readings: Vec<_> = identified().collect();
+        for commit in readings.chunks(6) {
+            host.commit(commit.to_vec());
+        }
+        let (engine, store) = (TantivyEngine::in_ram(), Arc::new(MemoryStore::new()));
+        engine.register("sensor-1", &host.index).unwrap();
+        let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
+        let (manager, watcher) = open(&engine, &store, &clock);
+        manager.put(config("sensor").late_data(late_data).build().unwrap()).unwrap();
+        manager.start("sensor").unwrap();
+        let world = Self { host, engine, store, clock, watcher, manager };
+        world.run();
+        world
+    }
+
+    fn new() -> Self {
+        Self::with(LateData::new().repair(RepairWhen::AfterRun))
+    }
+
+    fn run(&self) {
+        self.manager.trigger("sensor").unwrap();
+        self.watcher.wait_for(&self.manager, "the end of a run", || {
+            (self.manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
+        });
+    }
+
+    fn total(&self) -> u64 {
+        self.manager.search(&SearchRequest::new("sensor-*")).unwrap().total().unwrap()
+    }
+
+    /// The hours that are read for a reason.
+    fn hours(&self, reason: PartReason) -> Vec<(i64, i64)> {
+        let plan = self.manager.plan(&SearchRequest::new("sensor-*")).unwrap();
+        let parts = plan.parts.iter().filter(|part| part.reason == reason);
+        parts.map(|part| (part.from.unwrap() / HOUR, part.until.unwrap() / HOUR)).collect()
+    }
+
+    fn changed(&self) -> Vec<(i64, i64)> {
+        self.hours(PartReason::Changed)
+    }
+
+    /// How many documents each rolled-up document stands for, and the sum of temperatures.
+    fn rolled_up(manager: &RollupJobManager) -> Vec<(i64, Option<String>, u64, Option<f64>)> {
+        let rows = manager.rolled_up("sensor").unwrap().map(Result::unwrap);
+        rows.map(|row| (row.date(), row.text("node").map(str::to_owned), row.doc_count(), row.sum("temperature")))
+            .collect()
+    }
+
+    /// What is rolled up is what a job that begins now would roll up.
+    fn check_as_new(&self) {
+        let engine = TantivyEngine::in_ram();
+        engine.register("sensor-1", &self.host.index).unwrap();
+        let (manager, watcher) = open(&engine, &Arc::new(MemoryStore::new()), &self.clock);
+        manager.put(config("sensor").build().unwrap()).unwrap();
+        manager.start("sensor").unwrap();
+        manager.trigger("sensor").unwrap();
+        watcher.wait_for(&manager, "a run from the beginning", || {
+            (manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
+        });
+        assert_eq!(Self::rolled_up(&self.manager), Self::rolled_up(&manager));
+    }
+
+    fn notes(&self) -> usize {
+        let ledger = self.store.ledger("sensor-1").unwrap();
+        ledger.notes.len() + ledger.shrunk.len()
+    }
+}
+
+/// The worst complaint about systems of this kind: what comes late is lost, and nobody says so.
+#[test]
+fn late_documents_are_in_the_answer_at_once_and_rolled_up_with_the_next_run() {
+    let mut world = World::new();
+    world.host.commit([late(3, "x"), late(7, "y"), late(-20_000, "z")]);
+    assert_eq!(world.total(), 63);
+    assert_eq!(world.changed(), [(-20_000, -19_999), (3, 4), (7, 8)], "and one bucket each");
+    world.run();
+    assert_eq!((world.total(), world.changed()), (63, vec![]));
+    world.check_as_new();
+    world.run();
+    assert_eq!(world.notes(), 0);
+}
+
+#[test]
+fn what_is_noticed_by_a_search_is_repaired_at_once() {
+    let mut world = World::with(LateData::new());
+    world.host.commit([late(3, "x")]);
+    assert_eq!(world.total(), 61);
+    world.watcher.wait_for(&world.manager, "a repair", || (world.changed().is_empty()).then_some(()));
+    world.check_as_new();
+}
+
+#[test]
+fn merges_are_no_changes_and_neither_is_what_is_new() {
+    let mut world = World::new();
+    world.host.merge();
+    assert_eq!((world.total(), world.changed(), world.notes()), (60, vec![], 0));
+    let next = NOW.parse::<Timestamp>().unwrap().as_millisecond() / HOUR;
+    world.host.commit([late(next, "x")]);
+    assert_eq!((world.total(), world.notes()), (61, 0));
+    world.host.merge();
+    world.host.commit([late(4, "y")]);
+    world.host.merge();
+    assert_eq!((world.total(), world.changed()), (62, vec![(4, 5)]), "found in what is merged");
+    world.clock.advance(Duration::from_hours(2));
+    world.run();
+    assert_eq!((world.total(), world.changed()), (62, vec![]));
+    world.check_as_new();
+}
+
+#[test]
+fn an_update_is_a_change() {
+    let mut world = World::new();
+    // In its hour, and from one hour into another.
+    world.host.delete("20");
+    world.host.commit([late(3, "20")]);
+    assert_eq!((world.total(), world.changed()), (60, vec![(3, 4)]));
+    world.run();
+    world.check_as_new();
+    world.host.delete("30");
+    world.host.commit([late(8, "30")]);
+    assert_eq!((world.changed(), world.hours(PartReason::Shrunk)), (vec![(8, 9)], vec![(5, 6)]));
+}
+
+/// Raw documents are removed to save space: what was rolled up of them stays, until the host says that it should not.
+#[test]
+fn what_is_gone_stays_rolled_up_and_is_told_of() {
+    let mut world = World::new();
+    for id in 18..24 {
+        world.host.delete(&id.to_string());
+    }
+    world.host.commit([]);
+    assert_eq!((world.total(), world.changed()), (60, vec![]));
+    assert_eq!(world.hours(PartReason::Shrunk), [(3, 4)]);
+    let before = World::rolled_up(&world.manager);
+    world.run();
+    assert_eq!(World::rolled_up(&world.manager), before);
+    // What comes there now is not read without the others.
+    world.host.commit([late(3, "x")]);
+    assert_eq!((world.total(), world.changed(), world.hours(PartReason::Shrunk)), (60, vec![], vec![(3, 4)]));
+    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
+    world.manager.note_change("sensor-1", at(3)..at(4)).unwrap();
+    assert_eq!((world.total(), world.changed(), world.hours(PartReason::Shrunk)), (55, vec![(3, 4)], vec![]));
+    world.run();
+    world.check_as_new();
+}
+
+#[test]
+fn deletions_are_trusted_where_the_job_says_so_or_is_asked() {
+    let mut world = World::with(LateData::new().repair(RepairWhen::AfterRun).trust_deletes(true));
+    world.host.delete("20");
+    world.host.commit([]);
+    assert_eq!((world.total(), world.changed()), (59, vec![(3, 4)]));
+    world.run();
+    world.check_as_new();
+    let mut world = World::new();
+    world.host.delete("20");
+    world.host.commit([]);
+    world.run();
+    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
+    world.manager.refresh("sensor", at(3)..at(4)).unwrap().wait(PATIENCE).unwrap();
+    assert_eq!((world.total(), world.hours(PartReason::Shrunk)), (59, vec![]));
+    world.check_as_new();
+}
+
+#[test]
+fn an_index_that_is_registered_late_is_late_data() {
+    let world = World::new();
+    let mut other = Host::new();
+    other.commit([late(2, "x"), late(6, "y")]);
+    world.engine.register("sensor-2", &other.index).unwrap();
+    assert_eq!((world.total(), world.changed()), (62, vec![(2, 3), (6, 7)]));
+    world.run();
+    assert_eq!((world.total(), world.changed()), (62, vec![]));
+    let rolled_up: u64 = World::rolled_up(&world.manager).iter().map(|row| row.2).sum();
+    assert_eq!(rolled_up, 62);
+}
+
+/// What changes while no manager is open is found by the next one, since what was seen last is stored.
+#[test]
+fn what_changes_between_two_managers_is_noticed() {
+    let mut world = World::new();
+    let options = StopOptions::new().wait_for_completion(true).timeout(PATIENCE);
+    assert!(world.manager.stop("sensor", options).unwrap().is_at_rest());
+    world.manager.shutdown(PATIENCE).unwrap();
+    world.host.commit([late(3, "x")]);
+    world.host.merge();
+    (world.manager, world.watcher) = open(&world.engine, &world.store, &world.clock);
+    assert_eq!((world.total(), world.changed()), (61, vec![(3, 4)]));
+    world.manager.start("sensor").unwrap();
+    world.run();
+    world.check_as_new();
+}
+
+/// A document that comes between a look and the snapshot of a search is not in half of the answer.
+#[test]
+fn a_search_is_of_one_moment_whatever_comes_meanwhile() {
+    let mut world = World::new();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    world.host.commit([late(3, "x")]);
+    // The raw part is hour 3 and what is not rolled up: totals only grow, by whole commits of one in each hour.
+    let next = NOW.parse::<Timestamp>().unwrap().as_millisecond() / HOUR;
+    let totals = std::thread::scope(|scope| {
+        let manager = &world.manager;
+        let searching = scope.spawn({
+            let stop = std::sync::Arc::clone(&stop);
+            move || {
+                let mut totals = Vec::new();
+                while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    totals.push(manager.search(&SearchRequest::new("sensor-*")).unwrap().total().unwrap());
+                }
+                totals
+            }
+        });
+        for round in 0..30 {
+            let documents = [5, next].map(|hour| late(hour, &format!("{round}")));
+            world.host.commit(documents);
+        }
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        searching.join().unwrap()
+    });
+    assert!(totals.iter().all(|total| total % 2 == 1), "a commit is there or it is not: {totals:?}");
+    assert!(totals.is_sorted());
+    assert_eq!(world.total(), 121);
+}
+
+#[test]
+fn tiers_are_told() {
+    let mut world = World::new();
+    world.host.delete("20");
+    world.host.commit([]);
+    let plan = world.manager.plan(&SearchRequest::new("sensor-*")).unwrap();
+    let part = plan.parts.iter().find(|part| part.reason == PartReason::Shrunk).unwrap();
+    assert_eq!(part.tier, Tier::RolledUp);
+    assert_eq!(part.to_string(), "rolled_up from 1970-01-01T03:00:00Z until 1970-01-01T04:00:00Z: shrunk");
+}
+
+/// A store that keeps no marks, or a job of a former version: what is rolled up is counted.
+#[test]
+fn where_nothing_is_remembered_it_is_counted() {
+    let mut world = World::new();
+    let options = StopOptions::new().wait_for_completion(true).timeout(PATIENCE);
+    assert!(world.manager.stop("sensor", options).unwrap().is_at_rest());
+    world.manager.shutdown(PATIENCE).unwrap();
+    // In a store of its own, without what the other one remembers.
+    let store = Arc::new(MemoryStore::new());
+    for loaded in world.store.load().unwrap() {
+        let rollup_jobs::store::LoadedRecord::Job(record) = loaded else { panic!("{loaded:?}") };
+        store.insert(&record).unwrap();
+    }
+    world.store = store;
+    world.host.delete("40");
+    world.host.commit([late(3, "x"), late(3, "y")]);
+    world.host.merge();
+    (world.manager, world.watcher) = open(&world.engine, &world.store, &world.clock);
+    world.manager.start("sensor").unwrap();
+    world.run();
+    assert_eq!((world.total(), world.changed()), (62, vec![]));
+    assert_eq!(world.hours(PartReason::Shrunk), [(6, 7)]);
+    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
+    world.manager.note_change("sensor-1", at(6)..at(7)).unwrap();
+    world.run();
+    world.check_as_new();
+}
