@@ -135,10 +135,11 @@ pub use job::{
     TimeValueError,
 };
 pub use manager::{
-    AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, OpenError, PutError, PutOptions,
-    PutOrKeepError, PutOrKeepOptions, PutOutcome, Refresh, RefreshError, RemoveDataError, RetryOptions, RolledUpError,
-    RolledUpRows, RollupJobManager, RollupJobManagerBuilder, RollupReader, ShutdownError, StartError, StopCompletion,
-    StopError, StopManyError, StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError, VerifyError,
+    AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, Need, OpenError, PutError,
+    PutOptions, PutOrKeepError, PutOrKeepOptions, PutOutcome, Refresh, RefreshError, RemoveDataError, RetryOptions,
+    RolledUpError, RolledUpRows, RollupJobManager, RollupJobManagerBuilder, RollupReader, SafeToDrop, SealError,
+    ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions, StopReport, Stopped,
+    TriggerError, Triggered, UpdateError, VerifyError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

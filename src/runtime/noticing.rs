@@ -145,6 +145,12 @@ impl Runtime {
         (ranges(more), ranges(less))
     }
 
+    /// Whether what changes in an index is noticed for jobs like this one.
+    pub(crate) fn is_noticed(&self, index: &str, context: &JobContext) -> bool {
+        let field = context.layout().grouping().date_field();
+        self.mark(index, field).is_ok_and(|mark| mark.is_some())
+    }
+
     fn mark(&self, index: &str, field: &str) -> Result<Option<SourceMark>, StoreError> {
         let key = (index.to_owned(), field.to_owned());
         if let Some(known) = self.marks.known.lock().get(&key) {
@@ -220,7 +226,7 @@ impl Runtime {
 
 impl Job {
     /// Whether an index is, or may be, one that it reads.
-    fn may_read(&self, index: &str) -> bool {
+    pub(crate) fn may_read(&self, index: &str) -> bool {
         self.progress().known_source_indices().any(|known| known == index)
             || self.context().config().index_pattern().may_mean(index)
     }

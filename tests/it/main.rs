@@ -61,6 +61,7 @@ mod repairing;
 mod rest;
 mod restart_table;
 mod runs;
+mod sealing;
 mod search;
 mod searching;
 mod several_values;

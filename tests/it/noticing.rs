@@ -354,3 +354,48 @@ fn where_nothing_is_remembered_it_is_counted() {
     world.run();
     world.check_as_new();
 }
+
+/// A document comes when the seal is written already, and before anything is dropped: the seal is withdrawn.
+#[test]
+fn a_seal_that_a_late_document_races_is_withdrawn() {
+    #[derive(Debug)]
+    struct Racing(MemoryStore, std::sync::Mutex<Option<Racer>>);
+    struct Racer(Host);
+    impl std::fmt::Debug for Racer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Racer")
+        }
+    }
+    impl rollup_jobs::store::JobStoreAdapter for Racing {
+        fn store(&self) -> &dyn JobStore {
+            &self.0
+        }
+
+        fn replace_ledger(
+            &self,
+            index: &str,
+            ledger: &rollup_jobs::Ledger,
+        ) -> Result<bool, rollup_jobs::store::StoreError> {
+            let replaced = self.0.replace_ledger(index, ledger);
+            if !ledger.seals.is_empty()
+                && let Some(Racer(mut host)) = self.1.lock().unwrap().take()
+            {
+                host.commit([late(3, "x")]);
+            }
+            replaced
+        }
+    }
+    let world = World::new();
+    let World { host, engine, store, clock, manager, .. } = world;
+    let options = StopOptions::new().wait_for_completion(true).timeout(PATIENCE);
+    assert!(manager.stop("sensor", options).unwrap().is_at_rest());
+    drop(manager);
+    let racing = Arc::new(Racing((*store).clone(), std::sync::Mutex::new(Some(Racer(host)))));
+    let manager = RollupJobManager::builder(Arc::new(engine), Arc::clone(&racing) as _).clock(clock).open().unwrap();
+    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
+    let refused = manager.seal_before("sensor-1", at(5)).unwrap_err();
+    assert!(refused.to_string().contains("safe is what is before [1970-01-01T03:00:00Z]"), "{refused}");
+    assert_eq!(store.ledger("sensor-1").unwrap().seals, []);
+    manager.seal_before("sensor-1", at(3)).unwrap();
+    assert_eq!(store.ledger("sensor-1").unwrap().seals, vec![i64::MIN..3 * HOUR]);
+}

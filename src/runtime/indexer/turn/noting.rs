@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{Turn, TurnError};
 use crate::engine::EngineErrorKind;
-use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position};
+use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position, Progress};
 use crate::rollup::RolledUpPage;
 use crate::runtime::LookError;
 use crate::store::{StoreError, change_ledger};
@@ -72,7 +72,19 @@ impl Turn<'_> {
             let _ = self.job.runtime.forget_notes(index, ledger, (self.job, &self.progress));
             self.progress.cured.settle(index, ledger, self.run.context.id());
         }
+        self.begin_behind_seals();
         self.recount()
+    }
+
+    /// Nothing is rolled up yet: where raw documents may be gone already it would be a part of what there was.
+    fn begin_behind_seals(&mut self) {
+        let Progress { position, rolled_up_from, rolled_up_until, .. } = &self.progress;
+        if position.is_some() || rolled_up_until.is_some() {
+            return;
+        }
+        let sealed = self.run.ledgers.values().flat_map(|ledger| &ledger.seals).map(|seal| seal.end).max();
+        let begin = sealed.map(|end| self.run.context.config().rounding().bucket(end - 1).end);
+        self.progress.rolled_up_from = begin.max(*rolled_up_from);
     }
 
     /// A stream has been opened over this stretch of time. A date bucket that is rolled up in part is not read whole.

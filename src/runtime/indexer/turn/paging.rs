@@ -87,7 +87,7 @@ impl Turn<'_> {
                 let after = self.progress.position.as_ref().map(Position::key);
                 let context = &self.run.context;
                 // What lies before either is rolled up: inside of that nothing is added, only replaced.
-                let from = self.progress.rolled_up_until.unwrap_or(i64::MIN);
+                let from = self.progress.rolled_up_until.max(self.progress.rolled_up_from).unwrap_or(i64::MIN);
                 let stretch = from..self.run.boundary;
                 let times = Times::buckets_between(stretch.clone());
                 let request = context.scan_request().times(times).after(after);
