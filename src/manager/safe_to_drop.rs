@@ -85,11 +85,11 @@ impl RollupJobManager {
     /// ```
     pub fn safe_to_drop_before(&self, index: &str) -> Result<SafeToDrop, StoreError> {
         let ledger = self.runtime.store_call(|store| store.ledger(index))?;
-        Ok(self.safe_by(index, &ledger))
+        self.safe_by(index, &ledger)
     }
 
-    /// The same by what this ledger says.
-    pub(super) fn safe_by(&self, index: &str, ledger: &Ledger) -> SafeToDrop {
+    /// The same by what this ledger says of the index.
+    pub(super) fn safe_by(&self, index: &str, ledger: &Ledger) -> Result<SafeToDrop, StoreError> {
         let entries: Vec<Entry> = self.registry.read().entries.values().cloned().collect();
         let (mut least, mut needed_by) = (i64::MAX, Need::NoJob);
         for entry in entries {
@@ -97,29 +97,33 @@ impl RollupJobManager {
                 Entry::Reserved => continue,
                 Entry::Broken(broken) => (i64::MIN, Need::Unreadable { job_id: broken.id.clone() }),
                 Entry::Job(job) if !job.may_read(index) => continue,
-                Entry::Job(job) => needs(&job, index, ledger),
+                Entry::Job(job) => self.needs(&job, index, ledger)?,
             };
             if until < least {
                 (least, needed_by) = (until, need);
             }
         }
         let before = Timestamp::from_millisecond(least).ok().filter(|_| needed_by != Need::NoJob);
-        SafeToDrop { before, needed_by }
+        Ok(SafeToDrop { before, needed_by })
     }
-}
 
-/// From when on a job needs raw documents of an index.
-fn needs(job: &Arc<Job>, index: &str, ledger: &Ledger) -> (i64, Need) {
-    let job_id = job.id().to_owned();
-    let (view, context) = (job.lifecycle.view(), job.context());
-    let progress: &Progress = &view.progress;
-    // What is not saved may be forgotten.
-    let is_known = view.unsaved.is_none() && progress.source_indices.iter().any(|known| known == index);
-    let until = if is_known { progress.covered().end } else { i64::MIN };
-    let Dirty { repairable, open, lost, .. } = Dirty::of(context.config(), progress, std::iter::once((index, ledger)));
-    let changed = repairable.iter().chain(&open).chain(&lost).map(|range| range.start).min();
-    match changed.filter(|changed| *changed < until) {
-        Some(changed) => (changed, Need::Changed { job_id }),
-        None => (until, Need::NotRolledUp { job_id }),
+    /// From when on a job needs raw documents of an index. What has changed in others is rolled up again together with
+    /// these.
+    fn needs(&self, job: &Arc<Job>, index: &str, ledger: &Ledger) -> Result<(i64, Need), StoreError> {
+        let job_id = job.id().to_owned();
+        let (view, context) = (job.lifecycle.view(), job.context());
+        let progress: &Progress = &view.progress;
+        // What is not saved may be forgotten.
+        let is_known = view.unsaved.is_none() && progress.source_indices.iter().any(|known| known == index);
+        let until = if is_known { progress.covered().end } else { i64::MIN };
+        let others: Vec<&str> = progress.known_source_indices().filter(|known| *known != index).collect();
+        let ledgers = self.runtime.store_call(|store| store.ledgers(&others))?;
+        let ledgers = others.iter().copied().zip(&ledgers).chain([(index, ledger)]);
+        let Dirty { repairable, open, lost, .. } = Dirty::of(context.config(), progress, ledgers);
+        let changed = repairable.iter().chain(&open).chain(&lost).map(|range| range.start).min();
+        Ok(match changed.filter(|changed| *changed < until) {
+            Some(changed) => (changed, Need::Changed { job_id }),
+            None => (until, Need::NotRolledUp { job_id }),
+        })
     }
 }

@@ -96,24 +96,17 @@ impl RollupJobManager {
             self.check_right(index, before, job)?;
         }
         let seal = |ledger: &mut Ledger| {
-            let safe = self.safe_by(index, ledger);
-            if safe.before.is_none_or(|safe| safe < before) {
-                return Err(safe);
-            }
+            self.check_safe(index, before, ledger)?;
             let former = ledger.seals.clone();
             ledger.seals = merged(former.iter().cloned().chain([range.clone()]));
             Ok(former)
         };
         let sealed = self.runtime.store_call(|store| change_ledger_unless(store, index, seal));
-        let former = match sealed.map_err(|source| failed(index, source))? {
-            Ok((_, former)) => former,
-            Err(safe) => return Err(not_safe(index, before, safe)),
-        };
+        let (_, former) = sealed.map_err(|source| failed(index, source))??;
         // What has come since is not there without a word.
         let looked = self.look_for(index, &readers).and_then(|()| {
-            let ledger = self.ledger_of(index)?;
-            let came = ledger.notes.iter().any(|note| note.range.start < range.end);
-            if came { self.check_safe(index, before, &Ledger { seals: former.clone(), ..ledger }) } else { Ok(()) }
+            let ledger = Ledger { seals: former.clone(), ..self.ledger_of(index)? };
+            self.check_safe(index, before, &ledger)
         });
         if let Err(error) = looked {
             let withdraw = |ledger: &mut Ledger| {
@@ -165,8 +158,11 @@ impl RollupJobManager {
     }
 
     fn check_safe(&self, index: &str, before: Timestamp, ledger: &Ledger) -> Result<(), SealError> {
-        let safe = self.safe_by(index, ledger);
-        if safe.before.is_some_and(|safe| safe >= before) { Ok(()) } else { Err(not_safe(index, before, safe)) }
+        let safe = self.safe_by(index, ledger).map_err(|source| failed(index, source))?;
+        if safe.before.is_some_and(|safe| safe >= before) {
+            return Ok(());
+        }
+        Err(SealError::NotSafe { index: index.to_owned(), before, safe })
     }
 
     fn check_right(&self, index: &str, before: Timestamp, job: &Arc<Job>) -> Result<(), SealError> {
@@ -178,10 +174,6 @@ impl RollupJobManager {
         };
         Err(SealError::NotRight { index: index.to_owned(), before, job_id: job.id().to_owned(), found })
     }
-}
-
-fn not_safe(index: &str, before: Timestamp, safe: SafeToDrop) -> SealError {
-    SealError::NotSafe { index: index.to_owned(), before, safe }
 }
 
 fn failed(index: &str, source: StoreError) -> SealError {

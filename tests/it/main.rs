@@ -36,6 +36,8 @@ mod giving_up;
 mod half_way;
 #[cfg(feature = "tantivy")]
 mod hostile_documents;
+#[cfg(feature = "tantivy")]
+mod late_data;
 mod late_observers;
 mod lifecycle;
 mod lost_threads;

@@ -51,7 +51,7 @@ fn what_is_rolled_up_may_go_and_the_answer_stays() {
     // It is said again, and further.
     world.manager.seal_before("sensor-1", at(3)).unwrap();
     world.manager.seal_before("sensor-1", at(8)).unwrap();
-    assert_eq!(world.store.ledger("sensor-1").unwrap().seals, [i64::MIN..8 * HOUR]);
+    assert_eq!(world.store.ledger("sensor-1").unwrap().seals, vec![i64::MIN..8 * HOUR; 1]);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn an_index_that_was_dropped_is_sealed_where_it_was_rolled_up() {
     assert!(world.data.remove_index("sensor-2"));
     world.manager.raw_dropped("sensor-2").unwrap();
     let ledger = world.store.ledger("sensor-2").unwrap();
-    assert_eq!((ledger.seals, ledger.open_changes.len()), (vec![3 * HOUR + 1..5 * HOUR + 2], 0));
+    assert_eq!((ledger.seals, ledger.open_changes.len()), (vec![3 * HOUR + 1..5 * HOUR + 2; 1], 0));
     drop(open);
     assert_eq!(total(&world), 62);
     // What the other index has there changes without being rolled up again.
