@@ -13,6 +13,7 @@ use super::object::{self, Object};
 use super::pattern::IndexPattern;
 use super::problem::ConfigProblemKind::{Missing, Required, Syntax, TimeValue as Time};
 use super::problem::{ConfigError, ConfigProblem, Problems};
+use super::retention::RawRetention;
 use super::time_value::TimeValue;
 use super::validation::{check_cron, check_groups, check_indices, check_metrics, check_page_size, key_names};
 use crate::measure::Metric;
@@ -29,6 +30,8 @@ pub struct RollupJobConfigBuilder {
     pub(super) timeout: Option<String>,
     #[serde(default, deserialize_with = "object::optional")]
     pub(super) late_data: Option<LateData>,
+    #[serde(default, deserialize_with = "object::optional")]
+    pub(super) retention_policy: Option<RawRetention>,
     #[serde(default, deserialize_with = "object::optional")]
     pub(super) groups: Option<RawGroups>,
     #[serde(default, deserialize_with = "object::list")]
@@ -100,6 +103,14 @@ impl RollupJobConfigBuilder {
     #[must_use]
     pub fn late_data(mut self, late_data: LateData) -> Self {
         self.late_data = Some(late_data);
+        self
+    }
+
+    /// How long the job keeps what it has rolled up, such as `400d`: date buckets that are older are removed by and by.
+    /// Default: for ever, as in Elasticsearch, where transforms have such a setting.
+    #[must_use]
+    pub fn max_age(mut self, max_age: impl Into<String>) -> Self {
+        self.retention_policy = Some(RawRetention::of(max_age));
         self
     }
 
@@ -178,6 +189,8 @@ impl RollupJobConfigBuilder {
         let page_size = self.page_size.as_ref().and_then(|size| check_page_size(size, problems));
         let timeout =
             problems.keep(Time, "timeout", TimeValue::parse(self.timeout.as_deref().unwrap_or("20s"), "timeout"));
+        let date_field = self.groups.as_ref().and_then(|groups| groups.date_field().map(str::to_owned));
+        let max_age = self.retention_policy.map(|policy| policy.check(date_field.as_deref(), problems));
         let late_data = self.late_data.unwrap_or_default().check(problems);
         let metrics = check_metrics(self.metrics.clone().unwrap_or_default(), problems);
         let Some(groups) = self.groups else {
@@ -199,6 +212,7 @@ impl RollupJobConfigBuilder {
             page_size: page_size?,
             timeout: timeout?,
             late_data: late_data?,
+            max_age: max_age.flatten(),
             key_names: key_names(&groups),
             groups,
             metrics,

@@ -10,6 +10,7 @@ use super::late_data::LateData;
 use super::metrics::MetricField;
 use super::pattern::IndexPattern;
 use super::position::{KeyPart, Position};
+use super::retention::{self, RawRetention};
 use super::rounding::Rounding;
 use super::time_value::TimeValue;
 use crate::exact::exact;
@@ -58,6 +59,7 @@ pub struct RollupJobConfig {
     pub(super) page_size: u32,
     pub(super) timeout: TimeValue,
     pub(super) late_data: LateData,
+    pub(super) max_age: Option<TimeValue>,
     pub(super) groups: Groups,
     pub(super) metrics: Vec<MetricField>,
     pub(super) interval: DateInterval,
@@ -111,6 +113,12 @@ impl RollupJobConfig {
     /// What the job does about documents that come late.
     pub fn late_data(&self) -> &LateData {
         &self.late_data
+    }
+
+    /// How long the job keeps what it has rolled up; `None`: for ever.
+    #[must_use]
+    pub fn max_age(&self) -> Option<TimeValue> {
+        self.max_age
     }
 
     /// What the job groups by.
@@ -185,6 +193,8 @@ impl Serialize for RollupJobConfig {
             page_size: u32,
             #[serde(skip_serializing_if = "LateData::is_default")]
             late_data: &'a LateData,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            retention_policy: Option<retention::Printed>,
         }
         #[derive(Serialize)]
         struct Measured<'a> {
@@ -207,6 +217,7 @@ impl Serialize for RollupJobConfig {
             timeout: self.timeout,
             page_size: self.page_size,
             late_data: &self.late_data,
+            retention_policy: self.max_age.map(RawRetention::printed),
         };
         json.serialize(serializer)
     }

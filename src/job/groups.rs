@@ -227,3 +227,10 @@ pub(super) struct RawGroups {
     #[serde(default, deserialize_with = "object::optional")]
     pub(super) terms: Option<Terms>,
 }
+
+impl RawGroups {
+    /// The date field, if one is named.
+    pub(super) fn date_field(&self) -> Option<&str> {
+        self.date_histogram.as_ref()?.as_ref().map(DateHistogram::field)
+    }
+}

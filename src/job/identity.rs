@@ -12,7 +12,7 @@ use super::config::RollupJobConfig;
 pub(crate) struct Identity(Value);
 
 /// Members that may change at any time, which is why no two jobs differ by them.
-const SETTINGS: [&str; 4] = ["cron", "page_size", "timeout", "late_data"];
+const SETTINGS: [&str; 5] = ["cron", "page_size", "timeout", "late_data", "retention_policy"];
 
 impl Identity {
     /// Of a configuration in Elasticsearch's JSON, as a rollup index has it; `None` if it is none.

@@ -22,6 +22,7 @@ mod problem;
 mod progress;
 mod record;
 mod refinement;
+mod retention;
 mod rounding;
 mod state;
 mod stats;

@@ -23,6 +23,10 @@ pub struct Progress {
     /// one that is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_up_from: Option<i64>,
+    /// What was rolled up before this instant (milliseconds since 1970) was removed, since the job keeps nothing that is
+    /// as old: it is to be forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_from: Option<i64>,
     /// The instant (milliseconds since 1970) before which every date bucket is rolled up. It is the start of a bucket,
     /// and goes back only behind a clock that was ahead. It is not the position's: that may lie inside a date bucket,
     /// and stays where it is while no documents come.
@@ -173,17 +177,29 @@ impl Progress {
         }
     }
 
-    /// What counts of this and of what was committed with documents. With one position, who has the higher number knows
-    /// of empty buckets that the other has not seen.
-    pub(crate) fn or_committed(self, committed: Self) -> Self {
-        let is_newer = committed.position != self.position || committed.sequence >= self.sequence;
-        if is_newer { committed } else { self }
+    /// What counts of this and of what was committed with documents: nothing, if there are none. With one position, who
+    /// has the higher number knows of empty buckets that the other has not seen.
+    pub(crate) fn or_committed(self, committed: Option<Self>) -> Self {
+        match committed {
+            Some(committed) if committed.position != self.position || committed.sequence >= self.sequence => committed,
+            // That there was nothing to roll up is no commit.
+            None if self.position.is_some() => Self::default(),
+            _ => self,
+        }
+    }
+
+    /// Nothing that begins before `from`, the start of a date bucket, is rolled up any more.
+    pub(crate) fn forget_before(&mut self, from: i64) {
+        self.rolled_up_from = self.rolled_up_from.max(Some(from));
+        self.kept_from = self.kept_from.max(Some(from));
+        self.first_bucket = self.first_bucket.map(|first| first.max(from));
     }
 
     /// Goes where `other` is: position, coverage, and what is known of the documents there belong together.
     pub(crate) fn go_to(&mut self, other: &Self) {
         self.position.clone_from(&other.position);
         self.rolled_up_from = other.rolled_up_from;
+        self.kept_from = other.kept_from;
         self.rolled_up_until = other.rolled_up_until;
         self.first_bucket = other.first_bucket;
         self.several_values.clone_from(&other.several_values);
@@ -195,6 +211,7 @@ impl Progress {
         Self {
             position: None,
             rolled_up_from: self.rolled_up_from,
+            kept_from: self.kept_from,
             rolled_up_until: None,
             first_bucket: None,
             sequence: self.sequence + 1,

@@ -8,6 +8,7 @@ use super::late_data::LateData;
 use super::object::{self, Object};
 use super::problem::ConfigProblemKind::{Identity, Syntax};
 use super::problem::{ConfigError, ConfigProblem, Problems};
+use super::retention::RawRetention;
 use super::validation::{check_cron, check_delay, check_page_size};
 
 /// New settings of a job: what is not given stays as it is. They can be changed at any time, since no document depends
@@ -32,6 +33,8 @@ pub struct JobUpdate {
     delay: Option<Delay>,
     #[serde(default, deserialize_with = "object::optional")]
     late_data: Option<LateData>,
+    #[serde(default, deserialize_with = "kept")]
+    retention_policy: Option<Option<RawRetention>>,
     /// Nothing uses it; a job that is kept takes over what its host says.
     #[serde(skip)]
     timeout: Option<String>,
@@ -47,6 +50,11 @@ enum Delay {
 /// Tells a member that is `null` from one that is absent.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Delay>, D::Error> {
     Ok(Some(Option::deserialize(deserializer)?.map_or(Delay::None, Delay::Of)))
+}
+
+/// The same of a policy.
+fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<RawRetention>>, D::Error> {
+    object::optional(deserializer).map(Some)
 }
 
 /// The members of a configuration that are its identity.
@@ -88,7 +96,19 @@ impl JobUpdate {
         self
     }
 
-    /// Reads `cron`, `page_size`, `late_data` and `delay` (`null`: none) out of a JSON object.
+    /// How long the job keeps what it has rolled up, from the next run on.
+    pub fn max_age(mut self, max_age: impl Into<String>) -> Self {
+        self.retention_policy = Some(Some(RawRetention::of(max_age)));
+        self
+    }
+
+    /// Keeps what is rolled up for ever. What is removed already stays so.
+    pub fn no_max_age(mut self) -> Self {
+        self.retention_policy = Some(None);
+        self
+    }
+
+    /// Reads `cron`, `page_size`, `late_data`, `retention_policy` and `delay` (the last two may be `null`: none) out of a JSON object.
     ///
     /// # Errors
     /// [`ConfigError`]: the text is not JSON of this shape, or it would change what the documents depend on. What is
@@ -123,6 +143,7 @@ impl JobUpdate {
                 config.groups().date_histogram().delay_text().map_or(Delay::None, |text| Delay::Of(text.into())),
             ),
             late_data: Some(config.late_data().clone()),
+            retention_policy: Some(config.max_age().map(|age| RawRetention::of(age.to_string()))),
             timeout: Some(config.timeout().to_string()),
         }
     }
@@ -153,6 +174,10 @@ impl RollupJobConfig {
         }
         if let Some(late_data) = &update.late_data {
             updated.late_data = late_data.clone().check(&mut problems).unwrap_or(updated.late_data);
+        }
+        if let Some(policy) = &update.retention_policy {
+            let date_field = self.groups.date_histogram().field();
+            updated.max_age = policy.as_ref().and_then(|policy| policy.check(Some(date_field), &mut problems));
         }
         if let Some(timeout) = &update.timeout {
             let timeout = super::time_value::TimeValue::parse(timeout, "timeout");

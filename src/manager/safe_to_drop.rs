@@ -1,10 +1,13 @@
 //! Which raw documents are not needed any more.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
 
 use super::RollupJobManager;
+use crate::engine::EngineErrorKind;
+use crate::guard::texts_of;
 use crate::job::{Dirty, Ledger, Progress};
 use crate::runtime::{Entry, Job};
 use crate::store::StoreError;
@@ -32,6 +35,13 @@ pub enum Need {
         /// The job.
         job_id: String,
     },
+    /// Nobody knows what a job reads, since the engine does not say.
+    Unknown {
+        /// The job.
+        job_id: String,
+        /// Why.
+        reason: String,
+    },
     /// A job has not rolled them up yet.
     NotRolledUp {
         /// The job.
@@ -50,6 +60,9 @@ impl fmt::Display for Need {
         match self {
             Self::NoJob => f.write_str("no rollup job reads the index"),
             Self::Unreadable { job_id } => write!(f, "the record of rollup job [{job_id}] cannot be read"),
+            Self::Unknown { job_id, reason } => {
+                write!(f, "nobody knows what rollup job [{job_id}] reads, since its engine does not say: {reason}")
+            }
             Self::NotRolledUp { job_id } => write!(f, "rollup job [{job_id}] has not rolled them up yet"),
             Self::Changed { job_id } => {
                 write!(f, "they have changed since rollup job [{job_id}] has rolled them up, and are not repaired yet")
@@ -116,7 +129,15 @@ impl RollupJobManager {
         // What is not saved may be forgotten.
         let is_known = view.unsaved.is_none() && progress.source_indices.iter().any(|known| known == index);
         let until = if is_known { progress.covered().end } else { i64::MIN };
-        let others: Vec<&str> = progress.known_source_indices().filter(|known| *known != index).collect();
+        let pattern = context.config().index_pattern();
+        let there = match self.runtime.engine_call(|runtime| runtime.source.field_capabilities(&context, pattern, &[]))
+        {
+            Ok(found) => found.indices,
+            Err(error) if error.kind() == EngineErrorKind::NotFound => Vec::new(),
+            Err(error) => return Ok((i64::MIN, Need::Unknown { job_id, reason: texts_of(&error).join(": ") })),
+        };
+        let others: BTreeSet<&str> = progress.known_source_indices().chain(there.iter().map(String::as_str)).collect();
+        let others: Vec<&str> = others.into_iter().filter(|other| *other != index).collect();
         let ledgers = self.runtime.store_call(|store| store.ledgers(&others))?;
         let ledgers = others.iter().copied().zip(&ledgers).chain([(index, ledger)]);
         let Dirty { repairable, open, lost, .. } = Dirty::of(context.config(), progress, ledgers);

@@ -210,8 +210,7 @@ impl Verifying<'_> {
         };
         let is_one_commit = documents.is_some() && committed != CommittedProgress::NotKept;
         let progress = match committed {
-            CommittedProgress::Kept(Some(kept)) => Progress::clone(&known).or_committed(kept),
-            CommittedProgress::Kept(None) => Progress::default(),
+            CommittedProgress::Kept(kept) => Progress::clone(&known).or_committed(kept),
             CommittedProgress::NotKept => Progress::clone(&known),
         };
         Ok((progress, documents, is_one_commit))

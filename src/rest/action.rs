@@ -14,6 +14,8 @@ pub enum Action {
     Stop,
     /// `POST _rollup/job/{id}/_trigger`, which Elasticsearch has not.
     Trigger,
+    /// `POST _rollup/job/{id}/_refresh`, which Elasticsearch has not.
+    Refresh,
     /// `DELETE _rollup/job/{id}`
     Delete,
     /// `GET _rollup/job/{id}`
@@ -34,12 +36,13 @@ pub enum Action {
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Put,
         Self::Update,
         Self::Start,
         Self::Stop,
         Self::Trigger,
+        Self::Refresh,
         Self::Delete,
         Self::Get,
         Self::Search,
@@ -59,6 +62,7 @@ impl Action {
             Self::Start => "cluster:admin/xpack/rollup/start",
             Self::Stop => "cluster:admin/xpack/rollup/stop",
             Self::Trigger => "cluster:admin/xpack/rollup/trigger",
+            Self::Refresh => "cluster:admin/xpack/rollup/refresh",
             Self::Delete => "cluster:admin/xpack/rollup/delete",
             Self::Get => "cluster:monitor/xpack/rollup/get",
             Self::Search => "indices:data/read/xpack/rollup/search",
@@ -89,9 +93,14 @@ impl Action {
                 Privilege::Manage,
                 Privilege::All,
             ],
-            Self::Put | Self::Update | Self::Start | Self::Stop | Self::Trigger | Self::Delete | Self::NoteChange => {
-                &[Privilege::ManageRollup, Privilege::Manage, Privilege::All]
-            }
+            Self::Put
+            | Self::Update
+            | Self::Start
+            | Self::Stop
+            | Self::Trigger
+            | Self::Refresh
+            | Self::Delete
+            | Self::NoteChange => &[Privilege::ManageRollup, Privilege::Manage, Privilege::All],
         }
     }
 }

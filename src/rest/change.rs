@@ -20,7 +20,7 @@ pub(super) async fn serve(face: &Face, index: &str, body: &[u8]) -> Result<Answe
 }
 
 /// `{ "range": { "gte": .., "lt": .. } }`
-fn range(body: &[u8]) -> Result<Range<Timestamp>, ErrorAnswer> {
+pub(super) fn range(body: &[u8]) -> Result<Range<Timestamp>, ErrorAnswer> {
     let parsed = |error: serde_json::Error| {
         let cause = Cause::parse(format!("the body is no JSON: {error}"));
         ErrorAnswer::new(StatusCode::BAD_REQUEST, cause)

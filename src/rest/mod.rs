@@ -47,6 +47,7 @@ mod parameters;
 mod percent;
 mod place;
 mod put;
+mod refresh;
 mod route;
 mod search;
 mod start;
@@ -259,6 +260,7 @@ impl Face {
         }
         let known: &[&str] = match action {
             Action::Stop => &stop::PARAMETERS,
+            Action::Refresh => &refresh::PARAMETERS,
             Action::Delete => &delete::PARAMETERS,
             Action::Search => &search::PARAMETERS,
             Action::Plan => &search::PLAN_PARAMETERS,
@@ -266,8 +268,10 @@ impl Face {
         };
         parameters.only(known, original.path())?;
         let body = self.read(request, body).await?;
-        let takes_body =
-            matches!(action, Action::Put | Action::Update | Action::Search | Action::Plan | Action::NoteChange);
+        let takes_body = matches!(
+            action,
+            Action::Put | Action::Update | Action::Refresh | Action::Search | Action::Plan | Action::NoteChange
+        );
         if !takes_body && !body.is_empty() {
             let (method, path) = (&request.method, original.path());
             return Err(ErrorAnswer::bad_request(format!("request [{method} {path}] does not support having a body")));
@@ -278,6 +282,7 @@ impl Face {
             Action::Start => start::serve(self, &id).await,
             Action::Stop => stop::serve(self, &id, &parameters).await,
             Action::Trigger => trigger::serve(self, &id),
+            Action::Refresh => refresh::serve(self, &id, &parameters, &body).await,
             Action::Delete => delete::serve(self, &id, &parameters).await,
             Action::Get => get::serve(self, &id).await,
             Action::Search => search::serve(self, &id, (request, caller), &parameters, &body).await,

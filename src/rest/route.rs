@@ -49,6 +49,7 @@ fn actions(path: &str, described: bool) -> Option<(&str, &'static [(Method, Acti
         ["", "_rollup", "job", id, "_start"] => (id, &[(Method::POST, Action::Start)]),
         ["", "_rollup", "job", id, "_stop"] => (id, &[(Method::POST, Action::Stop)]),
         ["", "_rollup", "job", id, "_trigger"] => (id, &[(Method::POST, Action::Trigger)]),
+        ["", "_rollup", "job", id, "_refresh"] => (id, &[(Method::POST, Action::Refresh)]),
         ["", "_rollup", "data"] => ("", &[(Method::GET, Action::GetCaps)]),
         ["", "_rollup", "data", pattern] => (pattern, &[(Method::GET, Action::GetCaps)]),
         ["", "_rollup", "plan"] => ("", &[(Method::POST, Action::Plan)]),

@@ -90,8 +90,7 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
     let is_one_commit = snapshot.is_some() && committed != CommittedProgress::NotKept;
     match committed {
         CommittedProgress::NotKept => {}
-        CommittedProgress::Kept(None) => candidate.progress = Progress::default(),
-        CommittedProgress::Kept(Some(committed)) => {
+        CommittedProgress::Kept(committed) => {
             candidate.progress = std::mem::take(&mut candidate.progress).or_committed(committed);
         }
     }

@@ -34,6 +34,8 @@ impl Gone {
         }
         let mut missing = BTreeSet::new();
         let chosen = chosen.map(|chosen| &chosen.candidate.progress);
+        // What the job does not keep any more is not missed.
+        let kept_from = chosen.and_then(|progress| progress.kept_from).unwrap_or(i64::MIN);
         for progress in readers.same.iter().map(|job| &*job.progress).chain(chosen) {
             let dropped: Spans = progress.dropped.iter().cloned().collect();
             if !dropped.is_empty() {
@@ -53,6 +55,7 @@ impl Gone {
             reasons.push(format!("source indices that are rolled up are not there any more: [{names}]"));
         }
         reasons.dedup();
+        let times = times.and(&Spans::one(kept_from..i64::MAX));
         let reason = reasons.join("; ");
         (!times.is_empty()).then_some(Self { times, reason, is_all: false })
     }

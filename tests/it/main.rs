@@ -62,6 +62,7 @@ mod repairing;
 #[cfg(feature = "rest")]
 mod rest;
 mod restart_table;
+mod retention;
 mod runs;
 mod sealing;
 mod search;

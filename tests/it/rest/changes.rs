@@ -75,3 +75,33 @@ fn what_is_no_range_is_refused_and_nothing_noted() {
     );
     assert!(world.store.ledger("sensor-1").unwrap().notes.is_empty());
 }
+
+#[test]
+fn a_refresh_is_waited_for_and_refused() {
+    let world = World::new();
+    let client = Client::of(&world.manager);
+    let refresh = |id: &str, parameters: &str, body: &Value| {
+        let json = [("content-type", "application/json")];
+        client.request(&format!("POST /_rollup/job/{id}/_refresh{parameters}"), &json, &body.to_string())
+    };
+    let hours = range(json!(2 * HOUR), json!(4 * HOUR));
+    assert_eq!(refresh("nobody", "", &hours).status.as_u16(), 404);
+    world.put("sensor");
+    let refused = refresh("sensor", "", &hours);
+    assert_eq!(refused.status.as_u16(), 409);
+    assert_eq!(refused.json()["error"]["reason"], "Cannot refresh Rollup Job [sensor] because state was [STOPPED]");
+    world.manager.start("sensor").unwrap();
+    world.run("sensor");
+    assert_eq!(refresh("sensor", "", &range(json!(HOUR), json!(HOUR))).status.as_u16(), 400);
+    world
+        .data
+        .add("sensor-1", rollup_jobs::engine::SourceDocument::new().date("timestamp", 3 * HOUR).keyword("node", "new"));
+    let done = json!({ "acknowledged": true, "completed": true });
+    refresh("sensor", "?wait_for_completion=true&timeout=60s", &hours).is(200, &done);
+    assert_eq!(world.documents().len(), 31);
+    world.gates.search().close();
+    let timed_out = refresh("sensor", "?wait_for_completion&timeout=10ms", &hours);
+    assert_eq!(timed_out.status.as_u16(), 500);
+    assert_eq!(timed_out.json()["error"]["type"], "timeout_exception");
+    assert_eq!(refresh("sensor", "", &hours).json()["completed"], false);
+}

@@ -5,6 +5,7 @@ mod opening;
 mod paging;
 mod recounting;
 mod repairing;
+mod retaining;
 mod rewinding;
 
 use std::cell::Cell;
@@ -17,7 +18,6 @@ use crate::lifecycle::{EndOfTurn, Published};
 use crate::observer::{RunOutcome, TurnEnded};
 use crate::rollup::RolledUpPage;
 use crate::runtime::back_off::back_off;
-use crate::runtime::indexer::repair::Slice;
 use crate::runtime::indexer::run::{AfterMerge, Run, Stage};
 use crate::runtime::job::Job;
 use crate::runtime::pool::Pulse;
@@ -87,7 +87,6 @@ struct Turn<'a> {
 struct Discarded {
     page: Option<RolledUpPage>,
     stream: Option<Box<dyn PageStream>>,
-    slice: Option<Slice>,
     /// What the writer has given up.
     rest: Option<Box<dyn Send>>,
 }

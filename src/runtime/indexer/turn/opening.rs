@@ -44,6 +44,7 @@ impl Turn<'_> {
         self.run.committed = self.progress.clone();
         self.redefine();
         self.rewind(keeps_progress)?;
+        self.retain(keeps_progress)?;
         self.look_at_sources()?;
         self.look_at_the_clock();
         Ok(())

@@ -131,7 +131,8 @@ impl Turn<'_> {
         });
         let page = converted.map_err(|text| {
             self.progress.stats.search_failures += 1;
-            (self.run.stream, self.discarded.slice) = (None, self.run.repair.slice.take());
+            self.run.stream = None;
+            self.give_up_slice();
             TurnError { transient: false, retry_after: None, keep: true, chain: vec![text], phase: Phase::Searching }
         })?;
         let stats = &mut self.progress.stats;

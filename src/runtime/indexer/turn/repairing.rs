@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Turn, TurnError};
 use crate::engine::{Batch, EngineError, EngineErrorKind, SourceIndex, left_out};
+use crate::guard::discard;
 use crate::job::{Dirty, Ledger, LedgerNote, Phase, RepairWhen};
 use crate::lifecycle::EndOfTurn;
 use crate::ranges::without;
@@ -44,7 +45,7 @@ impl Turn<'_> {
                     return Ok(Some(EndOfTurn::Continue));
                 }
                 Progressed::GivenUp => {
-                    self.discarded.slice = self.run.repair.slice.take();
+                    self.give_up_slice();
                     if self.goes_on() {
                         continue;
                     }
@@ -79,6 +80,14 @@ impl Turn<'_> {
 
     fn goes_on(&self) -> bool {
         !self.run.signal.is_stopped() && !self.job.runtime.owner.has_lapsed()
+    }
+
+    /// Nothing of the slice is committed. Its writer goes at once: the next one may be another thread's.
+    pub(super) fn give_up_slice(&mut self) {
+        if let Some(Slice { stream, writer, .. }) = self.run.repair.slice.take() {
+            discard(writer);
+            self.discarded.stream = Some(stream);
+        }
     }
 
     /// Begins to replace the newest date buckets that have changed. `false` if there are none.
@@ -175,7 +184,7 @@ impl Turn<'_> {
 
     fn failed_to_read_again(&mut self, error: &EngineError) -> TurnError {
         self.progress.stats.search_failures += 1;
-        self.discarded.slice = self.run.repair.slice.take();
+        self.give_up_slice();
         self.failure(error)
     }
 
@@ -222,7 +231,7 @@ impl Turn<'_> {
         self.progress.stats.index_failures += report.rejected.len() as u64;
         if let Some(item) = report.rejected.iter().max_by_key(|item| !item.error.is_transient()) {
             let failure = self.failure(&item.error);
-            self.discarded.slice = self.run.repair.slice.take();
+            self.give_up_slice();
             return Err(failure);
         }
         if let Some(out) = &report.left_out {
@@ -241,7 +250,7 @@ impl Turn<'_> {
             // Half of it would be less than there was.
             Ok(Some(given_up)) => {
                 self.discarded.rest = Some(given_up.rest);
-                self.discarded.slice = self.run.repair.slice.take();
+                self.give_up_slice();
                 return Ok(None);
             }
             Err(error) => return Err(self.failed_to_replace(&error)),
@@ -272,7 +281,7 @@ impl Turn<'_> {
 
     fn failed_to_replace(&mut self, error: &EngineError) -> TurnError {
         self.progress.stats.index_failures += 1;
-        self.discarded.slice = self.run.repair.slice.take();
+        self.give_up_slice();
         self.reopen(error)
     }
 }
