@@ -34,7 +34,7 @@ pub struct JobUpdate {
     #[serde(default, deserialize_with = "object::optional")]
     late_data: Option<LateData>,
     #[serde(default, deserialize_with = "kept")]
-    retention_policy: Option<Option<RawRetention>>,
+    retention_policy: Option<Kept>,
     /// Nothing uses it; a job that is kept takes over what its host says.
     #[serde(skip)]
     timeout: Option<String>,
@@ -52,9 +52,16 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Delay>, D:
     Ok(Some(Option::deserialize(deserializer)?.map_or(Delay::None, Delay::Of)))
 }
 
+/// For how long what is rolled up is kept.
+#[derive(Debug, Clone, PartialEq)]
+enum Kept {
+    ForEver,
+    For(RawRetention),
+}
+
 /// The same of a policy.
-fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<RawRetention>>, D::Error> {
-    object::optional(deserializer).map(Some)
+fn kept<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Kept>, D::Error> {
+    Ok(Some(object::optional(deserializer)?.map_or(Kept::ForEver, Kept::For)))
 }
 
 /// The members of a configuration that are its identity.
@@ -98,13 +105,13 @@ impl JobUpdate {
 
     /// How long the job keeps what it has rolled up, from the next run on.
     pub fn max_age(mut self, max_age: impl Into<String>) -> Self {
-        self.retention_policy = Some(Some(RawRetention::of(max_age)));
+        self.retention_policy = Some(Kept::For(RawRetention::of(max_age)));
         self
     }
 
     /// Keeps what is rolled up for ever. What is removed already stays so.
     pub fn no_max_age(mut self) -> Self {
-        self.retention_policy = Some(None);
+        self.retention_policy = Some(Kept::ForEver);
         self
     }
 
@@ -143,7 +150,9 @@ impl JobUpdate {
                 config.groups().date_histogram().delay_text().map_or(Delay::None, |text| Delay::Of(text.into())),
             ),
             late_data: Some(config.late_data().clone()),
-            retention_policy: Some(config.max_age().map(|age| RawRetention::of(age.to_string()))),
+            retention_policy: Some(
+                config.max_age().map_or(Kept::ForEver, |age| Kept::For(RawRetention::of(age.to_string()))),
+            ),
             timeout: Some(config.timeout().to_string()),
         }
     }
@@ -177,7 +186,10 @@ impl RollupJobConfig {
         }
         if let Some(policy) = &update.retention_policy {
             let date_field = self.groups.date_histogram().field();
-            updated.max_age = policy.as_ref().and_then(|policy| policy.check(Some(date_field), &mut problems));
+            updated.max_age = match policy {
+                Kept::ForEver => None,
+                Kept::For(policy) => policy.check(Some(date_field), &mut problems),
+            };
         }
         if let Some(timeout) = &update.timeout {
             let timeout = super::time_value::TimeValue::parse(timeout, "timeout");

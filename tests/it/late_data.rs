@@ -164,7 +164,9 @@ impl Host {
                         !document.fields().any(|(field, values)| field == "id" && *values == [id.clone()])
                     });
                 }
-                new.iter().for_each(|raw| engine.add(INDICES[raw.index], raw.document()));
+                for raw in new {
+                    engine.add(INDICES[raw.index], raw.document());
+                }
             }
             Self::Tantivy(engine, writers) => {
                 for (at, (index, writer)) in writers.iter_mut().enumerate() {
@@ -381,8 +383,16 @@ impl World {
                 let begun = self.manager().begin_change(INDICES[index], instants(now - hours_ago..now - hours_ago + 1));
                 self.open.extend(begun);
             }
-            Step::Done => self.open.drain(..).for_each(|change| change.done().unwrap()),
-            Step::Run => ["hourly", "daily"].into_iter().for_each(|id| self.run(id)),
+            Step::Done => {
+                for change in self.open.drain(..) {
+                    change.done().unwrap();
+                }
+            }
+            Step::Run => {
+                for id in ["hourly", "daily"] {
+                    self.run(id);
+                }
+            }
             Step::Stop => {
                 let options = StopOptions::new().wait_for_completion(true).timeout(PATIENCE);
                 assert!(self.manager().stop("hourly", options).unwrap().is_at_rest());
@@ -393,7 +403,9 @@ impl World {
             Step::Reopen => {
                 self.rest("hourly");
                 self.reopen();
-                ["hourly", "daily"].into_iter().for_each(|id| self.rest(id));
+                for id in ["hourly", "daily"] {
+                    self.rest(id);
+                }
             }
             Step::Verify => self.verify(),
         }
