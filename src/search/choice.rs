@@ -57,6 +57,7 @@ pub(super) fn choose<'j>(
     };
     let mut candidates: Vec<_> = jobs.iter().map(candidate).collect();
     candidates.sort_by_cached_key(|(_, candidate)| candidate.rank());
+    let mut silent = None;
     for (job, candidate) in candidates {
         if let Err(reason) = candidate.check_kept(question.tree) {
             why_not.push(reason);
@@ -68,12 +69,17 @@ pub(super) fn choose<'j>(
         match candidate.check(question.tree).and_then(|()| Served::of(&candidate, question)) {
             Ok(served) => {
                 let HeldDocuments { snapshot, is_one_commit } = held;
-                return Ok(Some(Chosen { job, candidate, snapshot, is_one_commit, served }));
+                let chosen = Chosen { job, candidate, snapshot, is_one_commit, served };
+                if !chosen.served.rolled_up.is_empty() {
+                    return Ok(Some(chosen));
+                }
+                // Another one may have something to say.
+                silent.get_or_insert(chosen);
             }
             Err(reason) => why_not.push(reason),
         }
     }
-    Ok(None)
+    Ok(silent)
 }
 
 /// A candidate as of one commit. `None` if its rollup index is gone.

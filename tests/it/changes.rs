@@ -163,3 +163,13 @@ fn many_say_it_at_once() {
     assert_eq!(noted, [0, 2, 4, 6, 8, 10, 12, 14, 100]);
     assert!(ledger.open_changes.is_empty());
 }
+
+/// Two jobs roll the same up, and the first of them has not begun.
+#[test]
+fn a_job_that_has_nothing_yet_keeps_no_other_from_serving() {
+    let world = rolled_up();
+    world.manager.put(crate::support::config("a-new-one").rollup_index("new").build().unwrap()).unwrap();
+    let plan = world.manager.plan(&SearchRequest::new("sensor-*")).unwrap();
+    assert_eq!(plan.job_id.as_deref(), Some("sensor"));
+    assert_eq!(plan.parts[0].tier, Tier::RolledUp);
+}

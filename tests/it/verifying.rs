@@ -6,7 +6,7 @@ use rollup_jobs::store::change_ledger;
 use rollup_jobs::{RepairWhen, VerifyError, VerifyOptions};
 
 use crate::changes::{hours, raw_hours, total};
-use crate::support::{HOUR, PATIENCE, World, readings, waiting};
+use crate::support::{HOUR, World, readings, waiting};
 
 fn late(hour: i64, node: &str) -> SourceDocument {
     SourceDocument::new().date("timestamp", hour * HOUR + 1).keyword("node", node).double("temperature", 7.5)
@@ -116,7 +116,6 @@ fn it_ends_when_nobody_wants_it_any_more() {
     let ended = world.manager.verify("sensor", &VerifyOptions::new().timeout(std::time::Duration::ZERO)).unwrap_err();
     assert_eq!(ended.to_string(), "could not verify rollup job [sensor] in the time that was given");
     assert!(matches!(world.manager.verify("nobody", &VerifyOptions::new()), Err(VerifyError::NotFound { .. })));
-    let _ = PATIENCE;
 }
 
 /// A sum may be added up in another order, and is the same all the same.

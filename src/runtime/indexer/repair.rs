@@ -10,7 +10,7 @@ use crate::ranges::merged;
 use crate::scan::Times;
 
 /// So many date buckets are replaced at first; more, once that is known to be fast.
-const AT_FIRST: i64 = 32;
+const AT_FIRST: i64 = 256;
 
 /// What is repaired, and what cannot be.
 pub(super) struct Repair {
@@ -28,6 +28,8 @@ pub(super) struct Repair {
     pub(super) took: Duration,
     /// Whether anything was replaced.
     pub(super) has_replaced: bool,
+    /// The engine wants to merge.
+    pub(super) wants_merge: bool,
 }
 
 /// Date buckets that are being replaced: by one snapshot, in one commit.
@@ -55,6 +57,7 @@ impl Repair {
             is_unsupported: false,
             took: Duration::ZERO,
             has_replaced: false,
+            wants_merge: false,
         }
     }
 

@@ -165,6 +165,11 @@ impl<'a> Turn<'a> {
             if let Some(end) = self.repair()? {
                 return Ok(end);
             }
+            if std::mem::take(&mut self.run.repair.wants_merge) {
+                let next = if self.run.is_exhausted { AfterMerge::End } else { AfterMerge::Page };
+                self.run.stage = Stage::Merging { next };
+                return Ok(EndOfTurn::Continue);
+            }
             self.run.stage = Stage::Paging;
             self.is_idle = self.knows_everything();
             if self.run.is_exhausted || self.is_idle {

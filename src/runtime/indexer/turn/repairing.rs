@@ -13,7 +13,6 @@ use crate::lifecycle::EndOfTurn;
 use crate::ranges::without;
 use crate::rollup::RolledUpPage;
 use crate::runtime::indexer::repair::Slice;
-use crate::runtime::indexer::run::{AfterMerge, Stage};
 use crate::scan::Times;
 
 /// How much of a slice is rolled up again.
@@ -56,15 +55,11 @@ impl Turn<'_> {
             let Some(wants_merge) = self.put_in_place()? else { return Ok(Some(EndOfTurn::Continue)) };
             let now = clock.monotonic();
             let took = self.run.repair.adapt(now.saturating_sub(began), turn_time);
-            if wants_merge {
-                self.run.stage = Stage::Merging { next: AfterMerge::Repair };
-            }
+            // Once all are replaced: what is merged before would be replaced after it.
+            self.run.repair.wants_merge |= wants_merge;
             self.run.retry_after = self.too_fast_by(documents, took);
             if !self.run.retry_after.is_zero() {
                 return Ok(Some(EndOfTurn::Pause));
-            }
-            if wants_merge {
-                return Ok(Some(EndOfTurn::Continue));
             }
             if !self.goes_on() || now >= time_up {
                 return Ok(Some(EndOfTurn::Continue));
