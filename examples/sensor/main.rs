@@ -1,5 +1,5 @@
 //! A year of weather readings is rolled up to one document per station and day, stopped in the middle, resumed from
-//! disk, searched, and checked against the raw data.
+//! disk, searched, checked against the raw data, and asked again when that is dropped.
 //!
 //! ```text
 //! cargo run --example sensor --all-features
@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use rollup_jobs::engine::tantivy::TantivyEngine;
-use rollup_jobs::engine::tantivy::tantivy::Index;
+use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter};
 use rollup_jobs::store::RedbStore;
 use rollup_jobs::{
     DateHistogram, JobState, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, StopOptions, TurnEnded,
+    VerifyOptions,
 };
 
 /// Three stations on 364 local days.
@@ -72,11 +73,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("5. Asked for the warmest station of each summer month, from six in the morning of June 1st on:");
     report::ask(&manager)?;
 
+    drop_raw(&manager, &source)?;
+
     let _ = manager.stop("sensor", StopOptions::new().wait_for_completion(true))?;
     manager.delete("sensor")?;
-    println!("6. Stopped and deleted the job; its {} documents stay.\n", days.len());
+    println!("7. Stopped and deleted the job; its {} documents stay.\n", days.len());
     raw.check(&days)?;
     println!("Rolled totals equal raw totals: {} readings, every station and field.", raw.readings());
+    Ok(())
+}
+
+/// Drops the raw readings, which are all rolled up: the same question still has the same answer.
+fn drop_raw(manager: &RollupJobManager, source: &Index) -> Result<(), Box<dyn Error>> {
+    let before = report::means_by_month(manager)?;
+    let found = manager.verify("sensor", &VerifyOptions::new())?;
+    let safe = manager.safe_to_drop_before("sensor-2013")?.before.ok_or("nothing may go")?;
+    manager.seal_before("sensor-2013", safe)?;
+    let mut writer: IndexWriter = source.writer(15_000_000)?;
+    writer.delete_all_documents()?;
+    writer.commit()?;
+    assert_eq!(report::means_by_month(manager)?, before);
+    println!("6. Verified it ({found}).");
+    println!("   Sealed and dropped the raw readings: the means of {} months and stations stay.\n", before.len());
     Ok(())
 }
 

@@ -66,6 +66,22 @@ pub(crate) fn ask(manager: &RollupJobManager) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The mean temperature of each month and station.
+pub(crate) fn means_by_month(manager: &RollupJobManager) -> Result<Vec<(i64, String, Option<f64>)>, Box<dyn Error>> {
+    let stations = TermsAggregation::new("node").aggregation("mean", MetricAggregation::avg("temperature"));
+    let months = DateHistogramAggregation::calendar("timestamp", "1M").time_zone("America/New_York");
+    let months = months.aggregation("stations", stations);
+    let response = manager.search(&SearchRequest::new("sensor-*").aggregation("months", months))?;
+    let mut means = Vec::new();
+    for month in response.buckets("months")? {
+        for station in month.buckets("stations")? {
+            let name = station.text().unwrap_or("?").to_owned();
+            means.push((month.date().unwrap_or_default(), name, station.value("mean")?));
+        }
+    }
+    Ok(means)
+}
+
 /// A line per month, over all stations.
 pub(crate) fn table_by_month(days: &[Day]) {
     println!("   month    readings   min F   mean F   max F   rain in   mean wind mph");

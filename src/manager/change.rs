@@ -97,7 +97,8 @@ impl RollupJobManager {
     /// Says that documents of a source index with dates in this range are about to come, to change or to go. Call it
     /// before they are committed, and [`done`](Change::done) afterwards: a crash in between loses nothing.
     ///
-    /// From now on searches read this range raw. What is not rolled up yet needs no change: a run reads what is there.
+    /// From now on searches read this range raw, until it is done and the jobs have rolled it up again: see
+    /// [`LateData`](crate::LateData). What is not rolled up yet needs no change: a run reads what is there.
     ///
     /// # Errors
     /// [`ChangeError`]: nothing was noted, and nothing should be committed.

@@ -225,9 +225,8 @@ impl TantivyEngine {
     /// sees what was committed when it began. An index that has several names counts once.
     ///
     /// Register what there is before the manager is opened, or open it
-    /// [paused](crate::RollupJobManagerBuilder::paused): jobs that were indexing go on at once. A run takes the
-    /// indices that it finds for all there are; what one that is registered later holds of buckets that are rolled up
-    /// by then is left out.
+    /// [paused](crate::RollupJobManagerBuilder::paused): jobs that were indexing go on at once. What an index that is
+    /// registered later holds of buckets that are rolled up by then counts as late, and is rolled up again.
     ///
     /// # Errors
     /// [`TantivyEngineError`] if the name is taken or cannot be used.
