@@ -192,15 +192,18 @@ impl Runtime {
     /// Stores what is remembered, if it is time, or if there will be no other. That it fails is no harm.
     pub(crate) fn store_marks(&self, is_last: bool) {
         let now = self.clock.monotonic();
-        let due = |since: &Duration| is_last || now.saturating_sub(*since) >= STORED_EVERY;
+        let is_due = |since: &Duration| is_last || now.saturating_sub(*since) >= STORED_EVERY;
+        if !self.marks.to_store.lock().values().any(is_due) {
+            return;
+        }
         let jobs = self.all_jobs().unwrap_or_default();
         let counting: Vec<_> = jobs.iter().filter(|job| job.is_to_count()).collect();
+        // What is not counted yet has to be found again.
+        let is_counted = |(index, _): &MarkKey| !counting.iter().any(|job| job.may_read(index));
         let due: Vec<MarkKey> = {
             let mut to_store = self.marks.to_store.lock();
-            let due = to_store.iter().filter(|(_, since)| due(since)).map(|(key, _)| key.clone());
-            // What is not counted yet has to be found again.
-            let is_counted = |(index, _): &MarkKey| !counting.iter().any(|job| job.may_read(index));
-            let due: Vec<MarkKey> = due.filter(is_counted).collect();
+            let due = to_store.iter().filter(|(key, since)| is_due(since) && is_counted(key));
+            let due: Vec<MarkKey> = due.map(|(key, _)| key.clone()).collect();
             to_store.retain(|key, _| !due.contains(key));
             due
         };

@@ -289,7 +289,7 @@ fn a_filter_compares_what_each_index_can_have() {
 /// Until the next date bucket is over, a run asks whether the rollup index is still there, and nothing else.
 #[test]
 #[ignore = "needs a cluster: tests/cluster/run"]
-fn a_run_that_finds_nothing_asks_twice_at_most() {
+fn a_run_that_finds_nothing_asks_three_times_at_most() {
     for kind in BOTH {
         let server = Server::empty(kind);
         load(&server, &crate::world::readings(200, true));
@@ -307,6 +307,7 @@ fn a_run_that_finds_nothing_asks_twice_at_most() {
         assert!(before > 10, "{before} requests of a whole run");
         world.run_well("sensor");
         let asked = requests.load(Ordering::SeqCst) - before;
-        assert!(asked <= 2, "{kind:?}: {asked} requests");
+        // Which indices there are, for what was said of them, is one of them.
+        assert!(asked <= 3, "{kind:?}: {asked} requests");
     }
 }
