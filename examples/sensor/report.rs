@@ -66,8 +66,11 @@ pub(crate) fn ask(manager: &RollupJobManager) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The mean temperature of each month and station.
-pub(crate) fn means_by_month(manager: &RollupJobManager) -> Result<Vec<(i64, String, Option<f64>)>, Box<dyn Error>> {
+/// The mean temperature of one month at one station.
+pub(crate) type Mean = (i64, String, Option<f64>);
+
+/// Those of each month and station.
+pub(crate) fn means_by_month(manager: &RollupJobManager) -> Result<Vec<Mean>, Box<dyn Error>> {
     let stations = TermsAggregation::new("node").aggregation("mean", MetricAggregation::avg("temperature"));
     let months = DateHistogramAggregation::calendar("timestamp", "1M").time_zone("America/New_York");
     let months = months.aggregation("stations", stations);
