@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Ledger, LedgerNote};
-use crate::ranges::{merged, without};
+use crate::ranges::{all_without, merged, without};
 
 /// Which notes of the [ledgers](Ledger) of source indices are taken up in what a job has rolled up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl Cured {
         let mut rest = vec![range.clone()];
         for piece in known.ranges.drain(..) {
             if piece.number > number {
-                rest = rest.iter().flat_map(|rest| without(rest, &piece.range)).collect();
+                rest = all_without(rest, std::slice::from_ref(&piece.range));
                 cured.push(piece);
             } else {
                 let left = without(&piece.range, range);
@@ -51,13 +51,16 @@ impl Cured {
 
     /// Where notes of an index say something about a job that is not taken up.
     pub(crate) fn open(&self, index: &str, ledger: &Ledger, job_id: &str) -> Vec<Range<i64>> {
-        let about_job = ledger.notes.iter().filter(|note| note.is_about(job_id));
-        merged(about_job.flat_map(|note| self.open_of(index, ledger, note)))
+        self.open_among(&ledger.notes, index, ledger, job_id)
     }
 
     /// Where an index has lost documents, and a job has not taken that up.
     pub(crate) fn shrunk(&self, index: &str, ledger: &Ledger, job_id: &str) -> Vec<Range<i64>> {
-        let about_job = ledger.shrunk.iter().filter(|note| note.is_about(job_id));
+        self.open_among(&ledger.shrunk, index, ledger, job_id)
+    }
+
+    fn open_among(&self, notes: &[LedgerNote], index: &str, ledger: &Ledger, job_id: &str) -> Vec<Range<i64>> {
+        let about_job = notes.iter().filter(|note| note.is_about(job_id));
         merged(about_job.flat_map(|note| self.open_of(index, ledger, note)))
     }
 
@@ -72,10 +75,9 @@ impl Cured {
         if by.contains(&known.until) {
             return Vec::new();
         }
-        let takes_up = |piece: &&LedgerNote| by.contains(&piece.number);
-        known.ranges.iter().filter(takes_up).fold(vec![range.clone()], |open, piece| {
-            open.iter().flat_map(|range| without(range, &piece.range)).collect()
-        })
+        let taken_up = known.ranges.iter().filter(|piece| by.contains(&piece.number));
+        let taken_up: Vec<Range<i64>> = taken_up.map(|piece| piece.range.clone()).collect();
+        all_without(vec![range.clone()], &taken_up)
     }
 
     /// Says the same in fewer words, now that a ledger is this one.

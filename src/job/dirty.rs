@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::config::RollupJobConfig;
 use super::ledger::Ledger;
 use super::position::Position;
 use super::progress::Progress;
-use crate::ranges::{merged, without};
+use crate::ranges::{all_without, both, merged};
 
 /// Date buckets that are rolled up, and whose source documents may have changed since: ranges of the instants at which
 /// they begin, in order. What is sealed does not change any more.
@@ -45,15 +46,31 @@ impl Dirty {
                 let own = ledger.notes.iter().filter(|note| note.job_id.is_some() && note.is_about(config.id()));
                 own.flat_map(move |note| progress.cured.open_of(index, ledger, note))
             });
-            shrunk = others(shrunk, &buckets(own.collect()));
+            shrunk = all_without(shrunk, &buckets(own.collect()));
         }
         let sealed = buckets(ledgers.flat_map(|(_, ledger)| ledger.seals.iter().cloned()).collect());
         let dropped = buckets(progress.dropped.clone());
-        let (open, shrunk) = (others(open, &sealed), others(shrunk, &sealed));
-        let noted = others(others(noted, &sealed), &shrunk);
+        let (open, shrunk) = (all_without(open, &sealed), all_without(shrunk, &sealed));
+        let noted = all_without(all_without(noted, &sealed), &shrunk);
         let lost = both(&noted, &dropped);
-        Self { repairable: others(others(noted, &dropped), &open), open, lost, shrunk }
+        Self { repairable: all_without(all_without(noted, &dropped), &open), open, lost, shrunk }
     }
+}
+
+/// The date buckets of which it is known that raw documents and what is rolled up of them may differ, or that some raw
+/// documents are gone: there is nothing to compare. `missing` says where there are none besides.
+pub(crate) fn not_comparable(
+    config: &RollupJobConfig,
+    progress: &Progress,
+    ledgers: &BTreeMap<String, Ledger>,
+    missing: impl Iterator<Item = Range<i64>>,
+) -> Vec<Range<i64>> {
+    let said = ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
+    let Dirty { repairable, open, lost, shrunk } = Dirty::of(config, progress, said);
+    let seals = ledgers.values().flat_map(|ledger| ledger.seals.iter().cloned());
+    let gone = seals.chain(progress.dropped.iter().cloned()).chain(missing).filter(|range| !range.is_empty());
+    let gone = gone.map(|range| config.rounding().buckets_of(&range));
+    merged(repairable.into_iter().chain(open).chain(lost).chain(shrunk).chain(gone))
 }
 
 impl Progress {
@@ -77,15 +94,4 @@ fn buckets_within(config: &RollupJobConfig, covered: &Range<i64>, ranges: Vec<Ra
         buckets.start.max(covered.start)..buckets.end.min(covered.end)
     });
     merged(buckets)
-}
-
-/// What is in one set and not in the other.
-fn others(ranges: Vec<Range<i64>>, but: &[Range<i64>]) -> Vec<Range<i64>> {
-    but.iter().fold(ranges, |left, but| left.iter().flat_map(|range| without(range, but)).collect())
-}
-
-/// What is in both sets.
-fn both(ranges: &[Range<i64>], others: &[Range<i64>]) -> Vec<Range<i64>> {
-    let pairs = ranges.iter().flat_map(|one| others.iter().map(move |other| (one, other)));
-    merged(pairs.map(|(one, other)| one.start.max(other.start)..one.end.min(other.end)))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::versioned::{self, RecordError};
-use crate::ranges::without;
+use crate::ranges::{touch, without};
 
 /// The version of the stored form. A ledger with a higher one was written by a newer crate and is left alone.
 const FORMAT: u32 = 1;
@@ -75,19 +75,15 @@ impl Ledger {
         self.add(Some(job_id.to_owned()), range)
     }
 
-    /// Notes what a recount of one job has found: ranges that have more documents than it has rolled up, and others that
-    /// have fewer.
+    /// Notes what a recount of one job has found: ranges that have more documents than it has rolled up, and others
+    /// that have fewer.
     pub fn recounted(&mut self, job_id: &str, more: &[Range<i64>], fewer: &[Range<i64>]) {
         for range in more {
             self.note_for_job(job_id, range.clone());
         }
         for range in fewer {
-            self.last_number += 1;
-            let note = LedgerNote { number: self.last_number, range: range.clone(), job_id: Some(job_id.to_owned()) };
-            self.shrunk = trimmed(std::mem::take(&mut self.shrunk), |known| known.job_id == note.job_id, range);
-            self.shrunk.push(note);
+            self.shrink(Some(job_id), range);
         }
-        self.shrunk = at_most(MAX_NOTES, std::mem::take(&mut self.shrunk), &self.seals);
     }
 
     /// Notes what an engine has noticed: ranges that have changed, and others that have lost documents.
@@ -96,10 +92,18 @@ impl Ledger {
             self.add(None, range.clone());
         }
         for range in shrunk {
-            self.last_number += 1;
-            self.shrunk = trimmed(std::mem::take(&mut self.shrunk), |_| true, range);
-            self.shrunk.push(LedgerNote::new(self.last_number, range.clone()));
+            self.shrink(None, range);
         }
+    }
+
+    /// There are fewer documents in a range: than before, or than one job has rolled up.
+    fn shrink(&mut self, job_id: Option<&str>, range: &Range<i64>) {
+        self.last_number += 1;
+        // What is known for all counts for each.
+        let is_replaced = |known: &LedgerNote| job_id.is_none() || known.job_id.as_deref() == job_id;
+        self.shrunk = trimmed(std::mem::take(&mut self.shrunk), is_replaced, range);
+        let job_id = job_id.map(str::to_owned);
+        self.shrunk.push(LedgerNote { number: self.last_number, range: range.clone(), job_id });
         self.shrunk = at_most(MAX_NOTES, std::mem::take(&mut self.shrunk), &self.seals);
     }
 
@@ -145,10 +149,6 @@ impl Ledger {
     pub fn from_json(text: &[u8]) -> Result<Self, RecordError> {
         versioned::read(text, FORMAT)
     }
-}
-
-fn touch(one: &Range<i64>, other: &Range<i64>) -> bool {
-    one.start < other.end && other.start < one.end
 }
 
 /// What these notes say outside of a range, and those that are not `meant` say everywhere.

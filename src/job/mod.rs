@@ -38,7 +38,7 @@ pub use cron::{CronError, CronSchedule};
 pub use cured::Cured;
 pub(crate) use definition::JobDefinition;
 pub use definition::{RunAs, TermsType};
-pub(crate) use dirty::Dirty;
+pub(crate) use dirty::{Dirty, not_comparable};
 pub use foreign::ForeignJob;
 pub use groups::{DateHistogram, Groups, Histogram, Terms};
 pub use identity::Difference;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::RollupJobConfig;
 use super::cured::Cured;
-use super::ledger::{Ledger, LedgerNote};
+use super::ledger::Ledger;
 use super::position::{KeyPart, Position};
 use super::stats::JobStats;
-use crate::ranges::merged;
+use crate::ranges::{merged, touch};
 
 /// How far a job has come and what it did until then. A rollup index that commits documents and progress in one step
 /// keeps it with the documents.
@@ -23,8 +23,8 @@ pub struct Progress {
     /// one that is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolled_up_from: Option<i64>,
-    /// What was rolled up before this instant (milliseconds since 1970) was removed, since the job keeps nothing that is
-    /// as old: it is to be forgotten.
+    /// What was rolled up before this instant (milliseconds since 1970) was removed, since the job keeps nothing that
+    /// is as old: it is to be forgotten.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_from: Option<i64>,
     /// The instant (milliseconds since 1970) before which every date bucket is rolled up. It is the start of a bucket,
@@ -132,8 +132,7 @@ impl Progress {
 
     /// Those of the source indices that have documents in a range that are rolled up; if none has, all of them.
     pub(crate) fn indices_within(&self, range: &Range<i64>) -> Vec<&str> {
-        let touches = |dates: &Range<i64>| dates.start < range.end && range.start < dates.end;
-        let within = self.source_dates.iter().filter(|(_, dates)| touches(dates)).map(|(name, _)| name.as_str());
+        let within = self.source_dates.iter().filter(|(_, dates)| touch(dates, range)).map(|(name, _)| name.as_str());
         let within: Vec<&str> = within.collect();
         if within.is_empty() { self.source_indices.iter().map(String::as_str).collect() } else { within }
     }
@@ -152,8 +151,7 @@ impl Progress {
     /// What the ledgers of source indices say of a range is taken up in what is rolled up.
     pub(crate) fn take_up(&mut self, ledgers: &BTreeMap<String, Ledger>, range: &Range<i64>) {
         for (index, ledger) in ledgers {
-            let touches = |note: &LedgerNote| note.range.start < range.end && range.start < note.range.end;
-            if ledger.notes.iter().chain(&ledger.shrunk).any(touches) {
+            if ledger.notes.iter().chain(&ledger.shrunk).any(|note| touch(&note.range, range)) {
                 self.cured.cure(index, range, ledger.last_number);
             }
         }

@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::RollupJobManager;
 use super::operation::Refusal;
 use crate::engine::{self, CommittedProgress, EngineError, EngineErrorKind, JobContext, StopSignal};
-use crate::job::{Dirty, Ledger, Progress};
-use crate::ranges::{merged, without};
+use crate::job::{Ledger, Progress, not_comparable};
+use crate::ranges::{all_without, both, merged};
 use crate::runtime::{Job, LookError, Runtime};
 use crate::scan::{ScanRequest, Snapshot, Times};
 use crate::search::Limits;
@@ -246,18 +246,11 @@ impl Verifying<'_> {
         let asked = options.range.as_ref().map_or(i64::MIN..i64::MAX, super::change::milliseconds);
         let asked = config.rounding().buckets_of(&asked);
         let asked = asked.start.max(covered.start)..asked.end.min(covered.end);
-        let said = ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
-        let Dirty { repairable, open, lost, shrunk } = Dirty::of(config, progress, said);
-        let seals = ledgers.values().flat_map(|ledger| ledger.seals.iter().cloned());
+        let asked = if asked.is_empty() { Vec::new() } else { vec![asked] };
         let known = progress.known_source_dates();
         let missing = known.iter().filter(|(name, _)| !names.there.contains(*name)).map(|(_, dates)| dates.clone());
-        let gone = seals.chain(progress.dropped.iter().cloned()).chain(missing);
-        let gone = gone.filter(|range| !range.is_empty()).map(|range| config.rounding().buckets_of(&range));
-        let all = repairable.into_iter().chain(open).chain(lost).chain(shrunk).chain(gone);
-        let left_out = merged(all.map(|range| range.start.max(asked.start)..range.end.min(asked.end)));
-        let whole = if asked.is_empty() { Vec::new() } else { vec![asked] };
-        let wanted =
-            left_out.iter().fold(whole, |left, out| left.iter().flat_map(|range| without(range, out)).collect());
+        let left_out = both(&not_comparable(config, progress, ledgers, missing), &asked);
+        let wanted = all_without(asked, &left_out);
         (wanted, left_out)
     }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::ranges::merged;
+use crate::ranges::{both, merged};
 use crate::scan::Times;
 
 /// Instants in milliseconds since 1970, as ranges in order, none touching another.
@@ -67,15 +67,7 @@ impl Spans {
 
     /// What is in these and in others.
     pub(super) fn and(&self, others: &Self) -> Self {
-        let (mut found, mut at, mut other) = (Vec::new(), 0, 0);
-        while let (Some(one), Some(two)) = (self.0.get(at), others.0.get(other)) {
-            let both = one.start.max(two.start)..one.end.min(two.end);
-            if !both.is_empty() {
-                found.push(both);
-            }
-            if one.end < two.end { at += 1 } else { other += 1 }
-        }
-        Self(found)
+        Self(both(&self.0, &others.0))
     }
 
     /// All instants that are not in these.

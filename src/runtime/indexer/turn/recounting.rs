@@ -1,8 +1,8 @@
 //! Where nothing is remembered of a source index, what was rolled up of it is counted: it may have changed meanwhile.
 
 use super::{Turn, TurnError};
-use crate::job::{Dirty, Ledger, Phase};
-use crate::ranges::{merged, without};
+use crate::job::{Ledger, Phase, not_comparable};
+use crate::ranges::all_without;
 use crate::scan::{ScanRequest, Times};
 use crate::store::change_ledger;
 use crate::sync::Arc;
@@ -17,14 +17,8 @@ impl Turn<'_> {
         self.enter(Phase::Verifying);
         let (runtime, context, stop) = (&self.job.runtime, &self.run.context, &self.run.signal);
         let config = context.config();
-        let said = self.run.ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
-        let Dirty { repairable, open, lost, shrunk } = Dirty::of(config, &self.progress, said);
-        let seals = self.run.ledgers.values().flat_map(|ledger| &ledger.seals);
-        let gone = seals.chain(&self.progress.dropped).map(|range| config.rounding().buckets_of(range));
-        let left_out = merged(repairable.into_iter().chain(open).chain(lost).chain(shrunk).chain(gone));
-        let wanted = left_out.iter().fold(vec![self.progress.covered()], |left, out| {
-            left.iter().flat_map(|range| without(range, out)).collect()
-        });
+        let left_out = not_comparable(config, &self.progress, &self.run.ledgers, std::iter::empty());
+        let wanted = all_without(vec![self.progress.covered()], &left_out);
         let request = ScanRequest::new(Arc::new(context.layout().grouping().keys_only())).times(Times::buckets(wanted));
         let raw = runtime.source.scan(context, config.index_pattern(), request.clone(), stop);
         let mut tally = Tally::new(context.layout(), config.rounding());

@@ -10,7 +10,7 @@ use crate::engine::{Batch, EngineError, EngineErrorKind, SourceIndex, left_out};
 use crate::guard::discard;
 use crate::job::{Dirty, Ledger, LedgerNote, Phase, RepairWhen};
 use crate::lifecycle::EndOfTurn;
-use crate::ranges::without;
+use crate::ranges::{all_without, touch};
 use crate::rollup::RolledUpPage;
 use crate::runtime::indexer::repair::Slice;
 use crate::scan::Times;
@@ -133,11 +133,7 @@ impl Turn<'_> {
         });
         let known: Vec<_> = known.collect();
         let dirty = Dirty::of(config, &self.progress, known.iter().map(|(name, ledger)| (*name, ledger)));
-        self.run
-            .repair
-            .missing
-            .iter()
-            .fold(dirty.repairable, |left, missing| left.iter().flat_map(|range| without(range, missing)).collect())
+        all_without(dirty.repairable, &self.run.repair.missing)
     }
 
     fn roll_up_again(&mut self, time_up: Duration) -> Result<Progressed, TurnError> {
@@ -191,10 +187,7 @@ impl Turn<'_> {
         let known = self.progress.known_source_dates();
         let gone = known.iter().filter(|(name, _)| !there.contains(name.as_str()));
         let missing: Vec<Range<i64>> = gone.map(|(_, dates)| grid.buckets_of(dates)).collect();
-        let touches = |missing: &Range<i64>| {
-            times.ranges().iter().any(|range| range.start < missing.end && missing.start < range.end)
-        };
-        if missing.iter().any(touches) {
+        if missing.iter().any(|missing| times.ranges().iter().any(|range| touch(range, missing))) {
             self.run.repair.missing.extend(missing);
             self.note("what has changed is not rolled up again where source indices are missing".to_owned());
             return true;
