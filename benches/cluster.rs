@@ -12,6 +12,8 @@
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 #![allow(clippy::print_stdout, reason = "a benchmark reports")]
 
+#[path = "common/ends.rs"]
+mod ends;
 #[path = "stop/latencies.rs"]
 #[allow(dead_code, reason = "a part of it is needed")]
 mod latencies;
@@ -19,10 +21,11 @@ mod latencies;
 use std::env;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use ends::ends;
 use latencies::Latencies;
 use reqwest::Method;
 use reqwest::blocking::Client;
@@ -33,8 +36,7 @@ use rollup_jobs::rollup::roll_up;
 use rollup_jobs::search::SearchRequest;
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{
-    DateHistogram, DeleteOptions, Metric, Observer, Progress, RollupJobConfig, RollupJobManager, RunEnded, StopOptions,
-    TermsType,
+    DateHistogram, DeleteOptions, Metric, Progress, RollupJobConfig, RollupJobManager, StopOptions, TermsType,
 };
 use serde_json::{Value, json};
 
@@ -60,14 +62,6 @@ fn main() {
     }
     bench.searches_beside_those_by_hand();
     bench.stop();
-}
-
-struct End(Mutex<Sender<()>>);
-
-impl Observer for End {
-    fn run_ended(&self, _: &str, _: &RunEnded) {
-        let _ = self.0.lock().unwrap().send(());
-    }
 }
 
 struct Bench {
@@ -135,9 +129,9 @@ impl Bench {
         let one_bulk = ElasticsearchOptions::new().concurrent_bulks(1);
         let alone = ElasticsearchEngine::with_options(cluster.clone(), one_bulk);
         let engine = Arc::new(ElasticsearchEngine::new(cluster));
-        let (sender, ends) = channel();
+        let (observer, ends) = ends();
         let builder = RollupJobManager::builder(engine, Arc::new(MemoryStore::new()));
-        let manager = builder.observer(Arc::new(End(Mutex::new(sender)))).open().unwrap();
+        let manager = builder.observer(observer).open().unwrap();
         Self { nodes, http: Client::new(), alone, manager, ends }
     }
 

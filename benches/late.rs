@@ -8,12 +8,16 @@
 //! `ROLLUP_LATE_DOCUMENTS` says how many there are: ten million unless it does.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+#[path = "common/ends.rs"]
+mod ends;
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use cpu_time::ProcessTime;
 use criterion::{Criterion, criterion_group, criterion_main};
+use ends::ends;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
@@ -24,8 +28,8 @@ use rollup_jobs::search::{DateHistogramAggregation, MetricAggregation, SearchReq
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::ManualClock;
 use rollup_jobs::{
-    DateHistogram, LateData, Metric, Observer, RepairWhen, RollupJobConfig, RollupJobManager, RunEnded, StopOptions,
-    TermsType, VerifyOptions,
+    DateHistogram, LateData, Metric, RepairWhen, RollupJobConfig, RollupJobManager, StopOptions, TermsType,
+    VerifyOptions,
 };
 
 const HOUR: i64 = 3_600_000;
@@ -70,14 +74,6 @@ impl Source90Days {
     }
 }
 
-struct End(Mutex<Sender<()>>);
-
-impl Observer for End {
-    fn run_ended(&self, _: &str, _: &RunEnded) {
-        let _ = self.0.lock().unwrap().send(());
-    }
-}
-
 fn job(id: &str) -> RollupJobConfig {
     let job = RollupJobConfig::builder(id).index_pattern("sensor").rollup_index(format!("rolled-{id}"));
     let job = job.cron("0 0 0 1 1 ? 2090").page_size(10_000).terms(["node"]);
@@ -119,9 +115,9 @@ fn late(_: &mut Criterion) {
     let engine = TantivyEngine::in_ram();
     engine.register("sensor", &source.index).unwrap();
     let clock = ManualClock::at(Timestamp::from_millisecond(BEGIN + DAYS * 24 * HOUR).unwrap());
-    let (sender, ends) = channel();
+    let (observer, ends) = ends();
     let builder = RollupJobManager::builder(Arc::new(engine.clone()), Arc::new(MemoryStore::new()));
-    let builder = builder.indexer_threads(1).clock(Arc::new(clock)).observer(Arc::new(End(Mutex::new(sender))));
+    let builder = builder.indexer_threads(1).clock(Arc::new(clock)).observer(observer);
     let manager = builder.open().unwrap();
     manager.put(job("sensor")).unwrap();
     manager.start("sensor").unwrap();

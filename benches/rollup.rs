@@ -9,18 +9,20 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
 mod common;
+#[path = "common/ends.rs"]
+mod ends;
 
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::{hourly, sensor_index};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use ends::ends;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::{Index, ReloadPolicy};
 use rollup_jobs::engine::{JobContext, Source, StopSignal};
 use rollup_jobs::store::MemoryStore;
-use rollup_jobs::{Observer, RollupJobManager, RunEnded, TermsType};
+use rollup_jobs::{RollupJobManager, TermsType};
 
 fn decode(index: &Index) -> u64 {
     let reader: rollup_jobs::engine::tantivy::tantivy::IndexReader =
@@ -52,23 +54,13 @@ fn scan(engine: &TantivyEngine, job: &JobContext) -> usize {
     }
 }
 
-struct End(Mutex<Sender<()>>);
-
-impl Observer for End {
-    fn run_ended(&self, _: &str, _: &RunEnded) {
-        let _ = self.0.lock().unwrap().send(());
-    }
-}
-
 /// A whole run, into a fresh rollup index on disk.
 fn run(source: &Index, folder: &std::path::Path) -> u64 {
     let engine = TantivyEngine::open(folder).unwrap();
     engine.register("sensor", source).unwrap();
-    let (sender, end) = channel();
-    let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new()))
-        .observer(Arc::new(End(Mutex::new(sender))))
-        .open()
-        .unwrap();
+    let (observer, end) = ends();
+    let manager =
+        RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new())).observer(observer).open().unwrap();
     manager.put(hourly("sensor").build().unwrap()).unwrap();
     manager.start("sensor").unwrap();
     manager.trigger("sensor").unwrap();

@@ -8,14 +8,18 @@
 //! What documents cost is `benches/compare/run --searches`, beside DuckDB.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
+#[path = "common/ends.rs"]
+mod ends;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cpu_time::{ProcessTime, ThreadTime};
 use criterion::{Criterion, criterion_group, criterion_main};
+use ends::ends;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, doc};
 use rollup_jobs::engine::tantivy::{TantivyEngine, TantivyOptions};
@@ -26,7 +30,7 @@ use rollup_jobs::search::{
 };
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::ManualClock;
-use rollup_jobs::{DateHistogram, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded, StopOptions};
+use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RollupJobManager, StopOptions};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -53,20 +57,12 @@ fn readings(documents: i64, nodes: i64) -> Index {
     index
 }
 
-struct End(Mutex<Sender<()>>);
-
-impl Observer for End {
-    fn run_ended(&self, _: &str, _: &RunEnded) {
-        let _ = self.0.lock().unwrap().send(());
-    }
-}
-
 /// A manager at this day of the hundred.
 fn manager(engine: &TantivyEngine, day: i64) -> (RollupJobManager, Receiver<()>) {
     let clock = ManualClock::at(Timestamp::from_millisecond(BEGIN + day * DAY).unwrap());
-    let (sender, ends) = channel();
+    let (observer, ends) = ends();
     let builder = RollupJobManager::builder(Arc::new(engine.clone()), Arc::new(MemoryStore::new()));
-    let builder = builder.clock(Arc::new(clock)).observer(Arc::new(End(Mutex::new(sender))));
+    let builder = builder.clock(Arc::new(clock)).observer(observer);
     (builder.open().unwrap(), ends)
 }
 

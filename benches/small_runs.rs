@@ -11,19 +11,23 @@
 //! somebody waits for it alone: what that takes by itself is said too, and what such runs take of many jobs at once.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark fails by panicking, and has no users")]
 
+#[path = "common/ends.rs"]
+mod ends;
+
 use std::path::Path;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use cpu_time::ProcessTime;
+use ends::ends;
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, Field, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexReader, IndexWriter, ReloadPolicy, doc};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::testing::ManualClock;
-use rollup_jobs::{DateHistogram, Metric, Observer, RollupJobConfig, RollupJobManager, RunEnded};
+use rollup_jobs::{DateHistogram, Metric, RollupJobConfig, RollupJobManager};
 use tempfile::TempDir;
 
 const HOUR: i64 = 3_600_000;
@@ -101,14 +105,6 @@ impl Host {
     }
 }
 
-struct End(Mutex<Sender<()>>);
-
-impl Observer for End {
-    fn run_ended(&self, _: &str, _: &RunEnded) {
-        let _ = self.0.lock().unwrap().send(());
-    }
-}
-
 struct Jobs {
     manager: RollupJobManager,
     clock: Arc<ManualClock>,
@@ -122,10 +118,10 @@ impl Jobs {
         engine.register("log", &host.index).unwrap();
         let now = rollup_jobs::jiff::Timestamp::from_millisecond(now).unwrap();
         let clock = Arc::new(ManualClock::at(now));
-        let (sender, end) = channel();
+        let (observer, end) = ends();
         let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(MemoryStore::new()))
             .clock(clock.clone())
-            .observer(Arc::new(End(Mutex::new(sender))))
+            .observer(observer)
             .open()
             .unwrap();
         let ids: Vec<_> = (0..count).map(|number| format!("log-{number}")).collect();
