@@ -32,12 +32,13 @@ pub(crate) use error::call;
 pub use error::{EngineError, EngineErrorKind};
 pub use look::{Look, Noticed, Remembered, SourceChange, SourceMark};
 pub use memory::MemoryEngine;
+pub(crate) use rollup_index::RolledUpNow;
 pub use rollup_index::{
     Batch, CommitReport, CommittedProgress, GivenUp, LeftOut, RejectedItem, RolledUpSnapshot, RollupIndex,
     RollupWriter, WriteReport,
 };
-pub(crate) use source::left_out;
 pub use source::{PageStream, Source, SourceIndex};
+pub(crate) use source::{indices_of, left_out};
 
 /// A search engine that holds both source indices and rollup indices. Whatever has the two roles is one.
 pub trait Engine: Source + RollupIndex {}

@@ -146,6 +146,35 @@ impl RolledUpSnapshot {
     }
 }
 
+/// What a job has rolled up, and how far it had come, as far as the two can be told of one moment.
+pub(crate) struct RolledUpNow {
+    pub(crate) documents: Option<Snapshot>,
+    pub(crate) progress: Progress,
+    /// Whether they are of one commit.
+    pub(crate) is_one_commit: bool,
+}
+
+impl RolledUpNow {
+    /// Of a snapshot, if the engine has one, and of what is known of the job elsewhere.
+    pub(crate) fn of(
+        index: &dyn RollupIndex,
+        job: &JobContext,
+        held: Option<RolledUpSnapshot>,
+        known: Progress,
+    ) -> Result<Self, EngineError> {
+        let (documents, committed) = match held {
+            Some(held) => (Some(held.documents), held.progress),
+            None => (None, index.committed_progress(job)?),
+        };
+        let is_one_commit = documents.is_some() && committed != CommittedProgress::NotKept;
+        let progress = match committed {
+            CommittedProgress::Kept(committed) => known.or_committed(committed),
+            CommittedProgress::NotKept => known,
+        };
+        Ok(Self { documents, progress, is_one_commit })
+    }
+}
+
 /// What becomes of the documents that are there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Batch {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
-use super::error::EngineError;
+use super::error::{EngineError, EngineErrorKind};
 use super::look::{Look, Noticed, SourceMark};
 use crate::job::IndexPattern;
 use crate::rollup::Page;
@@ -35,6 +35,19 @@ impl SourceIndex {
     pub fn dates(mut self, dates: Range<i64>) -> Self {
         self.dates = dates;
         self
+    }
+}
+
+/// The source indices that a pattern means now: none if there is no index of a name in it.
+pub(crate) fn indices_of(
+    source: &dyn Source,
+    job: &JobContext,
+    pattern: &IndexPattern,
+) -> Result<BTreeSet<String>, EngineError> {
+    match source.field_capabilities(job, pattern, &[]) {
+        Ok(found) => Ok(found.indices.into_iter().collect()),
+        Err(error) if error.kind() == EngineErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
     }
 }
 
@@ -105,7 +118,8 @@ pub trait Source: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
-    /// Reads a mark that was stored. `None`: it is not one of this engine's, and counts as lost. Default: it knows none.
+    /// Reads a mark that was stored. `None`: it is not one of this engine's, and counts as lost. Default: it knows
+    /// none.
     fn read_mark(&self, bytes: &[u8]) -> Option<SourceMark> {
         let _ = bytes;
         None

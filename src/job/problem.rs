@@ -47,7 +47,7 @@ pub enum ConfigProblemKind {
     PageSize,
     /// A time value, such as a delay.
     TimeValue,
-    /// What a job does about documents that come late.
+    /// What a job does about documents that come late, or how long it keeps what it has rolled up.
     Setting,
     /// An interval.
     Interval,

@@ -115,7 +115,8 @@ impl JobUpdate {
         self
     }
 
-    /// Reads `cron`, `page_size`, `late_data`, `retention_policy` and `delay` (the last two may be `null`: none) out of a JSON object.
+    /// Reads `cron`, `page_size`, `late_data`, `retention_policy` and `delay` (the last two may be `null`: none) out of a
+    /// JSON object.
     ///
     /// # Errors
     /// [`ConfigError`]: the text is not JSON of this shape, or it would change what the documents depend on. What is

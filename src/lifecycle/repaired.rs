@@ -37,15 +37,7 @@ impl<R: Send + 'static> Lifecycle<R> {
         key: &mut Option<WakerKey>,
         waker: Waker,
     ) -> Option<Repaired> {
-        let mut cell = self.cell.lock();
-        let outcome = cell.repaired(&is_done);
-        let discarded = match outcome {
-            Some(_) => key.take().and_then(|key| cell.wakers.forget(&key)),
-            None => cell.wakers.register(key, waker),
-        };
-        drop(cell);
-        drop(discarded);
-        outcome
+        self.poll(|cell| cell.repaired(&is_done), key, waker)
     }
 }
 

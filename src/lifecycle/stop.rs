@@ -123,8 +123,18 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     /// What became of the stop of `ticket`; if nothing yet, `waker` is woken when there is something new to know.
     pub(crate) fn poll_stop(&self, ticket: Ticket, key: &mut Option<WakerKey>, waker: Waker) -> Option<WaitOutcome> {
+        self.poll(|cell| cell.outcome_of(ticket), key, waker)
+    }
+
+    /// What `outcome` says; if nothing yet, `waker` is woken when there is something new to know.
+    pub(super) fn poll<T>(
+        &self,
+        outcome: impl FnOnce(&Cell<R>) -> Option<T>,
+        key: &mut Option<WakerKey>,
+        waker: Waker,
+    ) -> Option<T> {
         let mut cell = self.cell.lock();
-        let outcome = cell.outcome_of(ticket);
+        let outcome = outcome(&cell);
         let discarded = match outcome {
             Some(_) => key.take().and_then(|key| cell.wakers.forget(&key)),
             None => cell.wakers.register(key, waker),

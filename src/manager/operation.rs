@@ -98,6 +98,18 @@ impl RollupJobManager {
         }
     }
 
+    /// A job to read of. The error says why its record cannot be read, if it is there.
+    pub(super) fn find_to_read(&self, job_id: &str) -> Result<Arc<Job>, Option<String>> {
+        self.find(job_id).map_err(|refusal| match refusal {
+            Refusal::Unreadable(reason) => Some(reason),
+            Refusal::NotFound
+            | Refusal::Store(_)
+            | Refusal::LostOwnership(_)
+            | Refusal::ShutDown
+            | Refusal::State(_) => None,
+        })
+    }
+
     /// Whether the jobs are still this manager's, as far as is known here. What is saved finds out for certain.
     pub(super) fn is_owner(&self) -> Result<(), Refusal> {
         self.runtime.owner.lost().map_or(Ok(()), |lost| Err(Refusal::LostOwnership(lost)))

@@ -16,7 +16,7 @@ use crate::job::{JobState, Progress};
 use crate::lifecycle::{Lifecycle, Repaired, WakerKey};
 use crate::ranges::merged;
 use crate::runtime::Run;
-use crate::store::{StoreError, change_ledger};
+use crate::store::StoreError;
 use crate::sync::{Arc, Crew};
 
 /// A stretch of time is not rolled up again, or was not.
@@ -59,7 +59,10 @@ pub enum RefreshError {
         reason: String,
     },
     /// It is still under way, and goes on.
-    #[error("timed out after [{}] while waiting for rollup job [{job_id}] to roll up again", crate::human::duration(*waited))]
+    #[error(
+        "timed out after [{}] while waiting for rollup job [{job_id}] to roll up again",
+        crate::human::duration(*waited)
+    )]
     Timeout {
         /// The job.
         job_id: String,
@@ -120,7 +123,8 @@ impl RollupJobManager {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// # manager.start("sensor")?;
     /// let (from, until): (Timestamp, Timestamp) = ("2026-01-01T00:00:00Z".parse()?, "2026-01-02T00:00:00Z".parse()?);
@@ -143,20 +147,12 @@ impl RollupJobManager {
         let asked = asked.start.max(covered.start)..asked.end.min(covered.end);
         let mut notes = Vec::new();
         if !asked.is_empty() {
-            let indices = progress.indices_within(&asked);
-            if indices.is_empty() {
+            let said = self.runtime.ask_again(job_id, &progress, std::slice::from_ref(&asked));
+            notes = said.map_err(|source| Refusal::from(source).of(job_id))?;
+            if notes.is_empty() {
                 let reason = "its engine does not say which source indices it reads".to_owned();
                 return Err(RefreshError::NotDone { job_id: job_id.to_owned(), reason });
             }
-            for index in indices {
-                let answer = self.runtime.store_call(|store| {
-                    change_ledger(store, index, |ledger| ledger.note_for_job(job_id, asked.clone()))
-                });
-                let (_, number) = answer.map_err(|source| Refusal::from(source).of(job_id))?;
-                notes.push((index.to_owned(), number));
-            }
-        }
-        if !notes.is_empty() {
             job.run_soon().map_err(|refused| Refusal::from(refused).of(job_id))?;
         }
         let asked = Asked {

@@ -1,7 +1,6 @@
 //! Rolled up: the documents that a job has written, as typed rows.
 
 use super::RollupJobManager;
-use super::operation::Refusal;
 use crate::engine::{self, EngineError, JobContext, PageStream, StopSignal};
 use crate::rollup::{Page, RolledUpRow};
 use crate::scan::ScanRequest;
@@ -83,13 +82,9 @@ impl RollupJobManager {
     /// ```
     pub fn rolled_up(&self, job_id: &str) -> Result<RolledUpRows, RolledUpError> {
         let id = || job_id.to_owned();
-        let job = self.find(job_id).map_err(|refusal| match refusal {
-            Refusal::Unreadable(reason) => RolledUpError::Unreadable { job_id: id(), reason },
-            Refusal::NotFound
-            | Refusal::Store(_)
-            | Refusal::LostOwnership(_)
-            | Refusal::ShutDown
-            | Refusal::State(_) => RolledUpError::NotFound { job_id: id() },
+        let job = self.find_to_read(job_id).map_err(|unreadable| match unreadable {
+            Some(reason) => RolledUpError::Unreadable { job_id: id(), reason },
+            None => RolledUpError::NotFound { job_id: id() },
         })?;
         let job = job.context();
         let opened = self.runtime.engine_call(|runtime| {

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::RollupJobManager;
-use crate::engine::EngineErrorKind;
+use crate::engine;
 use crate::guard::texts_of;
 use crate::job::{Dirty, Ledger, Progress};
 use crate::runtime::{Entry, Job};
@@ -17,8 +17,8 @@ use crate::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SafeToDrop {
-    /// Raw documents with an earlier date are rolled up by every job that reads the index, as they are now. `None`: none
-    /// may go.
+    /// Raw documents with an earlier date are rolled up by every job that reads the index, as they are now. `None`:
+    /// none may go.
     pub before: Option<Timestamp>,
     /// What needs those that are not earlier.
     pub needed_by: Need,
@@ -72,8 +72,8 @@ impl fmt::Display for Need {
 }
 
 impl RollupJobManager {
-    /// Until when raw documents of a source index may be dropped: all jobs of the store that read it have rolled up what
-    /// is before, durably, and nothing of that is known to have changed.
+    /// Until when raw documents of a source index may be dropped: all jobs of the store that read it have rolled up
+    /// what is before, durably, and nothing of that is known to have changed.
     ///
     /// Whoever drops them [seals](Self::seal_before) them before: what comes between the two is not lost then.
     ///
@@ -89,7 +89,8 @@ impl RollupJobManager {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// let safe = manager.safe_to_drop_before("sensor-1")?;
     /// assert_eq!(safe.before, None);
@@ -130,10 +131,8 @@ impl RollupJobManager {
         let is_known = view.unsaved.is_none() && progress.source_indices.iter().any(|known| known == index);
         let until = if is_known { progress.covered().end } else { i64::MIN };
         let pattern = context.config().index_pattern();
-        let there = match self.runtime.engine_call(|runtime| runtime.source.field_capabilities(&context, pattern, &[]))
-        {
-            Ok(found) => found.indices,
-            Err(error) if error.kind() == EngineErrorKind::NotFound => Vec::new(),
+        let there = match self.runtime.engine_call(|runtime| engine::indices_of(&*runtime.source, &context, pattern)) {
+            Ok(there) => there,
             Err(error) => return Ok((i64::MIN, Need::Unknown { job_id, reason: texts_of(&error).join(": ") })),
         };
         let others: BTreeSet<&str> = progress.known_source_indices().chain(there.iter().map(String::as_str)).collect();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::RollupJobManager;
 use super::safe_to_drop::SafeToDrop;
-use crate::engine::{EngineError, EngineErrorKind, StopSignal};
+use crate::engine::{EngineError, StopSignal};
 use crate::job::Ledger;
 use crate::ranges::{merged, without};
 use crate::runtime::{Job, LookError};
@@ -148,7 +148,6 @@ impl RollupJobManager {
             let context = job.context();
             let looked = self.runtime.look(&context, context.config().index_pattern(), &StopSignal::never());
             match looked {
-                Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => {}
                 Err(LookError::Engine(source)) => return Err(SealError::Engine { index: index.to_owned(), source }),
                 Err(LookError::Store(source)) => return Err(failed(index, source)),
                 Ok(_) => {}

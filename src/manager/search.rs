@@ -2,7 +2,7 @@
 
 use super::RollupJobManager;
 use crate::clock::Clock;
-use crate::engine::{EngineErrorKind, JobContext, RollupIndex, Source, StopSignal};
+use crate::engine::{JobContext, RollupIndex, Source, StopSignal};
 use crate::job::{IndexPattern, Ledger};
 use crate::runtime::{Job, LookError, Runtime};
 use crate::search::{
@@ -133,7 +133,6 @@ impl Ledgers for Runtime {
 
     fn look(&self, context: &JobContext, pattern: &IndexPattern, stop: &StopSignal) -> Result<(), SearchFault> {
         let looked = match Runtime::look(self, context, pattern, stop) {
-            Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => return Ok(()),
             Err(LookError::Engine(error)) => return Err(error.into()),
             Err(LookError::Store(error)) => return Err(error.into()),
             Ok(looked) => looked,

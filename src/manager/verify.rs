@@ -4,16 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::RollupJobManager;
-use super::operation::Refusal;
-use crate::engine::{self, CommittedProgress, EngineError, EngineErrorKind, JobContext, StopSignal};
+use crate::engine::{self, EngineError, JobContext, RolledUpNow, StopSignal};
 use crate::job::{Ledger, Progress, not_comparable};
 use crate::ranges::{all_without, both, merged};
 use crate::runtime::{Job, LookError, Runtime};
 use crate::scan::{ScanRequest, Snapshot, Times};
 use crate::search::Limits;
-use crate::store::{StoreError, change_ledger};
+use crate::store::StoreError;
 use crate::sync::Arc;
-use crate::verify::{Tally, Verification, VerifyOptions, pair_up, recount_request};
+use crate::verify::{Tally, Verification, VerifyOptions, pair_up, recount_grouping};
 
 /// How often it begins anew because something has changed below it.
 const MAX_TRIES: usize = 10;
@@ -75,8 +74,8 @@ pub enum VerifyError {
 }
 
 impl RollupJobManager {
-    /// Recounts what a job has rolled up from its raw documents, and compares the two group by group, in bounded memory,
-    /// in the caller's thread. The job may run meanwhile, and no stop waits for it. What is known to have changed is
+    /// Recounts what a job has rolled up from its raw documents, and compares the two group by group, in bounded
+    /// memory, in the caller's thread. The job may run meanwhile, and no stop waits for it. What is known to have changed is
     /// left out, and so is what has no raw documents any more.
     ///
     /// Counts, least and greatest values have to be the same; sums within the error of adding them up in another order.
@@ -95,7 +94,8 @@ impl RollupJobManager {
     /// # let engine = Arc::new(MemoryEngine::new());
     /// # engine.add("sensor-1", SourceDocument::new().date("timestamp", 0));
     /// # let manager = RollupJobManager::builder(engine, Arc::new(MemoryStore::new())).open()?;
-    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled").cron("0 0 * * * ?");
+    /// # let config = RollupJobConfig::builder("sensor").index_pattern("sensor-*").rollup_index("rolled");
+    /// # let config = config.cron("0 0 * * * ?");
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// let found = manager.verify("sensor", &VerifyOptions::new().repair(true))?;
     /// assert!(found.is_right(), "{found}: {:?}", found.first_different);
@@ -103,13 +103,9 @@ impl RollupJobManager {
     /// ```
     pub fn verify(&self, job_id: &str, options: &VerifyOptions) -> Result<Verification, VerifyError> {
         let id = || job_id.to_owned();
-        let job = self.find(job_id).map_err(|refusal| match refusal {
-            Refusal::Unreadable(reason) => VerifyError::Unreadable { job_id: id(), reason },
-            Refusal::NotFound
-            | Refusal::Store(_)
-            | Refusal::LostOwnership(_)
-            | Refusal::ShutDown
-            | Refusal::State(_) => VerifyError::NotFound { job_id: id() },
+        let job = self.find_to_read(job_id).map_err(|unreadable| match unreadable {
+            Some(reason) => VerifyError::Unreadable { job_id: id(), reason },
+            None => VerifyError::NotFound { job_id: id() },
         })?;
         let limits = Limits::new(options.timeout, options.cancel.clone(), &self.runtime.clock);
         let verifying = Verifying { runtime: &self.runtime, job: &job, context: job.context(), stop: limits.stop() };
@@ -155,15 +151,18 @@ impl Verifying<'_> {
         let replacements = self.job.count_of_replacements();
         let known = self.job.progress();
         self.look()?;
-        let (progress, documents, is_one_commit) = self.rolled_up(known)?;
+        let (index, known) = (&*runtime.rollup_index, Progress::clone(&known));
+        let held = engine::call(|| index.snapshot_rolled_up(context, &self.stop))?;
+        let RolledUpNow { documents, progress, is_one_commit } =
+            engine::call(|| RolledUpNow::of(index, context, held, known))?;
         let names = self.source_indices(&progress)?;
-        let ledgers = self.ledgers(&names)?;
-        let (wanted, not_verified) = self.wanted(options, &progress, &names, &ledgers);
+        let ledgers = runtime.ledgers_of(names.all.clone())?;
+        let (wanted, not_verified) = self.wanted(options, &progress, &names.there, &ledgers);
         let pattern = context.config().index_pattern();
         let raw = engine::call(|| runtime.source.snapshot(context, pattern, &self.stop))?;
         self.look()?;
         let is_replaced = !is_one_commit && self.job.count_of_replacements() != replacements;
-        if is_replaced || self.ledgers(&names)? != ledgers {
+        if is_replaced || runtime.ledgers_of(names.all)? != ledgers {
             return Err(Fault::Moved);
         }
         let mut tally = Tally::new(context.layout(), context.config().rounding());
@@ -172,7 +171,7 @@ impl Verifying<'_> {
             let request = |grouping, snapshot: Option<Snapshot>| {
                 ScanRequest::new(grouping).page_size(PAGE_SIZE).times(times.clone()).snapshot(snapshot)
             };
-            let recounted = request(Arc::new(recount_request(context.layout())), raw);
+            let recounted = request(Arc::new(recount_grouping(context.layout())), raw);
             let kept = request(Arc::clone(context.layout().grouping()), documents);
             let raw = engine::call(|| runtime.source.scan(context, pattern, recounted, &self.stop))?;
             let rolled_up = engine::call(|| runtime.rollup_index.scan_rolled_up(context, kept, &self.stop))?;
@@ -186,51 +185,24 @@ impl Verifying<'_> {
         let Tally { mut found, more, less, .. } = tally;
         found.not_right = merged(more.into_iter().chain(less));
         found.not_verified = not_verified;
-        if options.repair {
-            self.repair(&progress, &found.not_right)?;
+        if options.repair && !found.is_right() {
+            runtime.ask_again(context.id(), &progress, &found.not_right)?;
+            // A job that is stopped does it when it is started.
+            let _refused = self.job.run_soon();
         }
         Ok(found)
     }
 
     fn look(&self) -> Result<(), Fault> {
         let pattern = self.context.config().index_pattern();
-        match self.runtime.look(&self.context, pattern, &self.stop) {
-            Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => Ok(()),
-            other => Ok(other.map(drop)?),
-        }
-    }
-
-    /// How far the job has come, what it has rolled up by then, and whether the two are of one commit.
-    fn rolled_up(&self, known: Arc<Progress>) -> Result<(Progress, Option<Snapshot>, bool), Fault> {
-        let (index, context) = (&self.runtime.rollup_index, &self.context);
-        let held = engine::call(|| index.snapshot_rolled_up(context, &self.stop))?;
-        let (documents, committed) = match held {
-            Some(held) => (Some(held.documents), held.progress),
-            None => (None, engine::call(|| index.committed_progress(context))?),
-        };
-        let is_one_commit = documents.is_some() && committed != CommittedProgress::NotKept;
-        let progress = match committed {
-            CommittedProgress::Kept(kept) => Progress::clone(&known).or_committed(kept),
-            CommittedProgress::NotKept => Progress::clone(&known),
-        };
-        Ok((progress, documents, is_one_commit))
+        Ok(self.runtime.look(&self.context, pattern, &self.stop).map(drop)?)
     }
 
     fn source_indices(&self, progress: &Progress) -> Result<SourceNames, Fault> {
         let pattern = self.context.config().index_pattern();
-        let there = match engine::call(|| self.runtime.source.field_capabilities(&self.context, pattern, &[])) {
-            Ok(found) => found.indices.into_iter().collect(),
-            Err(error) if error.kind() == EngineErrorKind::NotFound => BTreeSet::new(),
-            Err(error) => return Err(error.into()),
-        };
+        let there = engine::call(|| engine::indices_of(&*self.runtime.source, &self.context, pattern))?;
         let all = progress.known_source_indices().map(str::to_owned).chain(there.iter().cloned()).collect();
         Ok(SourceNames { there, all })
-    }
-
-    fn ledgers(&self, names: &SourceNames) -> Result<BTreeMap<String, Ledger>, Fault> {
-        let asked: Vec<&str> = names.all.iter().map(String::as_str).collect();
-        let ledgers = self.runtime.store_call(|store| store.ledgers(&asked))?;
-        Ok(names.all.iter().cloned().zip(ledgers).collect())
     }
 
     /// The date buckets to look at, and those that cannot be.
@@ -238,7 +210,7 @@ impl Verifying<'_> {
         &self,
         options: &VerifyOptions,
         progress: &Progress,
-        names: &SourceNames,
+        there: &BTreeSet<String>,
         ledgers: &BTreeMap<String, Ledger>,
     ) -> (Vec<Range<i64>>, Vec<Range<i64>>) {
         let config = self.context.config();
@@ -248,26 +220,10 @@ impl Verifying<'_> {
         let asked = asked.start.max(covered.start)..asked.end.min(covered.end);
         let asked = if asked.is_empty() { Vec::new() } else { vec![asked] };
         let known = progress.known_source_dates();
-        let missing = known.iter().filter(|(name, _)| !names.there.contains(*name)).map(|(_, dates)| dates.clone());
+        let missing = known.iter().filter(|(name, _)| !there.contains(*name)).map(|(_, dates)| dates.clone());
         let left_out = both(&not_comparable(config, progress, ledgers, missing), &asked);
         let wanted = all_without(asked, &left_out);
         (wanted, left_out)
-    }
-
-    /// Has the job roll up again what is not right.
-    fn repair(&self, progress: &Progress, not_right: &[Range<i64>]) -> Result<(), Fault> {
-        for range in not_right {
-            for index in progress.indices_within(range) {
-                self.runtime.store_call(|store| {
-                    change_ledger(store, index, |ledger| ledger.note_for_job(self.context.id(), range.clone()))
-                })?;
-            }
-        }
-        if !not_right.is_empty() {
-            // A job that is stopped does it when it is started.
-            let _refused = self.job.run_soon();
-        }
-        Ok(())
     }
 }
 

@@ -1,18 +1,51 @@
 //! What becomes of notes: once every job has taken one up, it is forgotten.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::{Job, Runtime};
 use crate::job::{Ledger, LedgerNote, Progress};
 use crate::store::{StoreError, change_ledger};
 
 impl Runtime {
+    /// What was said up to now of these source indices.
+    pub(crate) fn ledgers_of(&self, indices: BTreeSet<String>) -> Result<BTreeMap<String, Ledger>, StoreError> {
+        let names: Vec<&str> = indices.iter().map(String::as_str).collect();
+        let ledgers = self.store_call(|store| store.ledgers(&names))?;
+        Ok(indices.into_iter().zip(ledgers).collect())
+    }
+
+    /// Notes that a job has to roll these ranges up again. Says under which number, by index: of each range those that
+    /// have documents there.
+    pub(crate) fn ask_again(
+        &self,
+        job_id: &str,
+        progress: &Progress,
+        ranges: &[Range<i64>],
+    ) -> Result<Vec<(String, u64)>, StoreError> {
+        let mut by_index: BTreeMap<&str, Vec<&Range<i64>>> = BTreeMap::new();
+        for range in ranges {
+            for index in progress.indices_within(range) {
+                by_index.entry(index).or_default().push(range);
+            }
+        }
+        let noted = by_index.into_iter().map(|(index, ranges)| {
+            let note = |ledger: &mut Ledger| {
+                for range in &ranges {
+                    ledger.note_for_job(job_id, (*range).clone());
+                }
+            };
+            let (ledger, ()) = self.store_call(|store| change_ledger(store, index, note))?;
+            Ok((index.to_owned(), ledger.last_number))
+        });
+        noted.collect()
+    }
+
     /// Changes of these indices that are open were begun by somebody who has gone: nobody knows what of them has taken
     /// place. Those who are still at them say so when they are done.
     pub(crate) fn end_open_changes(&self, indices: BTreeSet<String>) -> Result<(), StoreError> {
-        let names: Vec<&str> = indices.iter().map(String::as_str).collect();
-        let ledgers = self.store_call(|store| store.ledgers(&names))?;
-        for (name, _) in names.into_iter().zip(ledgers).filter(|(_, ledger)| !ledger.open_changes.is_empty()) {
+        let ledgers = self.ledgers_of(indices)?;
+        for (name, _) in ledgers.iter().filter(|(_, ledger)| !ledger.open_changes.is_empty()) {
             self.store_call(|store| {
                 change_ledger(store, name, |ledger| {
                     for change in std::mem::take(&mut ledger.open_changes) {

@@ -61,6 +61,8 @@ pub(crate) struct Runtime {
     /// Of the manager, which may have gone.
     registry: Weak<RwLock<Registry>>,
     marks: Marks,
+    /// Of how many jobs nobody knows how far they have come.
+    unknown_ceilings: AtomicU64,
     next_key: AtomicU64,
 }
 
@@ -136,6 +138,7 @@ impl Runtime {
             own_threads,
             registry: Arc::downgrade(registry),
             marks: Marks::default(),
+            unknown_ceilings: AtomicU64::new(0),
             next_key: AtomicU64::new(0),
         });
         let this = Arc::downgrade(&runtime);
@@ -178,6 +181,7 @@ impl Runtime {
         let (state, now) = (record.state.restored(), self.clock.monotonic());
         let lifecycle = Lifecycle::new(state, record.progress, record.run, now, !self.observers.is_empty());
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        self.unknown_ceilings.fetch_add(1, Ordering::AcqRel);
         Job::new(context, record.redefine, lifecycle, key, self)
     }
 

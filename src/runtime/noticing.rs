@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::{Job, Runtime};
 use crate::engine::{
-    self, CommittedProgress, EngineError, JobContext, Look, Noticed, SourceChange, SourceMark, StopSignal,
+    self, CommittedProgress, EngineError, EngineErrorKind, JobContext, Look, Noticed, SourceChange, SourceMark,
+    StopSignal,
 };
 use crate::job::{IndexPattern, Ledger, RepairWhen};
 use crate::ranges::merged;
 use crate::store::{StoreError, change_ledger};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, Ordering};
 
 /// How often marks are stored. What is noticed again after a crash, because a mark was older, is repaired again.
 const STORED_EVERY: Duration = Duration::from_mins(1);
@@ -56,7 +57,7 @@ impl From<StoreError> for LookError {
 }
 
 impl Runtime {
-    /// Looks for what has changed in source indices, and notes it, durably.
+    /// Looks for what has changed in source indices, and notes it, durably. Of an index that there is not nothing has.
     pub(crate) fn look(
         &self,
         context: &JobContext,
@@ -72,7 +73,11 @@ impl Runtime {
             })
         };
         let before = |index: &str| self.ceiling(index);
-        let noticed = engine::call(|| self.source.look(context, pattern, &Look::new(field, &mark, &before), stop))?;
+        let look = Look::new(field, &mark, &before);
+        let noticed = match engine::call(|| self.source.look(context, pattern, &look, stop)) {
+            Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(Looked::default()),
+            other => other?,
+        };
         if let Some(error) = failed.into_inner() {
             return Err(error.into());
         }
@@ -174,6 +179,9 @@ impl Runtime {
 
     /// Finds out of some jobs how far they have come that have not run since the manager was opened.
     pub(super) fn find_ceilings(&self) {
+        if self.unknown_ceilings.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let jobs = self.all_jobs().unwrap_or_default();
         for job in jobs.iter().filter(|job| job.ceiling() == i64::MAX).take(ASKED_AT_ONCE) {
             let context = job.context();

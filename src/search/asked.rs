@@ -6,7 +6,7 @@ use super::error::SearchFault;
 use super::request::{Access, SearchRequest, SearchRequestError};
 use super::run::{KnownJob, Systems};
 use super::why_not::{Obstacle, WhyNot};
-use crate::engine::{self, EngineErrorKind, JobContext};
+use crate::engine::{self, JobContext};
 use crate::job::{IndexPattern, wildcard_match};
 
 type Faults<T> = Result<T, SearchFault>;
@@ -180,9 +180,5 @@ fn is_visible(job: &KnownJob, request: &SearchRequest, systems: &Systems<'_>) ->
 
 /// The source indices that a pattern means now.
 pub(super) fn resolve(systems: &Systems<'_>, context: &JobContext, pattern: &IndexPattern) -> Faults<BTreeSet<String>> {
-    match engine::call(|| systems.source.field_capabilities(context, pattern, &[])) {
-        Ok(found) => Ok(found.indices.into_iter().collect()),
-        Err(error) if error.kind() == EngineErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(error.into()),
-    }
+    Ok(engine::call(|| engine::indices_of(systems.source, context, pattern))?)
 }

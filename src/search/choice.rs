@@ -10,7 +10,7 @@ use super::said::Said;
 use super::spans::Spans;
 use super::tree::Tree;
 use super::why_not::WhyNot;
-use crate::engine::{self, CommittedProgress, EngineErrorKind};
+use crate::engine::{self, EngineErrorKind, RolledUpNow};
 use crate::job::{KeyPart, Progress};
 use crate::rollup::Grouping;
 use crate::scan::{ScanRequest, Snapshot};
@@ -37,12 +37,6 @@ pub(super) struct Chosen<'j> {
     pub(super) served: Served,
 }
 
-/// What a job has rolled up by one commit.
-struct HeldDocuments {
-    snapshot: Option<Snapshot>,
-    is_one_commit: bool,
-}
-
 /// The job that serves, if one does; why those do not that come before it.
 pub(super) fn choose<'j>(
     systems: &Systems<'_>,
@@ -63,12 +57,11 @@ pub(super) fn choose<'j>(
             why_not.push(reason);
             continue;
         }
-        let Some((mut candidate, held)) = held(systems, candidate)? else { continue };
+        let Some((mut candidate, snapshot, is_one_commit)) = held(systems, candidate)? else { continue };
         (candidate.changed, candidate.shrunk) = said.changed(&candidate.context, &candidate.progress);
         // What it has rolled up by now is known of this commit only.
         match candidate.check(question.tree).and_then(|()| Served::of(&candidate, question)) {
             Ok(served) => {
-                let HeldDocuments { snapshot, is_one_commit } = held;
                 let chosen = Chosen { job, candidate, snapshot, is_one_commit, served };
                 if !chosen.served.rolled_up.is_empty() {
                     return Ok(Some(chosen));
@@ -82,26 +75,19 @@ pub(super) fn choose<'j>(
     Ok(silent)
 }
 
-/// A candidate as of one commit. `None` if its rollup index is gone.
-fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candidate, HeldDocuments)>> {
+/// A candidate as of one commit, its documents, and whether the two are of it. `None` if its rollup index is gone.
+fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candidate, Option<Snapshot>, bool)>> {
     let (index, context) = (systems.rollup_index, &candidate.context);
     let held = match engine::call(|| index.snapshot_rolled_up(context, &systems.stop)) {
         Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(None),
         held => held?,
     };
-    let (snapshot, committed) = match held {
-        Some(held) => (Some(held.documents), held.progress),
-        None => (None, engine::call(|| index.committed_progress(context))?),
-    };
-    let is_one_commit = snapshot.is_some() && committed != CommittedProgress::NotKept;
-    match committed {
-        CommittedProgress::NotKept => {}
-        CommittedProgress::Kept(committed) => {
-            candidate.progress = std::mem::take(&mut candidate.progress).or_committed(committed);
-        }
-    }
-    candidate.first = first_bucket(systems, &candidate, snapshot.as_ref())?;
-    Ok(Some((candidate, HeldDocuments { snapshot, is_one_commit })))
+    let known = std::mem::take(&mut candidate.progress);
+    let RolledUpNow { documents, progress, is_one_commit } =
+        engine::call(|| RolledUpNow::of(index, context, held, known))?;
+    candidate.progress = progress;
+    candidate.first = first_bucket(systems, &candidate, documents.as_ref())?;
+    Ok(Some((candidate, documents, is_one_commit)))
 }
 
 /// Where the first bucket is, or one before: what a former version has rolled up, or another system, is asked for it.

@@ -105,8 +105,8 @@ pub trait JobStore: Send + Sync + fmt::Debug {
         Ok(None)
     }
 
-    /// Keeps what engines remember of source indices, each in the place of what was kept under its name. It is no matter
-    /// of the ownership. Default: it is forgotten.
+    /// Keeps what engines remember of source indices, each in the place of what was kept under its name. It is no
+    /// matter of the ownership. Default: it is forgotten.
     ///
     /// # Errors
     /// Any [`StoreError`]; some of them may be kept.

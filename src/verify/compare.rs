@@ -19,7 +19,7 @@ const SUM_ERROR: f64 = 4.0 / 9_007_199_254_740_992.0;
 
 /// The grouping by which raw documents are recounted: that of a job, with all measures, since it takes the others to
 /// say by how much a sum may differ.
-pub(crate) fn recount_request(layout: &DocumentLayout) -> Grouping {
+pub(crate) fn recount_grouping(layout: &DocumentLayout) -> Grouping {
     let kept = layout.grouping();
     let measured = kept.measured().iter();
     measured.fold(kept.keys_only(), |grouping, measured| grouping.measure(measured.field.clone(), Measures::ALL))

@@ -3,7 +3,7 @@
 mod compare;
 mod report;
 
-pub(crate) use compare::{Tally, recount_request};
+pub(crate) use compare::{Tally, recount_grouping};
 pub use report::{Mismatch, Verification, VerifyOptions};
 
 use std::cmp::Ordering;

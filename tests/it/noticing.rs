@@ -1,4 +1,5 @@
-//! What the embedded engine notices by itself: documents that come, change or go in time that is rolled up, and no merge.
+//! What the embedded engine notices by itself: documents that come, change or go in time that is rolled up, and no
+//! merge.
 
 use std::sync::Arc;
 use std::time::Duration;

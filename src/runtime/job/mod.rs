@@ -100,7 +100,9 @@ impl Job {
 
     /// Now that it is known how far the job has come: it is this one, unless a run has said something else meanwhile.
     pub(super) fn find_ceiling(&self, found: i64) {
-        let _is_known = self.ceiling.compare_exchange(i64::MAX, found, Ordering::AcqRel, Ordering::Acquire);
+        if self.ceiling.compare_exchange(i64::MAX, found, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.runtime.unknown_ceilings.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// Whether its next run has to count what is rolled up.
@@ -301,6 +303,14 @@ impl Job {
     pub(super) fn note_error(&self, run: u64, phase: Phase, transient: bool, chain: Vec<String>) {
         let at = self.runtime.clock.now();
         self.lifecycle.note_error(JobError { at, run, phase, transient, chain });
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.ceiling() == i64::MAX {
+            self.runtime.unknown_ceilings.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 }
 

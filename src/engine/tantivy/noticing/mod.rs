@@ -13,6 +13,7 @@ use std::path::Path;
 use ::tantivy::{Directory as _, TantivyError};
 
 use super::RegisteredIndex;
+use super::rollup::META;
 use crate::engine::{EngineError, Look, Noticed, SourceMark, StopSignal};
 pub(super) use mark::Mark;
 
@@ -22,7 +23,7 @@ impl RegisteredIndex {
         let failed = |error: TantivyError| EngineError::unavailable(format!("source index [{name}]: {error}"));
         let given = look.mark(name);
         let known = given.as_ref().and_then(SourceMark::get::<Mark>);
-        let meta = self.index.directory().atomic_read(Path::new("meta.json"));
+        let meta = self.index.directory().atomic_read(Path::new(META));
         let meta = meta.map_err(|error| failed(error.into()))?;
         if known.is_some_and(|known| known.is_of(&meta)) {
             return Ok(None);

@@ -63,7 +63,7 @@ fn describe(storage: &dyn RollupStorage, place: &RollupPlace) -> String {
 }
 
 /// The file that says what an index is made of.
-const META: &str = "meta.json";
+pub(super) const META: &str = "meta.json";
 
 /// For how many segments at a time room is made on tantivy's list of files, which is written anew for that.
 const RESERVED: usize = 8;

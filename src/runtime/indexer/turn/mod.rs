@@ -11,7 +11,7 @@ mod rewinding;
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::engine::{EngineError, EngineErrorKind, GivenUp, PageStream, RollupWriter};
+use crate::engine::{Batch, EngineError, EngineErrorKind, GivenUp, PageStream, RollupWriter};
 use crate::guard::{discard, guarded, texts_of};
 use crate::job::{Phase, Progress, RepairWhen};
 use crate::lifecycle::{EndOfTurn, Published};
@@ -21,6 +21,7 @@ use crate::runtime::back_off::back_off;
 use crate::runtime::indexer::run::{AfterMerge, Run, Stage};
 use crate::runtime::job::Job;
 use crate::runtime::pool::Pulse;
+use crate::scan::Times;
 use crate::store::StoreError;
 use crate::sync::{Arc, yield_now};
 
@@ -289,6 +290,23 @@ impl<'a> Turn<'a> {
             }
             Err(error) => Err(self.failed_commit(&error)),
         }
+    }
+
+    /// Removes what is rolled up in these date buckets, in a commit of its own: this is the progress then. `false`, and
+    /// nothing has changed, if the rollup index does not do that.
+    fn remove(&mut self, buckets: Times, progress: Progress) -> Result<bool, TurnError> {
+        let (index, context) = (&self.job.runtime.rollup_index, &self.run.context);
+        self.job.note_replacement();
+        let removed = index.begin(context, &Batch::Replace(buckets)).and_then(|writer| writer.commit(&progress));
+        self.job.note_replacement();
+        match removed {
+            Ok(_) => {}
+            Err(error) if error.kind() == EngineErrorKind::Unsupported => return Ok(false),
+            Err(error) => return Err(self.reopen(&error)),
+        }
+        self.progress = progress;
+        self.run.committed = self.progress.clone();
+        Ok(true)
     }
 
     /// The next try asks the engine how far it is: whether what failed took place is not known.

@@ -1,11 +1,11 @@
 //! Ranges whose rolled-up documents may not be those of one snapshot: the ledgers know of them before the first write
 //! there does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{Turn, TurnError};
-use crate::engine::EngineErrorKind;
+use crate::engine;
 use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position, Progress};
 use crate::rollup::RolledUpPage;
 use crate::runtime::LookError;
@@ -23,8 +23,8 @@ impl Turn<'_> {
         self.note_dirty(&(start..end)).inspect_err(|_| self.run.stream = None)
     }
 
-    /// Notes that this job has to look at documents in this range again. An engine that does not say which indices there
-    /// are has nobody to tell.
+    /// Notes that this job has to look at documents in this range again. An engine that does not say which indices
+    /// there are has nobody to tell.
     pub(super) fn note_dirty(&self, range: &Range<i64>) -> Result<(), TurnError> {
         let id = self.run.context.id();
         // A note that this run has taken up says nothing any more.
@@ -50,22 +50,15 @@ impl Turn<'_> {
         job.find_ceiling(self.progress.reached(context.config()).unwrap_or(i64::MIN));
         runtime.find_ceilings();
         match runtime.look(context, context.config().index_pattern(), &self.run.signal) {
-            // What there is not the scan says.
-            Err(LookError::Engine(error)) if error.kind() == EngineErrorKind::NotFound => {}
             Err(LookError::Engine(error)) => return Err(self.failure(&error)),
             Err(LookError::Store(error)) => return Err(TurnError::of_store(&error, Phase::Searching)),
             Ok(_) => runtime.store_marks(false),
         }
         // What comes from now on, and is read by this run, is noted for all others.
         job.raise_ceiling(self.run.boundary);
-        let mut names = match runtime.source.field_capabilities(context, context.config().index_pattern(), &[]) {
-            Ok(found) => found.indices,
-            Err(error) if error.kind() == EngineErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(self.failure(&error)),
-        };
+        let there = engine::indices_of(&*runtime.source, context, context.config().index_pattern());
+        let mut names = there.map_err(|error| self.failure(&error))?;
         names.extend(self.progress.known_source_indices().map(str::to_owned));
-        names.sort_unstable();
-        names.dedup();
         self.run.ledgers = self.ledgers_of(names)?;
         for (index, ledger) in &self.run.ledgers {
             // That nothing is forgotten is no harm.
@@ -100,10 +93,8 @@ impl Turn<'_> {
         self.ledgers_of(self.run.ledgers.keys().cloned().collect())
     }
 
-    fn ledgers_of(&self, names: Vec<String>) -> Result<BTreeMap<String, Ledger>, TurnError> {
-        let asked: Vec<&str> = names.iter().map(String::as_str).collect();
-        let ledgers = self.job.runtime.store_call(|store| store.ledgers(&asked));
-        let ledgers = ledgers.map_err(|error| TurnError::of_store(&error, Phase::Searching))?;
-        Ok(names.into_iter().zip(ledgers).collect())
+    pub(super) fn ledgers_of(&self, names: BTreeSet<String>) -> Result<BTreeMap<String, Ledger>, TurnError> {
+        let ledgers = self.job.runtime.ledgers_of(names);
+        ledgers.map_err(|error| TurnError::of_store(&error, Phase::Searching))
     }
 }

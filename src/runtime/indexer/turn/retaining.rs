@@ -1,7 +1,6 @@
 //! Retention: what is older than the job keeps is removed, in a commit of its own.
 
 use super::{Turn, TurnError};
-use crate::engine::{Batch, EngineErrorKind};
 use crate::job::{Phase, TimeValue};
 use crate::scan::Times;
 
@@ -24,21 +23,9 @@ impl Turn<'_> {
         if !keeps_progress {
             self.note_dirty(&(known..from))?;
         }
-        let (runtime, context) = (&self.job.runtime, &self.run.context);
         let mut kept = self.progress.clone();
         kept.forget_before(from);
-        self.job.note_replacement();
-        let batch = Batch::Replace(Times::buckets_between(i64::MIN..from));
-        let removed = runtime.rollup_index.begin(context, &batch).and_then(|writer| writer.commit(&kept));
-        self.job.note_replacement();
-        match removed {
-            Ok(_) => {}
-            Err(error) if error.kind() == EngineErrorKind::Unsupported => return Ok(()),
-            Err(error) => return Err(self.reopen(&error)),
-        }
-        self.run.repair.has_replaced = true;
-        self.progress = kept;
-        self.run.committed = self.progress.clone();
+        self.run.repair.has_replaced |= self.remove(Times::buckets_between(i64::MIN..from), kept)?;
         Ok(())
     }
 }

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Turn, TurnError};
-use crate::engine::{Batch, EngineError, EngineErrorKind, PageStream};
-use crate::job::Phase;
+use crate::engine::{EngineError, PageStream};
 use crate::rollup::Bucket;
 use crate::scan::{ScanRequest, Times};
 use crate::stop_signal::StopSignal;
@@ -32,19 +31,11 @@ impl Turn<'_> {
             // Until the store has the new progress too, what is removed is missing.
             self.note_dirty(&(there..until))?;
         }
-        let batch = Batch::Replace(Times::buckets_between(there..i64::MAX));
         let mut rewound = self.progress.clone();
-        rewound.rewind_to(there, context.config());
-        self.job.note_replacement();
-        let replaced = runtime.rollup_index.begin(context, &batch).and_then(|writer| writer.commit(&rewound));
-        self.job.note_replacement();
-        match replaced {
-            Ok(_) => {}
-            Err(error) if error.kind() == EngineErrorKind::Unsupported => return Ok(()),
-            Err(error) => return Err(self.reopen(&error)),
+        rewound.rewind_to(there, self.run.context.config());
+        if !self.remove(Times::buckets_between(there..i64::MAX), rewound)? {
+            return Ok(());
         }
-        self.progress = rewound;
-        self.run.committed = self.progress.clone();
         let text =
             |millis| Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |at| at.to_string());
         self.note(format!(
@@ -58,11 +49,8 @@ impl Turn<'_> {
     /// Whether all raw data that was rolled up from an instant on is still there.
     fn can_be_repeated(&self, from: i64) -> Result<bool, TurnError> {
         let (runtime, context) = (&self.job.runtime, &self.run.context);
-        let known = &self.progress.source_indices;
-        let ledgers = known.iter().map(|index| runtime.store_call(|store| store.ledger(index)));
-        let ledgers =
-            ledgers.collect::<Result<Vec<_>, _>>().map_err(|error| TurnError::of_store(&error, Phase::Searching))?;
-        if ledgers.iter().flat_map(|ledger| &ledger.seals).any(|seal| seal.end > from) {
+        let ledgers = self.ledgers_of(self.progress.source_indices.iter().cloned().collect())?;
+        if ledgers.values().flat_map(|ledger| &ledger.seals).any(|seal| seal.end > from) {
             return Ok(false);
         }
         let request = ScanRequest::new(Arc::new(context.layout().grouping().keys_only()));
