@@ -11,8 +11,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use rollup_jobs::engine::tantivy::TantivyEngine;
-use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
-use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, TantivyDocument, Term};
 use rollup_jobs::engine::{Engine, FieldType, MemoryEngine, SourceDocument, SourceValue};
 use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{DateHistogramAggregation, MetricAggregation, PartReason, SearchRequest};
@@ -24,14 +22,10 @@ use rollup_jobs::{
 };
 
 use crate::support::{HOUR, PATIENCE, Watcher};
-use crate::tantivy_harness::{source_schema, tantivy_document};
+use crate::tantivy_harness::Written;
 
-const FIELDS: [(&str, FieldType); 4] = [
-    ("timestamp", FieldType::Date),
-    ("node", FieldType::Keyword),
-    ("value", FieldType::Double),
-    ("id", FieldType::Keyword),
-];
+const FIELDS: [(&str, FieldType); 3] =
+    [("timestamp", FieldType::Date), ("node", FieldType::Keyword), ("value", FieldType::Double)];
 /// The hour in which a sequence begins.
 const FIRST: i64 = 500_000;
 const INDICES: [&str; 2] = ["sensor-1", "sensor-2"];
@@ -129,18 +123,12 @@ impl Raw {
 /// Where the raw documents are.
 enum Host {
     Memory(MemoryEngine),
-    Tantivy(TantivyEngine, Vec<(Index, IndexWriter)>),
+    Tantivy(TantivyEngine, Vec<Written>),
 }
 
 impl Host {
     fn tantivy() -> Self {
-        let writers = INDICES.map(|_| {
-            let index = Index::create_in_ram(source_schema(&FIELDS));
-            let writer = index.writer_with_num_threads(1, 15_000_000).unwrap();
-            writer.set_merge_policy(Box::new(NoMergePolicy));
-            (index, writer)
-        });
-        Self::Tantivy(TantivyEngine::in_ram(), writers.into_iter().collect())
+        Self::Tantivy(TantivyEngine::in_ram(), INDICES.map(|_| Written::new(&FIELDS)).into())
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
@@ -168,38 +156,28 @@ impl Host {
                     engine.add(INDICES[raw.index], raw.document());
                 }
             }
-            Self::Tantivy(engine, writers) => {
-                for (at, (index, writer)) in writers.iter_mut().enumerate() {
-                    let (gone, new) =
-                        (gone.iter().filter(|raw| raw.index == at), new.iter().filter(|raw| raw.index == at));
-                    let (gone, new): (Vec<_>, Vec<_>) = (gone.collect(), new.collect());
+            Self::Tantivy(engine, written) => {
+                for (at, written) in written.iter_mut().enumerate() {
+                    let of_index =
+                        |raws: &[Raw]| raws.iter().filter(|raw| raw.index == at).cloned().collect::<Vec<_>>();
+                    let (gone, new) = (of_index(gone), of_index(new));
                     if gone.is_empty() && new.is_empty() {
                         continue;
                     }
-                    let schema = index.schema();
                     for raw in gone {
-                        writer.delete_term(Term::from_field_text(schema.get_field("id").unwrap(), &raw.id.to_string()));
+                        written.delete(&raw.id.to_string());
                     }
-                    for raw in new {
-                        let document: TantivyDocument = tantivy_document(&schema, &raw.document());
-                        writer.add_document(document).unwrap();
-                    }
-                    writer.commit().unwrap();
+                    written.commit(new.iter().map(Raw::document));
                     // A new index is there when it has documents.
-                    let _is_there = engine.register(INDICES[at], index);
+                    let _is_there = engine.register(INDICES[at], &written.index);
                 }
             }
         }
     }
 
     fn merge(&mut self) {
-        if let Self::Tantivy(_, writers) = self {
-            for (index, writer) in writers {
-                let segments = index.searchable_segment_ids().unwrap();
-                if segments.len() > 1 {
-                    writer.merge(&segments).wait().unwrap();
-                }
-            }
+        if let Self::Tantivy(_, written) = self {
+            written.iter_mut().for_each(Written::merge);
         }
     }
 }

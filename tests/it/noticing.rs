@@ -4,10 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::tantivy::TantivyEngine;
-use rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy;
-use rollup_jobs::engine::tantivy::tantivy::{Index, IndexWriter, TantivyDocument, Term};
-use rollup_jobs::engine::{FieldType, SourceDocument};
 use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{PartReason, SearchRequest, Tier};
 use rollup_jobs::store::{JobStore, MemoryStore};
@@ -15,50 +13,11 @@ use rollup_jobs::testing::ManualClock;
 use rollup_jobs::{JobState, LateData, RepairWhen, RollupJobManager, StopOptions};
 
 use crate::support::{HOUR, NOW, PATIENCE, Watcher, config, readings};
-use crate::tantivy_harness::{source_schema, tantivy_document};
-
-const FIELDS: [(&str, FieldType); 4] = [
-    ("timestamp", FieldType::Date),
-    ("node", FieldType::Keyword),
-    ("temperature", FieldType::Double),
-    ("id", FieldType::Keyword),
-];
-
-/// A source index that its host writes to.
-struct Host {
-    index: Index,
-    writer: IndexWriter,
-}
-
-impl Host {
-    fn new() -> Self {
-        let index = Index::create_in_ram(source_schema(&FIELDS));
-        let writer = index.writer_with_num_threads(1, 15_000_000).unwrap();
-        writer.set_merge_policy(Box::new(NoMergePolicy));
-        Self { index, writer }
-    }
-
-    fn commit(&mut self, documents: impl IntoIterator<Item = SourceDocument>) {
-        for document in documents {
-            let document: TantivyDocument = tantivy_document(&self.index.schema(), &document);
-            self.writer.add_document(document).unwrap();
-        }
-        self.writer.commit().unwrap();
-    }
-
-    fn delete(&self, id: &str) {
-        self.writer.delete_term(Term::from_field_text(self.index.schema().get_field("id").unwrap(), id));
-    }
-
-    fn merge(&mut self) {
-        let segments = self.index.searchable_segment_ids().unwrap();
-        self.writer.merge(&segments).wait().unwrap();
-    }
-}
+use crate::tantivy_harness::{FIELDS, Written};
 
 /// Ten hours of readings in ten commits, with ids, rolled up.
 struct World {
-    host: Host,
+    host: Written,
     engine: TantivyEngine,
     store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
@@ -91,7 +50,7 @@ fn open(
 
 impl World {
     fn with(late_data: LateData) -> Self {
-        let mut host = Host::new();
+        let mut host = Written::new(&FIELDS);
         let readings: Vec<_> = identified().collect();
         for commit in readings.chunks(6) {
             host.commit(commit.to_vec());
@@ -259,7 +218,7 @@ fn deletions_are_trusted_where_the_job_says_so_or_is_asked() {
 #[test]
 fn an_index_that_is_registered_late_is_late_data() {
     let world = World::new();
-    let mut other = Host::new();
+    let mut other = Written::new(&FIELDS);
     other.commit([late(2, "x"), late(6, "y")]);
     world.engine.register("sensor-2", &other.index).unwrap();
     assert_eq!((world.total(), world.changed()), (62, vec![(2, 3), (6, 7)]));
@@ -361,7 +320,7 @@ fn where_nothing_is_remembered_it_is_counted() {
 fn a_seal_that_a_late_document_races_is_withdrawn() {
     #[derive(Debug)]
     struct Racing(MemoryStore, std::sync::Mutex<Option<Racer>>);
-    struct Racer(Host);
+    struct Racer(Written);
     impl std::fmt::Debug for Racer {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("Racer")

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, Field, STRING, Schema};
-use rollup_jobs::engine::tantivy::tantivy::{DateTime, DocId, Index, IndexWriter, SegmentReader, TantivyDocument};
+use rollup_jobs::engine::tantivy::tantivy::{
+    DateTime, DocId, Index, IndexWriter, SegmentReader, TantivyDocument, Term,
+};
 use rollup_jobs::engine::{Engine, FieldType, JobContext, SourceDocument, SourceValue};
 use rollup_jobs::testing::EngineHarness;
 use serde_json::{Map, Value};
@@ -90,6 +92,42 @@ pub(crate) fn add_to_index(index: &Index, documents: &[SourceDocument]) {
         writer.add_document(tantivy_document(&schema, document)).unwrap();
     }
     writer.commit().unwrap();
+}
+
+/// A source index in memory whose documents have ids, and its host, which writes as it likes: no merge but its own.
+pub(crate) struct Written {
+    pub(crate) index: Index,
+    writer: IndexWriter,
+}
+
+impl Written {
+    /// With these fields, and `id`.
+    pub(crate) fn new(fields: &[(&str, FieldType)]) -> Self {
+        let index = Index::create_in_ram(source_schema(&[fields, &[("id", FieldType::Keyword)]].concat()));
+        let writer = index.writer_with_num_threads(1, 15_000_000).unwrap();
+        writer.set_merge_policy(Box::new(rollup_jobs::engine::tantivy::tantivy::indexer::NoMergePolicy));
+        Self { index, writer }
+    }
+
+    pub(crate) fn commit(&mut self, documents: impl IntoIterator<Item = SourceDocument>) {
+        for document in documents {
+            self.writer.add_document(tantivy_document(&self.index.schema(), &document)).unwrap();
+        }
+        self.writer.commit().unwrap();
+    }
+
+    /// It is gone with the next commit.
+    pub(crate) fn delete(&self, id: &str) {
+        self.writer.delete_term(Term::from_field_text(self.index.schema().get_field("id").unwrap(), id));
+    }
+
+    /// Makes one segment of all.
+    pub(crate) fn merge(&mut self) {
+        let segments = self.index.searchable_segment_ids().unwrap();
+        if segments.len() > 1 {
+            self.writer.merge(&segments).wait().unwrap();
+        }
+    }
 }
 
 /// What readings have.
