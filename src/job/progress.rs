@@ -193,6 +193,11 @@ impl Progress {
         self.first_bucket = self.first_bucket.map(|first| first.max(from));
     }
 
+    /// Whether a job that was at `earlier` can have come here without going back.
+    pub(crate) fn goes_on_from(&self, earlier: &Self) -> bool {
+        self.rolled_up_until() >= earlier.rolled_up_until() && self.sequence >= earlier.sequence
+    }
+
     /// Goes where `other` is: position, coverage, and what is known of the documents there belong together.
     pub(crate) fn go_to(&mut self, other: &Self) {
         self.position.clone_from(&other.position);

@@ -1,5 +1,7 @@
 //! Delete: only a stopped job, in one step with the check.
 
+use std::slice;
+
 use super::operation::{OperationError, Refusal};
 use super::stop::StopOptions;
 use super::stop_error::StopError;
@@ -205,6 +207,8 @@ impl RollupJobManager {
     }
 
     fn remove_documents(&self, job: &Job) -> Result<(), DeleteError> {
+        // A search that knows the job from before may be reading them.
+        job.note_replacement(slice::from_ref(&(i64::MIN..i64::MAX)));
         let removed = self.runtime.engine_call(|runtime| runtime.rollup_index.remove(&job.context()));
         removed.map_err(|source| DeleteError::Engine { job_id: job.id().to_owned(), source })
     }

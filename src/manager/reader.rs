@@ -1,16 +1,17 @@
 //! A reader: searches, and looks at jobs, without owning them.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::RollupJobManagerBuilder;
 use super::search::Asking;
 use crate::clock::Clock;
 use crate::engine::JobContext;
-use crate::job::{JobRecord, JobStatus, Ledger, StoredState};
+use crate::job::{JobRecord, JobStatus, Ledger, Progress, StoredState};
 use crate::runtime::Systems;
 use crate::search::{
     JobCaps, KnownJob, Ledgers, NoSuchRollupIndex, SearchBuckets, SearchCaps, SearchError, SearchPlan, SearchRequest,
-    SearchResponse,
+    SearchResponse, Standing,
 };
 use crate::store::{self, JobStore, LoadedRecord, StoreError};
 use crate::sync::Arc;
@@ -131,11 +132,11 @@ impl RollupReader {
 
     fn known_jobs(&self, request: &SearchRequest) -> Result<Vec<KnownJob>, SearchError> {
         let failed = |source| SearchError::Store { indices: request.indices.as_str().to_owned(), source };
-        let known = |JobRecord { definition, progress, epoch, .. }| KnownJob {
-            context: JobContext::of(definition).with_epoch(epoch),
-            progress,
-            owner: None,
-            replacements: 0,
+        let known = |JobRecord { definition, progress, epoch, .. }| {
+            let (id, store) = (definition.config.id().to_owned(), Arc::clone(&self.systems.store));
+            let standing = Recorded { store, id, epoch, progress: Arc::clone(&progress) };
+            let context = JobContext::of(definition).with_epoch(epoch);
+            KnownJob { context, progress, standing: Arc::new(standing) }
         };
         Ok(self.records().map_err(failed)?.into_iter().map(known).collect())
     }
@@ -147,6 +148,27 @@ impl RollupReader {
     fn asking(&self) -> Asking<'_> {
         let Systems { source, rollup_index, .. } = &self.systems;
         Asking { source: &**source, rollup_index: &**rollup_index, ledgers: self, clock: &self.clock }
+    }
+}
+
+/// Who does not own a job reads its record again: it has lost its position before its documents are removed. What is
+/// replaced was noted before.
+struct Recorded {
+    store: Arc<dyn JobStore>,
+    id: String,
+    epoch: u64,
+    progress: Arc<Progress>,
+}
+
+impl Standing for Recorded {
+    fn has_changed(
+        &self,
+        _buckets: &[Range<i64>],
+        has_been_noted: &dyn Fn() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let found = store::call(&*self.store, |store| store.get(&self.id))?.and_then(as_put);
+        let is_the_same = |now: JobRecord| now.epoch == self.epoch && now.progress.goes_on_from(&self.progress);
+        Ok(has_been_noted()? || !found.is_some_and(is_the_same))
     }
 }
 

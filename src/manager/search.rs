@@ -1,13 +1,15 @@
 //! Search: what raw and rolled-up documents have in common, in one answer.
 
+use std::ops::Range;
+
 use super::RollupJobManager;
 use crate::clock::Clock;
 use crate::engine::{JobContext, RollupIndex, Source, StopSignal};
 use crate::job::{IndexPattern, Ledger};
 use crate::runtime::{Job, LookError, Runtime};
 use crate::search::{
-    self, KnownJob, Ledgers, Limits, Replacements, SearchBuckets, SearchError, SearchFault, SearchPlan, SearchRequest,
-    SearchResponse, Systems,
+    self, KnownJob, Ledgers, Limits, SearchBuckets, SearchError, SearchFault, SearchPlan, SearchRequest,
+    SearchResponse, Standing, Systems,
 };
 use crate::store::StoreError;
 use crate::sync::Arc;
@@ -103,8 +105,9 @@ impl RollupJobManager {
 
     fn known_jobs(&self) -> Vec<KnownJob> {
         let known = |job: Arc<Job>| {
-            let replacements = job.replacements();
-            KnownJob { context: job.context(), progress: job.progress(), owner: Some(job), replacements }
+            let replacements = job.count_of_replacements();
+            let (context, progress) = (job.context(), job.progress());
+            KnownJob { context, progress, standing: Arc::new(Counted { job, replacements }) }
         };
         self.jobs().into_iter().map(known).collect()
     }
@@ -120,9 +123,19 @@ impl RollupJobManager {
     }
 }
 
-impl Replacements for Job {
-    fn replacements(&self) -> u64 {
-        self.count_of_replacements()
+/// Who owns a job counts what it replaces.
+struct Counted {
+    job: Arc<Job>,
+    replacements: u64,
+}
+
+impl Standing for Counted {
+    fn has_changed(
+        &self,
+        buckets: &[Range<i64>],
+        _has_been_noted: &dyn Fn() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        Ok(self.job.has_replaced(self.replacements, buckets))
     }
 }
 

@@ -161,13 +161,12 @@ impl Verifying<'_> {
         let pattern = context.config().index_pattern();
         let raw = engine::call(|| runtime.source.snapshot(context, pattern, &self.stop))?;
         self.look()?;
-        let is_replaced = !is_one_commit && self.job.count_of_replacements() != replacements;
-        if is_replaced || runtime.ledgers_of(names.all)? != ledgers {
+        if runtime.ledgers_of(names.all)? != ledgers {
             return Err(Fault::Moved);
         }
         let mut tally = Tally::new(context.layout(), context.config().rounding());
         if !wanted.is_empty() {
-            let times = Times::buckets(wanted);
+            let times = Times::buckets(wanted.iter().cloned());
             let request = |grouping, snapshot: Option<Snapshot>| {
                 ScanRequest::new(grouping).page_size(PAGE_SIZE).times(times.clone()).snapshot(snapshot)
             };
@@ -181,6 +180,9 @@ impl Verifying<'_> {
                     true
                 })
             })?;
+            if !is_one_commit && self.job.has_replaced(replacements, &wanted) {
+                return Err(Fault::Moved);
+            }
         }
         let Tally { mut found, more, less, .. } = tally;
         found.not_right = merged(more.into_iter().chain(less));

@@ -44,6 +44,7 @@ mod strict;
 mod terms;
 mod tree;
 mod types;
+mod unmoved;
 mod value;
 mod why_not;
 
@@ -65,5 +66,6 @@ pub use print::PrintOptions;
 pub(crate) use request::MAX_BUCKETS;
 pub use request::{Access, Edges, SearchCancel, SearchRequest, SearchRequestError, SearchRights};
 pub use response::{Bucket, BucketKey, NoSuchResult, SearchResponse, Stats};
-pub(crate) use run::{KnownJob, Ledgers, Replacements, Systems, buckets, plan, search};
+pub(crate) use run::{KnownJob, Ledgers, Systems, buckets, plan, search};
+pub(crate) use unmoved::Standing;
 pub use why_not::{Obstacle, WhyNot};

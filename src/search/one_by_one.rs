@@ -150,6 +150,12 @@ impl<'a> Rest<'a> {
 
     /// The next buckets, perhaps none of the next keys. `None`: there are no more keys.
     fn next(&mut self) -> Faults<Option<Vec<Bucket>>> {
+        let found = self.find_next()?;
+        self.answering.rows.check_unmoved()?;
+        Ok(found)
+    }
+
+    fn find_next(&mut self) -> Faults<Option<Vec<Bucket>>> {
         self.read_keys()?;
         while !self.pending.is_empty() {
             let some = self.at_a_time.min(self.pending.len());

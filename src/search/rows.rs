@@ -7,6 +7,7 @@ use super::error::SearchFault;
 use super::moments::Moment;
 use super::request::SearchRequestError;
 use super::spans::Spans;
+use super::unmoved::Unmoved;
 use crate::engine::{self, EngineError, JobContext, PageStream, RollupIndex, Source, StopSignal};
 use crate::job::{IndexPattern, KeyPart};
 use crate::measure::MetricValues;
@@ -40,12 +41,20 @@ pub(super) struct RolledUpRows<'a> {
     pub(super) snapshot: Option<Snapshot>,
     /// Date buckets, by where they begin.
     pub(super) buckets: Spans,
+    /// What has to hold still, if documents and buckets are not of one commit.
+    pub(super) unmoved: Option<Unmoved<'a>>,
 }
 
 impl Rows<'_> {
     /// The source indices, if raw documents are read.
     pub(super) fn source(&self) -> Option<(JobContext, IndexPattern)> {
         self.raw.as_ref().map(|raw| (raw.context.clone(), raw.pattern.clone()))
+    }
+
+    /// Whether all that was read rolled up until now is of one moment.
+    pub(super) fn check_unmoved(&self) -> Result<(), SearchFault> {
+        let unmoved = self.rolled_up.as_ref().and_then(|rows| rows.unmoved.as_ref());
+        unmoved.map_or(Ok(()), Unmoved::check)
     }
 
     /// The groups of what these moments mean, in key order.

@@ -19,6 +19,7 @@ use super::said::Said;
 use super::strict;
 use super::tree::Tree;
 use super::types;
+use super::unmoved::{Standing, Unmoved};
 use crate::engine::{self, JobContext, RollupIndex, Source, StopSignal};
 use crate::job::{IndexPattern, Ledger, Progress};
 use crate::store::StoreError;
@@ -52,24 +53,8 @@ pub(crate) trait Ledgers {
 pub(crate) struct KnownJob {
     pub(crate) context: JobContext,
     pub(crate) progress: Arc<Progress>,
-    /// Who knows when what it has rolled up is replaced; `None`: that is done elsewhere.
-    pub(crate) owner: Option<Arc<dyn Replacements>>,
-    /// What that was before anything was read.
-    pub(crate) replacements: u64,
-}
-
-/// Who replaces what a job has rolled up.
-pub(crate) trait Replacements: Send + Sync {
-    /// Another number than before if a replacement has begun or ended since. It need not grow where documents and
-    /// progress are committed in one step.
-    fn replacements(&self) -> u64;
-}
-
-impl KnownJob {
-    /// Whether what was rolled up may have been replaced since the job was looked at; `None` if nobody here knows.
-    pub(super) fn is_replaced(&self) -> Option<bool> {
-        self.owner.as_ref().map(|owner| owner.replacements() != self.replacements)
-    }
+    /// Where its documents stood before it was asked for its progress.
+    pub(crate) standing: Arc<dyn Standing>,
 }
 
 /// A search that can begin.
@@ -95,6 +80,7 @@ pub(crate) fn search(
     let answered = answering.answer(&tree.root, &filter);
     let results = answered
         .map_err(|fault| types::explained(systems, tree.numeric_fields(), answering.rows.source().as_ref(), fault))?;
+    answering.rows.check_unmoved()?;
     Ok((answering.total, results, plan))
 }
 
@@ -162,14 +148,11 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let context = chosen.as_ref().map_or(&any.context, |chosen| &chosen.candidate.context);
     let context = context.clone().with_run_as(request.run_as.clone());
     let raw = raw_rows(systems, &asked, &context, &filter, served)?;
-    // What is rolled up is that of its progress, unless the two are not of one commit.
-    let replaced = chosen.as_ref().filter(|chosen| !chosen.is_one_commit).map(|chosen| chosen.job.is_replaced());
     if raw.is_some() {
         look(systems, &asked, &readers)?;
-    }
-    let is_unsure = raw.is_some() || replaced == Some(None);
-    if replaced == Some(Some(true)) || is_unsure && Said::read(systems, &asked, &readers)? != said {
-        return Err(SearchFault::Moved);
+        if Said::read(systems, &asked, &readers)? != said {
+            return Err(SearchFault::Moved);
+        }
     }
     let terms = match (&chosen, &asked.raw) {
         (Some(_), _) => types::kept(&tree, &context),
@@ -179,7 +162,7 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
     let wants_total = chosen.as_ref().is_none_or(Chosen::counts_once);
     let rows = Rows {
         raw,
-        rolled_up: chosen.map(|chosen| chosen.rows(systems)),
+        rolled_up: chosen.map(|chosen| chosen.rows(systems, said)),
         threads: request.threads.max(1),
         now: systems.now,
         stop: systems.stop.clone(),
@@ -221,10 +204,16 @@ impl Chosen<'_> {
         self.served.rolled_up.is_empty() || self.candidate.first.is_none() || several.is_some_and(BTreeSet::is_empty)
     }
 
-    fn rows<'a>(self, systems: &Systems<'a>) -> RolledUpRows<'a> {
-        let Self { candidate, snapshot, served, .. } = self;
+    fn rows<'a>(self, systems: &Systems<'a>, said: Said) -> RolledUpRows<'a> {
+        let Self { job, candidate, snapshot, is_one_commit, served } = self;
         let (context, buckets) = (candidate.context, served.rolled_up);
-        RolledUpRows { index: systems.rollup_index, context, snapshot, buckets }
+        // What is of the commit that its progress is of stays what it is.
+        let is_sure = is_one_commit || buckets.is_empty();
+        let unmoved = (!is_sure).then(|| {
+            let standing = Arc::clone(&job.standing);
+            Unmoved { standing, buckets: buckets.clone(), said, ledgers: systems.ledgers }
+        });
+        RolledUpRows { index: systems.rollup_index, context, snapshot, buckets, unmoved }
     }
 }
 

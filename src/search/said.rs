@@ -5,10 +5,11 @@ use std::ops::Range;
 
 use super::asked::{Asked, Readers, resolve};
 use super::error::SearchFault;
-use super::run::Systems;
+use super::run::{Ledgers, Systems};
 use super::spans::Spans;
 use crate::engine::JobContext;
 use crate::job::{Dirty, Ledger, Progress};
+use crate::store::StoreError;
 
 /// The ledgers of all indices that are read, or were when documents of them were rolled up.
 #[derive(PartialEq)]
@@ -28,6 +29,12 @@ impl Said {
         let names: BTreeSet<String> = remembered.cloned().chain(there.iter().cloned()).collect();
         let ledgers = systems.ledgers.ledgers(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(Self { ledgers: names.into_iter().zip(ledgers).collect(), there })
+    }
+
+    /// Whether anything more has been said of these indices since.
+    pub(super) fn has_changed(&self, ledgers: &dyn Ledgers) -> Result<bool, StoreError> {
+        let names: Vec<&str> = self.ledgers.keys().map(String::as_str).collect();
+        Ok(!ledgers.ledgers(&names)?.iter().eq(self.ledgers.values()))
     }
 
     /// Whether there is a source index of this name.

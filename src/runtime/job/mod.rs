@@ -3,8 +3,10 @@
 
 mod current;
 mod health;
+mod replaced;
 mod status;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,8 +23,9 @@ use crate::lifecycle::{EndOfTurn, Lifecycle, Refused, Snapshot, Stop, Triggered}
 use crate::observer::RunOutcome;
 use crate::schedule::Scheduled;
 use crate::store::StoreError;
-use crate::sync::{Arc, AtomicBool, AtomicI64, AtomicU64, Ordering, Weak};
+use crate::sync::{Arc, AtomicBool, AtomicI64, Ordering, Weak};
 use current::{Change, Current, CurrentContext};
+use replaced::Replaced;
 
 /// A job: its definition, and the lock around what changes all the time.
 pub(crate) struct Job {
@@ -35,8 +38,7 @@ pub(crate) struct Job {
     ceiling: AtomicI64,
     /// Nobody remembers what its source indices had when they were rolled up.
     is_to_count: AtomicBool,
-    /// How often a replacement of rolled-up documents has begun or ended.
-    replacements: AtomicU64,
+    replaced: Replaced,
     /// Tells this job from an earlier one of the same id.
     pub(crate) key: u64,
     pub(super) runtime: Arc<Runtime>,
@@ -57,7 +59,7 @@ impl Job {
             lifecycle,
             ceiling: AtomicI64::new(i64::MAX),
             is_to_count: AtomicBool::new(false),
-            replacements: AtomicU64::new(0),
+            replaced: Replaced::default(),
             key,
             runtime: Arc::clone(runtime),
             this: Weak::clone(this),
@@ -83,14 +85,19 @@ impl Job {
         self.lifecycle.view().progress
     }
 
-    /// Another number than before if a replacement of rolled-up documents has begun or ended.
+    /// How often a replacement of rolled-up documents has begun or ended.
     pub(crate) fn count_of_replacements(&self) -> u64 {
-        self.replacements.load(Ordering::Acquire)
+        self.replaced.number()
     }
 
-    /// Rolled-up documents are about to be replaced, or were.
-    pub(in crate::runtime) fn note_replacement(&self) {
-        self.replacements.fetch_add(1, Ordering::AcqRel);
+    /// Whether one in these date buckets has begun or ended since there were so many.
+    pub(crate) fn has_replaced(&self, since: u64, buckets: &[Range<i64>]) -> bool {
+        self.replaced.since(since, buckets)
+    }
+
+    /// The rolled-up documents of these date buckets are about to be replaced or removed, or were.
+    pub(crate) fn note_replacement(&self, buckets: &[Range<i64>]) {
+        self.replaced.note(buckets);
     }
 
     /// The instant before which changes of source documents may be about what is rolled up, or is being.

@@ -4,6 +4,7 @@ mod fuzz;
 mod gone;
 mod live_edge;
 mod live_edges;
+mod moved;
 mod one_by_one;
 mod oracle;
 mod random;

@@ -296,9 +296,10 @@ impl<'a> Turn<'a> {
     /// nothing has changed, if the rollup index does not do that.
     fn remove(&mut self, buckets: Times, progress: Progress) -> Result<bool, TurnError> {
         let (index, context) = (&self.job.runtime.rollup_index, &self.run.context);
-        self.job.note_replacement();
-        let removed = index.begin(context, &Batch::Replace(buckets)).and_then(|writer| writer.commit(&progress));
-        self.job.note_replacement();
+        self.job.note_replacement(buckets.ranges());
+        let removed =
+            index.begin(context, &Batch::Replace(buckets.clone())).and_then(|writer| writer.commit(&progress));
+        self.job.note_replacement(buckets.ranges());
         match removed {
             Ok(_) => {}
             Err(error) if error.kind() == EngineErrorKind::Unsupported => return Ok(false),

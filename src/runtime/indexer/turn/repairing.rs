@@ -105,7 +105,7 @@ impl Turn<'_> {
             Err(error) => return Err(self.failed_to_read_again(&error)),
             Ok(stream) => stream,
         };
-        self.job.note_replacement();
+        self.job.note_replacement(times.ranges());
         let writer = match runtime.rollup_index.begin(context, &Batch::Replace(times.clone())) {
             Err(error) if error.kind() == EngineErrorKind::Unsupported => {
                 self.run.repair.is_unsupported = true;
@@ -254,7 +254,7 @@ impl Turn<'_> {
             replaced.see_first(first);
         }
         let committed = writer.commit(&replaced);
-        self.job.note_replacement();
+        self.job.note_replacement(times.ranges());
         match committed {
             Ok(report) => {
                 self.run.failures = 0;
