@@ -13,7 +13,7 @@ use crate::engine::{
 use crate::job::{IndexPattern, Ledger, RepairWhen};
 use crate::ranges::merged;
 use crate::store::{StoreError, change_ledger};
-use crate::sync::{Mutex, Ordering};
+use crate::sync::{Arc, Mutex, Ordering};
 
 /// How often marks are stored. What is noticed again after a crash, because a mark was older, is repaired again.
 const STORED_EVERY: Duration = Duration::from_mins(1);
@@ -85,7 +85,9 @@ impl Runtime {
         for Noticed { index, changes, mark, .. } in noticed {
             let (more, less) = self.sorted_out(&index, &changes);
             if self.mark(&index, field)?.is_none() {
-                self.note_new(&index, &more)?;
+                if self.note_new(&index, field, &more)? {
+                    looked.changed.push((index.clone(), more));
+                }
             } else if !changes.is_empty() {
                 self.store_call(|store| change_ledger(store, &index, |ledger| ledger.notice(&more, &less)))?;
                 looked.changed.push((index.clone(), more));
@@ -97,15 +99,18 @@ impl Runtime {
         Ok(looked)
     }
 
-    /// An index is seen for the first time. What it has is new to jobs that have read others so far; those that have
-    /// read it before count whether it has changed since; and of those that were not begun here nobody knows what they
-    /// have read.
-    fn note_new(&self, index: &str, ranges: &[Range<i64>]) -> Result<(), StoreError> {
+    /// An index is seen for the first time. What it has is new to jobs that have read others so far, or are reading;
+    /// those that have read it before this manager was opened count whether it has changed since. Says whether it is
+    /// new to any.
+    fn note_new(&self, index: &str, date_field: &str, ranges: &[Range<i64>]) -> Result<bool, StoreError> {
         let mut new_to = Vec::new();
-        for job in self.all_jobs().unwrap_or_default().into_iter().filter(|job| job.may_read(index)) {
+        let is_of_field = |job: &Arc<Job>| job.context().layout().grouping().date_field() == date_field;
+        let mut jobs = self.all_jobs().unwrap_or_default();
+        jobs.retain(|job| job.may_read(index) && is_of_field(job));
+        for job in jobs {
             let progress = job.progress();
             let mut known = progress.known_source_indices().peekable();
-            if known.peek().is_none() {
+            if known.peek().is_none() && !job.has_begun_to_read() {
                 continue;
             }
             if known.any(|known| known == index) {
@@ -115,14 +120,15 @@ impl Runtime {
             }
         }
         if new_to.is_empty() || ranges.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let note = |ledger: &mut Ledger| {
             for (job, range) in new_to.iter().flat_map(|job| ranges.iter().map(move |range| (job, range))) {
                 ledger.note_for_job(job.id(), range.clone());
             }
         };
-        self.store_call(|store| change_ledger(store, index, note)).map(drop)
+        self.store_call(|store| change_ledger(store, index, note))?;
+        Ok(true)
     }
 
     /// Where changes are to be rolled up, and where there are fewer documents than before: in a whole date bucket of

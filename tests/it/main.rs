@@ -45,6 +45,8 @@ mod meddling;
 mod merging;
 #[cfg(feature = "tantivy")]
 mod noticing;
+#[cfg(feature = "tantivy")]
+mod noticing_meanwhile;
 mod noting;
 mod opening;
 mod ownership;

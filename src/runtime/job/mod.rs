@@ -105,6 +105,13 @@ impl Job {
         self.ceiling.load(Ordering::Acquire)
     }
 
+    /// Whether a run has looked at what there was and has begun to read: more than is rolled up, or nothing.
+    pub(super) fn has_begun_to_read(&self) -> bool {
+        let (progress, ceiling) = (self.progress(), self.ceiling());
+        let rolled_up = progress.position.as_ref().and_then(|_| progress.reached(self.context().config()));
+        ceiling != i64::MAX && ceiling > rolled_up.unwrap_or(i64::MIN)
+    }
+
     /// Now that it is known how far the job has come: it is this one, unless a run has said something else meanwhile.
     pub(super) fn find_ceiling(&self, found: i64) {
         if self.ceiling.compare_exchange(i64::MAX, found, Ordering::AcqRel, Ordering::Acquire).is_ok() {

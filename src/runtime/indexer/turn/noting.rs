@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::{Turn, TurnError};
-use crate::engine;
+use crate::engine::{self, SourceIndex};
 use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position, Progress};
 use crate::rollup::RolledUpPage;
-use crate::runtime::LookError;
+use crate::runtime::noticing::{LookError, Looked};
 use crate::store::{StoreError, change_ledger};
 
 impl Turn<'_> {
@@ -49,11 +49,8 @@ impl Turn<'_> {
         let (job, runtime, context) = (self.job, &self.job.runtime, &self.run.context);
         job.find_ceiling(self.progress.reached(context.config()).unwrap_or(i64::MIN));
         runtime.find_ceilings();
-        match runtime.look(context, context.config().index_pattern(), &self.run.signal) {
-            Err(LookError::Engine(error)) => return Err(self.failure(&error)),
-            Err(LookError::Store(error)) => return Err(TurnError::of_store(&error, Phase::Searching)),
-            Ok(_) => runtime.store_marks(false),
-        }
+        self.look()?;
+        runtime.store_marks(false);
         // What comes from now on, and is read by this run, is noted for all others.
         job.raise_ceiling(self.run.boundary);
         let there = engine::indices_of(&*runtime.source, context, context.config().index_pattern());
@@ -67,6 +64,27 @@ impl Turn<'_> {
         }
         self.begin_behind_seals();
         self.recount()
+    }
+
+    /// The run reads these source indices. Those that have come since it has looked, it reads in part only: what they
+    /// have is noted before they count as read.
+    pub(super) fn look_at_new(&self, found: &[SourceIndex]) -> Result<(), TurnError> {
+        let is_known = |index: &SourceIndex| self.progress.known_source_indices().any(|known| known == index.name);
+        if found.iter().all(is_known) {
+            return Ok(());
+        }
+        let looked = self.look()?;
+        looked.changed.iter().for_each(|(index, changed)| self.job.runtime.repair_soon(index, changed));
+        Ok(())
+    }
+
+    fn look(&self) -> Result<Looked, TurnError> {
+        let context = &self.run.context;
+        let looked = self.job.runtime.look(context, context.config().index_pattern(), &self.run.signal);
+        looked.map_err(|error| match error {
+            LookError::Engine(error) => self.failure(&error),
+            LookError::Store(error) => TurnError::of_store(&error, Phase::Searching),
+        })
     }
 
     /// Nothing is rolled up yet: where raw documents may be gone already it would be a part of what there was.

@@ -1,10 +1,18 @@
 //! Page after page: search, convert, write.
 
+use std::ops::Range;
+
 use super::{Pages, Turn, TurnError};
-use crate::engine::{Batch, EngineError, left_out};
+use crate::engine::{Batch, EngineError, SourceIndex, left_out};
 use crate::job::{KeyPart, Phase, Position};
 use crate::rollup::{BLOCK, Page, RolledUpDocuments, RolledUpPage, roll_up_until};
 use crate::scan::Times;
+
+/// A stream that was opened over a stretch of time, and the indices that it reads.
+struct Opened {
+    stretch: Range<i64>,
+    source_indices: Option<Vec<SourceIndex>>,
+}
 
 impl Turn<'_> {
     pub(super) fn pages(&mut self) -> Result<Pages, TurnError> {
@@ -49,8 +57,7 @@ impl Turn<'_> {
     fn search(&mut self) -> Result<Option<Page>, TurnError> {
         self.enter(Phase::Searching);
         let began = self.job.runtime.clock.monotonic();
-        let page = self.next_page();
-        match page {
+        match self.next_page() {
             Err(error) if error.is_cancelled() && self.run.signal.is_stopped() => Ok(None),
             Err(error) => {
                 self.progress.stats.search_failures += 1;
@@ -63,7 +70,8 @@ impl Turn<'_> {
                 self.run.stream = None;
                 Ok(None)
             }
-            Ok(buckets) => {
+            Ok((buckets, opened)) => {
+                self.see_opened(opened).inspect_err(|_| self.run.stream = None)?;
                 self.progress.see_several_values(self.run.stream.as_ref().and_then(|stream| stream.several_values()));
                 let stats = &mut self.progress.stats;
                 stats.search_time += self.job.runtime.clock.monotonic().saturating_sub(began);
@@ -76,7 +84,20 @@ impl Turn<'_> {
         }
     }
 
-    fn next_page(&mut self) -> Result<Page, EngineError> {
+    /// What is to be known of a stream that was opened.
+    fn see_opened(&mut self, opened: Option<Opened>) -> Result<(), TurnError> {
+        let Some(Opened { stretch, source_indices }) = opened else { return Ok(()) };
+        if let Some(found) = source_indices {
+            self.look_at_new(&found)?;
+            if let Some(gone) = self.see_sources(found, &stretch) {
+                self.note(gone);
+            }
+        }
+        self.take_up_notes(&stretch);
+        Ok(())
+    }
+
+    fn next_page(&mut self) -> Result<(Page, Option<Opened>), EngineError> {
         if self.run.stream.as_ref().is_some_and(|stream| !stream.is_whole()) {
             self.run.stream = None;
         }
@@ -106,15 +127,11 @@ impl Turn<'_> {
         self.job.lifecycle.note_page_size(stream.reduced_page_size());
         notices.extend(stream.take_notice());
         // Only with the first page some engines know.
-        let found = if page.is_ok() { is_opened.clone().zip(stream.source_indices()) } else { None };
-        if let Some(stretch) = is_opened {
-            self.take_up_notes(&stretch);
-        }
-        notices.extend(found.and_then(|(stretch, found)| self.see_sources(found, &stretch)));
+        let opened = is_opened.map(|stretch| Opened { stretch, source_indices: stream.source_indices() });
         if !notices.is_empty() {
             self.note(notices.join("; "));
         }
-        page
+        Ok((page?, opened))
     }
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.

@@ -151,9 +151,11 @@ impl Turn<'_> {
             };
             let (times, several) = (slice.times.clone(), slice.stream.several_values());
             let after = slice.written.as_ref().map(|(_, last)| last.clone());
-            if !std::mem::replace(&mut slice.is_checked, true) {
-                let found = slice.stream.source_indices();
-                if found.is_some_and(|found| self.lacks_sources(found, &times)) {
+            if !std::mem::replace(&mut slice.is_checked, true)
+                && let Some(found) = slice.stream.source_indices()
+            {
+                self.look_at_new(&found).inspect_err(|_| self.give_up_slice())?;
+                if self.lacks_sources(found, &times) {
                     return Ok(Progressed::GivenUp);
                 }
             }

@@ -1,0 +1,145 @@
+//! What comes between a run's look at its source indices and the moment of which it reads them.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::{
+    EngineError, JobContext, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source, SourceAdapter,
+    SourceDocument, StopSignal,
+};
+use rollup_jobs::search::SearchRequest;
+use rollup_jobs::store::MemoryStore;
+use rollup_jobs::testing::ManualClock;
+use rollup_jobs::{IndexPattern, JobState, RollupJobManager};
+
+use crate::support::{HOUR, NOW, Watcher, config, readings};
+use crate::tantivy_harness::{FIELDS, Written};
+
+type Act = Box<dyn FnMut() + Send>;
+
+/// Has something happen before the next scan of its source, and right after it has begun.
+struct Meanwhile {
+    engine: TantivyEngine,
+    before: Mutex<Option<Act>>,
+    after: Mutex<Option<Act>>,
+}
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Meanwhile").finish_non_exhaustive()
+    }
+}
+
+fn act_once(act: &Mutex<Option<Act>>) {
+    let act = act.lock().unwrap().take();
+    if let Some(mut act) = act {
+        act();
+    }
+}
+
+impl SourceAdapter for Meanwhile {
+    fn source(&self) -> &dyn Source {
+        &self.engine
+    }
+
+    fn scan(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        request: ScanRequest,
+        stop: &StopSignal,
+    ) -> Result<Box<dyn PageStream>, EngineError> {
+        act_once(&self.before);
+        let stream = self.engine.scan(job, pattern, request, stop);
+        act_once(&self.after);
+        stream
+    }
+}
+
+impl RollupIndexAdapter for Meanwhile {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.engine
+    }
+}
+
+struct World {
+    engine: Arc<Meanwhile>,
+    /// An index that is not registered yet.
+    other: Arc<Mutex<Written>>,
+    clock: Arc<ManualClock>,
+    watcher: Arc<Watcher>,
+    manager: RollupJobManager,
+}
+
+fn reading(hour: i64, id: &str) -> SourceDocument {
+    SourceDocument::new().date("timestamp", hour * HOUR + 1).keyword("node", "b").keyword("id", id)
+}
+
+impl World {
+    /// A job that has not run yet, over sixty documents.
+    fn new() -> Self {
+        let mut host = Written::new(&FIELDS);
+        host.commit(readings());
+        let engine = TantivyEngine::in_ram();
+        engine.register("sensor-1", &host.index).unwrap();
+        let engine = Arc::new(Meanwhile { engine, before: Mutex::default(), after: Mutex::default() });
+        let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
+        let watcher: Arc<Watcher> = Arc::default();
+        let builder = RollupJobManager::builder(Arc::clone(&engine) as _, Arc::new(MemoryStore::new()));
+        let builder = builder.clock(Arc::clone(&clock) as _).observer(Arc::clone(&watcher) as _);
+        let manager = builder.turn_time(Duration::ZERO).open().unwrap();
+        manager.put(config("sensor").build().unwrap()).unwrap();
+        manager.start("sensor").unwrap();
+        let mut other = Written::new(&FIELDS);
+        other.commit([reading(2, "x")]);
+        Self { engine, other: Arc::new(Mutex::new(other)), clock, watcher, manager }
+    }
+
+    fn run(&self) {
+        self.manager.trigger("sensor").unwrap();
+        self.watcher.wait_for(&self.manager, "the end of a run", || {
+            (self.manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
+        });
+    }
+
+    /// The other index is registered before the next scan, and gets one document more when it has begun.
+    fn register_and_add_meanwhile(&self) {
+        let (engine, other) = (self.engine.engine.clone(), Arc::clone(&self.other));
+        let register = move || engine.register("sensor-2", &other.lock().unwrap().index).unwrap();
+        let other = Arc::clone(&self.other);
+        let add = move || other.lock().unwrap().commit([reading(6, "y")]);
+        *self.engine.before.lock().unwrap() = Some(Box::new(register));
+        *self.engine.after.lock().unwrap() = Some(Box::new(add));
+    }
+
+    fn check(&self) {
+        assert!(self.engine.after.lock().unwrap().is_none(), "a run has read its source");
+        let total = || self.manager.search(&SearchRequest::new("sensor-*")).unwrap().total().unwrap();
+        assert_eq!(total(), 62);
+        self.run();
+        assert_eq!(total(), 62);
+        let rolled_up = self.manager.rolled_up("sensor").unwrap().map(|row| row.unwrap().doc_count());
+        assert_eq!(rolled_up.sum::<u64>(), 62);
+    }
+}
+
+/// It counted as one that the run had read, though the run had begun behind its documents.
+#[test]
+fn an_index_that_comes_after_the_look_of_a_run_is_late_data() {
+    let world = World::new();
+    world.run();
+    world.clock.advance(Duration::from_hours(1));
+    world.register_and_add_meanwhile();
+    world.run();
+    world.check();
+}
+
+/// The first look at it was behind what the run reads of it.
+#[test]
+fn what_comes_to_such_an_index_while_the_first_run_reads_it_is_late_data_too() {
+    let world = World::new();
+    world.register_and_add_meanwhile();
+    world.run();
+    world.check();
+}
