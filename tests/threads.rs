@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
@@ -13,11 +14,35 @@ use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::tantivy::tantivy::schema::{DateOptions, DateTimePrecision, FAST, STRING, Schema};
 use rollup_jobs::engine::tantivy::tantivy::{DateTime, Index, IndexWriter, doc};
 use rollup_jobs::store::MemoryStore;
-use rollup_jobs::{DateHistogram, JobState, Metric, RollupJobConfig, RollupJobManager, StopOptions};
+use rollup_jobs::{
+    DateHistogram, JobState, Metric, Observer, RollupJobConfig, RollupJobManager, StopOptions, TurnEnded,
+};
 
 const JOBS: usize = 200;
 const DOCUMENTS: i64 = 20_000;
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// After this turn of one page each job has still two or more to come.
+const IN_THE_MIDDLE: u64 = 4;
+
+/// Holds the indexer threads after a job's first turn until all jobs are triggered, and after the one in the middle
+/// until all are asked to stop: however the machine divides its time, no job comes to its end before.
+#[derive(Default)]
+struct Pace {
+    are_triggered: AtomicBool,
+    are_asked: AtomicBool,
+}
+
+impl Observer for Pace {
+    fn turn_ended(&self, _: &str, turn: &TurnEnded) {
+        let gate = match turn.turn {
+            1 => &self.are_triggered,
+            IN_THE_MIDDLE => &self.are_asked,
+            _ => return,
+        };
+        eventually("a gate to open", || gate.load(Ordering::SeqCst));
+    }
+}
 
 #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
 fn eventually(what: &str, mut done: impl FnMut() -> bool) {
@@ -45,7 +70,7 @@ fn config(n: usize) -> RollupJobConfig {
         .index_pattern("sensor")
         .rollup_index(format!("rolled-{}", n % 10))
         .cron("0 0 0 1 1 ? 2090")
-        .page_size(400)
+        .page_size(200)
         .date_histogram(DateHistogram::fixed_interval("timestamp", interval))
         .terms(["node"])
         .metric("temperature", [Metric::Min, Metric::Max, Metric::Sum, Metric::ValueCount])
@@ -120,7 +145,9 @@ fn two_hundred_jobs_are_stopped_together_resumed_and_finished() {
         writer.wait_merging_threads().unwrap();
         engine.register("sensor", &index).unwrap();
 
+        let pace = Arc::new(Pace::default());
         let manager = RollupJobManager::builder(engine.clone(), Arc::new(MemoryStore::new()))
+            .observer(Arc::clone(&pace) as _)
             .indexer_threads(2)
             .turn_time(Duration::ZERO)
             .open()
@@ -132,7 +159,7 @@ fn two_hundred_jobs_are_stopped_together_resumed_and_finished() {
         for n in 0..JOBS {
             manager.trigger(config(n).id()).unwrap();
         }
-        // All have begun, none has ended when they are all stopped.
+        pace.are_triggered.store(true, Ordering::SeqCst);
         eventually("the first turns", || manager.list().iter().all(|status| status.position().is_some()));
         std::thread::scope(|scope| {
             for n in 0..JOBS {
@@ -144,6 +171,11 @@ fn two_hundred_jobs_are_stopped_together_resumed_and_finished() {
                     })
                     .unwrap();
             }
+            eventually("all to be asked", || {
+                let is_asked = |state| matches!(state, JobState::Stopping | JobState::Stopped);
+                manager.list().iter().all(|status| is_asked(status.state()))
+            });
+            pace.are_asked.store(true, Ordering::SeqCst);
         });
         let statuses = manager.list();
         assert!(statuses.iter().all(|status| status.state() == JobState::Stopped));
