@@ -129,17 +129,17 @@ pub use error::Error;
 pub use job::{
     BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, Crossing,
     Cured, DateBucket, DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor,
-    Histogram, IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, LateData, Ledger,
-    LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, Phase, Position, Progress, RecordError, RepairWhen,
-    RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms, TermsType, TimeUnit, TimeValue,
-    TimeValueError,
+    Histogram, IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, LastVerification,
+    LateData, LateDocuments, Lateness, Ledger, LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, Phase, Position,
+    Progress, RecordError, RepairWhen, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
+    TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
-    AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, Need, OpenError, PutError,
-    PutOptions, PutOrKeepError, PutOrKeepOptions, PutOutcome, Refresh, RefreshError, RemoveDataError, RetryOptions,
-    RolledUpError, RolledUpRows, RollupJobManager, RollupJobManagerBuilder, RollupReader, SafeToDrop, SealError,
-    ShutdownError, StartError, StopCompletion, StopError, StopManyError, StopOptions, StopReport, Stopped,
-    TriggerError, Triggered, UpdateError, VerifyError,
+    AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, LateDataError, LateDataReport,
+    Need, OpenError, PutError, PutOptions, PutOrKeepError, PutOrKeepOptions, PutOutcome, Refresh, RefreshError,
+    RemoveDataError, RetryOptions, RolledUpError, RolledUpRows, RollupJobManager, RollupJobManagerBuilder,
+    RollupReader, SafeToDrop, SealError, ShutdownError, StartError, StopCompletion, StopError, StopManyError,
+    StopOptions, StopReport, Stopped, TriggerError, Triggered, UpdateError, VerifyError,
 };
 pub use measure::Metric;
 #[cfg(feature = "tracing")]

@@ -1,7 +1,7 @@
 //! `Observer`: how a host hears of what its jobs do.
 
 use crate::guard::guarded;
-use crate::job::{JobError, JobState, JobStats, Position};
+use crate::job::{JobError, JobState, JobStats, LateDocuments, Position};
 
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -33,6 +33,11 @@ pub trait Observer: Send + Sync {
     /// Something went wrong. It is also in the job's status.
     fn error(&self, job_id: &str, error: &JobError) {
         let _ = (job_id, error);
+    }
+
+    /// Documents came after their time was rolled up: those that were noticed now.
+    fn late_documents(&self, job_id: &str, late: &LateDocuments) {
+        let _ = (job_id, late);
     }
 
     /// The observers were not told in time: of what happened to the job before the next event `missed` events are
@@ -97,6 +102,7 @@ pub(crate) enum Event {
     Turn(Box<TurnEnded>),
     Run(RunEnded),
     Error(Box<JobError>),
+    Late(Box<LateDocuments>),
     Lagged(u64),
 }
 
@@ -109,6 +115,7 @@ impl Event {
             Self::Turn(turn) => observer.turn_ended(job_id, turn),
             Self::Run(run) => observer.run_ended(job_id, run),
             Self::Error(error) => observer.error(job_id, error),
+            Self::Late(late) => observer.late_documents(job_id, late),
             Self::Lagged(missed) => observer.lagged(job_id, *missed),
         });
     }

@@ -1,7 +1,12 @@
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::problem::ConfigProblemKind::Setting;
 use super::problem::Problems;
+use super::time_value::TimeValue;
+
+const A_DAY: Duration = Duration::from_hours(24);
 
 /// What a job does about documents that come, change or go after they were rolled up. All of it may be changed at any
 /// time.
@@ -26,6 +31,8 @@ pub struct LateData {
     docs_per_second: Option<u32>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     trust_deletes: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    warn_after: Option<TimeValue>,
 }
 
 /// When what has changed is rolled up again.
@@ -80,6 +87,13 @@ impl LateData {
         self
     }
 
+    /// For how long documents may have changed, and not be rolled up again, before the job's [health](crate::Health) is
+    /// yellow. Default: a day.
+    pub fn warn_after(mut self, after: TimeValue) -> Self {
+        self.warn_after = Some(after);
+        self
+    }
+
     /// When what has changed is rolled up again.
     #[must_use]
     pub fn repair_when(&self) -> RepairWhen {
@@ -104,6 +118,12 @@ impl LateData {
         self.trust_deletes
     }
 
+    /// For how long documents may have changed before that is told of.
+    #[must_use]
+    pub fn warns_after(&self) -> Duration {
+        self.warn_after.and_then(TimeValue::to_duration).unwrap_or(A_DAY)
+    }
+
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -115,6 +135,11 @@ impl LateData {
             let text = format!("[{name}] has to be at least 1: nothing would ever be rolled up again");
             problems.add(Setting, format!("late_data.{name}"), text);
         }
-        zeros.is_empty().then_some(self)
+        let is_never = self.warn_after.is_some_and(|after| after.to_duration().is_none());
+        if is_never {
+            let text = "[warn_after] has to be zero or more: without it the job warns after a day";
+            problems.add(Setting, "late_data.warn_after", text);
+        }
+        (zeros.is_empty() && !is_never).then_some(self)
     }
 }

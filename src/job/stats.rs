@@ -3,6 +3,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::late_documents::LateDocuments;
+
 /// What a job has done so far: Elasticsearch's counters, saved with the progress of every turn (Elasticsearch loses
 /// them in a restart), so that a page that has to be redone is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct JobStats {
     pub(crate) search_failures: u64,
     pub(crate) processing_time: Duration,
     pub(crate) processing_total: u64,
+    /// Most jobs have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late: Option<Box<LateDocuments>>,
 }
 
 macro_rules! getters {
@@ -85,6 +90,20 @@ impl JobStats {
         super::json(&self.printed())
     }
 
+    /// Documents that came after their time was rolled up, as far as that is saved;
+    /// [`JobStatus::late_documents`](crate::JobStatus::late_documents) has the last of them too. Elasticsearch has no
+    /// such counters.
+    #[must_use]
+    pub fn late_documents(&self) -> &LateDocuments {
+        self.late.as_deref().unwrap_or(LateDocuments::none())
+    }
+
+    pub(crate) fn add_late(&mut self, late: &LateDocuments) {
+        if !late.is_empty() {
+            self.late.get_or_insert_default().merge(late);
+        }
+    }
+
     /// The same, with members in Elasticsearch's order.
     pub(super) fn printed(&self) -> Printed {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -122,6 +141,7 @@ impl JobStats {
             search_failures: count("search_failures"),
             processing_time: time("processing_time_in_ms"),
             processing_total: count("processing_total"),
+            late: None,
         }
     }
 
@@ -133,6 +153,7 @@ impl JobStats {
             index_failures: self.index_failures,
             trigger_count: self.trigger_count,
             documents_skipped: self.documents_skipped,
+            late: self.late.clone(),
             ..earlier.clone()
         }
     }

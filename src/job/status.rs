@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::config::RollupJobConfig;
 use super::definition::JobDefinition;
+use super::late_documents::LateDocuments;
 use super::position::Position;
 use super::progress::Progress;
 use super::record::JobRecord;
@@ -230,6 +231,8 @@ pub(crate) struct StatusParts {
     pub(crate) notice: Option<Notice>,
     pub(crate) reduced_page_size: Option<usize>,
     pub(crate) health: Health,
+    /// Those of them that the progress does not have yet.
+    pub(crate) late: Option<Box<LateDocuments>>,
 }
 
 impl JobStatus {
@@ -376,7 +379,16 @@ impl JobStatus {
             notice: None,
             reduced_page_size: None,
             health: Health::GREEN,
+            late: None,
         })
+    }
+
+    /// Documents that came after their time was rolled up.
+    #[must_use]
+    pub fn late_documents(&self) -> LateDocuments {
+        let mut late = self.parts.progress.stats.late_documents().clone();
+        late.merge(self.parts.late.as_deref().unwrap_or(LateDocuments::none()));
+        late
     }
 
     /// How many errors are kept per job.

@@ -26,7 +26,7 @@ pub(crate) use turn::{EndOfTurn, Published};
 pub(crate) use wakers::WakerKey;
 
 use crate::guard::discard;
-use crate::job::{JobError, JobState, Notice, Phase, Progress, StoredState};
+use crate::job::{JobError, JobState, LastVerification, LateDocuments, Notice, Phase, Progress, StoredState};
 use crate::observer::{Event, RunOutcome};
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
@@ -86,6 +86,11 @@ pub(crate) struct View {
     pub(crate) failed_runs: u32,
     pub(crate) retrying: bool,
     pub(crate) unsaved: Option<StoreError>,
+    /// Late documents that were counted since the last run.
+    pub(crate) late: Option<Box<LateDocuments>>,
+    /// Since when something rolled up has changed, and where the oldest of it begins.
+    pub(crate) changed: Option<(Duration, i64)>,
+    pub(crate) last_verification: Option<LastVerification>,
 }
 
 /// What shutting down leaves to do for one job.
@@ -286,6 +291,9 @@ impl<R: Send + 'static> Lifecycle<R> {
             failed_runs: troubles.failed_runs,
             retrying: cell.retrying,
             unsaved: troubles.unsaved.clone(),
+            late: troubles.late.clone(),
+            changed: troubles.changed,
+            last_verification: troubles.last_verification.clone(),
         }
     }
 
@@ -309,6 +317,27 @@ impl<R: Send + 'static> Lifecycle<R> {
 
     pub(crate) fn note_no_source(&self, has_none: bool) {
         self.cell.lock().has_no_source = has_none;
+    }
+
+    /// Documents came late: observers hear of it now, the next run counts them.
+    pub(crate) fn note_late(&self, late: LateDocuments) {
+        let mut cell = self.cell.lock();
+        cell.troubles.note_late(&late);
+        cell.tell(Event::Late(Box::new(late)));
+    }
+
+    /// The late documents that no run has counted yet: this one does.
+    pub(crate) fn take_late(&self) -> Option<Box<LateDocuments>> {
+        self.cell.lock().troubles.take_late()
+    }
+
+    /// Something rolled up has changed, the oldest of it from here on, or nothing any more.
+    pub(crate) fn note_changed(&self, oldest: Option<i64>, now: Duration) {
+        self.cell.lock().troubles.note_changed(oldest, now);
+    }
+
+    pub(crate) fn note_verified(&self, verification: LastVerification) {
+        self.cell.lock().troubles.note_verified(verification);
     }
 
     pub(crate) fn note_page_size(&self, reduced: Option<usize>) {

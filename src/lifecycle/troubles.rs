@@ -1,6 +1,8 @@
 //! What most jobs never have: errors, a notice, saves that the store has refused.
 
-use crate::job::{JobError, JobStatus, Notice};
+use std::time::Duration;
+
+use crate::job::{JobError, JobStatus, LastVerification, LateDocuments, Notice};
 use crate::store::StoreError;
 
 /// In a box that the first trouble makes: a hundred thousand idle jobs have none.
@@ -23,6 +25,11 @@ pub(super) struct Known {
     pub(super) notice: Option<Notice>,
     /// What the last page was asked for with, if that is fewer buckets than configured.
     pub(super) reduced_page_size: Option<usize>,
+    /// Late documents that no run has counted yet.
+    pub(super) late: Option<Box<LateDocuments>>,
+    /// Since when something rolled up has changed, and where the oldest of it begins.
+    pub(super) changed: Option<(Duration, i64)>,
+    pub(super) last_verification: Option<LastVerification>,
 }
 
 static NONE: Known = Known {
@@ -34,6 +41,9 @@ static NONE: Known = Known {
     errors: Vec::new(),
     notice: None,
     reduced_page_size: None,
+    late: None,
+    changed: None,
+    last_verification: None,
 };
 
 impl Troubles {
@@ -62,6 +72,26 @@ impl Troubles {
         if reduced != self.known().reduced_page_size {
             self.known_mut().reduced_page_size = reduced;
         }
+    }
+
+    pub(super) fn note_late(&mut self, late: &LateDocuments) {
+        self.known_mut().late.get_or_insert_default().merge(late);
+    }
+
+    pub(super) fn take_late(&mut self) -> Option<Box<LateDocuments>> {
+        self.0.as_mut()?.late.take()
+    }
+
+    pub(super) fn note_changed(&mut self, oldest: Option<i64>, now: Duration) {
+        let known = self.known().changed;
+        let changed = oldest.map(|oldest| (known.map_or(now, |(since, _)| since), oldest));
+        if changed != known {
+            self.known_mut().changed = changed;
+        }
+    }
+
+    pub(super) fn note_verified(&mut self, verification: LastVerification) {
+        self.known_mut().last_verification = Some(verification);
     }
 
     /// A run has failed; or one has come to its end, and those before it do not count any more.

@@ -38,6 +38,7 @@ impl Entry {
 impl Broken {
     fn status(&self) -> JobStatus {
         JobStatus::new(StatusParts {
+            late: None,
             id: self.id.clone(),
             definition: None,
             state: JobState::Stopped,

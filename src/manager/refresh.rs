@@ -10,6 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::RollupJobManager;
+use super::late_data::instants;
 use super::operation::{Operation, Refusal, operation_error};
 use crate::clock::{Clock, Deadline};
 use crate::job::{JobState, Progress};
@@ -191,12 +192,7 @@ impl Refresh {
     /// What is still to be rolled up again, in order.
     #[must_use]
     pub fn left(&self) -> Vec<Range<Timestamp>> {
-        let at = |millis: i64| {
-            let end = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
-            Timestamp::from_millisecond(millis).unwrap_or(end)
-        };
-        let left = self.asked.left(&self.asked.lifecycle.view().progress);
-        left.into_iter().map(|range| at(range.start)..at(range.end)).collect()
+        instants(&self.asked.left(&self.asked.lifecycle.view().progress))
     }
 
     /// Whether everything is rolled up again. Never blocks.

@@ -146,11 +146,11 @@ impl RollupJobManager {
     fn look_for(&self, index: &str, readers: &[Arc<Job>]) -> Result<(), SealError> {
         for job in readers {
             let context = job.context();
-            let looked = self.runtime.look(&context, context.config().index_pattern(), &StopSignal::never());
+            let looked = self.runtime.notice(&context, context.config().index_pattern(), &StopSignal::never());
             match looked {
                 Err(LookError::Engine(source)) => return Err(SealError::Engine { index: index.to_owned(), source }),
                 Err(LookError::Store(source)) => return Err(failed(index, source)),
-                Ok(_) => {}
+                Ok(()) => {}
             }
         }
         Ok(())

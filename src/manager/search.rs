@@ -145,15 +145,10 @@ impl Ledgers for Runtime {
     }
 
     fn look(&self, context: &JobContext, pattern: &IndexPattern, stop: &StopSignal) -> Result<(), SearchFault> {
-        let looked = match Runtime::look(self, context, pattern, stop) {
-            Err(LookError::Engine(error)) => return Err(error.into()),
-            Err(LookError::Store(error)) => return Err(error.into()),
-            Ok(looked) => looked,
-        };
-        for (index, changed) in looked.changed {
-            self.repair_soon(&index, &changed);
-        }
-        Ok(())
+        self.notice(context, pattern, stop).map_err(|error| match error {
+            LookError::Engine(error) => error.into(),
+            LookError::Store(error) => error.into(),
+        })
     }
 }
 

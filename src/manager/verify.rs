@@ -187,6 +187,7 @@ impl Verifying<'_> {
         let Tally { mut found, more, less, .. } = tally;
         found.not_right = merged(more.into_iter().chain(less));
         found.not_verified = not_verified;
+        self.job.lifecycle.note_verified(found.ended(runtime.clock.now()));
         if options.repair && !found.is_right() {
             runtime.ask_again(context.id(), &progress, &found.not_right)?;
             // A job that is stopped does it when it is started.
@@ -197,7 +198,7 @@ impl Verifying<'_> {
 
     fn look(&self) -> Result<(), Fault> {
         let pattern = self.context.config().index_pattern();
-        Ok(self.runtime.look(&self.context, pattern, &self.stop).map(drop)?)
+        Ok(self.runtime.notice(&self.context, pattern, &self.stop)?)
     }
 
     fn source_indices(&self, progress: &Progress) -> Result<SourceNames, Fault> {

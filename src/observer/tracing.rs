@@ -1,7 +1,8 @@
 use tracing::{debug, info, warn};
 
 use super::{Observer, RunEnded, RunOutcome, StateChange, TurnEnded};
-use crate::job::JobError;
+use crate::human;
+use crate::job::{JobError, LateDocuments};
 
 /// Reports every event through `tracing`: states and runs at info, turns at debug, errors at warn. Give it to
 /// [`RollupJobManagerBuilder::observer`](crate::RollupJobManagerBuilder::observer).
@@ -33,6 +34,12 @@ impl Observer for TracingObserver {
             RunOutcome::Failed => warn!(job = job_id, run = run.run, "run of rollup job failed"),
             outcome => info!(job = job_id, run = run.run, ?outcome, "run of rollup job ended"),
         }
+    }
+
+    fn late_documents(&self, job_id: &str, late: &LateDocuments) {
+        let (documents, refused) = (late.noticed, late.refused);
+        let latest = late.lateness.max().map(|latest| human::duration(latest).to_string());
+        info!(job = job_id, documents, refused, latest, "documents came late for rollup job");
     }
 
     fn lagged(&self, job_id: &str, missed: u64) {

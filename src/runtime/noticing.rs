@@ -10,8 +10,8 @@ use crate::engine::{
     self, CommittedProgress, EngineError, EngineErrorKind, JobContext, Look, Noticed, SourceChange, SourceMark,
     StopSignal,
 };
-use crate::job::{IndexPattern, Ledger, RepairWhen};
-use crate::ranges::merged;
+use crate::job::{IndexPattern, LateDocuments, Ledger, RepairWhen};
+use crate::ranges::{merged, touch};
 use crate::store::{StoreError, change_ledger};
 use crate::sync::{Arc, Mutex, Ordering};
 
@@ -32,9 +32,9 @@ type MarkKey = (String, String);
 
 /// What a look has come to.
 #[derive(Debug, Default)]
-pub(crate) struct Looked {
+pub(super) struct Looked {
     /// In which indices documents have come or changed, and where.
-    pub(crate) changed: Vec<(String, Vec<Range<i64>>)>,
+    pub(super) changed: Vec<(String, Vec<Range<i64>>)>,
 }
 
 /// A look that did not take place, or whose end could not be noted. The next one sees the same.
@@ -58,7 +58,7 @@ impl From<StoreError> for LookError {
 
 impl Runtime {
     /// Looks for what has changed in source indices, and notes it, durably. Of an index that there is not nothing has.
-    pub(crate) fn look(
+    pub(super) fn look(
         &self,
         context: &JobContext,
         pattern: &IndexPattern,
@@ -84,13 +84,17 @@ impl Runtime {
         let mut looked = Looked::default();
         for Noticed { index, changes, mark, .. } in noticed {
             let (more, less) = self.sorted_out(&index, &changes);
-            if self.mark(&index, field)?.is_none() {
+            let is_first = self.mark(&index, field)?.is_none();
+            if is_first {
                 if self.note_new(&index, field, &more)? {
                     looked.changed.push((index.clone(), more));
                 }
             } else if !changes.is_empty() {
                 self.store_call(|store| change_ledger(store, &index, |ledger| ledger.notice(&more, &less)))?;
                 looked.changed.push((index.clone(), more));
+            }
+            if !changes.is_empty() {
+                self.count_late(&index, field, &changes)?;
             }
             let key = (index, field.to_owned());
             self.marks.to_store.lock().entry(key.clone()).or_insert_with(|| self.clock.monotonic());
@@ -99,15 +103,25 @@ impl Runtime {
         Ok(looked)
     }
 
+    /// The same, and has jobs that repair at once do so.
+    pub(crate) fn notice(
+        &self,
+        context: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+    ) -> Result<(), LookError> {
+        for (index, changed) in self.look(context, pattern, stop)?.changed {
+            self.repair_soon(&index, &changed);
+        }
+        Ok(())
+    }
+
     /// An index is seen for the first time. What it has is new to jobs that have read others so far, or are reading;
     /// those that have read it before this manager was opened count whether it has changed since. Says whether it is
     /// new to any.
     fn note_new(&self, index: &str, date_field: &str, ranges: &[Range<i64>]) -> Result<bool, StoreError> {
         let mut new_to = Vec::new();
-        let is_of_field = |job: &Arc<Job>| job.context().layout().grouping().date_field() == date_field;
-        let mut jobs = self.all_jobs().unwrap_or_default();
-        jobs.retain(|job| job.may_read(index) && is_of_field(job));
-        for job in jobs {
+        for job in self.readers_of(index, date_field) {
             let progress = job.progress();
             let mut known = progress.known_source_indices().peekable();
             if known.peek().is_none() && !job.has_begun_to_read() {
@@ -129,6 +143,38 @@ impl Runtime {
         };
         self.store_call(|store| change_ledger(store, index, note))?;
         Ok(true)
+    }
+
+    /// Counts documents that have come where jobs have rolled them up already.
+    fn count_late(&self, index: &str, date_field: &str, changes: &[SourceChange]) -> Result<(), StoreError> {
+        let now = self.clock.now().as_millisecond();
+        let mut seals = None;
+        for job in self.readers_of(index, date_field) {
+            let covered = job.progress().covered();
+            let come = changes.iter().filter(|change| change.documents > 0 && covered.contains(&change.range.start));
+            let mut late = LateDocuments::default();
+            for change in come {
+                let seals = match &mut seals {
+                    Some(seals) => seals,
+                    unread => unread.insert(self.store_call(|store| store.ledger(index))?.seals),
+                };
+                let late_by = now.saturating_sub(change.range.start).unsigned_abs();
+                let is_refused = seals.iter().any(|seal| touch(seal, &change.range));
+                late.add(change.documents.unsigned_abs(), Duration::from_millis(late_by), is_refused);
+            }
+            if !late.is_empty() {
+                job.lifecycle.note_late(late);
+                job.deliver_later();
+            }
+        }
+        Ok(())
+    }
+
+    /// The jobs that may read an index by this field.
+    fn readers_of(&self, index: &str, date_field: &str) -> Vec<Arc<Job>> {
+        let mut jobs = self.all_jobs().unwrap_or_default();
+        jobs.retain(|job| job.may_read(index) && job.context().layout().grouping().date_field() == date_field);
+        jobs
     }
 
     /// Where changes are to be rolled up, and where there are fewer documents than before: in a whole date bucket of

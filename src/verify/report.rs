@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::job::LastVerification;
 use crate::rollup::RolledUpRow;
 use crate::search::SearchCancel;
 
@@ -81,6 +82,12 @@ impl Verification {
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.different + self.missing + self.too_many == 0
+    }
+
+    /// What is remembered of it.
+    pub(crate) fn ended(&self, at: Timestamp) -> LastVerification {
+        let Self { right, different, missing, too_many, .. } = *self;
+        LastVerification { at, right, different, missing, too_many }
     }
 }
 

@@ -87,6 +87,8 @@ mod tantivy_engine;
 mod tantivy_harness;
 #[cfg(feature = "tantivy")]
 mod tantivy_scan;
+#[cfg(feature = "tantivy")]
+mod telling;
 mod terse_store;
 #[cfg(feature = "tracing")]
 mod tracing_observer;

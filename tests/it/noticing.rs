@@ -16,20 +16,20 @@ use crate::support::{HOUR, NOW, PATIENCE, Watcher, config, readings};
 use crate::tantivy_harness::{FIELDS, Written};
 
 /// Ten hours of readings in ten commits, with ids, rolled up.
-struct World {
-    host: Written,
-    engine: TantivyEngine,
-    store: Arc<MemoryStore>,
-    clock: Arc<ManualClock>,
-    watcher: Arc<Watcher>,
-    manager: RollupJobManager,
+pub struct World {
+    pub host: Written,
+    pub engine: TantivyEngine,
+    pub store: Arc<MemoryStore>,
+    pub clock: Arc<ManualClock>,
+    pub watcher: Arc<Watcher>,
+    pub manager: RollupJobManager,
 }
 
 fn identified() -> impl Iterator<Item = SourceDocument> {
     readings().enumerate().map(|(number, reading)| reading.keyword("id", &number.to_string()))
 }
 
-fn late(hour: i64, id: &str) -> SourceDocument {
+pub fn late(hour: i64, id: &str) -> SourceDocument {
     SourceDocument::new()
         .date("timestamp", hour * HOUR + 1)
         .keyword("node", "b")
@@ -37,7 +37,7 @@ fn late(hour: i64, id: &str) -> SourceDocument {
         .keyword("id", id)
 }
 
-fn open(
+pub fn open(
     engine: &TantivyEngine,
     store: &Arc<MemoryStore>,
     clock: &Arc<ManualClock>,
@@ -49,7 +49,7 @@ fn open(
 }
 
 impl World {
-    fn with(late_data: LateData) -> Self {
+    pub fn with(late_data: LateData) -> Self {
         let mut host = Written::new(&FIELDS);
         let readings: Vec<_> = identified().collect();
         for commit in readings.chunks(6) {
@@ -66,18 +66,18 @@ impl World {
         world
     }
 
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(LateData::new().repair(RepairWhen::AfterRun))
     }
 
-    fn run(&self) {
+    pub fn run(&self) {
         self.manager.trigger("sensor").unwrap();
         self.watcher.wait_for(&self.manager, "the end of a run", || {
             (self.manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
         });
     }
 
-    fn total(&self) -> u64 {
+    pub fn total(&self) -> u64 {
         self.manager.search(&SearchRequest::new("sensor-*")).unwrap().total().unwrap()
     }
 

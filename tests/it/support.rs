@@ -12,9 +12,9 @@ use rollup_jobs::engine::{Engine, MemoryEngine, SourceDocument};
 use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, MemoryStore, StoreError};
 use rollup_jobs::testing::{EngineFault, FaultyEngine, FaultyStore, GatedEngine, ManualClock, documents_of};
 use rollup_jobs::{
-    DateHistogram, JobError, JobRecord, JobState, JobStatus, LateData, Metric, Observer, Phase, RepairWhen,
-    RollupJobConfig, RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded, StateChange,
-    StopOptions, TurnEnded,
+    DateHistogram, JobError, JobRecord, JobState, JobStatus, LateData, LateDocuments, Metric, Observer, Phase,
+    RepairWhen, RollupJobConfig, RollupJobConfigBuilder, RollupJobManager, RollupJobManagerBuilder, RunEnded,
+    StateChange, StopOptions, TurnEnded,
 };
 use serde_json::Value;
 
@@ -44,6 +44,7 @@ pub enum Heard {
     Turn(String, TurnEnded),
     Run(String, RunEnded),
     Error(String, String),
+    Late(String, LateDocuments),
 }
 
 /// Hears everything and wakes whoever waits for something to become true.
@@ -98,6 +99,10 @@ impl Observer for Watcher {
 
     fn error(&self, job_id: &str, error: &JobError) {
         self.hear(Heard::Error(job_id.to_owned(), error.to_string()));
+    }
+
+    fn late_documents(&self, job_id: &str, late: &LateDocuments) {
+        self.hear(Heard::Late(job_id.to_owned(), late.clone()));
     }
 }
 

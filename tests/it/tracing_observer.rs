@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rollup_jobs::Observer;
+use rollup_jobs::{LateDocuments, Observer};
 
 use crate::support::{Heard, World, loaded};
 
@@ -54,8 +54,12 @@ fn the_tracing_observer_reports_states_turns_runs_and_errors() {
                 Heard::Turn(id, turn) => observer.turn_ended(&id, &turn),
                 Heard::Run(id, run) => observer.run_ended(&id, &run),
                 Heard::Error(id, _) => observer.error(&id, &world.status(&id).last_errors()[0]),
+                Heard::Late(id, late) => observer.late_documents(&id, &late),
             }
         }
+        let mut late = LateDocuments::default();
+        late.noticed = 7;
+        observer.late_documents("sensor", &late);
     });
     let events = subscriber.0.lock().unwrap().clone();
     let has = |level, text: &str| events.iter().any(|(at, fields)| *at == level && fields.contains(text));
@@ -63,4 +67,5 @@ fn the_tracing_observer_reports_states_turns_runs_and_errors() {
     assert!(has(tracing::Level::DEBUG, "rollups=30"), "{events:#?}");
     assert!(has(tracing::Level::WARN, "planned fault"), "{events:#?}");
     assert!(has(tracing::Level::INFO, "outcome=Finished"), "{events:#?}");
+    assert!(has(tracing::Level::INFO, "documents=7"), "{events:#?}");
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::Job;
 use crate::guard::texts_of;
 use crate::human;
@@ -57,10 +59,26 @@ impl Job {
                 "the index pattern [{pattern}] means no index any more: nothing can be rolled up"
             ));
         }
+        if let Some(reason) = self.changed_for_long(view, now) {
+            return Health::yellow(reason);
+        }
         if never_fires {
             return Health::yellow(self.never_fires());
         }
         self.early(view.progress.position.as_ref()).map_or(Health::GREEN, Health::yellow)
+    }
+
+    /// For people: what has changed since it was rolled up, if that is known for longer than it should be.
+    fn changed_for_long(&self, view: &View, now: Duration) -> Option<String> {
+        let (since, oldest) = view.changed?;
+        let known_for = now.saturating_sub(since);
+        let is_long = known_for >= self.context().config().late_data().warns_after();
+        is_long.then(|| {
+            let from =
+                Timestamp::from_millisecond(oldest).map_or_else(|_| "the beginning".to_owned(), |at| at.to_string());
+            let known_for = human::duration(known_for);
+            format!("documents from {from} on have changed, and are not rolled up again for {known_for}")
+        })
     }
 
     /// For people: until when a date bucket goes on that was rolled up too early, if the last one was.

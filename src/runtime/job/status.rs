@@ -34,6 +34,7 @@ impl Job {
             last_errors: view.errors,
             notice: view.notice,
             reduced_page_size: view.reduced_page_size,
+            late: view.late,
         })
     }
 }

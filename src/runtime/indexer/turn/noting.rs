@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use super::{Turn, TurnError};
 use crate::engine::{self, SourceIndex};
-use crate::job::{DateBucket, KeyPart, Ledger, Phase, Position, Progress};
+use crate::job::{DateBucket, Dirty, KeyPart, Ledger, Phase, Position, Progress};
 use crate::rollup::RolledUpPage;
-use crate::runtime::noticing::{LookError, Looked};
+use crate::runtime::LookError;
 use crate::store::{StoreError, change_ledger};
 
 impl Turn<'_> {
@@ -49,7 +49,9 @@ impl Turn<'_> {
         let (job, runtime, context) = (self.job, &self.job.runtime, &self.run.context);
         job.find_ceiling(self.progress.reached(context.config()).unwrap_or(i64::MIN));
         runtime.find_ceilings();
-        self.look()?;
+        // What it finds, this run takes up.
+        let looked = runtime.look(context, context.config().index_pattern(), &self.run.signal);
+        looked.map_err(|error| self.failed_look(error))?;
         runtime.store_marks(false);
         // What comes from now on, and is read by this run, is noted for all others.
         job.raise_ceiling(self.run.boundary);
@@ -62,8 +64,13 @@ impl Turn<'_> {
             let _ = self.job.runtime.forget_notes(index, ledger, (self.job, &self.progress));
             self.progress.cured.settle(index, ledger, self.run.context.id());
         }
+        if let Some(late) = job.lifecycle.take_late() {
+            self.progress.stats.add_late(&late);
+        }
         self.begin_behind_seals();
-        self.recount()
+        self.recount()?;
+        self.tell_what_has_changed(&self.run.ledgers);
+        Ok(())
     }
 
     /// The run reads these source indices. Those that have come since it has looked, it reads in part only: what they
@@ -73,18 +80,16 @@ impl Turn<'_> {
         if found.iter().all(is_known) {
             return Ok(());
         }
-        let looked = self.look()?;
-        looked.changed.iter().for_each(|(index, changed)| self.job.runtime.repair_soon(index, changed));
-        Ok(())
+        let (runtime, context) = (&self.job.runtime, &self.run.context);
+        let noticed = runtime.notice(context, context.config().index_pattern(), &self.run.signal);
+        noticed.map_err(|error| self.failed_look(error))
     }
 
-    fn look(&self) -> Result<Looked, TurnError> {
-        let context = &self.run.context;
-        let looked = self.job.runtime.look(context, context.config().index_pattern(), &self.run.signal);
-        looked.map_err(|error| match error {
+    fn failed_look(&self, error: LookError) -> TurnError {
+        match error {
             LookError::Engine(error) => self.failure(&error),
             LookError::Store(error) => TurnError::of_store(&error, Phase::Searching),
-        })
+        }
     }
 
     /// Nothing is rolled up yet: where raw documents may be gone already it would be a part of what there was.
@@ -96,6 +101,14 @@ impl Turn<'_> {
         let sealed = self.run.ledgers.values().flat_map(|ledger| &ledger.seals).map(|seal| seal.end).max();
         let begin = sealed.map(|end| self.run.context.config().rounding().bucket(end - 1).end);
         self.progress.rolled_up_from = begin.max(*rolled_up_from);
+    }
+
+    /// Has the job's health know whether anything rolled up has changed.
+    pub(super) fn tell_what_has_changed(&self, ledgers: &BTreeMap<String, Ledger>) {
+        let said = ledgers.iter().map(|(index, ledger)| (index.as_str(), ledger));
+        let Dirty { repairable, open, lost, .. } = Dirty::of(self.run.context.config(), &self.progress, said);
+        let oldest = [repairable, open, lost].iter().filter_map(|ranges| ranges.first()).map(|range| range.start).min();
+        self.job.lifecycle.note_changed(oldest, self.job.runtime.clock.monotonic());
     }
 
     /// A stream has been opened over this stretch of time. A date bucket that is rolled up in part is not read whole.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{Turn, TurnError};
 use crate::engine::{Batch, EngineError, EngineErrorKind, SourceIndex, left_out};
 use crate::guard::discard;
-use crate::job::{Dirty, Ledger, LedgerNote, Phase, RepairWhen};
+use crate::job::{Dirty, LateDocuments, Ledger, LedgerNote, Phase, RepairWhen};
 use crate::lifecycle::EndOfTurn;
 use crate::ranges::{all_without, touch};
 use crate::rollup::RolledUpPage;
@@ -95,6 +95,7 @@ impl Turn<'_> {
         let ledgers = self.ledgers()?;
         let repairable = self.repairable(&ledgers);
         if repairable.is_empty() {
+            self.tell_what_has_changed(&ledgers);
             return Ok(false);
         }
         let (runtime, context) = (&self.job.runtime, &self.run.context);
@@ -245,7 +246,7 @@ impl Turn<'_> {
             }
             Err(error) => return Err(self.failed_to_replace(&error)),
         }
-        let Some(Slice { times, ledgers, writer, written, .. }) = self.run.repair.slice.take() else {
+        let Some(Slice { times, ledgers, writer, written, documents, .. }) = self.run.repair.slice.take() else {
             return Ok(None);
         };
         let mut replaced = self.progress.clone();
@@ -255,6 +256,7 @@ impl Turn<'_> {
         if let Some((first, _)) = &written {
             replaced.see_first(first);
         }
+        replaced.stats.add_late(&LateDocuments { read_again: documents, ..LateDocuments::default() });
         let committed = writer.commit(&replaced);
         self.job.note_replacement(times.ranges());
         match committed {
