@@ -173,9 +173,14 @@ fn note(store: &dyn JobStore, index: &str, range: Range<Timestamp>) -> Result<Ra
     Ok(range)
 }
 
+/// Whether it can be the name of one index.
+pub(super) fn is_name(index: &str) -> bool {
+    !index.is_empty() && !index.starts_with('-') && !index.contains(['*', ','])
+}
+
 /// The whole milliseconds that a range of an index touches.
 fn checked(index: &str, range: Range<Timestamp>) -> Result<Range<i64>, ChangeError> {
-    if index.is_empty() || index.starts_with('-') || index.contains(['*', ',']) {
+    if !is_name(index) {
         return Err(ChangeError::Index { index: index.to_owned() });
     }
     if range.start >= range.end {

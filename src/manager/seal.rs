@@ -5,6 +5,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 use super::RollupJobManager;
+use super::change::is_name;
 use super::safe_to_drop::SafeToDrop;
 use crate::engine::{EngineError, StopSignal};
 use crate::job::Ledger;
@@ -18,6 +19,12 @@ use crate::verify::VerifyOptions;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SealError {
+    /// It is of one index, by its own name.
+    #[error("cannot seal [{index}]: name one index, without wildcards")]
+    Index {
+        /// What was named.
+        index: String,
+    },
     /// Some of them are needed.
     #[error(
         "cannot seal [{index}] before [{before}]: {}: {}",
@@ -87,6 +94,7 @@ impl RollupJobManager {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn seal_before(&self, index: &str, before: Timestamp) -> Result<(), SealError> {
+        check_name(index)?;
         let range = i64::MIN..before.as_millisecond();
         let readers: Vec<Arc<Job>> = self.jobs().into_iter().filter(|job| job.may_read(index)).collect();
         self.look_for(index, &readers)?;
@@ -124,8 +132,9 @@ impl RollupJobManager {
     /// is read raw, or rolled up again, any more.
     ///
     /// # Errors
-    /// [`SealError::Store`]. After an error that is transient it may be sealed all the same.
+    /// [`SealError::Index`], [`SealError::Store`]. After an error that is transient it may be sealed all the same.
     pub fn raw_dropped(&self, index: &str) -> Result<(), SealError> {
+        check_name(index)?;
         let extents: Vec<Range<i64>> =
             self.jobs().iter().filter_map(|job| job.progress().known_source_dates().get(index).cloned()).collect();
         let seal = |ledger: &mut Ledger| {
@@ -177,4 +186,8 @@ impl RollupJobManager {
 
 fn failed(index: &str, source: StoreError) -> SealError {
     SealError::Store { index: index.to_owned(), source }
+}
+
+fn check_name(index: &str) -> Result<(), SealError> {
+    if is_name(index) { Ok(()) } else { Err(SealError::Index { index: index.to_owned() }) }
 }

@@ -16,6 +16,10 @@ pub enum Action {
     Trigger,
     /// `POST _rollup/job/{id}/_refresh`, which Elasticsearch has not.
     Refresh,
+    /// `POST _rollup/job/{id}/_verify`, which Elasticsearch has not.
+    Verify,
+    /// `GET _rollup/job/{id}/_late_data`, which Elasticsearch has not.
+    LateData,
     /// `DELETE _rollup/job/{id}`
     Delete,
     /// `GET _rollup/job/{id}`
@@ -30,19 +34,27 @@ pub enum Action {
     GetIndexCaps,
     /// `POST {index}/_rollup/_note_change`, which Elasticsearch has not.
     NoteChange,
+    /// `GET {index}/_rollup/_safe_to_drop`, which Elasticsearch has not.
+    SafeToDrop,
+    /// `POST {index}/_rollup/_seal`, which Elasticsearch has not.
+    Seal,
+    /// `POST {index}/_rollup/_raw_dropped`, which Elasticsearch has not.
+    RawDropped,
     /// `GET _rollup/openapi.json`, which Elasticsearch has not.
     Describe,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 19] = [
         Self::Put,
         Self::Update,
         Self::Start,
         Self::Stop,
         Self::Trigger,
         Self::Refresh,
+        Self::Verify,
+        Self::LateData,
         Self::Delete,
         Self::Get,
         Self::Search,
@@ -50,6 +62,9 @@ impl Action {
         Self::GetCaps,
         Self::GetIndexCaps,
         Self::NoteChange,
+        Self::SafeToDrop,
+        Self::Seal,
+        Self::RawDropped,
         Self::Describe,
     ];
 
@@ -63,6 +78,8 @@ impl Action {
             Self::Stop => "cluster:admin/xpack/rollup/stop",
             Self::Trigger => "cluster:admin/xpack/rollup/trigger",
             Self::Refresh => "cluster:admin/xpack/rollup/refresh",
+            Self::Verify => "cluster:admin/xpack/rollup/verify",
+            Self::LateData => "cluster:monitor/xpack/rollup/late_data",
             Self::Delete => "cluster:admin/xpack/rollup/delete",
             Self::Get => "cluster:monitor/xpack/rollup/get",
             Self::Search => "indices:data/read/xpack/rollup/search",
@@ -70,6 +87,9 @@ impl Action {
             Self::GetCaps => "cluster:monitor/xpack/rollup/get/caps",
             Self::GetIndexCaps => "indices:data/read/xpack/rollup/get/index/caps",
             Self::NoteChange => "cluster:admin/xpack/rollup/note_change",
+            Self::SafeToDrop => "cluster:monitor/xpack/rollup/safe_to_drop",
+            Self::Seal => "cluster:admin/xpack/rollup/seal",
+            Self::RawDropped => "cluster:admin/xpack/rollup/raw_dropped",
             Self::Describe => "cluster:monitor/xpack/rollup/describe",
         }
     }
@@ -86,7 +106,7 @@ impl Action {
     pub const fn granted_by(self) -> &'static [Privilege] {
         match self {
             Self::Search | Self::Plan | Self::GetIndexCaps => &[Privilege::All],
-            Self::Get | Self::GetCaps | Self::Describe => &[
+            Self::Get | Self::GetCaps | Self::LateData | Self::SafeToDrop | Self::Describe => &[
                 Privilege::MonitorRollup,
                 Privilege::ManageRollup,
                 Privilege::Monitor,
@@ -99,6 +119,9 @@ impl Action {
             | Self::Stop
             | Self::Trigger
             | Self::Refresh
+            | Self::Verify
+            | Self::Seal
+            | Self::RawDropped
             | Self::Delete
             | Self::NoteChange => &[Privilege::ManageRollup, Privilege::Manage, Privilege::All],
         }

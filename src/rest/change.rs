@@ -21,14 +21,23 @@ pub(super) async fn serve(face: &Face, index: &str, body: &[u8]) -> Result<Answe
 
 /// `{ "range": { "gte": .., "lt": .. } }`
 pub(super) fn range(body: &[u8]) -> Result<Range<Timestamp>, ErrorAnswer> {
+    let body = json(body)?;
+    let whole = only(&body, "body", &["range"])?;
+    let range = only(whole.get("range").unwrap_or(&Value::Null), "range", &["gte", "lt"])?;
+    Ok(instant(range, "gte", "range.gte")?..instant(range, "lt", "range.lt")?)
+}
+
+/// `{ "before": .. }`
+pub(super) fn before(body: &[u8]) -> Result<Timestamp, ErrorAnswer> {
+    instant(only(&json(body)?, "body", &["before"])?, "before", "before")
+}
+
+fn json(body: &[u8]) -> Result<Value, ErrorAnswer> {
     let parsed = |error: serde_json::Error| {
         let cause = Cause::parse(format!("the body is no JSON: {error}"));
         ErrorAnswer::new(StatusCode::BAD_REQUEST, cause)
     };
-    let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).map_err(parsed)? };
-    let whole = only(&body, "body", &["range"])?;
-    let range = only(whole.get("range").unwrap_or(&Value::Null), "range", &["gte", "lt"])?;
-    Ok(instant(range, "gte")?..instant(range, "lt")?)
+    if body.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(body).map_err(parsed) }
 }
 
 fn only<'a>(value: &'a Value, name: &str, known: &[&str]) -> Result<&'a Map<String, Value>, ErrorAnswer> {
@@ -46,8 +55,8 @@ fn only<'a>(value: &'a Value, name: &str, known: &[&str]) -> Result<&'a Map<Stri
 }
 
 /// Milliseconds since 1970, or a text; without a zone it is in UTC.
-fn instant(range: &Map<String, Value>, name: &str) -> Result<Timestamp, ErrorAnswer> {
-    let read = match range.get(name) {
+fn instant(members: &Map<String, Value>, name: &str, place: &str) -> Result<Timestamp, ErrorAnswer> {
+    let read = match members.get(name) {
         Some(Value::Number(millis)) => millis.as_i64().and_then(|millis| Timestamp::from_millisecond(millis).ok()),
         Some(Value::String(text)) => text.parse().ok().or_else(|| {
             let local: DateTime = text.parse().ok()?;
@@ -56,9 +65,9 @@ fn instant(range: &Map<String, Value>, name: &str) -> Result<Timestamp, ErrorAns
         _ => None,
     };
     read.ok_or_else(|| {
-        let found = range.get(name).map_or_else(|| "is missing".to_owned(), |found| format!("was {found}"));
+        let found = members.get(name).map_or_else(|| "is missing".to_owned(), |found| format!("was {found}"));
         ErrorAnswer::bad_request(format!(
-            "[range.{name}] has to be an instant, such as [2026-01-01T00:00:00Z], or milliseconds since 1970, but \
+            "[{place}] has to be an instant, such as [2026-01-01T00:00:00Z], or milliseconds since 1970, but \
              {found}"
         ))
     })

@@ -9,6 +9,9 @@
 //! * a configuration that is not valid is answered with all its `problems`, and a stop that timed out with a `detail`;
 //! * `POST _rollup/job/{id}/_update` changes `cron`, `page_size` and `delay`;
 //! * `POST _rollup/job/{id}/_trigger` begins a run; a job that is not started is a 409;
+//! * late data has paths of its own: `POST {index}/_rollup/_note_change`, `POST _rollup/job/{id}/_refresh`,
+//!   `GET _rollup/job/{id}/_late_data`, `POST _rollup/job/{id}/_verify`; and before raw documents are dropped,
+//!   `GET {index}/_rollup/_safe_to_drop`, `POST {index}/_rollup/_seal` and `_raw_dropped`;
 //! * stop takes `allow_no_match`, and then ids, wildcards and `_all` separated by commas, as Elasticsearch's other
 //!   stop APIs do; it answers for each of the `jobs`. Without it an id is an id, as there;
 //! * delete takes `wait_for_completion` and `timeout`, which stop the job first, and `delete_data`;
@@ -41,6 +44,7 @@ mod error_answer;
 mod filter_path;
 mod get;
 mod json;
+mod late_data;
 mod media;
 mod openapi;
 mod parameters;
@@ -49,6 +53,7 @@ mod place;
 mod put;
 mod refresh;
 mod route;
+mod seal;
 mod search;
 mod start;
 mod stop;
@@ -170,7 +175,10 @@ pub fn router_with(manager: Arc<RollupJobManager>, authorizer: impl Authorizer, 
         .route("/_rollup_search", serve.clone())
         .route("/{index}/_rollup_search", serve.clone())
         .route("/{index}/_rollup/data", serve.clone())
-        .route("/{index}/_rollup/_note_change", serve)
+        .route("/{index}/_rollup/_note_change", serve.clone())
+        .route("/{index}/_rollup/_safe_to_drop", serve.clone())
+        .route("/{index}/_rollup/_seal", serve.clone())
+        .route("/{index}/_rollup/_raw_dropped", serve)
         .with_state(Arc::new(face))
 }
 
@@ -261,6 +269,7 @@ impl Face {
         let known: &[&str] = match action {
             Action::Stop => &stop::PARAMETERS,
             Action::Refresh => &refresh::PARAMETERS,
+            Action::Verify => &late_data::VERIFY_PARAMETERS,
             Action::Delete => &delete::PARAMETERS,
             Action::Search => &search::PARAMETERS,
             Action::Plan => &search::PLAN_PARAMETERS,
@@ -270,7 +279,14 @@ impl Face {
         let body = self.read(request, body).await?;
         let takes_body = matches!(
             action,
-            Action::Put | Action::Update | Action::Refresh | Action::Search | Action::Plan | Action::NoteChange
+            Action::Put
+                | Action::Update
+                | Action::Refresh
+                | Action::Verify
+                | Action::Search
+                | Action::Plan
+                | Action::NoteChange
+                | Action::Seal
         );
         if !takes_body && !body.is_empty() {
             let (method, path) = (&request.method, original.path());
@@ -283,6 +299,8 @@ impl Face {
             Action::Stop => stop::serve(self, &id, &parameters).await,
             Action::Trigger => trigger::serve(self, &id),
             Action::Refresh => refresh::serve(self, &id, &parameters, &body).await,
+            Action::Verify => late_data::verify(self, &id, &parameters, &body).await,
+            Action::LateData => late_data::serve(self, &id).await,
             Action::Delete => delete::serve(self, &id, &parameters).await,
             Action::Get => get::serve(self, &id).await,
             Action::Search => search::serve(self, &id, (request, caller), &parameters, &body).await,
@@ -290,6 +308,9 @@ impl Face {
             Action::GetCaps => caps::serve(self, &id, request),
             Action::GetIndexCaps => caps::of_index(self, &id, request),
             Action::NoteChange => change::serve(self, &id, &body).await,
+            Action::SafeToDrop => seal::safe_to_drop(self, &id).await,
+            Action::Seal => seal::seal(self, &id, &body).await,
+            Action::RawDropped => seal::raw_dropped(self, &id).await,
             Action::Describe => openapi::serve(original.path()),
         }?;
         let Some(filter) = parameters.text("filter_path") else { return Ok(answer) };

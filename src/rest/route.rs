@@ -50,6 +50,8 @@ fn actions(path: &str, described: bool) -> Option<(&str, &'static [(Method, Acti
         ["", "_rollup", "job", id, "_stop"] => (id, &[(Method::POST, Action::Stop)]),
         ["", "_rollup", "job", id, "_trigger"] => (id, &[(Method::POST, Action::Trigger)]),
         ["", "_rollup", "job", id, "_refresh"] => (id, &[(Method::POST, Action::Refresh)]),
+        ["", "_rollup", "job", id, "_late_data"] => (id, &[(Method::GET, Action::LateData)]),
+        ["", "_rollup", "job", id, "_verify"] => (id, &[(Method::POST, Action::Verify)]),
         ["", "_rollup", "data"] => ("", &[(Method::GET, Action::GetCaps)]),
         ["", "_rollup", "data", pattern] => (pattern, &[(Method::GET, Action::GetCaps)]),
         ["", "_rollup", "plan"] => ("", &[(Method::POST, Action::Plan)]),
@@ -57,6 +59,9 @@ fn actions(path: &str, described: bool) -> Option<(&str, &'static [(Method, Acti
         ["", index, "_rollup_search"] => (index, &[(Method::GET, Action::Search), (Method::POST, Action::Search)]),
         ["", index, "_rollup", "data"] => (index, &[(Method::GET, Action::GetIndexCaps)]),
         ["", index, "_rollup", "_note_change"] => (index, &[(Method::POST, Action::NoteChange)]),
+        ["", index, "_rollup", "_safe_to_drop"] => (index, &[(Method::GET, Action::SafeToDrop)]),
+        ["", index, "_rollup", "_seal"] => (index, &[(Method::POST, Action::Seal)]),
+        ["", index, "_rollup", "_raw_dropped"] => (index, &[(Method::POST, Action::RawDropped)]),
         ["", "_rollup", "openapi.json"] if described => ("", &[(Method::GET, Action::Describe)]),
         _ => return None,
     })

@@ -42,7 +42,8 @@ impl SearchRights for OfRequest {
 }
 
 /// Ends the search of a request that went away.
-struct CancelOnDrop(SearchCancel);
+#[derive(Default)]
+pub(super) struct CancelOnDrop(pub(super) SearchCancel);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -61,7 +62,7 @@ pub(super) async fn serve(
         .typed_keys(parameters.switch("typed_keys")?)
         .total_as_int(parameters.switch("rest_total_hits_as_int")?)
         .explain(parameters.switch("explain")?);
-    let cancel = CancelOnDrop(SearchCancel::new());
+    let cancel = CancelOnDrop::default();
     let search = asked(face, indices, (request, caller), parameters, body)?.cancelled_by(&cancel.0);
     let answered = face.searches.call({
         let manager = Arc::clone(&face.manager);

@@ -10,12 +10,7 @@ use rollup_jobs::store::{JobStore, MemoryStore, change_ledger};
 use rollup_jobs::testing::StoreCall;
 use rollup_jobs::{ChangeError, RepairWhen, RollupJobManager, RollupReader};
 
-use crate::support::{HOUR, World, in_thread};
-
-pub fn hours(range: Range<i64>) -> Range<Timestamp> {
-    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
-    at(range.start)..at(range.end)
-}
+use crate::support::{HOUR, World, in_thread, instants};
 
 /// Ten hours of readings, six in each, that are rolled up.
 fn rolled_up() -> World {
@@ -49,7 +44,7 @@ fn a_range_is_read_raw_from_the_beginning_of_a_change() {
     let world = rolled_up();
     late(&world);
     assert_eq!(total(&world), 60, "nobody has said a word");
-    let change = world.manager.begin_change("sensor-1", hours(3..4)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(3..4)).unwrap();
     assert_eq!((total(&world), raw_hours(&world)), (61, vec![(3, 4)]));
     change.done().unwrap();
     assert_eq!((total(&world), raw_hours(&world)), (61, vec![(3, 4)]));
@@ -73,7 +68,7 @@ fn a_note_is_a_change_that_has_taken_place() {
 fn a_change_that_nobody_ends_stays_open() {
     let world = rolled_up();
     late(&world);
-    drop(world.manager.begin_change("sensor-1", hours(3..4)));
+    drop(world.manager.begin_change("sensor-1", instants(3..4)));
     assert_eq!((total(&world), raw_hours(&world)), (61, vec![(3, 4)]));
     // And for whoever comes later.
     let reader = RollupJobManager::builder(Arc::new(world.data.clone()), Arc::clone(&world.store) as _).open_reader();
@@ -83,7 +78,7 @@ fn a_change_that_nobody_ends_stays_open() {
 #[test]
 fn what_somebody_else_has_counted_as_done_is_noted_anew() {
     let world = rolled_up();
-    let change = world.manager.begin_change("sensor-1", hours(3..4)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(3..4)).unwrap();
     change_ledger(&*world.store, "sensor-1", |ledger| {
         ledger.open_changes.clear();
         ledger.notes.clear();
@@ -98,11 +93,11 @@ fn what_somebody_else_has_counted_as_done_is_noted_anew() {
 fn an_error_of_the_store_leaves_a_change_open_and_it_can_be_ended_later() {
     let (world, store) = World::faulty_store();
     store.refuse(&[StoreCall::ReplaceLedger]);
-    let refused = world.manager.begin_change("sensor-1", hours(3..4)).unwrap_err();
+    let refused = world.manager.begin_change("sensor-1", instants(3..4)).unwrap_err();
     assert!(matches!(refused, ChangeError::Store { .. }), "{refused}");
     assert_eq!(refused.to_string(), "could not note a change of [sensor-1]");
     store.refuse(&[]);
-    let change = world.manager.begin_change("sensor-1", hours(3..4)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(3..4)).unwrap();
     store.refuse(&[StoreCall::ReplaceLedger]);
     assert!(matches!(change.done(), Err(ChangeError::Store { .. })));
     assert_eq!(world.store.ledger("sensor-1").unwrap().open_changes.len(), 1);
@@ -117,23 +112,23 @@ fn an_error_of_the_store_leaves_a_change_open_and_it_can_be_ended_later() {
 fn what_is_no_range_of_one_index_is_refused_and_nothing_noted() {
     let world = rolled_up();
     for index in ["", "sensor-*", "sensor-1,sensor-2", "-sensor-1"] {
-        let refused = world.manager.note_change(index, hours(3..4)).unwrap_err();
+        let refused = world.manager.note_change(index, instants(3..4)).unwrap_err();
         assert!(matches!(refused, ChangeError::Index { .. }), "{index}: {refused}");
     }
     for until in [3, 2] {
         let range = Range { start: 3, end: until };
-        let refused = world.manager.note_change("sensor-1", hours(range)).unwrap_err();
+        let refused = world.manager.note_change("sensor-1", instants(range)).unwrap_err();
         assert!(matches!(refused, ChangeError::Empty { .. }), "{refused}");
     }
     change_ledger(&*world.store, "sensor-1", |ledger| ledger.seals.push(0..4 * HOUR)).unwrap();
     for refused in [
-        world.manager.note_change("sensor-1", hours(3..5)).unwrap_err(),
-        world.manager.begin_change("sensor-1", hours(0..1)).map(drop).unwrap_err(),
+        world.manager.note_change("sensor-1", instants(3..5)).unwrap_err(),
+        world.manager.begin_change("sensor-1", instants(0..1)).map(drop).unwrap_err(),
     ] {
         let text = "its documents from [1970-01-01T00:00:00Z] until [1970-01-01T04:00:00Z] are sealed";
         assert!(refused.to_string().ends_with(text), "{refused}");
     }
-    world.manager.note_change("sensor-1", hours(4..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(4..5)).unwrap();
     let ledger = world.store.ledger("sensor-1").unwrap();
     assert_eq!((ledger.revision, ledger.notes.len(), ledger.open_changes.len()), (2, 1, 0));
 }
@@ -148,8 +143,8 @@ fn many_say_it_at_once() {
         .map(|number: i64| {
             let reader = reader();
             in_thread(move || {
-                let change = reader.begin_change("sensor-1", hours(2 * number..2 * number + 1)).unwrap();
-                reader.note_change("sensor-1", hours(100..101)).unwrap();
+                let change = reader.begin_change("sensor-1", instants(2 * number..2 * number + 1)).unwrap();
+                reader.note_change("sensor-1", instants(100..101)).unwrap();
                 change.done().unwrap();
             })
         })

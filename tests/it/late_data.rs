@@ -4,7 +4,6 @@
 //! `ROLLUP_LATE_CASES` multiplies the number of sequences.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use rollup_jobs::{
     StopOptions, VerifyOptions,
 };
 
-use crate::support::{HOUR, PATIENCE, Watcher};
+use crate::support::{HOUR, PATIENCE, Watcher, instants};
 use crate::tantivy_harness::Written;
 
 const FIELDS: [(&str, FieldType); 3] =
@@ -196,11 +195,6 @@ struct World {
     sealed_until: i64,
     /// Sealed while documents of them were missing.
     unknown: BTreeSet<i64>,
-}
-
-fn instants(hours: Range<i64>) -> Range<Timestamp> {
-    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
-    at(hours.start)..at(hours.end)
 }
 
 impl World {

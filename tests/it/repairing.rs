@@ -13,8 +13,8 @@ use rollup_jobs::{
 };
 use serde_json::Value;
 
-use crate::changes::{hours, raw_hours, rolled_up_with, total};
-use crate::support::{HOUR, NOW, Watcher, World, config, readings, undisturbed, waiting};
+use crate::changes::{raw_hours, rolled_up_with, total};
+use crate::support::{HOUR, NOW, Watcher, World, config, instants, readings, undisturbed, waiting};
 
 /// What a job that begins now rolls up of the same documents.
 fn anew(world: &World) -> BTreeMap<String, Value> {
@@ -63,7 +63,7 @@ fn what_was_noted_is_rolled_up_again_and_nothing_else() {
         let world = world_on(data);
         world.data.extend("sensor-1", [late(3, "b"), late(3, "d"), late(7, "a"), late(-5_000, "a")]);
         for (from, until) in [(3, 4), (7, 8), (-5_000, -4_999)] {
-            world.manager.note_change("sensor-1", hours(from..until)).unwrap();
+            world.manager.note_change("sensor-1", instants(from..until)).unwrap();
         }
         let before = world.status("sensor");
         world.run("sensor");
@@ -91,13 +91,13 @@ fn a_group_whose_documents_are_gone_goes_too() {
             let is_a = document.fields().any(|(_, values)| *values == [SourceValue::Keyword("a".into())]);
             !(is_a && (3 * HOUR..5 * HOUR).contains(&date_of(document)))
         });
-        world.manager.note_change("sensor-1", hours(3..5)).unwrap();
+        world.manager.note_change("sensor-1", instants(3..5)).unwrap();
         world.run("sensor");
         assert_eq!(world.documents().len(), 28);
         assert_eq!(world.documents(), anew(&world));
         // All of a bucket as well.
         world.data.retain("sensor-1", |document| !(2 * HOUR..3 * HOUR).contains(&date_of(document)));
-        world.manager.note_change("sensor-1", hours(2..3)).unwrap();
+        world.manager.note_change("sensor-1", instants(2..3)).unwrap();
         world.run("sensor");
         assert_eq!(world.documents().len(), 25);
         assert_eq!(world.documents(), anew(&world));
@@ -107,7 +107,7 @@ fn a_group_whose_documents_are_gone_goes_too() {
 #[test]
 fn what_is_changed_at_this_moment_waits_until_it_is_done() {
     let world = rolled_up_with(RepairWhen::AfterRun);
-    let change = world.manager.begin_change("sensor-1", hours(3..4)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(3..4)).unwrap();
     world.data.add("sensor-1", late(3, "b"));
     world.run("sensor");
     assert_eq!((world.documents(), raw_hours(&world)), (undisturbed("sensor"), vec![(3, 4)]));
@@ -120,15 +120,15 @@ fn what_is_changed_at_this_moment_waits_until_it_is_done() {
 #[test]
 fn a_change_that_ends_during_a_repair_is_repaired_after_it() {
     let world = rolled_up_with(RepairWhen::AfterRun);
-    let change = world.manager.begin_change("sensor-1", hours(3..4)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(3..4)).unwrap();
     world.data.add("sensor-1", late(4, "b"));
-    world.manager.note_change("sensor-1", hours(4..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(4..5)).unwrap();
     world.gates.commit().close();
     let run = world.manager.trigger("sensor").unwrap().run();
     world.gates.commit().wait_for_waiting(1);
     world.data.add("sensor-1", late(3, "b"));
     world.data.add("sensor-1", late(4, "c"));
-    world.manager.note_change("sensor-1", hours(4..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(4..5)).unwrap();
     change.done().unwrap();
     world.gates.commit().open();
     world.wait_for_end_of_run("sensor", run);
@@ -142,7 +142,7 @@ fn a_stop_gives_a_repair_up_and_a_later_run_does_it() {
     both_engines(|data| {
         let world = world_on(data);
         world.data.extend("sensor-1", [late(3, "b"), late(3, "d"), late(3, "e"), late(3, "f")]);
-        world.manager.note_change("sensor-1", hours(3..4)).unwrap();
+        world.manager.note_change("sensor-1", instants(3..4)).unwrap();
         world.gates.search().close();
         world.manager.trigger("sensor").unwrap();
         // The second of two pages.
@@ -169,7 +169,7 @@ fn fail_every_call(data: impl Fn() -> MemoryEngine, fault: EngineFault) {
         world.run("sensor");
         world.data.extend("sensor-1", [late(3, "b"), late(3, "d"), late(7, "a")]);
         world.data.retain("sensor-1", |document| date_of(document) != 3 * HOUR);
-        world.manager.note_change("sensor-1", hours(3..8)).unwrap();
+        world.manager.note_change("sensor-1", instants(3..8)).unwrap();
         engine.fail_at(call);
         let run = world.manager.trigger("sensor").unwrap().run();
         world.let_pauses_pass_until_end_of_run(run);
@@ -210,7 +210,7 @@ fn the_store_fails_at_every_call() {
         world.put_repairing(RepairWhen::AfterRun);
         world.run("sensor");
         world.data.extend("sensor-1", [late(3, "b"), late(7, "a")]);
-        world.manager.note_change("sensor-1", hours(3..8)).unwrap();
+        world.manager.note_change("sensor-1", instants(3..8)).unwrap();
         store.fail_at(call, StoreFault::Unavailable);
         let run = world.manager.trigger("sensor").unwrap().run();
         world.let_pauses_pass_until_end_of_run(run);
@@ -230,14 +230,14 @@ fn what_is_sealed_or_without_its_sources_stays_as_it_is() {
     let world = rolled_up_with(RepairWhen::AfterRun);
     world.data.extend("sensor-2", [late(5, "a"), late(6, "a")]);
     world.data.add("sensor-1", late(9, "a"));
-    world.manager.note_change("sensor-2", hours(5..7)).unwrap();
+    world.manager.note_change("sensor-2", instants(5..7)).unwrap();
     world.run("sensor");
     let known = world.documents();
     assert_eq!((total(&world), raw_hours(&world)), (62, vec![]));
     // A part of what hour 5 was made of is gone.
     assert!(world.data.remove_index("sensor-2"));
     world.data.extend("sensor-1", [late(3, "b"), late(5, "b")]);
-    world.manager.note_change("sensor-1", hours(3..6)).unwrap();
+    world.manager.note_change("sensor-1", instants(3..6)).unwrap();
     change_ledger(&*world.store, "sensor-1", |ledger| ledger.seals.push(0..HOUR)).unwrap();
     world.run("sensor");
     let now = world.documents();
@@ -250,7 +250,7 @@ fn what_is_sealed_or_without_its_sources_stays_as_it_is() {
 #[test]
 fn what_is_read_by_an_ordinary_run_is_not_rolled_up_twice() {
     let world = World::new();
-    world.manager.note_change("sensor-1", hours(0..10)).unwrap();
+    world.manager.note_change("sensor-1", instants(0..10)).unwrap();
     world.put_repairing(RepairWhen::AfterRun);
     world.run("sensor");
     assert_eq!(raw_hours(&world), []);
@@ -260,7 +260,7 @@ fn what_is_read_by_an_ordinary_run_is_not_rolled_up_twice() {
     world.clock.advance(Duration::from_hours(2));
     let next = NOW.parse::<jiff::Timestamp>().unwrap().as_millisecond() / HOUR;
     world.data.add("sensor-1", late(next, "a"));
-    world.manager.note_change("sensor-1", hours(next - 1..next + 1)).unwrap();
+    world.manager.note_change("sensor-1", instants(next - 1..next + 1)).unwrap();
     world.run("sensor");
     assert_eq!((total(&world), raw_hours(&world)), (61, vec![]));
     let searches = world.gates.search().arrived();
@@ -282,19 +282,15 @@ fn a_ledger_that_cannot_be_read_ends_a_run_before_it_reads() {
     world.run("sensor");
 }
 
-fn instants(range: Range<i64>) -> Range<jiff::Timestamp> {
-    hours(range)
-}
-
 /// The default: whoever says that something has changed has it repaired, by a run that begins for it.
 #[test]
 fn what_has_changed_is_rolled_up_again_at_once() {
     let world = rolled_up_with(RepairWhen::AtOnce);
     world.data.add("sensor-1", late(3, "b"));
-    world.manager.note_change("sensor-1", hours(3..4)).unwrap();
+    world.manager.note_change("sensor-1", instants(3..4)).unwrap();
     let expected = anew(&world);
     world.watcher.wait_for(&world.manager, "a repair", || (world.documents() == expected).then_some(()));
-    let change = world.manager.begin_change("sensor-1", hours(4..5)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(4..5)).unwrap();
     world.data.add("sensor-1", late(4, "b"));
     change.done().unwrap();
     let expected = anew(&world);
@@ -302,8 +298,8 @@ fn what_has_changed_is_rolled_up_again_at_once() {
     // Nobody runs for what is not rolled up, or not read.
     world.wait_for_state("sensor", JobState::Started);
     let run = world.status("sensor").run();
-    world.manager.note_change("sensor-1", hours(1_000_000..1_000_001)).unwrap();
-    world.manager.note_change("other", hours(3..4)).unwrap();
+    world.manager.note_change("sensor-1", instants(1_000_000..1_000_001)).unwrap();
+    world.manager.note_change("other", instants(3..4)).unwrap();
     assert_eq!((world.state("sensor"), world.status("sensor").run()), (JobState::Started, run));
 }
 
@@ -313,10 +309,10 @@ fn a_run_follows_the_one_that_was_under_way() {
     let world = rolled_up_with(RepairWhen::AtOnce);
     world.gates.commit().close();
     world.data.add("sensor-1", late(3, "b"));
-    world.manager.note_change("sensor-1", hours(3..4)).unwrap();
+    world.manager.note_change("sensor-1", instants(3..4)).unwrap();
     world.gates.commit().wait_for_waiting(1);
     world.data.extend("sensor-1", [late(3, "c"), late(5, "c")]);
-    world.manager.note_change("sensor-1", hours(3..6)).unwrap();
+    world.manager.note_change("sensor-1", instants(3..6)).unwrap();
     world.gates.commit().open();
     let expected = anew(&world);
     world.watcher.wait_for(&world.manager, "two repairs", || (world.documents() == expected).then_some(()));
@@ -331,7 +327,7 @@ fn a_refresh_is_waited_for() {
         world.put_repairing(RepairWhen::WhenAsked);
         world.run("sensor");
         world.data.extend("sensor-1", [late(3, "b"), late(5, "c")]);
-        world.manager.note_change("sensor-1", hours(5..6)).unwrap();
+        world.manager.note_change("sensor-1", instants(5..6)).unwrap();
         world.run("sensor");
         assert_eq!((total(&world), raw_hours(&world)), (61, vec![(5, 6)]), "nobody has asked");
         world.gates.commit().close();
@@ -401,7 +397,7 @@ fn what_new_documents_come_to_is_first_or_last() {
         world.put_repairing(RepairWhen::WhenAsked);
         world.run("sensor");
         world.data.extend("sensor-1", [late(3, "b"), late(3, "c")]);
-        world.manager.note_change("sensor-1", hours(3..4)).unwrap();
+        world.manager.note_change("sensor-1", instants(3..4)).unwrap();
         world.clock.advance(Duration::from_hours(2));
         let next = NOW.parse::<jiff::Timestamp>().unwrap().as_millisecond() / HOUR;
         world.data.add("sensor-1", late(next, "a"));
@@ -429,7 +425,7 @@ fn a_budget_is_kept() {
     world.manager.start("sensor").unwrap();
     world.run("sensor");
     world.data.extend("sensor-1", (0..10).map(|hour| late(hour, "b")));
-    for hours_now in [hours(0..4), hours(6..8)] {
+    for hours_now in [instants(0..4), instants(6..8)] {
         world.manager.note_change("sensor-1", hours_now).unwrap();
     }
     for left in [vec![(0, 3)], vec![]] {
@@ -464,7 +460,7 @@ fn the_setting_is_kept_and_printed_where_it_is_not_the_default() {
 #[test]
 fn what_is_open_when_a_manager_opens_is_repaired() {
     let world = rolled_up_with(RepairWhen::AfterRun);
-    let change = world.manager.begin_change("sensor-1", hours(3..4)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(3..4)).unwrap();
     world.data.add("sensor-1", late(3, "b"));
     let world = World::on_store(world.data.clone(), Arc::clone(&world.store));
     world.gates.search().open();

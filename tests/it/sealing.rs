@@ -6,8 +6,8 @@ use rollup_jobs::search::{DateHistogramAggregation, SearchRequest};
 use rollup_jobs::store::JobStore;
 use rollup_jobs::{ChangeError, Need, RepairWhen, SealError};
 
-use crate::changes::{hours, rolled_up_with, total};
-use crate::support::{HOUR, World, config, now, waiting};
+use crate::changes::{rolled_up_with, total};
+use crate::support::{HOUR, World, config, instants, now, waiting};
 
 fn at(hour: i64) -> Timestamp {
     Timestamp::from_millisecond(hour * HOUR).unwrap()
@@ -41,11 +41,11 @@ fn what_is_rolled_up_may_go_and_the_answer_stays() {
     world.manager.seal_before("sensor-1", at(6)).unwrap();
     drop_before(&world, 6);
     assert_eq!((total(&world), per_hour(&world)), (60, before));
-    let refused = world.manager.begin_change("sensor-1", hours(5..7)).map(drop).unwrap_err();
+    let refused = world.manager.begin_change("sensor-1", instants(5..7)).map(drop).unwrap_err();
     assert!(matches!(refused, ChangeError::Sealed { .. }), "{refused}");
     // What is beside goes on.
     world.data.add("sensor-1", late(7));
-    world.manager.note_change("sensor-1", hours(6..8)).unwrap();
+    world.manager.note_change("sensor-1", instants(6..8)).unwrap();
     world.run("sensor");
     assert_eq!(total(&world), 61);
     // It is said again, and further.
@@ -67,9 +67,9 @@ fn what_is_needed_is_not_sealed_and_it_is_said_by_whom() {
         (Some(at(now() / HOUR)), Need::NotRolledUp { job_id: "sensor".into() })
     );
     // Changed, and not repaired; being changed.
-    world.manager.note_change("sensor-1", hours(4..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(4..5)).unwrap();
     assert_eq!(refused(at(5)).before, Some(at(4)));
-    let change = world.manager.begin_change("sensor-1", hours(2..3)).unwrap();
+    let change = world.manager.begin_change("sensor-1", instants(2..3)).unwrap();
     let needed = refused(at(5));
     assert_eq!((needed.before, needed.needed_by), (Some(at(2)), Need::Changed { job_id: "sensor".into() }));
     world.manager.seal_before("sensor-1", at(2)).unwrap();
@@ -96,7 +96,7 @@ fn what_came_without_a_word_is_not_lost_by_a_seal() {
     assert!(
         refused.to_string().ends_with("not right: 2 groups are right, 1 is different, 0 are missing, 0 are too many")
     );
-    world.manager.note_change("sensor-1", hours(4..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(4..5)).unwrap();
     world.run("sensor");
     world.manager.seal_before("sensor-1", at(5)).unwrap();
     drop_before(&world, 5);
@@ -110,7 +110,7 @@ fn an_index_that_was_dropped_is_sealed_where_it_was_rolled_up() {
     world.put_repairing(RepairWhen::AfterRun);
     world.run("sensor");
     assert_eq!(total(&world), 62);
-    let open = world.manager.begin_change("sensor-2", hours(4..5)).unwrap();
+    let open = world.manager.begin_change("sensor-2", instants(4..5)).unwrap();
     assert!(world.data.remove_index("sensor-2"));
     world.manager.raw_dropped("sensor-2").unwrap();
     let ledger = world.store.ledger("sensor-2").unwrap();
@@ -119,7 +119,7 @@ fn an_index_that_was_dropped_is_sealed_where_it_was_rolled_up() {
     assert_eq!(total(&world), 62);
     // What the other index has there changes without being rolled up again.
     world.data.add("sensor-1", late(4));
-    world.manager.note_change("sensor-1", hours(4..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(4..5)).unwrap();
     world.run("sensor");
     assert_eq!(total(&world), 62);
 }

@@ -31,6 +31,12 @@ pub fn now() -> i64 {
     NOW.parse::<jiff::Timestamp>().unwrap().as_millisecond()
 }
 
+/// These hours since 1970.
+pub fn instants(hours: std::ops::Range<i64>) -> std::ops::Range<jiff::Timestamp> {
+    let at = |hour: i64| jiff::Timestamp::from_millisecond(hour * HOUR).unwrap();
+    at(hours.start)..at(hours.end)
+}
+
 /// A delay for which, by the machine's clock, about so many hours since 1970 are over.
 #[expect(clippy::disallowed_methods, reason = "the manager has the machine's clock too")]
 pub fn delay_until(hours: i64) -> String {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::{
     HealthColor, LateData, LateDataError, LateDocuments, RepairWhen, RollupJobConfig, StopOptions, TimeValue,
     VerifyOptions,
@@ -10,12 +9,7 @@ use rollup_jobs::{
 use serde_json::json;
 
 use crate::noticing::{World, late, open};
-use crate::support::{HOUR, Heard, PATIENCE, config, now};
-
-fn hours(hours: std::ops::Range<i64>) -> std::ops::Range<Timestamp> {
-    let at = |hour: i64| Timestamp::from_millisecond(hour * HOUR).unwrap();
-    at(hours.start)..at(hours.end)
-}
+use crate::support::{HOUR, Heard, PATIENCE, config, instants, now};
 
 fn late_documents(world: &World) -> LateDocuments {
     world.manager.get("sensor").unwrap().late_documents()
@@ -27,9 +21,9 @@ fn late_documents_are_counted_and_counted_once() {
     assert_eq!(late_documents(&world), LateDocuments::default());
     world.host.commit([late(3, "x"), late(7, "y")]);
     let report = world.manager.late_data("sensor").unwrap();
-    assert_eq!(report.changed, [hours(3..4), hours(7..8)]);
+    assert_eq!(report.changed, [instants(3..4), instants(7..8)]);
     assert_eq!((report.being_changed.len(), report.lost.len(), report.shrunk.len()), (0, 0, 0));
-    assert_eq!(report.oldest(), Some(hours(3..4).start));
+    assert_eq!(report.oldest(), Some(instants(3..4).start));
     let told = world.watcher.wait_for(&world.manager, "the observers to be told", || {
         world.watcher.heard().into_iter().find_map(|heard| match heard {
             Heard::Late(id, late) => Some((id, late)),
@@ -68,11 +62,11 @@ fn how_late_documents_are_is_known() {
 #[test]
 fn what_comes_where_raw_documents_are_sealed_is_refused() {
     let mut world = World::new();
-    let seal = hours(5..6).start;
+    let seal = instants(5..6).start;
     world.manager.seal_before("sensor-1", seal).unwrap();
     world.host.commit([late(3, "x"), late(7, "y")]);
     let report = world.manager.late_data("sensor").unwrap();
-    assert_eq!(report.changed, [hours(7..8)]);
+    assert_eq!(report.changed, [instants(7..8)]);
     assert_eq!((report.late_documents.noticed, report.late_documents.refused), (2, 1));
 }
 
@@ -88,7 +82,7 @@ fn a_job_that_is_not_repaired_for_long_is_yellow() {
     world.clock.advance(Duration::from_mins(1));
     let reason = "documents from 1970-01-01T03:00:00Z on have changed, and are not rolled up again for 2h";
     assert_eq!((health().color(), health().reason()), (HealthColor::Yellow, Some(reason)));
-    world.manager.refresh("sensor", hours(3..4)).unwrap().wait(PATIENCE).unwrap();
+    world.manager.refresh("sensor", instants(3..4)).unwrap().wait(PATIENCE).unwrap();
     world.run();
     assert_eq!(health().color(), HealthColor::Green);
     // It begins to count anew.

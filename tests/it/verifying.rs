@@ -5,8 +5,8 @@ use rollup_jobs::search::SearchCancel;
 use rollup_jobs::store::change_ledger;
 use rollup_jobs::{RepairWhen, VerifyError, VerifyOptions};
 
-use crate::changes::{hours, raw_hours, total};
-use crate::support::{HOUR, World, readings, waiting};
+use crate::changes::{raw_hours, total};
+use crate::support::{HOUR, World, instants, readings, waiting};
 
 fn late(hour: i64, node: &str) -> SourceDocument {
     SourceDocument::new().date("timestamp", hour * HOUR + 1).keyword("node", node).double("temperature", 7.5)
@@ -52,7 +52,7 @@ fn what_is_right_is_right() {
         let found = world.manager.verify("sensor", &VerifyOptions::new()).unwrap();
         assert_eq!((found.right, found.is_right()), (30, true), "{found:?}");
         assert_eq!(found.to_string(), "30 groups are right, 0 are different, 0 are missing, 0 are too many");
-        let found = world.manager.verify("sensor", &VerifyOptions::new().range(hours(2..4))).unwrap();
+        let found = world.manager.verify("sensor", &VerifyOptions::new().range(instants(2..4))).unwrap();
         assert_eq!((found.right, found.not_verified.len()), (6, 0));
     }
 }
@@ -83,7 +83,7 @@ fn what_is_not_is_told_of_and_mended() {
 #[test]
 fn what_is_known_to_have_changed_or_to_be_gone_is_left_out() {
     let world = spoilt(MemoryEngine::new());
-    world.manager.note_change("sensor-1", hours(3..5)).unwrap();
+    world.manager.note_change("sensor-1", instants(3..5)).unwrap();
     change_ledger(&*world.store, "sensor-1", |ledger| ledger.seals.push(0..HOUR)).unwrap();
     let found = world.manager.verify("sensor", &VerifyOptions::new()).unwrap();
     assert_eq!((found.different, found.missing, found.too_many), (0, 0, 1), "{found:?}");

@@ -6,6 +6,7 @@ mod configs;
 mod forms;
 mod fuzz;
 mod jobs;
+mod late_data;
 mod openapi;
 mod overtaking;
 mod privileges;

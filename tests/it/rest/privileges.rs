@@ -12,7 +12,7 @@ use crate::support::{World, config};
 
 const CHALLENGE: &str = r#"Basic realm="security" charset="UTF-8""#;
 
-const LINES: [(Action, &str); 7] = [
+const LINES: [(Action, &str); 14] = [
     (Action::Put, "PUT /_rollup/job/sensor"),
     (Action::Update, "POST /_rollup/job/sensor/_update"),
     (Action::Start, "POST /_rollup/job/sensor/_start"),
@@ -20,6 +20,13 @@ const LINES: [(Action, &str); 7] = [
     (Action::Trigger, "POST /_rollup/job/sensor/_trigger"),
     (Action::Delete, "DELETE /_rollup/job/sensor"),
     (Action::Get, "GET /_rollup/job/sensor"),
+    (Action::Refresh, "POST /_rollup/job/sensor/_refresh"),
+    (Action::Verify, "POST /_rollup/job/sensor/_verify"),
+    (Action::LateData, "GET /_rollup/job/sensor/_late_data"),
+    (Action::NoteChange, "POST /sensor-1/_rollup/_note_change"),
+    (Action::SafeToDrop, "GET /sensor-1/_rollup/_safe_to_drop"),
+    (Action::Seal, "POST /sensor-1/_rollup/_seal"),
+    (Action::RawDropped, "POST /sensor-1/_rollup/_raw_dropped"),
 ];
 
 fn guarded() -> (World, Client) {
@@ -49,16 +56,17 @@ fn send(client: &Client, line: &str, user: Option<&str>, body: &str) -> super::A
 fn each_action_is_granted_by_its_privileges_and_by_no_other() {
     let (_world, client) = guarded();
     for (action, line) in LINES {
+        let only_looks = matches!(action, Action::Get | Action::LateData | Action::SafeToDrop);
         for user in ["all", "manage", "manage_rollup", "monitor", "monitor_rollup", "nothing", "stranger"] {
             let may = match user {
                 "all" | "manage" | "manage_rollup" => true,
-                "monitor" | "monitor_rollup" => action == Action::Get,
+                "monitor" | "monitor_rollup" => only_looks,
                 _ => false,
             };
             let answer = send(&client, line, Some(user), "");
             assert_eq!(answer.status.as_u16() != 403, may, "{user} {line}");
             if !may {
-                let granting = if action == Action::Get {
+                let granting = if only_looks {
                     "monitor_rollup,manage_rollup,monitor,manage,all"
                 } else {
                     "manage_rollup,manage,all"
