@@ -3,15 +3,18 @@
 use std::ops::Range;
 
 use super::{Pages, Turn, TurnError};
-use crate::engine::{Batch, EngineError, SourceIndex, left_out};
+use crate::engine::{Batch, EngineError, left_out};
 use crate::job::{KeyPart, Phase, Position};
 use crate::rollup::{BLOCK, Page, RolledUpDocuments, RolledUpPage, roll_up_until};
 use crate::scan::Times;
 
-/// A stream that was opened over a stretch of time, and the indices that it reads.
-struct Opened {
-    stretch: Range<i64>,
-    source_indices: Option<Vec<SourceIndex>>,
+/// A page, and what is to be known of its stream.
+struct Fetched {
+    page: Page,
+    /// Over which stretch of time it was opened, if that was for this page.
+    opened: Option<Range<i64>>,
+    /// For people.
+    notices: Vec<String>,
 }
 
 impl Turn<'_> {
@@ -70,8 +73,8 @@ impl Turn<'_> {
                 self.run.stream = None;
                 Ok(None)
             }
-            Ok((buckets, opened)) => {
-                self.see_opened(opened).inspect_err(|_| self.run.stream = None)?;
+            Ok(Fetched { page: buckets, opened, notices }) => {
+                self.see_stream(opened, notices).inspect_err(|_| self.run.stream = None)?;
                 self.progress.see_several_values(self.run.stream.as_ref().and_then(|stream| stream.several_values()));
                 let stats = &mut self.progress.stats;
                 stats.search_time += self.job.runtime.clock.monotonic().saturating_sub(began);
@@ -84,24 +87,30 @@ impl Turn<'_> {
         }
     }
 
-    /// What is to be known of a stream that was opened.
-    fn see_opened(&mut self, opened: Option<Opened>) -> Result<(), TurnError> {
-        let Some(Opened { stretch, source_indices }) = opened else { return Ok(()) };
-        if let Some(found) = source_indices {
-            self.look_at_new(&found)?;
-            if let Some(gone) = self.see_sources(found, &stretch) {
-                self.note(gone);
+    /// Takes note of what is to be known of a stream. Only with the first page some engines know what they read.
+    fn see_stream(&mut self, opened: Option<Range<i64>>, mut notices: Vec<String>) -> Result<(), TurnError> {
+        if let Some(stretch) = opened {
+            if let Some(found) = self.run.stream.as_ref().and_then(|stream| stream.source_indices()) {
+                self.look_at_new(&found)?;
+                notices.extend(self.see_sources(found, &stretch));
             }
+            self.take_up_notes(&stretch);
         }
-        self.take_up_notes(&stretch);
+        self.note_all(&notices);
         Ok(())
     }
 
-    fn next_page(&mut self) -> Result<(Page, Option<Opened>), EngineError> {
+    fn note_all(&self, notices: &[String]) {
+        if !notices.is_empty() {
+            self.note(notices.join("; "));
+        }
+    }
+
+    fn next_page(&mut self) -> Result<Fetched, EngineError> {
         if self.run.stream.as_ref().is_some_and(|stream| !stream.is_whole()) {
             self.run.stream = None;
         }
-        let (mut notices, mut is_opened) = (Vec::new(), None);
+        let (mut notices, mut opened) = (Vec::new(), None);
         let stream = match &mut self.run.stream {
             Some(stream) => stream,
             empty => {
@@ -114,7 +123,7 @@ impl Turn<'_> {
                 let request = context.scan_request().times(times).after(after);
                 let pattern = context.config().index_pattern();
                 let stream = self.job.runtime.source.scan(context, pattern, request, &self.run.signal)?;
-                is_opened = Some(stretch);
+                opened = Some(stretch);
                 self.run.is_snapshot_new = true;
                 if std::mem::replace(&mut self.run.has_streamed, true) {
                     notices.push("the source was opened again in the middle of the run".to_owned());
@@ -126,12 +135,8 @@ impl Turn<'_> {
         let page = stream.next_page(&self.run.signal);
         self.job.lifecycle.note_page_size(stream.reduced_page_size());
         notices.extend(stream.take_notice());
-        // Only with the first page some engines know.
-        let opened = is_opened.map(|stretch| Opened { stretch, source_indices: stream.source_indices() });
-        if !notices.is_empty() {
-            self.note(notices.join("; "));
-        }
-        Ok((page?, opened))
+        let page = page.inspect_err(|_| self.note_all(&notices))?;
+        Ok(Fetched { page, opened, notices })
     }
 
     /// The documents of a page: fewer than buckets if a stop made them unwanted.
