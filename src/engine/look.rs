@@ -111,6 +111,11 @@ impl SourceMark {
         remembered.downcast_ref()
     }
 
+    /// Whether the two are clones of each other.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The form to store.
     ///
     /// # Errors

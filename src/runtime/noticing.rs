@@ -64,43 +64,66 @@ impl Runtime {
         pattern: &IndexPattern,
         stop: &StopSignal,
     ) -> Result<Looked, LookError> {
+        let mut looked = Looked::default();
+        while !self.look_once(context, pattern, stop, &mut looked)? {}
+        Ok(looked)
+    }
+
+    /// `false` if somebody else has looked at one of the indices meanwhile: what has changed since the mark before is
+    /// not what has changed since theirs.
+    fn look_once(
+        &self,
+        context: &JobContext,
+        pattern: &IndexPattern,
+        stop: &StopSignal,
+        looked: &mut Looked,
+    ) -> Result<bool, LookError> {
         let field = context.layout().grouping().date_field();
-        let failed = RefCell::new(None);
+        let (given, failed) = (RefCell::new(HashMap::new()), RefCell::new(None));
         let mark = |index: &str| {
-            self.mark(index, field).unwrap_or_else(|error| {
+            let mark = self.mark(index, field).unwrap_or_else(|error| {
                 failed.borrow_mut().get_or_insert(error);
                 None
-            })
+            });
+            given.borrow_mut().insert(index.to_owned(), mark.clone());
+            mark
         };
         let before = |index: &str| self.ceiling(index);
         let look = Look::new(field, &mark, &before);
         let noticed = match engine::call(|| self.source.look(context, pattern, &look, stop)) {
-            Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(Looked::default()),
+            Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(true),
             other => other?,
         };
         if let Some(error) = failed.into_inner() {
             return Err(error.into());
         }
-        let mut looked = Looked::default();
+        let given = given.into_inner();
+        let mut is_whole = true;
         for Noticed { index, changes, mark, .. } in noticed {
+            let known = self.mark(&index, field)?;
+            let is_other = match (&known, given.get(&index).and_then(Option::as_ref)) {
+                (Some(known), Some(given)) => !known.is(given),
+                (known, given) => known.is_some() != given.is_some(),
+            };
+            if is_other {
+                is_whole = false;
+                continue;
+            }
             let (more, less) = self.sorted_out(&index, &changes);
-            let is_first = self.mark(&index, field)?.is_none();
-            if is_first {
-                if self.note_new(&index, field, &more)? {
+            if known.is_none() {
+                if self.note_new(&index, field, &changes, &more)? {
                     looked.changed.push((index.clone(), more));
                 }
             } else if !changes.is_empty() {
                 self.store_call(|store| change_ledger(store, &index, |ledger| ledger.notice(&more, &less)))?;
+                self.count_late(&index, &self.readers_of(&index, field), &changes)?;
                 looked.changed.push((index.clone(), more));
-            }
-            if !changes.is_empty() {
-                self.count_late(&index, field, &changes)?;
             }
             let key = (index, field.to_owned());
             self.marks.to_store.lock().entry(key.clone()).or_insert_with(|| self.clock.monotonic());
             self.marks.known.lock().insert(key, mark);
         }
-        Ok(looked)
+        Ok(is_whole)
     }
 
     /// The same, and has jobs that repair at once do so.
@@ -119,7 +142,13 @@ impl Runtime {
     /// An index is seen for the first time. What it has is new to jobs that have read others so far, or are reading;
     /// those that have read it before this manager was opened count whether it has changed since. Says whether it is
     /// new to any.
-    fn note_new(&self, index: &str, date_field: &str, ranges: &[Range<i64>]) -> Result<bool, StoreError> {
+    fn note_new(
+        &self,
+        index: &str,
+        date_field: &str,
+        changes: &[SourceChange],
+        ranges: &[Range<i64>],
+    ) -> Result<bool, StoreError> {
         let mut new_to = Vec::new();
         for job in self.readers_of(index, date_field) {
             let progress = job.progress();
@@ -142,14 +171,15 @@ impl Runtime {
             }
         };
         self.store_call(|store| change_ledger(store, index, note))?;
+        self.count_late(index, &new_to, changes)?;
         Ok(true)
     }
 
     /// Counts documents that have come where jobs have rolled them up already.
-    fn count_late(&self, index: &str, date_field: &str, changes: &[SourceChange]) -> Result<(), StoreError> {
+    fn count_late(&self, index: &str, jobs: &[Arc<Job>], changes: &[SourceChange]) -> Result<(), StoreError> {
         let now = self.clock.now().as_millisecond();
         let mut seals = None;
-        for job in self.readers_of(index, date_field) {
+        for job in jobs {
             let covered = job.progress().covered();
             let come = changes.iter().filter(|change| change.documents > 0 && covered.contains(&change.range.start));
             let mut late = LateDocuments::default();
@@ -216,9 +246,9 @@ impl Runtime {
         let stored = self.store_call(|store| store.mark(&name_of(&key)))?;
         let mark = stored.and_then(|bytes| self.source.read_mark(&bytes));
         if let Some(mark) = &mark {
-            self.marks.known.lock().entry(key).or_insert_with(|| mark.clone());
+            return Ok(Some(self.marks.known.lock().entry(key).or_insert_with(|| mark.clone()).clone()));
         }
-        Ok(mark)
+        Ok(None)
     }
 
     /// The instant before which changes of an index count: what lies behind it some run will read. Of a job of which
@@ -299,8 +329,9 @@ impl Job {
     fn repairs_at_once(&self, index: &str, range: &Range<i64>) -> bool {
         let (progress, context) = (self.progress(), self.context());
         let config = context.config();
-        let is_covered =
-            progress.covered().start < range.end && progress.reached(config).is_some_and(|until| range.start < until);
+        // A run that is under way may have read it already.
+        let reached = progress.reached(config).max(Some(self.ceiling()).filter(|ceiling| *ceiling != i64::MAX));
+        let is_covered = progress.covered().start < range.end && reached.is_some_and(|until| range.start < until);
         is_covered && config.late_data().repair_when() == RepairWhen::AtOnce && self.may_read(index)
     }
 }

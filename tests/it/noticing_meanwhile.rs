@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use rollup_jobs::engine::tantivy::TantivyEngine;
 use rollup_jobs::engine::{
-    EngineError, JobContext, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source, SourceAdapter,
-    SourceDocument, StopSignal,
+    EngineError, JobContext, Look, Noticed, PageStream, RollupIndex, RollupIndexAdapter, ScanRequest, Source,
+    SourceAdapter, SourceDocument, StopSignal,
 };
 use rollup_jobs::search::SearchRequest;
-use rollup_jobs::store::MemoryStore;
+use rollup_jobs::store::{JobStore as _, MemoryStore};
 use rollup_jobs::testing::ManualClock;
-use rollup_jobs::{IndexPattern, JobState, RollupJobManager};
+use rollup_jobs::{IndexPattern, JobState, LateDocuments, RollupJobManager};
 
 use crate::support::{HOUR, NOW, Watcher, config, readings};
 use crate::tantivy_harness::{FIELDS, Written};
@@ -23,6 +23,8 @@ struct Meanwhile {
     engine: TantivyEngine,
     before: Mutex<Option<Act>>,
     after: Mutex<Option<Act>>,
+    /// When an engine has looked, and nobody knows yet what it has seen.
+    after_look: Mutex<Option<Act>>,
 }
 
 impl std::fmt::Debug for Meanwhile {
@@ -41,6 +43,18 @@ fn act_once(act: &Mutex<Option<Act>>) {
 impl SourceAdapter for Meanwhile {
     fn source(&self) -> &dyn Source {
         &self.engine
+    }
+
+    fn look(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        look: &Look<'_>,
+        stop: &StopSignal,
+    ) -> Result<Vec<Noticed>, EngineError> {
+        let noticed = self.engine.look(job, pattern, look, stop);
+        act_once(&self.after_look);
+        noticed
     }
 
     fn scan(
@@ -68,12 +82,20 @@ struct World {
     /// An index that is not registered yet.
     other: Arc<Mutex<Written>>,
     clock: Arc<ManualClock>,
+    store: Arc<MemoryStore>,
     watcher: Arc<Watcher>,
-    manager: RollupJobManager,
+    manager: Arc<RollupJobManager>,
 }
 
 fn reading(hour: i64, id: &str) -> SourceDocument {
     SourceDocument::new().date("timestamp", hour * HOUR + 1).keyword("node", "b").keyword("id", id)
+}
+
+fn run(manager: &RollupJobManager, watcher: &Watcher) {
+    manager.trigger("sensor").unwrap();
+    watcher.wait_for(manager, "the end of a run", || {
+        (manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
+    });
 }
 
 impl World {
@@ -83,24 +105,27 @@ impl World {
         host.commit(readings());
         let engine = TantivyEngine::in_ram();
         engine.register("sensor-1", &host.index).unwrap();
-        let engine = Arc::new(Meanwhile { engine, before: Mutex::default(), after: Mutex::default() });
+        let engine = Arc::new(Meanwhile {
+            engine,
+            before: Mutex::default(),
+            after: Mutex::default(),
+            after_look: Mutex::default(),
+        });
         let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
         let watcher: Arc<Watcher> = Arc::default();
-        let builder = RollupJobManager::builder(Arc::clone(&engine) as _, Arc::new(MemoryStore::new()));
+        let store: Arc<MemoryStore> = Arc::default();
+        let builder = RollupJobManager::builder(Arc::clone(&engine) as _, Arc::clone(&store) as _);
         let builder = builder.clock(Arc::clone(&clock) as _).observer(Arc::clone(&watcher) as _);
-        let manager = builder.turn_time(Duration::ZERO).open().unwrap();
+        let manager = Arc::new(builder.turn_time(Duration::ZERO).open().unwrap());
         manager.put(config("sensor").build().unwrap()).unwrap();
         manager.start("sensor").unwrap();
         let mut other = Written::new(&FIELDS);
         other.commit([reading(2, "x")]);
-        Self { engine, other: Arc::new(Mutex::new(other)), clock, watcher, manager }
+        Self { engine, other: Arc::new(Mutex::new(other)), clock, store, watcher, manager }
     }
 
     fn run(&self) {
-        self.manager.trigger("sensor").unwrap();
-        self.watcher.wait_for(&self.manager, "the end of a run", || {
-            (self.manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
-        });
+        run(&self.manager, &self.watcher);
     }
 
     /// The other index is registered before the next scan, and gets one document more when it has begun.
@@ -142,4 +167,16 @@ fn what_comes_to_such_an_index_while_the_first_run_reads_it_is_late_data_too() {
     world.register_and_add_meanwhile();
     world.run();
     world.check();
+}
+
+/// Two look at an index for the first time: the one that is slower must not take all of it for late data.
+#[test]
+fn what_another_look_has_seen_meanwhile_is_no_change() {
+    let world = World::new();
+    let (manager, watcher) = (Arc::clone(&world.manager), Arc::clone(&world.watcher));
+    *world.engine.after_look.lock().unwrap() = Some(Box::new(move || run(&manager, &watcher)));
+    assert_eq!(world.manager.late_data("sensor").unwrap().changed, []);
+    assert_eq!(world.manager.rolled_up("sensor").unwrap().count(), 30, "the job has run meanwhile");
+    assert_eq!(world.store.ledger("sensor-1").unwrap().last_number, 0);
+    assert_eq!(world.manager.get("sensor").unwrap().late_documents(), LateDocuments::default());
 }
