@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::RollupJobManager;
-use crate::engine::{self, EngineError, JobContext, RolledUpNow, StopSignal};
+use crate::engine::{self, EngineError, EngineErrorKind, JobContext, RolledUpNow, StopSignal};
 use crate::job::{Ledger, Progress, not_comparable};
 use crate::ranges::{all_without, both, merged};
 use crate::runtime::{Job, LookError, Runtime};
@@ -152,7 +152,13 @@ impl Verifying<'_> {
         let known = self.job.progress();
         self.look()?;
         let (index, known) = (&*runtime.rollup_index, Progress::clone(&known));
-        let held = engine::call(|| index.snapshot_rolled_up(context, &self.stop))?;
+        let held = match engine::call(|| index.snapshot_rolled_up(context, &self.stop)) {
+            // Nothing was to be written there yet.
+            Err(error) if error.kind() == EngineErrorKind::NotFound && known.position.is_none() => {
+                return Ok(Verification::default());
+            }
+            held => held?,
+        };
         let RolledUpNow { documents, progress, is_one_commit } =
             engine::call(|| RolledUpNow::of(index, context, held, known))?;
         let names = self.source_indices(&progress)?;

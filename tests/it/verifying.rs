@@ -139,3 +139,16 @@ fn a_sum_in_another_order_is_right() {
     });
     assert!(!world.manager.verify("sensor", &VerifyOptions::new()).unwrap().is_right());
 }
+
+/// The embedded engine has no rollup index before there is something in it.
+#[cfg(feature = "tantivy")]
+#[test]
+fn what_has_not_run_yet_is_not_wrong() {
+    let engine = rollup_jobs::engine::tantivy::TantivyEngine::in_ram();
+    engine.register("sensor-1", &crate::tantivy_harness::sensor_index(readings())).unwrap();
+    let store = std::sync::Arc::new(rollup_jobs::store::MemoryStore::new());
+    let manager = rollup_jobs::RollupJobManager::builder(std::sync::Arc::new(engine), store).open().unwrap();
+    manager.put(crate::support::config("sensor").build().unwrap()).unwrap();
+    let found = manager.verify("sensor", &VerifyOptions::new()).unwrap();
+    assert_eq!(found, rollup_jobs::Verification::default());
+}
