@@ -17,12 +17,15 @@ use crate::support::{HOUR, Heard, Watcher, config, waiting};
 use crate::tantivy_harness::{read_rollup, sensor_index};
 
 /// Two nodes over six hours: twelve buckets, four a page, a page a turn.
-fn source() -> Index {
-    let readings = (0..24_u32).map(|n| {
+fn readings() -> impl Iterator<Item = SourceDocument> {
+    (0..24_u32).map(|n| {
         let reading = SourceDocument::new().date("timestamp", i64::from(n) * HOUR / 4);
         reading.keyword("node", ["a", "b"][n as usize % 2]).double("temperature", f64::from(n))
-    });
-    sensor_index(readings)
+    })
+}
+
+fn source() -> Index {
+    sensor_index(readings())
 }
 
 struct Machine {
@@ -257,6 +260,91 @@ fn a_run_that_takes_back_survives_a_power_cut_at_every_change() {
     });
     assert_eq!(found, [true; 2]);
     assert!(changes > 20, "the whole run was tried: {changes} changes");
+}
+
+/// Two nodes over six hours, and what came for two of the hours after they were rolled up.
+fn late_source() -> Index {
+    let late = [(1, "a"), (1, "new"), (4, "b")];
+    let late = late.map(|(hour, node)| SourceDocument::new().date("timestamp", hour * HOUR + 1).keyword("node", node));
+    sensor_index(readings().chain(late.map(|reading| reading.double("temperature", 100.0))))
+}
+
+/// A disk on which everything is rolled up, what came later, how that is rolled up again, and the documents before and
+/// after.
+struct Late {
+    rolled_up: Disk,
+    source: Index,
+    former: BTreeMap<String, Value>,
+    expected: BTreeMap<String, Value>,
+}
+
+impl Late {
+    fn new() -> Self {
+        let (rolled_up, source) = (Disk::default(), late_source());
+        script(&rolled_up, &self::source(), &mut Answered::default()).unwrap();
+        let (former, _) = undisturbed(&self::source());
+        let anew = Disk::default();
+        script(&anew, &source, &mut Answered::default()).unwrap();
+        let expected = Machine::open(&anew, &source).unwrap().documents();
+        assert_eq!((former.len(), expected.len()), (12, 13));
+        Self { rolled_up, source, former, expected }
+    }
+
+    /// The run that rolls the two hours up again.
+    fn repair(&self, disk: &Disk) -> Result<Stopped, String> {
+        let machine = Machine::open(disk, &self.source)?;
+        machine.manager.start("sensor").map_err(|error| error.to_string())?;
+        if machine.manager.trigger("sensor").is_ok() {
+            machine.watcher.wait_for(&machine.manager, "the end of the run", || {
+                machine.watcher.heard().iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
+            });
+        }
+        machine.stop().map_err(|error| error.to_string())
+    }
+
+    fn documents(&self, disk: &Disk, what: &str) -> BTreeMap<String, Value> {
+        Machine::open(disk, &self.source).unwrap_or_else(|error| panic!("{what}: {error}")).documents()
+    }
+
+    /// All of the former documents are there, or all that take their place; and the job goes on to the latter.
+    fn check(&self, disk: &Disk, what: &str) -> bool {
+        let documents = self.documents(disk, what);
+        let is_repaired = documents == self.expected;
+        assert!(is_repaired || documents == self.former, "{what}: {documents:#?}");
+        check(disk, &self.source, &Answered::Either, &self.expected, what);
+        is_repaired
+    }
+}
+
+/// Late documents are rolled up again, and the power goes at every change of that run.
+#[test]
+fn a_repair_survives_a_power_cut_at_every_change() {
+    let late = Late::new();
+    let mut repaired = [false; 2];
+    let changes = cut_in_a_run(&late.rolled_up, &|disk| late.repair(disk), |_, disk, what| {
+        repaired[usize::from(late.check(&disk, what))] = true;
+    });
+    assert_eq!(repaired, [true; 2], "the power goes before the commit and after it");
+    assert!(changes > 20, "the whole run was tried: {changes} changes");
+}
+
+/// The disk is full from some change of that run on, until there is room again.
+#[test]
+fn a_repair_on_a_full_disk_loses_nothing() {
+    let late = Late::new();
+    for full in 1.. {
+        let disk = late.rolled_up.after_cut(Left::Everything);
+        disk.full_from(full);
+        let ended = late.repair(&disk);
+        let was_full = disk.is_full();
+        assert!(ended.is_ok() || was_full, "{ended:?}");
+        disk.make_room();
+        let is_repaired = late.check(&disk, &format!("full from change {full} of the run"));
+        if !was_full {
+            assert!(full > 20 && is_repaired, "the whole run was tried: {full} changes");
+            return;
+        }
+    }
 }
 
 /// A disk that writes only part of what it is given is no failure.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ use rollup_jobs::engine::{
 use rollup_jobs::rollup::RolledUpDocuments;
 use rollup_jobs::store::{JobStore, JobStoreAdapter, LoadedRecord, RedbStore, StoreError};
 use rollup_jobs::{
-    DateHistogram, DeleteOptions, JobRecord, JobState, Metric, Observer, Phase, Progress, RollupJobConfig,
-    RollupJobManager, StopOptions, TurnEnded,
+    DateHistogram, DeleteOptions, JobRecord, JobState, Ledger, Metric, Observer, Phase, Progress, RollupJobConfig,
+    RollupJobManager, StopOptions, TurnEnded, VerifyOptions,
 };
 
 use crate::child_process::{report, start, task};
@@ -39,6 +39,8 @@ enum Point {
     Returned,
     DataRemoved,
     RecordRemoved,
+    /// It is noted that documents have changed.
+    Noted,
 }
 
 /// What is found when everything is opened again.
@@ -65,10 +67,12 @@ enum Script {
     StopIdle,
     /// A run to the end, a stop, a delete of job and data.
     Delete,
+    /// A run to the end; then a document comes late, and is rolled up. Points count from there on.
+    Repair,
 }
 
 /// Where each script is killed: at the n-th time it comes to the point, with this on disk, and what is found then.
-const MATRIX: [(Script, Point, u64, &str, Found); 24] = [
+const MATRIX: [(Script, Point, u64, &str, Found); 31] = [
     (Script::Put, Point::SavedAsPreparing, 1, "preparing", Found::Stopped),
     (Script::Put, Point::Prepared, 1, "preparing", Found::Stopped),
     (Script::Put, Point::Saved, 1, "stopped", Found::Stopped),
@@ -93,6 +97,13 @@ const MATRIX: [(Script, Point, u64, &str, Found); 24] = [
     (Script::Delete, Point::DataRemoved, 1, "stopped", Found::Stopped),
     (Script::Delete, Point::RecordRemoved, 1, "nothing", Found::Nothing),
     (Script::Delete, Point::Returned, 4, "nothing", Found::Nothing),
+    (Script::Repair, Point::Noted, 1, "started", Found::Started),
+    (Script::Repair, Point::Written, 1, "started", Found::Started),
+    (Script::Repair, Point::Saved, 1, "indexing", Found::GoesOn),
+    (Script::Repair, Point::Published, 1, "indexing", Found::GoesOn),
+    (Script::Repair, Point::Committed, 1, "indexing", Found::GoesOn),
+    (Script::Repair, Point::Saved, 2, "indexing", Found::GoesOn),
+    (Script::Repair, Point::Saved, 3, "started", Found::Started),
 ];
 
 /// Halts the process at its point, for ever; the parent kills it there.
@@ -100,6 +111,8 @@ struct Halt {
     point: Point,
     nth: u64,
     count: AtomicU64,
+    /// Whether points count yet.
+    is_armed: AtomicBool,
     /// Whose job is stopped in the second write.
     stops: OnceLock<Weak<RollupJobManager>>,
     writes: AtomicU64,
@@ -107,7 +120,10 @@ struct Halt {
 
 impl Halt {
     fn reach(&self, point: Point) {
-        if point == self.point && self.count.fetch_add(1, Ordering::SeqCst) + 1 == self.nth {
+        if self.is_armed.load(Ordering::SeqCst)
+            && point == self.point
+            && self.count.fetch_add(1, Ordering::SeqCst) + 1 == self.nth
+        {
             report("halted");
             loop {
                 std::thread::park();
@@ -146,6 +162,12 @@ impl JobStoreAdapter for HaltingStore {
         let removed = self.0.remove(id);
         self.1.reach(Point::RecordRemoved);
         removed
+    }
+
+    fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
+        let replaced = self.0.replace_ledger(index, ledger);
+        self.1.reach(Point::Noted);
+        replaced
     }
 }
 
@@ -236,6 +258,16 @@ fn source() -> Index {
     index
 }
 
+/// A document of the sixth hour comes.
+fn add_late(index: &Index) {
+    let [timestamp, node, temperature] =
+        ["timestamp", "node", "temperature"].map(|name| index.schema().get_field(name).unwrap());
+    let mut writer: IndexWriter = index.writer_with_num_threads(1, 15_000_000).unwrap();
+    let at = DateTime::from_timestamp_millis(5 * 3_600_000 + 1);
+    writer.add_document(doc!(timestamp => at, node => "n0", temperature => 1_000.0)).unwrap();
+    writer.commit().unwrap();
+}
+
 fn config() -> RollupJobConfig {
     RollupJobConfig::builder("sensor")
         .index_pattern("sensor")
@@ -249,9 +281,9 @@ fn config() -> RollupJobConfig {
         .unwrap()
 }
 
-fn open_engine(folder: &Path) -> TantivyEngine {
+fn open_engine(folder: &Path, source: &Index) -> TantivyEngine {
     let engine = TantivyEngine::open(folder.join("rollups")).unwrap();
-    engine.register("sensor", &source()).unwrap();
+    engine.register("sensor", source).unwrap();
     engine
 }
 
@@ -260,10 +292,12 @@ fn open_engine(folder: &Path) -> TantivyEngine {
 fn child() {
     let Some((folder, task)) = task() else { return };
     let (script, point, nth, ..) = MATRIX[task.parse::<usize>().unwrap()];
-    let halt =
-        Arc::new(Halt { point, nth, count: AtomicU64::new(0), stops: OnceLock::new(), writes: AtomicU64::new(0) });
+    let (count, writes, stops) = (AtomicU64::new(0), AtomicU64::new(0), OnceLock::new());
+    let is_armed = AtomicBool::new(script != Script::Repair);
+    let halt = Arc::new(Halt { point, nth, count, is_armed, stops, writes });
     let store = HaltingStore(RedbStore::open(folder.join("jobs.redb")).unwrap(), Arc::clone(&halt));
-    let engine = HaltingEngine(open_engine(&folder), Arc::clone(&halt));
+    let source = source();
+    let engine = HaltingEngine(open_engine(&folder, &source), Arc::clone(&halt));
     let manager = RollupJobManager::builder(Arc::new(engine), Arc::new(store))
         .indexer_threads(1)
         .turn_time(Duration::ZERO)
@@ -294,6 +328,13 @@ fn child() {
             manager.delete_with("sensor", DeleteOptions::new().delete_data(true)).unwrap();
             halt.reach(Point::Returned);
         }
+        Script::Repair => {
+            manager.trigger("sensor").unwrap();
+            wait_for_end(&manager);
+            add_late(&source);
+            halt.is_armed.store(true, Ordering::SeqCst);
+            manager.trigger("sensor").unwrap();
+        }
     }
     // The indexer thread comes to the point, unless the test is wrong; then the parent waits in vain, and fails.
     loop {
@@ -303,16 +344,22 @@ fn child() {
 
 /// Until a run is over: it has been through all there is.
 fn wait_for_end(manager: &RollupJobManager) {
+    wait_until(manager, || {
+        let status = manager.get("sensor").unwrap();
+        status.stats().documents_processed() == 96 && status.phase() == Phase::Idle
+    });
+}
+
+fn wait_until(manager: &RollupJobManager, is_over: impl Fn() -> bool) {
     #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
     let deadline = std::time::Instant::now() + Duration::from_mins(1);
     loop {
-        let status = manager.get("sensor").unwrap();
-        if status.stats().documents_processed() == 96 && status.phase() == Phase::Idle {
+        if is_over() {
             return;
         }
         #[expect(clippy::disallowed_methods, reason = "the patience of a test is real time")]
         let late = std::time::Instant::now() > deadline;
-        assert!(!late, "waited in vain for the end of the run: {status:#?}");
+        assert!(!late, "waited in vain for the end of the run: {:#?}", manager.get("sensor"));
         std::thread::yield_now();
     }
 }
@@ -346,9 +393,13 @@ fn state_on_disk(folder: &Path) -> String {
     }
 }
 
-/// Opens what is on disk, looks, and runs the job to its end.
-fn finish(folder: &Path, found: Found, what: &str) -> BTreeMap<String, (i64, u64)> {
-    let engine = Arc::new(open_engine(folder));
+/// Opens what is on disk, looks, and runs the job to its end, until it has everything that came late too, if any did.
+fn finish(folder: &Path, found: Found, is_late: bool, what: &str) -> BTreeMap<String, (i64, u64)> {
+    let source = source();
+    if is_late {
+        add_late(&source);
+    }
+    let engine = Arc::new(open_engine(folder, &source));
     let store = Arc::new(RedbStore::open(folder.join("jobs.redb")).unwrap());
     let manager = RollupJobManager::builder(engine.clone(), store).indexer_threads(1).open().unwrap();
     let status = manager.get("sensor");
@@ -365,7 +416,10 @@ fn finish(folder: &Path, found: Found, what: &str) -> BTreeMap<String, (i64, u64
         manager.start("sensor").unwrap();
         manager.trigger("sensor").unwrap();
     }
-    wait_for_end(&manager);
+    wait_until(&manager, || {
+        let found = manager.verify("sensor", &VerifyOptions::new()).unwrap();
+        found.right == 48 && found.is_right()
+    });
     assert!(manager.get("sensor").unwrap().last_errors().is_empty(), "{what}");
     assert!(manager.stop("sensor", StopOptions::new().wait_for_completion(true)).unwrap().is_at_rest());
     manager.delete("sensor").unwrap();
@@ -374,9 +428,13 @@ fn finish(folder: &Path, found: Found, what: &str) -> BTreeMap<String, (i64, u64
 
 #[test]
 fn killed_between_any_two_durable_steps() {
-    let undisturbed = tempfile::tempdir().unwrap();
-    let expected = finish(undisturbed.path(), Found::Nothing, "undisturbed");
-    assert_eq!(expected.len(), 48);
+    let expected = [false, true].map(|is_late| {
+        let folder = tempfile::tempdir().unwrap();
+        let documents = finish(folder.path(), Found::Nothing, is_late, "undisturbed");
+        assert_eq!(documents.len(), 48);
+        documents
+    });
+    assert_ne!(expected[0], expected[1]);
     for (line, (script, point, nth, on_disk, found)) in MATRIX.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let child = start("matrix::child", folder.path(), &line.to_string());
@@ -384,6 +442,7 @@ fn killed_between_any_two_durable_steps() {
         child.kill();
         let what = format!("{script:?}, killed at {point:?} {nth}");
         assert_eq!(state_on_disk(folder.path()), on_disk, "{what}");
-        assert_eq!(finish(folder.path(), found, &what), expected, "{what}");
+        let is_late = script == Script::Repair;
+        assert_eq!(finish(folder.path(), found, is_late, &what), expected[usize::from(is_late)], "{what}");
     }
 }
