@@ -11,6 +11,8 @@ use crate::scan::Times;
 
 /// So many date buckets are replaced at first; more, once that is known to be fast.
 const AT_FIRST: i64 = 256;
+/// The next slice has so many times as many at most.
+const GROWS_BY: i64 = 16;
 
 /// What is repaired, and what cannot be.
 pub(super) struct Repair {
@@ -107,17 +109,20 @@ impl Repair {
         self.left = self.left.saturating_sub(replaced);
     }
 
-    /// A slice is replaced: the last turn has taken this time for it, of that which a turn may take.
+    /// A slice is replaced: the last turn has taken this time for it, of that which a turn may take. The next ones are
+    /// to take about half of that: each is a commit, and what has many segments is merged.
     /// Says how much time all of it took.
     pub(super) fn adapt(&mut self, took: Duration, turn_time: Duration) -> Duration {
         let took = self.took + took;
-        if took * 4 <= turn_time {
-            self.at_once = self.at_once.saturating_mul(4);
-        } else if took > turn_time {
-            self.at_once = (self.at_once / 2).max(1);
-        }
+        let in_half_a_turn = i128::from(self.at_once) * as_nanos(turn_time / 2) / as_nanos(took).max(1);
+        let (least, most) = ((self.at_once / 2).max(1), self.at_once.saturating_mul(GROWS_BY));
+        self.at_once = i64::try_from(in_half_a_turn).unwrap_or(i64::MAX).clamp(least, most);
         took
     }
+}
+
+fn as_nanos(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX)
 }
 
 /// How long the date bucket is that ends here.
