@@ -98,6 +98,13 @@ impl JobStats {
         self.late.as_deref().unwrap_or(LateDocuments::none())
     }
 
+    /// The same, and those that no run has counted yet.
+    pub(crate) fn late_documents_with(&self, more: Option<&LateDocuments>) -> LateDocuments {
+        let mut late = self.late_documents().clone();
+        late.merge(more.unwrap_or(LateDocuments::none()));
+        late
+    }
+
     pub(crate) fn add_late(&mut self, late: &LateDocuments) {
         if !late.is_empty() {
             self.late.get_or_insert_default().merge(late);

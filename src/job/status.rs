@@ -386,9 +386,7 @@ impl JobStatus {
     /// Documents that came after their time was rolled up.
     #[must_use]
     pub fn late_documents(&self) -> LateDocuments {
-        let mut late = self.parts.progress.stats.late_documents().clone();
-        late.merge(self.parts.late.as_deref().unwrap_or(LateDocuments::none()));
-        late
+        self.parts.progress.stats.late_documents_with(self.parts.late.as_deref())
     }
 
     /// How many errors are kept per job.

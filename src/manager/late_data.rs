@@ -31,8 +31,6 @@ pub struct LateDataReport {
     pub shrunk: Vec<Range<Timestamp>>,
     /// How many documents came late so far, and how late.
     pub late_documents: LateDocuments,
-    /// The delay that would have had 99 of 100 of the late documents in time, up to a fifth too long.
-    pub delay_for_99_percent: Option<Duration>,
     /// What the last [`verify`](RollupJobManager::verify) of this manager has found.
     pub last_verification: Option<LastVerification>,
 }
@@ -43,6 +41,12 @@ impl LateDataReport {
     pub fn oldest(&self) -> Option<Timestamp> {
         let all = [&self.changed, &self.being_changed, &self.lost];
         all.into_iter().filter_map(|ranges| ranges.first()).map(|range| range.start).min()
+    }
+
+    /// The delay that would have had 99 of 100 of the late documents in time, up to a fifth too long.
+    #[must_use]
+    pub fn delay_for_99_percent(&self) -> Option<Duration> {
+        self.late_documents.lateness.quantile(0.99)
     }
 }
 
@@ -103,7 +107,7 @@ impl RollupJobManager {
     /// # manager.put(config.page_size(10).date_histogram(DateHistogram::fixed_interval("timestamp", "1h")).build()?)?;
     /// let late = manager.late_data("sensor")?;
     /// assert_eq!(late.oldest(), None, "all is rolled up as it is");
-    /// if let Some(delay) = late.delay_for_99_percent {
+    /// if let Some(delay) = late.delay_for_99_percent() {
     ///     println!("a delay of {delay:?} would have been enough for most");
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -129,14 +133,12 @@ impl RollupJobManager {
         let ledgers = runtime.ledgers_of(names).map_err(store_failed)?;
         let said = ledgers.iter().map(|(index, ledger)| (index.as_str(), ledger));
         let Dirty { repairable, open, lost, shrunk } = Dirty::of(context.config(), &view.progress, said);
-        let late_documents = job.status().late_documents();
         Ok(LateDataReport {
             changed: instants(&repairable),
             being_changed: instants(&open),
             lost: instants(&lost),
             shrunk: instants(&shrunk),
-            delay_for_99_percent: late_documents.lateness.quantile(0.99),
-            late_documents,
+            late_documents: view.progress.stats.late_documents_with(view.late.as_deref()),
             last_verification: view.last_verification,
         })
     }

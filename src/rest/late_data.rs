@@ -90,7 +90,7 @@ fn printed(report: &LateDataReport) -> Members {
         ("shrunk", stretches(&report.shrunk)),
         ("late_documents", counters),
     ];
-    let delay = report.delay_for_99_percent.map(|delay| ("delay_for_99_percent_in_ms", millis(delay)));
+    let delay = report.delay_for_99_percent().map(|delay| ("delay_for_99_percent_in_ms", millis(delay)));
     let verified = report.last_verification.as_ref().map(|found| ("last_verification", last(found)));
     members.into_iter().chain(delay).chain(verified).map(|(name, value)| (name.to_owned(), value)).collect()
 }

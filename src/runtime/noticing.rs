@@ -101,11 +101,8 @@ impl Runtime {
         let mut is_whole = true;
         for Noticed { index, changes, mark, .. } in noticed {
             let known = self.mark(&index, field)?;
-            let is_other = match (&known, given.get(&index).and_then(Option::as_ref)) {
-                (Some(known), Some(given)) => !known.is(given),
-                (known, given) => known.is_some() != given.is_some(),
-            };
-            if is_other {
+            let given = given.get(&index).and_then(Option::as_ref);
+            if known.as_ref().map(SourceMark::identity) != given.map(SourceMark::identity) {
                 is_whole = false;
                 continue;
             }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::engine::tantivy::TantivyEngine;
+use rollup_jobs::engine::{Engine, SourceDocument};
 use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{PartReason, SearchRequest, Tier};
 use rollup_jobs::store::{JobStore, MemoryStore};
@@ -38,14 +38,22 @@ pub fn late(hour: i64, id: &str) -> SourceDocument {
 }
 
 pub fn open(
-    engine: &TantivyEngine,
+    engine: Arc<dyn Engine>,
     store: &Arc<MemoryStore>,
     clock: &Arc<ManualClock>,
 ) -> (RollupJobManager, Arc<Watcher>) {
     let watcher: Arc<Watcher> = Arc::default();
-    let builder = RollupJobManager::builder(Arc::new(engine.clone()), Arc::clone(store) as _);
+    let builder = RollupJobManager::builder(engine, Arc::clone(store) as _);
     let builder = builder.clock(Arc::clone(clock) as _).observer(Arc::clone(&watcher) as _);
     (builder.turn_time(Duration::ZERO).open().unwrap(), watcher)
+}
+
+/// A run of the job, to its end.
+pub fn run(manager: &RollupJobManager, watcher: &Watcher) {
+    manager.trigger("sensor").unwrap();
+    watcher.wait_for(manager, "the end of a run", || {
+        (manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
+    });
 }
 
 impl World {
@@ -58,7 +66,7 @@ impl World {
         let (engine, store) = (TantivyEngine::in_ram(), Arc::new(MemoryStore::new()));
         engine.register("sensor-1", &host.index).unwrap();
         let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-        let (manager, watcher) = open(&engine, &store, &clock);
+        let (manager, watcher) = open(Arc::new(engine.clone()), &store, &clock);
         manager.put(config("sensor").late_data(late_data).build().unwrap()).unwrap();
         manager.start("sensor").unwrap();
         let world = Self { host, engine, store, clock, watcher, manager };
@@ -71,10 +79,7 @@ impl World {
     }
 
     pub fn run(&self) {
-        self.manager.trigger("sensor").unwrap();
-        self.watcher.wait_for(&self.manager, "the end of a run", || {
-            (self.manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
-        });
+        run(&self.manager, &self.watcher);
     }
 
     pub fn total(&self) -> u64 {
@@ -103,13 +108,10 @@ impl World {
     fn check_as_new(&self) {
         let engine = TantivyEngine::in_ram();
         engine.register("sensor-1", &self.host.index).unwrap();
-        let (manager, watcher) = open(&engine, &Arc::new(MemoryStore::new()), &self.clock);
+        let (manager, watcher) = open(Arc::new(engine.clone()), &Arc::new(MemoryStore::new()), &self.clock);
         manager.put(config("sensor").build().unwrap()).unwrap();
         manager.start("sensor").unwrap();
-        manager.trigger("sensor").unwrap();
-        watcher.wait_for(&manager, "a run from the beginning", || {
-            (manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
-        });
+        run(&manager, &watcher);
         assert_eq!(Self::rolled_up(&self.manager), Self::rolled_up(&manager));
     }
 
@@ -237,7 +239,7 @@ fn what_changes_between_two_managers_is_noticed() {
     world.manager.shutdown(PATIENCE).unwrap();
     world.host.commit([late(3, "x")]);
     world.host.merge();
-    (world.manager, world.watcher) = open(&world.engine, &world.store, &world.clock);
+    (world.manager, world.watcher) = open(Arc::new(world.engine.clone()), &world.store, &world.clock);
     assert_eq!((world.total(), world.changed()), (61, vec![(3, 4)]));
     world.manager.start("sensor").unwrap();
     world.run();
@@ -304,7 +306,7 @@ fn where_nothing_is_remembered_it_is_counted() {
     world.host.delete("40");
     world.host.commit([late(3, "x"), late(3, "y")]);
     world.host.merge();
-    (world.manager, world.watcher) = open(&world.engine, &world.store, &world.clock);
+    (world.manager, world.watcher) = open(Arc::new(world.engine.clone()), &world.store, &world.clock);
     world.manager.start("sensor").unwrap();
     world.run();
     assert_eq!((world.total(), world.changed()), (62, vec![]));

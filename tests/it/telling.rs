@@ -1,15 +1,15 @@
 //! What is told of late data: how much of it came, how late, what became of it, and what is still to be done.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollup_jobs::{
-    HealthColor, LateData, LateDataError, LateDocuments, RepairWhen, RollupJobConfig, StopOptions, TimeValue,
-    VerifyOptions,
+    HealthColor, LateData, LateDataError, LateDocuments, RepairWhen, RollupJobConfig, TimeValue, VerifyOptions,
 };
 use serde_json::json;
 
 use crate::noticing::{World, late, open};
-use crate::support::{HOUR, Heard, PATIENCE, config, instants, now};
+use crate::support::{HOUR, Heard, PATIENCE, config, instants, now, waiting};
 
 fn late_documents(world: &World) -> LateDocuments {
     world.manager.get("sensor").unwrap().late_documents()
@@ -38,10 +38,9 @@ fn late_documents_are_counted_and_counted_once() {
     let counted = late_documents(&world);
     assert_eq!((counted.noticed, counted.refused, counted.read_again), (2, 0, 14));
     assert_eq!(world.manager.late_data("sensor").unwrap().changed, []);
-    let options = StopOptions::new().wait_for_completion(true).timeout(PATIENCE);
-    assert!(world.manager.stop("sensor", options).unwrap().is_at_rest());
+    assert!(world.manager.stop("sensor", waiting()).unwrap().is_at_rest());
     world.manager.shutdown(PATIENCE).unwrap();
-    (world.manager, world.watcher) = open(&world.engine, &world.store, &world.clock);
+    (world.manager, world.watcher) = open(Arc::new(world.engine.clone()), &world.store, &world.clock);
     assert_eq!(late_documents(&world), counted);
 }
 
@@ -54,7 +53,7 @@ fn how_late_documents_are_is_known() {
     let after = |hour: i64| Duration::from_millis((now() - hour * HOUR).unsigned_abs());
     let lateness = &report.late_documents.lateness;
     assert_eq!(lateness.max(), Some(after(1)));
-    let delay = report.delay_for_99_percent.unwrap();
+    let delay = report.delay_for_99_percent().unwrap();
     assert_eq!(lateness.quantile(0.99), Some(delay));
     assert!((after(9)..after(9) * 6 / 5).contains(&delay), "{delay:?}");
 }
