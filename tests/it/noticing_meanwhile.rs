@@ -11,12 +11,13 @@ use rollup_jobs::engine::{
 use rollup_jobs::search::SearchRequest;
 use rollup_jobs::store::{JobStore as _, MemoryStore};
 use rollup_jobs::testing::ManualClock;
-use rollup_jobs::{IndexPattern, JobState, LateDocuments, RollupJobManager};
+use rollup_jobs::{IndexPattern, LateDocuments, RollupJobManager};
 
+use crate::noticing::{open, run};
 use crate::support::{HOUR, NOW, Watcher, config, readings};
 use crate::tantivy_harness::{FIELDS, Written};
 
-type Act = Box<dyn FnMut() + Send>;
+type Act = Box<dyn FnOnce() + Send>;
 
 /// Has something happen before the next scan of its source, and right after it has begun.
 struct Meanwhile {
@@ -35,7 +36,7 @@ impl std::fmt::Debug for Meanwhile {
 
 fn act_once(act: &Mutex<Option<Act>>) {
     let act = act.lock().unwrap().take();
-    if let Some(mut act) = act {
+    if let Some(act) = act {
         act();
     }
 }
@@ -91,13 +92,6 @@ fn reading(hour: i64, id: &str) -> SourceDocument {
     SourceDocument::new().date("timestamp", hour * HOUR + 1).keyword("node", "b").keyword("id", id)
 }
 
-fn run(manager: &RollupJobManager, watcher: &Watcher) {
-    manager.trigger("sensor").unwrap();
-    watcher.wait_for(manager, "the end of a run", || {
-        (manager.get("sensor").unwrap().state() == JobState::Started).then_some(())
-    });
-}
-
 impl World {
     /// A job that has not run yet, over sixty documents.
     fn new() -> Self {
@@ -112,11 +106,9 @@ impl World {
             after_look: Mutex::default(),
         });
         let clock = Arc::new(ManualClock::at(NOW.parse().unwrap()));
-        let watcher: Arc<Watcher> = Arc::default();
         let store: Arc<MemoryStore> = Arc::default();
-        let builder = RollupJobManager::builder(Arc::clone(&engine) as _, Arc::clone(&store) as _);
-        let builder = builder.clock(Arc::clone(&clock) as _).observer(Arc::clone(&watcher) as _);
-        let manager = Arc::new(builder.turn_time(Duration::ZERO).open().unwrap());
+        let (manager, watcher) = open(Arc::clone(&engine) as _, &store, &clock);
+        let manager = Arc::new(manager);
         manager.put(config("sensor").build().unwrap()).unwrap();
         manager.start("sensor").unwrap();
         let mut other = Written::new(&FIELDS);

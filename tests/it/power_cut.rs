@@ -69,6 +69,17 @@ impl Machine {
         self.manager.stop("sensor", waiting())
     }
 
+    /// A run of the started job to its end, and a stop.
+    fn run_and_stop(&self) -> Result<Stopped, String> {
+        self.manager.start("sensor").map_err(|error| error.to_string())?;
+        if self.manager.trigger("sensor").is_ok() {
+            self.watcher.wait_for(&self.manager, "the end of the run", || {
+                self.watcher.heard().iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
+            });
+        }
+        self.stop().map_err(|error| error.to_string())
+    }
+
     fn position(&self) -> Option<Position> {
         self.manager.get("sensor").unwrap().position().cloned()
     }
@@ -235,14 +246,7 @@ fn a_run_that_takes_back_survives_a_power_cut_at_every_change() {
     script(&ahead, &source, &mut Answered::default()).unwrap();
     let run = |disk: &Disk| {
         let clock = Arc::new(ManualClock::at("1970-01-01T03:20:00Z".parse().unwrap()));
-        let machine = Machine::open_at(disk, &source, clock)?;
-        machine.manager.start("sensor").map_err(|error| error.to_string())?;
-        if machine.manager.trigger("sensor").is_ok() {
-            machine.watcher.wait_for(&machine.manager, "the end of the run", || {
-                machine.watcher.heard().iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
-            });
-        }
-        machine.stop().map_err(|error| error.to_string())
+        Machine::open_at(disk, &source, clock)?.run_and_stop()
     };
     let mut found = [false; 2];
     let changes = cut_in_a_run(&ahead, &run, |change, disk, what| {
@@ -292,14 +296,7 @@ impl Late {
 
     /// The run that rolls the two hours up again.
     fn repair(&self, disk: &Disk) -> Result<Stopped, String> {
-        let machine = Machine::open(disk, &self.source)?;
-        machine.manager.start("sensor").map_err(|error| error.to_string())?;
-        if machine.manager.trigger("sensor").is_ok() {
-            machine.watcher.wait_for(&machine.manager, "the end of the run", || {
-                machine.watcher.heard().iter().any(|heard| matches!(heard, Heard::Run(..))).then_some(())
-            });
-        }
-        machine.stop().map_err(|error| error.to_string())
+        Machine::open(disk, &self.source)?.run_and_stop()
     }
 
     fn documents(&self, disk: &Disk, what: &str) -> BTreeMap<String, Value> {

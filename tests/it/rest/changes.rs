@@ -7,8 +7,7 @@ use super::{Answer, Client};
 use crate::support::{HOUR, World};
 
 fn note(client: &Client, index: &str, body: &Value) -> Answer {
-    let json = [("content-type", "application/json")];
-    client.request(&format!("POST /{index}/_rollup/_note_change"), &json, &body.to_string())
+    client.post(&format!("/{index}/_rollup/_note_change"), body)
 }
 
 fn range(from: Value, until: Value) -> Value {
@@ -81,8 +80,7 @@ fn a_refresh_is_waited_for_and_refused() {
     let world = World::new();
     let client = Client::of(&world.manager);
     let refresh = |id: &str, parameters: &str, body: &Value| {
-        let json = [("content-type", "application/json")];
-        client.request(&format!("POST /_rollup/job/{id}/_refresh{parameters}"), &json, &body.to_string())
+        client.post(&format!("/_rollup/job/{id}/_refresh{parameters}"), body)
     };
     let hours = range(json!(2 * HOUR), json!(4 * HOUR));
     assert_eq!(refresh("nobody", "", &hours).status.as_u16(), 404);

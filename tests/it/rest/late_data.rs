@@ -3,12 +3,8 @@
 use rollup_jobs::engine::SourceDocument;
 use serde_json::{Value, json};
 
-use super::{Answer, Client};
+use super::Client;
 use crate::support::{HOUR, World, instants, now};
-
-fn post(client: &Client, path: &str, body: &Value) -> Answer {
-    client.request(&format!("POST {path}"), &[("content-type", "application/json")], &body.to_string())
-}
 
 fn rolled_up() -> (World, Client) {
     let world = World::new();
@@ -47,7 +43,7 @@ fn a_job_is_verified_and_mended() {
     let right = json!({
         "right": 30, "different": 0, "missing": 0, "too_many": 0, "not_right": [], "not_verified": [],
     });
-    post(&client, "/_rollup/job/sensor/_verify", &Value::Null).is_error(
+    client.post("/_rollup/job/sensor/_verify", &Value::Null).is_error(
         400,
         "illegal_argument_exception",
         "[body] has to be an object with [range]",
@@ -55,9 +51,9 @@ fn a_job_is_verified_and_mended() {
     client.send("POST /_rollup/job/sensor/_verify").is(200, &right);
     world.data.add("sensor-1", SourceDocument::new().date("timestamp", 3 * HOUR).keyword("node", "new"));
     let only = |hours| json!({ "range": stretch(hours) });
-    let elsewhere = post(&client, "/_rollup/job/sensor/_verify?timeout=60s", &only(0..2)).json();
+    let elsewhere = client.post("/_rollup/job/sensor/_verify?timeout=60s", &only(0..2)).json();
     assert_eq!((&elsewhere["right"], &elsewhere["missing"]), (&json!(6), &json!(0)));
-    let found = post(&client, "/_rollup/job/sensor/_verify?repair", &only(0..10)).json();
+    let found = client.post("/_rollup/job/sensor/_verify?repair", &only(0..10)).json();
     assert_eq!((&found["missing"], &found["not_right"]), (&json!(1), &json!([stretch(3..4)])));
     world.wait_for("sensor", "the repair", |_| world.documents().len() == 31);
     let last = client.send("GET /_rollup/job/sensor/_late_data").json();
@@ -74,7 +70,7 @@ fn raw_documents_are_sealed_before_they_go() {
     let safe = client.send("GET /sensor-1/_rollup/_safe_to_drop");
     safe.is(200, &json!({ "before": now(), "needed_by": "rollup job [sensor] has not rolled them up yet" }));
     let seal =
-        |index: &str, before: Value| post(&client, &format!("/{index}/_rollup/_seal"), &json!({ "before": before }));
+        |index: &str, before: Value| client.post(&format!("/{index}/_rollup/_seal"), &json!({ "before": before }));
     let refused = seal("sensor-1", json!(now() + HOUR));
     assert_eq!((refused.status.as_u16(), refused.json()["error"]["type"].clone()), (409, json!("status_exception")));
     seal("sensor-1", json!("1970-01-01T05:00:00Z")).is(200, &json!({ "acknowledged": true }));

@@ -83,6 +83,10 @@ impl Client {
         self.request(&format!("PUT {path}"), &[("content-type", "application/json")], &body.to_string())
     }
 
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        self.request(&format!("POST {path}"), &[("content-type", "application/json")], &body.to_string())
+    }
+
     /// `line` is a method and a path, as on a request's first line.
     pub fn request(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let (method, uri) = line.split_once(' ').unwrap();

@@ -1,4 +1,4 @@
-//! What is read rolled up is replaced or removed between two scans of a search, by an engine that holds no moment of it.
+//! What is read rolled up is replaced or removed between two scans of a search, and the engine holds no moment of it.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,12 +6,11 @@ use rollup_jobs::engine::{
     Engine, EngineError, JobContext, MemoryEngine, PageStream, RolledUpSnapshot, RollupIndex, RollupIndexAdapter,
     ScanRequest, Source, SourceAdapter, SourceDocument, StopSignal,
 };
-use rollup_jobs::jiff::Timestamp;
 use rollup_jobs::search::{Bucket, MetricAggregation, SearchRequest, SearchResponse, TermsAggregation, Tier};
 use rollup_jobs::store::MemoryStore;
 use rollup_jobs::{DeleteOptions, RollupJobManager, RollupReader};
 
-use crate::support::{HOUR, PATIENCE, config, readings, waiting};
+use crate::support::{HOUR, PATIENCE, config, instants, readings, waiting};
 
 type Act = Box<dyn FnOnce() + Send>;
 
@@ -75,13 +74,8 @@ impl World {
         world.manager.put(config("sensor").build().unwrap()).unwrap();
         world.manager.start("sensor").unwrap();
         world.manager.trigger("sensor").unwrap();
-        while world
-            .manager
-            .get("sensor")
-            .unwrap()
-            .rolled_up_until()
-            .is_none_or(|until| until.as_millisecond() < 10 * HOUR)
-        {
+        let reached = || world.manager.get("sensor").unwrap().rolled_up_until();
+        while reached().is_none_or(|until| until < instants(0..10).end) {
             std::thread::yield_now();
         }
         world
@@ -129,8 +123,7 @@ fn what_is_replaced_meanwhile_is_read_anew() {
         let late =
             SourceDocument::new().date("timestamp", 7 * HOUR / 2).keyword("node", "b").double("temperature", 1.0);
         engine.add("sensor-1", late);
-        let hour = [3, 4].map(|hour| Timestamp::from_millisecond(hour * HOUR).unwrap());
-        manager.refresh("sensor", hour[0]..hour[1]).unwrap().wait(PATIENCE).unwrap();
+        manager.refresh("sensor", instants(3..4)).unwrap().wait(PATIENCE).unwrap();
     });
     for answer in answers {
         assert_eq!(totals(&answer), (61.0, 61));
