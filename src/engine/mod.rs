@@ -20,6 +20,8 @@ mod look;
 mod memory;
 mod rollup_index;
 mod source;
+#[cfg(any(feature = "tantivy", feature = "elasticsearch"))]
+mod stretches;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 

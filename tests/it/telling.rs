@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollup_jobs::engine::SourceDocument;
 use rollup_jobs::{
-    HealthColor, LateData, LateDataError, LateDocuments, RepairWhen, RollupJobConfig, TimeValue, VerifyOptions,
+    DateHistogram, HealthColor, JobState, LateData, LateDataError, LateDocuments, RepairWhen, RollupJobConfig,
+    TimeValue, VerifyOptions,
 };
 use serde_json::json;
 
@@ -114,4 +116,37 @@ fn the_warning_is_a_setting() {
     wrong["late_data"]["warn_after"] = json!("-1");
     let error = RollupJobConfig::from_json(&wrong.to_string()).unwrap_err().to_string();
     assert!(error.contains("late_data.warn_after") && error.contains("[warn_after] has to be zero or more"), "{error}");
+}
+
+/// Documents in the minute that a job of seconds has rolled up in part are not late if the job has not been there.
+#[test]
+fn what_comes_in_time_is_not_late_in_a_minute_that_is_rolled_up_in_part() {
+    let mut world = World::new();
+    let job = RollupJobConfig::builder("seconds").index_pattern("sensor-*").rollup_index("rolled-seconds");
+    let job = job.cron("0 0 0 1 1 ? 2090").page_size(100);
+    let job = job.date_histogram(DateHistogram::fixed_interval("timestamp", "10s")).build().unwrap();
+    world.manager.put(job).unwrap();
+    world.manager.start("seconds").unwrap();
+    let run = |world: &World| {
+        world.manager.trigger("seconds").unwrap();
+        world.watcher.wait_for(&world.manager, "the end of a run", || {
+            (world.manager.get("seconds").unwrap().state() == JobState::Started).then_some(())
+        });
+    };
+    for second in [10, 20, 30] {
+        let date = now() + second * 1_000 - 5_000;
+        world.host.commit([SourceDocument::new().date("timestamp", date).keyword("id", &format!("at-{second}"))]);
+        world.clock.advance(Duration::from_secs(10));
+        run(&world);
+        world
+            .host
+            .commit([SourceDocument::new().date("timestamp", date + 6_000).keyword("id", &format!("then-{second}"))]);
+        world.host.merge();
+        let report = world.manager.late_data("seconds").unwrap();
+        assert_eq!((report.late_documents.noticed, report.changed), (0, vec![]), "after {second} seconds");
+    }
+    // One that is late is late by its own second.
+    world.host.commit([SourceDocument::new().date("timestamp", now() + 12_000).keyword("id", "late")]);
+    let report = world.manager.late_data("seconds").unwrap();
+    assert_eq!(report.late_documents.noticed, 1);
 }

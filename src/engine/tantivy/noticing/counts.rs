@@ -6,14 +6,15 @@ use ::tantivy::TantivyError;
 use ::tantivy::columnar::ColumnIndex;
 
 use crate::engine::StopSignal;
+use crate::engine::stretches::{MINUTE, WIDTHS, wider_than};
 use crate::engine::tantivy::scan::{millis, raw};
 use crate::engine::tantivy::segments::KnownSegment;
 
-/// How long a stretch is, in milliseconds, from the finest on: each is a whole number of those before.
-pub(super) const WIDTHS: [i64; 8] =
-    [60_000, 5 * 60_000, 15 * 60_000, 3_600_000, 6 * 3_600_000, 86_400_000, 7 * 86_400_000, 28 * 86_400_000];
 /// A segment has no more stretches than this: with more, they are longer.
 const MAX_STRETCHES: usize = 1 << 12;
+/// The same of those below a minute. What was added last is told by the second: jobs whose buckets are as short have
+/// rolled up a part of a minute.
+const MAX_SHORT_STRETCHES: usize = 1 << 9;
 /// How many documents are read between two looks at the stop signal.
 const BLOCK: usize = 4_096;
 
@@ -123,7 +124,7 @@ impl Counter {
     fn flush(&mut self) {
         if self.run > 0 {
             *self.counts.entry(self.start).or_default() += std::mem::take(&mut self.run);
-            if self.counts.len() > MAX_STRETCHES {
+            if self.counts.len() > if self.width < MINUTE { MAX_SHORT_STRETCHES } else { MAX_STRETCHES } {
                 self.widen();
             }
         }
@@ -131,7 +132,7 @@ impl Counter {
 
     #[cold]
     fn widen(&mut self) {
-        let Some(width) = WIDTHS.into_iter().find(|width| *width > self.width) else { return };
+        let Some(width) = wider_than(self.width) else { return };
         self.width = width;
         for (start, count) in std::mem::take(&mut self.counts) {
             *self.counts.entry(start.div_euclid(width) * width).or_default() += count;

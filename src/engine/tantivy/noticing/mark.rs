@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use ::tantivy::TantivyError;
 use ::tantivy::index::SegmentId;
 
-use super::counts::{Counts, WIDTHS};
+use super::counts::Counts;
+use crate::engine::stretches::{Reader, WIDTHS, Writer, wider_than};
 use crate::engine::tantivy::scan::millis;
 use crate::engine::tantivy::segments::KnownSegment;
 use crate::engine::{EngineError, Remembered, SourceChange, StopSignal};
@@ -156,7 +157,7 @@ impl Mark {
 
     /// Reads what was stored.
     pub(in crate::engine::tantivy) fn read(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader(bytes);
+        let mut reader = Reader::of(bytes);
         if reader.byte()? != FORMAT {
             return None;
         }
@@ -177,7 +178,7 @@ impl Mark {
             let segment = MarkedSegment { alive, dates, counts: OnceLock::from(counts), segment: None };
             segments.insert(id, Arc::new(segment));
         }
-        reader.0.is_empty().then_some(Self { meta: Vec::new(), field, segments })
+        reader.is_at_end().then_some(Self { meta: Vec::new(), field, segments })
     }
 }
 
@@ -194,18 +195,18 @@ impl Remembered for Mark {
                 *counts = counts.widened(width);
             }
             let is_small = segments.iter().map(|(.., counts)| counts.stretches.len()).sum::<usize>() <= MAX_STRETCHES;
-            match WIDTHS.into_iter().find(|wider| *wider > width) {
+            match wider_than(width) {
                 Some(wider) if !is_small => width = wider,
                 _ => break,
             }
         }
-        let mut writer = Writer(vec![FORMAT]);
+        let mut writer = Writer::of(FORMAT);
         writer.number(self.field.len() as u64);
-        writer.0.extend_from_slice(self.field.as_bytes());
+        writer.bytes(self.field.as_bytes());
         writer.number(width.unsigned_abs());
         writer.number(segments.len() as u64);
         for (id, segment, counts) in segments {
-            writer.0.extend_from_slice(id.uuid_string().as_bytes());
+            writer.bytes(id.uuid_string().as_bytes());
             writer.number(segment.alive.into());
             writer.signed(segment.dates.start);
             writer.signed(segment.dates.end);
@@ -217,54 +218,6 @@ impl Remembered for Mark {
                 last = start;
             }
         }
-        Ok(writer.0)
-    }
-}
-
-/// Whole numbers, seven bits in a byte.
-struct Writer(Vec<u8>);
-
-impl Writer {
-    fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push(number.to_le_bytes()[0] | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number.to_le_bytes()[0]);
-    }
-
-    fn signed(&mut self, number: i64) {
-        self.number((number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        Some(self.take(1)?[0])
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        let number = self.number()?;
-        Some((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
+        Ok(writer.finish())
     }
 }
