@@ -130,9 +130,9 @@ pub use job::{
     BucketCursor, CalendarUnit, ConfigError, ConfigProblem, ConfigProblemKind, CronError, CronSchedule, Crossing,
     Cured, DateBucket, DateHistogram, DateInterval, Difference, ForeignJob, GroupKey, Groups, Health, HealthColor,
     Histogram, IndexPattern, JobError, JobRecord, JobState, JobStats, JobStatus, JobUpdate, KeyPart, LastVerification,
-    LateData, LateDocuments, Lateness, Ledger, LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, Phase, Position,
-    Progress, RecordError, RepairWhen, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState, Terms,
-    TermsType, TimeUnit, TimeValue, TimeValueError,
+    LateData, LateDocuments, Lateness, Ledger, LedgerNote, MAX_PAGE_SIZE, MetricField, Notice, NoticeBy, Phase,
+    Position, Progress, RecordError, RepairWhen, RollupJobConfig, RollupJobConfigBuilder, Rounding, RunAs, StoredState,
+    Terms, TermsType, TimeUnit, TimeValue, TimeValueError,
 };
 pub use manager::{
     AdoptError, BusyJob, Change, ChangeError, DeleteError, DeleteOptions, JobSelector, LateDataError, LateDataReport,

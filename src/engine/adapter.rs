@@ -15,7 +15,7 @@ use super::rollup_index::{
 };
 use super::source::{PageStream, Source, SourceIndex};
 use crate::adapter::adapter;
-use crate::job::{IndexPattern, Progress};
+use crate::job::{IndexPattern, NoticeBy, Progress};
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;
@@ -78,6 +78,7 @@ adapter! {
         pass on to source: fn look(
             self: &Self, job: &JobContext, pattern: &IndexPattern, look: &Look<'_>, stop: &StopSignal
         ) -> Result<Vec<Noticed>, EngineError>;
+        pass on to source: fn notices_by(self: &Self, by: &NoticeBy) -> bool;
         pass on to source: fn read_mark(self: &Self, bytes: &[u8]) -> Option<SourceMark>;
     }
 }

@@ -95,6 +95,15 @@ impl JobContext {
         &self.definition.terms_types
     }
 
+    /// The way in which its source indices are looked at for changes: what was seen one way says nothing of another.
+    pub(crate) fn way_of_looking(&self) -> String {
+        let date_field = self.layout().grouping().date_field();
+        match self.config().late_data().notices_by() {
+            None => date_field.to_owned(),
+            Some(by) => format!("{date_field}/{}", by.name()),
+        }
+    }
+
     /// Whether a definition, as [`RollupJobConfig::to_json`] or Elasticsearch prints it, is one of this job: whether
     /// its documents depend on the same. Its settings may differ, and the order in which it names fields and metrics.
     #[must_use]

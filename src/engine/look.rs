@@ -11,20 +11,23 @@ use crate::sync::Arc;
 pub struct Look<'a> {
     /// The field with the dates by which changes are told.
     pub date_field: &'a str,
+    /// The time by the manager's clock, in milliseconds since 1970.
+    pub now: i64,
     marks: &'a dyn Fn(&str) -> Option<SourceMark>,
     before: &'a dyn Fn(&str) -> i64,
 }
 
 impl<'a> Look<'a> {
-    /// By the dates in this field; with the mark of the last look at each index, if there is one; and with the instant
+    /// By the dates in this field, at this time; with the mark of the last look at each index, if there is one; and with the instant
     /// before which changes of each index count.
     #[must_use]
     pub fn new(
         date_field: &'a str,
+        now: i64,
         marks: &'a dyn Fn(&str) -> Option<SourceMark>,
         before: &'a dyn Fn(&str) -> i64,
     ) -> Self {
-        Self { date_field, marks, before }
+        Self { date_field, now, marks, before }
     }
 
     /// What was remembered of an index when it was looked at last; `None`: it is seen for the first time.

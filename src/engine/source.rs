@@ -8,7 +8,7 @@ use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::{EngineError, EngineErrorKind};
 use super::look::{Look, Noticed, SourceMark};
-use crate::job::IndexPattern;
+use crate::job::{IndexPattern, NoticeBy};
 use crate::rollup::Page;
 use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;
@@ -116,6 +116,13 @@ pub trait Source: Send + Sync + fmt::Debug {
     ) -> Result<Vec<Noticed>, EngineError> {
         let _ = (job, pattern, look, stop);
         Ok(Vec::new())
+    }
+
+    /// Whether it can [look](Self::look) by what a job [says](crate::LateData::notice_by). A job that says it is refused
+    /// where it cannot. Default: it cannot.
+    fn notices_by(&self, by: &NoticeBy) -> bool {
+        let _ = by;
+        false
     }
 
     /// Reads a mark that was stored. `None`: it is not one of this engine's, and counts as lost. Default: it knows

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::notice_by::NoticeBy;
 use super::problem::ConfigProblemKind::Setting;
 use super::problem::Problems;
 use super::time_value::TimeValue;
@@ -33,6 +34,8 @@ pub struct LateData {
     trust_deletes: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     warn_after: Option<TimeValue>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    notice_by: Option<NoticeBy>,
 }
 
 /// When what has changed is rolled up again.
@@ -94,6 +97,13 @@ impl LateData {
         self
     }
 
+    /// By what a cluster is asked what has changed. Default: it is not asked. Embedded engines refuse it: they notice by
+    /// themselves, or not at all.
+    pub fn notice_by(mut self, by: NoticeBy) -> Self {
+        self.notice_by = Some(by);
+        self
+    }
+
     /// When what has changed is rolled up again.
     #[must_use]
     pub fn repair_when(&self) -> RepairWhen {
@@ -124,6 +134,12 @@ impl LateData {
         self.warn_after.and_then(TimeValue::to_duration).unwrap_or(A_DAY)
     }
 
+    /// By what a cluster is asked what has changed.
+    #[must_use]
+    pub fn notices_by(&self) -> Option<&NoticeBy> {
+        self.notice_by.as_ref()
+    }
+
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -140,6 +156,7 @@ impl LateData {
             let text = "[warn_after] has to be zero or more: without it the job warns after a day";
             problems.add(Setting, "late_data.warn_after", text);
         }
-        (zeros.is_empty() && !is_never).then_some(self)
+        let is_clear = self.notice_by.as_ref().is_none_or(|by| by.check(problems));
+        (zeros.is_empty() && !is_never && is_clear).then_some(self)
     }
 }

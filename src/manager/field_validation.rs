@@ -2,8 +2,8 @@
 //! messages, and what it finds out too late.
 
 use super::hints;
-use crate::engine::{FieldCapabilities, FieldCapability};
-use crate::job::{ConfigProblem, ConfigProblemKind, MetricField, RollupJobConfig, TermsType};
+use crate::engine::{FieldCapabilities, FieldCapability, Source};
+use crate::job::{ConfigProblem, ConfigProblemKind, MetricField, NoticeBy, RollupJobConfig, TermsType};
 use crate::measure::Metric;
 
 /// The fields that a job needs to know about.
@@ -11,7 +11,9 @@ pub(super) fn fields_of(config: &RollupJobConfig) -> Vec<&str> {
     let groups = config.groups();
     let date = std::iter::once(groups.date_histogram().field());
     let grouped = groups.histogram_fields().iter().chain(groups.terms_fields()).map(String::as_str);
-    let mut fields: Vec<_> = date.chain(grouped).chain(config.metrics().iter().map(MetricField::field)).collect();
+    let measured = config.metrics().iter().map(MetricField::field);
+    let noticed_by = config.late_data().notices_by().and_then(NoticeBy::field);
+    let mut fields: Vec<_> = date.chain(grouped).chain(measured).chain(noticed_by).collect();
     fields.sort_unstable();
     fields.dedup();
     fields
@@ -49,9 +51,25 @@ pub(super) fn validate(
     for metric in config.metrics() {
         check.metric(metric);
     }
+    check.notice_by(config);
     // A terms field without a type has left a problem.
     let types: Option<Vec<_>> = types.into_iter().collect();
     types.filter(|_| check.problems.is_empty()).ok_or(check.problems)
+}
+
+/// Everything that is wrong with the field by which changes are to be noticed.
+pub(super) fn validate_notice_by(config: &RollupJobConfig, capabilities: &FieldCapabilities) -> Vec<ConfigProblem> {
+    let mut check = Check { capabilities, problems: Vec::new() };
+    check.notice_by(config);
+    check.problems
+}
+
+/// Whether an engine can notice changes in the way that a job says.
+pub(super) fn validate_engine(config: &RollupJobConfig, source: &dyn Source) -> Vec<ConfigProblem> {
+    let is_refused = config.late_data().notices_by().is_some_and(|by| !source.notices_by(by));
+    let message = "[notice_by] is how a cluster is asked what has changed, and this engine is none: leave it out";
+    let problem = || ConfigProblem::new(ConfigProblemKind::Setting, "late_data.notice_by", message);
+    is_refused.then(problem).into_iter().collect()
 }
 
 struct Check<'a> {
@@ -203,6 +221,21 @@ impl<'a> Check<'a> {
                     unsupported.join(", ")
                 ),
             );
+        }
+        self.aggregatable(member, field, found);
+    }
+
+    fn notice_by(&mut self, config: &RollupJobConfig) {
+        let member = "late_data.notice_by.ingest_time.field";
+        let Some(field) = config.late_data().notices_by().and_then(NoticeBy::field) else { return };
+        let Some(found) = self.find(member, field, "one of [date,date_nanos] fields") else { return };
+        if !found.iter().all(|capability| capability.field_type.is_date()) {
+            let types = types(found);
+            let message = format!(
+                "The field that holds the ingest time must be one of type [date,date_nanos] across all indices, but found \
+                 [{types}] for field [{field}]"
+            );
+            return self.problem(ConfigProblemKind::FieldType, member, message);
         }
         self.aggregatable(member, field, found);
     }

@@ -1,7 +1,7 @@
 //! Put: a job is checked, prepared and stored, wholly or not at all.
 
 use super::calls::Call;
-use super::field_validation::{fields_of, validate};
+use super::field_validation::{fields_of, validate, validate_engine};
 use super::{Entry, Registry, RollupJobManager};
 use crate::engine::{EngineError, EngineErrorKind, JobContext};
 use crate::guard::texts_of;
@@ -209,11 +209,15 @@ impl<'a> Put<'a> {
 
     pub(super) fn check(&self) -> Result<Vec<TermsType>, PutError> {
         let (definition, fields) = (self.definition(Vec::new()), fields_of(&self.config));
+        let invalid = |problems| PutError::Invalid(ConfigError::new(self.config.id(), problems));
+        let problems = validate_engine(&self.config, &*self.manager.runtime.source);
+        if !problems.is_empty() {
+            return Err(invalid(problems));
+        }
         let context = self.manager.runtime.context(definition);
         let capabilities =
             self.engine(|runtime| runtime.source.field_capabilities(&context, self.config.index_pattern(), &fields))?;
-        validate(&self.config, &capabilities)
-            .map_err(|problems| PutError::Invalid(ConfigError::new(self.config.id(), problems)))
+        validate(&self.config, &capabilities).map_err(invalid)
     }
 
     /// Preparing on disk, prepared in the engine, stopped on disk: a crash in between is seen by the next open.

@@ -1,8 +1,11 @@
 //! Update: a job's settings.
 
 use super::RollupJobManager;
+use super::field_validation::{validate_engine, validate_notice_by};
 use super::operation::{Operation, Refusal, operation_error};
+use crate::engine::EngineError;
 use crate::job::{ConfigError, JobState, JobUpdate};
+use crate::runtime::Job;
 use crate::store::StoreError;
 
 /// A job could not be updated. Its settings are as they were, unless a variant says otherwise.
@@ -31,6 +34,14 @@ pub enum UpdateError {
         job_id: String,
         /// Why.
         reason: String,
+    },
+    /// The engine could not say whether the field is there by which it is to notice what changes.
+    #[error("could not update rollup job [{job_id}]")]
+    Engine {
+        /// The job.
+        job_id: String,
+        /// What the engine says.
+        source: EngineError,
     },
     /// The job store refused the save. Should it have kept the new settings all the same, a crash before the job is
     /// saved again brings the job back with them.
@@ -88,6 +99,7 @@ impl RollupJobManager {
     /// ```
     pub fn update(&self, job_id: &str, update: JobUpdate) -> Result<(), UpdateError> {
         let Operation { job, .. } = &self.begin(job_id).map_err(|refusal| refusal.of(job_id))?;
+        self.check_notice_by(job, &update)?;
         let not_saved = |source| Refusal::from(source).of(job_id);
         let change = job.change();
         let updated = change.before().updated(&update).map_err(UpdateError::Invalid)?;
@@ -104,6 +116,27 @@ impl RollupJobManager {
             job.note_if_it_never_fires();
         }
         saved.map_err(not_saved)
+    }
+
+    /// Whether the engine can notice changes in the way that is new in the update, if any is.
+    fn check_notice_by(&self, job: &Job, update: &JobUpdate) -> Result<(), UpdateError> {
+        let context = job.context();
+        let updated = context.config().updated(update).map_err(UpdateError::Invalid)?;
+        let Some(by) = updated.late_data().notices_by() else { return Ok(()) };
+        if context.config().late_data().notices_by() == Some(by) {
+            return Ok(());
+        }
+        let mut problems = validate_engine(&updated, &*self.runtime.source);
+        if problems.is_empty()
+            && let Some(field) = by.field()
+        {
+            let found = self
+                .runtime
+                .engine_call(|runtime| runtime.source.field_capabilities(&context, updated.index_pattern(), &[field]));
+            let found = found.map_err(|source| UpdateError::Engine { job_id: job.id().to_owned(), source })?;
+            problems = validate_notice_by(&updated, &found);
+        }
+        if problems.is_empty() { Ok(()) } else { Err(UpdateError::Invalid(ConfigError::new(job.id(), problems))) }
     }
 }
 

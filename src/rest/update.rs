@@ -30,6 +30,8 @@ fn failure(error: &UpdateError, job_id: &str) -> ErrorAnswer {
             ErrorAnswer::new(StatusCode::CONFLICT, Cause::new("status_exception", reason))
         }
         UpdateError::Unreadable { .. } | UpdateError::Store { .. } => ErrorAnswer::internal(Cause::of(error)),
-        UpdateError::LostOwnership { .. } | UpdateError::ShutDown { .. } => ErrorAnswer::unavailable(error),
+        UpdateError::Engine { .. } | UpdateError::LostOwnership { .. } | UpdateError::ShutDown { .. } => {
+            ErrorAnswer::unavailable(error)
+        }
     }
 }

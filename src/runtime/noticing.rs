@@ -20,7 +20,7 @@ const STORED_EVERY: Duration = Duration::from_mins(1);
 /// So many jobs are asked how far they have come in one look.
 const ASKED_AT_ONCE: usize = 10;
 
-/// What is remembered of source indices: by index and date field.
+/// What is remembered of source indices: by index and way of looking.
 #[derive(Default)]
 pub(super) struct Marks {
     known: Mutex<HashMap<MarkKey, SourceMark>>,
@@ -78,10 +78,10 @@ impl Runtime {
         stop: &StopSignal,
         looked: &mut Looked,
     ) -> Result<bool, LookError> {
-        let field = context.layout().grouping().date_field();
+        let (field, way) = (context.layout().grouping().date_field(), context.way_of_looking());
         let (given, failed) = (RefCell::new(HashMap::new()), RefCell::new(None));
         let mark = |index: &str| {
-            let mark = self.mark(index, field).unwrap_or_else(|error| {
+            let mark = self.mark(index, &way).unwrap_or_else(|error| {
                 failed.borrow_mut().get_or_insert(error);
                 None
             });
@@ -89,7 +89,7 @@ impl Runtime {
             mark
         };
         let before = |index: &str| self.ceiling(index);
-        let look = Look::new(field, &mark, &before);
+        let look = Look::new(field, self.clock.now().as_millisecond(), &mark, &before);
         let noticed = match engine::call(|| self.source.look(context, pattern, &look, stop)) {
             Err(error) if error.kind() == EngineErrorKind::NotFound => return Ok(true),
             other => other?,
@@ -100,7 +100,7 @@ impl Runtime {
         let given = given.into_inner();
         let mut is_whole = true;
         for Noticed { index, changes, mark, .. } in noticed {
-            let known = self.mark(&index, field)?;
+            let known = self.mark(&index, &way)?;
             let given = given.get(&index).and_then(Option::as_ref);
             if known.as_ref().map(SourceMark::identity) != given.map(SourceMark::identity) {
                 is_whole = false;
@@ -108,15 +108,16 @@ impl Runtime {
             }
             let (more, less) = self.sorted_out(&index, &changes);
             if known.is_none() {
-                if self.note_new(&index, field, &changes, &more)? {
+                if self.note_new(&index, &way, &changes, &more)? {
                     looked.changed.push((index.clone(), more));
                 }
             } else if !changes.is_empty() {
                 self.store_call(|store| change_ledger(store, &index, |ledger| ledger.notice(&more, &less)))?;
-                self.count_late(&index, &self.readers_of(&index, field), &changes)?;
+                let readers = self.readers_of(&index, |context| context.layout().grouping().date_field() == field);
+                self.count_late(&index, &readers, &changes)?;
                 looked.changed.push((index.clone(), more));
             }
-            let key = (index, field.to_owned());
+            let key = (index, way.clone());
             self.marks.to_store.lock().entry(key.clone()).or_insert_with(|| self.clock.monotonic());
             self.marks.known.lock().insert(key, mark);
         }
@@ -142,12 +143,12 @@ impl Runtime {
     fn note_new(
         &self,
         index: &str,
-        date_field: &str,
+        way: &str,
         changes: &[SourceChange],
         ranges: &[Range<i64>],
     ) -> Result<bool, StoreError> {
         let mut new_to = Vec::new();
-        for job in self.readers_of(index, date_field) {
+        for job in self.readers_of(index, |context| context.way_of_looking() == way) {
             let progress = job.progress();
             let mut known = progress.known_source_indices().peekable();
             if known.peek().is_none() && !job.has_begun_to_read() {
@@ -197,10 +198,10 @@ impl Runtime {
         Ok(())
     }
 
-    /// The jobs that may read an index by this field.
-    fn readers_of(&self, index: &str, date_field: &str) -> Vec<Arc<Job>> {
+    /// The jobs that may read an index, and are of some kind.
+    fn readers_of(&self, index: &str, is_one: impl Fn(&JobContext) -> bool) -> Vec<Arc<Job>> {
         let mut jobs = self.all_jobs().unwrap_or_default();
-        jobs.retain(|job| job.may_read(index) && job.context().layout().grouping().date_field() == date_field);
+        jobs.retain(|job| job.may_read(index) && is_one(&job.context()));
         jobs
     }
 
@@ -229,14 +230,15 @@ impl Runtime {
         (ranges(more), ranges(less))
     }
 
-    /// Whether what changes in an index is noticed for jobs like this one.
+    /// Whether everything that changes in an index is noticed for jobs like this one. What a job has to say by what it
+    /// is noticed does not see everything.
     pub(crate) fn is_noticed(&self, index: &str, context: &JobContext) -> bool {
-        let field = context.layout().grouping().date_field();
-        self.mark(index, field).is_ok_and(|mark| mark.is_some())
+        let sees_all = context.config().late_data().notices_by().is_none();
+        sees_all && self.mark(index, &context.way_of_looking()).is_ok_and(|mark| mark.is_some())
     }
 
-    fn mark(&self, index: &str, field: &str) -> Result<Option<SourceMark>, StoreError> {
-        let key = (index.to_owned(), field.to_owned());
+    fn mark(&self, index: &str, way: &str) -> Result<Option<SourceMark>, StoreError> {
+        let key = (index.to_owned(), way.to_owned());
         if let Some(known) = self.marks.known.lock().get(&key) {
             return Ok(Some(known.clone()));
         }
@@ -333,7 +335,7 @@ impl Job {
     }
 }
 
-fn name_of((index, field): &MarkKey) -> String {
+fn name_of((index, way): &MarkKey) -> String {
     // No index has a slash in its name.
-    format!("{index}/{field}")
+    format!("{index}/{way}")
 }

@@ -174,9 +174,9 @@ fn prepare<'a>(systems: &Systems<'a>, request: &SearchRequest, jobs: &[KnownJob]
 /// Looks for changes in what may be read raw.
 fn look(systems: &Systems<'_>, asked: &Asked, readers: &Readers<'_>) -> Faults<()> {
     let Some(pattern) = &asked.raw else { return Ok(()) };
-    let mut fields = BTreeSet::new();
+    let mut ways = BTreeSet::new();
     for job in &readers.same {
-        if fields.insert(job.context.layout().grouping().date_field()) {
+        if ways.insert(job.context.way_of_looking()) {
             systems.ledgers.look(&job.context, pattern, &systems.stop)?;
         }
     }

@@ -25,6 +25,7 @@ mod hostile_server;
 mod live_edge;
 mod meddling;
 mod moving;
+mod noticing;
 #[path = "../it/search/oracle.rs"]
 #[allow(unreachable_pub, reason = "other tests have it too")]
 mod oracle;

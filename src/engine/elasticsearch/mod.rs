@@ -31,6 +31,8 @@
 //!   search of the rollup index may find old documents beside new ones. If the process ends before that, they stay
 //!   so until they are replaced again. A group that has vanished leaves a document behind whose `_count` is 0, for
 //!   [a while](ElasticsearchOptions::tombstones_stay).
+//! * What comes, changes or goes after it was rolled up is noticed only in the way that a job
+//!   [says](crate::LateData::notice_by), with two more requests per run and search.
 //! * The rollup index is written through a hidden alias, `rollup-jobs-write-<index>`, so that a deleted index is not
 //!   made again by the next write.
 
@@ -38,6 +40,7 @@ mod buckets;
 mod bulk;
 mod indices;
 mod meta;
+mod noticing;
 mod query;
 mod question;
 mod replacement;
@@ -52,12 +55,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{
-    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, PageStream, RolledUpSnapshot, RollupIndex,
-    RollupWriter, ScanRequest, Snapshot, Source, StopSignal,
+    Batch, CommittedProgress, EngineError, FieldCapabilities, JobContext, Look, Noticed, PageStream, RolledUpSnapshot,
+    RollupIndex, RollupWriter, ScanRequest, Snapshot, Source, SourceMark, StopSignal,
 };
 use crate::cluster::{Cause, Cluster, Failure, Request};
-use crate::job::{IndexPattern, Progress};
+use crate::job::{IndexPattern, NoticeBy, Progress};
 use crate::sync::Arc;
+use noticing::Mark;
 use replacement::Tombstones;
 use rollup_index::{RollupIndices, Standing};
 use scan::{HeldSource, PageSizes, Refreshed, Scan};
@@ -262,6 +266,27 @@ impl Source for ElasticsearchEngine {
     ) -> Result<Option<Snapshot>, EngineError> {
         let held = HeldSource::open(&self.shared, &self.shared.snapshots_of_searches, job, pattern, stop)?;
         Ok(Some(Snapshot::new(held)))
+    }
+
+    /// In the way that the job [says](crate::LateData::notice_by): two requests, and some more for what is seen for the
+    /// first time.
+    fn look(
+        &self,
+        job: &JobContext,
+        pattern: &IndexPattern,
+        look: &Look<'_>,
+        stop: &StopSignal,
+    ) -> Result<Vec<Noticed>, EngineError> {
+        let noticed = self.shared.look(job, pattern, look, stop);
+        noticed.map_err(|failure| failed(&format!("look at source indices [{pattern}]"), failure))
+    }
+
+    fn notices_by(&self, _by: &NoticeBy) -> bool {
+        true
+    }
+
+    fn read_mark(&self, bytes: &[u8]) -> Option<SourceMark> {
+        Mark::read(bytes).map(SourceMark::new)
     }
 }
 

@@ -18,6 +18,7 @@ const SEARCH_OPERATIONS: &str = include_str!("search_operations.json");
 const PARAMETERS: &str = include_str!("parameters.json");
 const RESPONSES: &str = include_str!("responses.json");
 const SCHEMAS: &str = include_str!("schemas.json");
+const LATE_DATA_SCHEMAS: &str = include_str!("late_data_schemas.json");
 const SEARCH_SCHEMAS: &str = include_str!("search_schemas.json");
 
 /// `path` is the one that the caller has asked for: what is in front of ours is where the host has mounted the router.
@@ -39,6 +40,7 @@ fn description(url: &str) -> Result<Members, Error> {
     let server = Json::object([("url", url.into())]);
     description.insert("servers".to_owned(), Json::Array(vec![server]));
     let mut schemas: Members = serde_json::from_str(SCHEMAS)?;
+    schemas.extend(serde_json::from_str::<Members>(LATE_DATA_SCHEMAS)?);
     schemas.extend(serde_json::from_str::<Members>(SEARCH_SCHEMAS)?);
     let (parameters, responses) = (Json::read(PARAMETERS)?, Json::read(RESPONSES)?);
     let components = [("parameters", parameters), ("responses", responses), ("schemas", Json::Object(schemas))];

@@ -41,6 +41,8 @@ pub(super) struct Stored {
 /// What is to become of a document.
 pub(super) enum Change {
     Create(Value),
+    /// Whatever its last version is.
+    Put(Value),
     /// If this is still its last version.
     Replace(Stamp, Value),
     /// The same.
@@ -241,6 +243,10 @@ fn lines(changes: Vec<(String, Change)>) -> Vec<u8> {
         match change {
             Change::Create(source) => {
                 line(&json!({ "create": { "_id": id } }));
+                line(&source);
+            }
+            Change::Put(source) => {
+                line(&json!({ "index": { "_id": id } }));
                 line(&source);
             }
             Change::Replace(stamp, source) => {

@@ -7,6 +7,8 @@ mod call;
 mod index;
 mod lease;
 mod ledger;
+mod mark;
+mod options;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,70 +23,12 @@ use crate::sync::Mutex;
 use call::Call;
 use index::{Change, Index, Outcome, Stamp, Stored};
 use lease::{HeldLease, Tried};
+pub use options::ElasticsearchStoreOptions;
 
 /// With a job's longest id it is within what the servers allow a document's id to have.
 const PREFIX: &str = "job:";
 /// A former owner who saves all the time cannot be in the way for ever.
 const CLAIMS: usize = 1_000;
-
-/// How the store uses its cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub struct ElasticsearchStoreOptions {
-    index: String,
-    timeout: Duration,
-    lease: Duration,
-    owner: String,
-}
-
-impl Default for ElasticsearchStoreOptions {
-    fn default() -> Self {
-        let host = gethostname::gethostname();
-        Self {
-            index: ".rollup-jobs".to_owned(),
-            timeout: Duration::from_secs(5),
-            lease: Duration::from_secs(30),
-            owner: format!("process {} on {}", std::process::id(), host.to_string_lossy()),
-        }
-    }
-}
-
-impl ElasticsearchStoreOptions {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The index that the jobs are kept in: a hidden one, which the store creates. It is written to by the alias
-    /// `<index>-write`. Default: `.rollup-jobs`.
-    pub fn index(mut self, index: impl Into<String>) -> Self {
-        self.index = index.into();
-        self
-    }
-
-    /// How long a call may take, over all nodes and retries; opening a manager takes several. A stop saves in its
-    /// caller's thread, and may overrun its own timeout by so much. Default: 5 s.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
-        self
-    }
-
-    /// How long the manager owns the jobs without renewing. It renews three times as often; if it is gone, whoever
-    /// comes next waits for so long. Longer than the cluster takes to get over the loss of a node. Default: 30 s, at
-    /// least a tenth of a second.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        // It is told to others in milliseconds.
-        let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
-        self.lease = Duration::from_millis(millis.max(100));
-        self
-    }
-
-    /// Who the owner is, for whoever finds the jobs taken. Default: the process and its host.
-    pub fn owner(mut self, owner: impl Into<String>) -> Self {
-        self.owner = owner.into();
-        self
-    }
-}
 
 /// Keeps records in an Elasticsearch or OpenSearch cluster, where several hosts can reach them, and one at a time
 /// owns them.
@@ -441,6 +385,18 @@ impl JobStore for ElasticsearchStore {
         let mut call = self.call();
         let read = self.ready(&call).and_then(|()| ledger::read(&self.index, indices, &mut call));
         read.map_err(|failure| self.failed(&failure))?.into_iter().collect()
+    }
+
+    fn mark(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut call = self.call();
+        let read = self.ready(&call).and_then(|()| mark::read(&self.index, name, &mut call));
+        read.map_err(|failure| self.failed(&failure))
+    }
+
+    fn put_marks(&self, marks: &[(String, Vec<u8>)]) -> Result<(), StoreError> {
+        let mut call = self.call();
+        let put = self.ready(&call).and_then(|()| mark::put(&self.index, marks, &mut call));
+        put.map_err(|failure| self.failed(&failure))
     }
 
     fn replace_ledger(&self, index: &str, ledger: &Ledger) -> Result<bool, StoreError> {
