@@ -19,6 +19,9 @@ pub(crate) struct Dirty {
     pub(crate) lost: Vec<Range<i64>>,
     /// They have lost documents, and stay as they are until somebody says that this is meant.
     pub(crate) shrunk: Vec<Range<i64>>,
+    /// What another system has rolled up of them may be all that there is: they can be rolled up again once a count has
+    /// found as many raw documents.
+    pub(crate) inherited: Vec<Range<i64>>,
 }
 
 impl Dirty {
@@ -52,13 +55,16 @@ impl Dirty {
         let dropped = buckets(progress.dropped.clone());
         let (open, shrunk) = (all_without(open, &sealed), all_without(shrunk, &sealed));
         let noted = all_without(all_without(noted, &sealed), &shrunk);
+        let theirs = buckets(progress.inherited().into_owned());
+        let inherited = merged([&noted, &open].into_iter().flat_map(|changed| both(changed, &theirs)));
+        let (noted, open) = (all_without(noted, &theirs), all_without(open, &theirs));
         let lost = both(&noted, &dropped);
-        Self { repairable: all_without(all_without(noted, &dropped), &open), open, lost, shrunk }
+        Self { repairable: all_without(all_without(noted, &dropped), &open), open, lost, shrunk, inherited }
     }
 }
 
 /// The date buckets of which it is known that raw documents and what is rolled up of them may differ, or that some raw
-/// documents are gone: there is nothing to compare. `missing` says where there are none besides.
+/// documents are gone: there is nothing to compare. What is inherited is compared all the same. `missing` says where there are none besides.
 pub(crate) fn not_comparable(
     config: &RollupJobConfig,
     progress: &Progress,
@@ -66,7 +72,7 @@ pub(crate) fn not_comparable(
     missing: impl Iterator<Item = Range<i64>>,
 ) -> Vec<Range<i64>> {
     let said = ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
-    let Dirty { repairable, open, lost, shrunk } = Dirty::of(config, progress, said);
+    let Dirty { repairable, open, lost, shrunk, .. } = Dirty::of(config, progress, said);
     let seals = ledgers.values().flat_map(|ledger| ledger.seals.iter().cloned());
     let gone = seals.chain(progress.dropped.iter().cloned()).chain(missing).filter(|range| !range.is_empty());
     let gone = gone.map(|range| config.rounding().buckets_of(&range));

@@ -10,7 +10,7 @@ use super::cured::Cured;
 use super::ledger::Ledger;
 use super::position::{KeyPart, Position};
 use super::stats::JobStats;
-use crate::ranges::{merged, touch};
+use crate::ranges::{all_without, merged, touch};
 
 /// How far a job has come and what it did until then. A rollup index that commits documents and progress in one step
 /// keeps it with the documents.
@@ -56,6 +56,11 @@ pub struct Progress {
     /// groups. `None`: nobody knows, and it may be any of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub several_values: Option<BTreeSet<String>>,
+    /// What another system has rolled up, or an earlier version of this crate, and nobody has held against raw
+    /// documents since: stretches of time, in milliseconds since 1970. Whether their raw documents are still whole is
+    /// not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<Range<i64>>,
     /// Which notes of changes are taken up in what is rolled up.
     #[serde(default, skip_serializing_if = "Cured::is_empty")]
     pub cured: Cured,
@@ -68,6 +73,26 @@ impl Progress {
         Self { rolled_up_until: position.date(), position: Some(position), ..Self::default() }
     }
 
+    /// Of a job that another system has brought to this position.
+    pub(crate) fn inherited_at(position: Position, config: &RollupJobConfig) -> Self {
+        let end = position.date().map(|start| config.rounding().bucket(start).end);
+        Self { inherited: end.map(|end| i64::MIN..end).into_iter().collect(), ..Self::at(position) }
+    }
+
+    /// What another system, or an earlier version of this crate, has rolled up.
+    pub(crate) fn inherited(&self) -> Cow<'_, [Range<i64>]> {
+        // The first format knew of no coverage, and of no source indices.
+        match self.position.as_ref().and_then(Position::date) {
+            Some(start) if self.rolled_up_until.is_none() => Cow::Owned(std::iter::once(i64::MIN..start).collect()),
+            _ => Cow::Borrowed(&self.inherited),
+        }
+    }
+
+    /// These date buckets have as many raw documents as they were rolled up from: it can be done again.
+    pub(crate) fn own(&mut self, buckets: &[Range<i64>]) {
+        self.inherited = all_without(self.inherited().into_owned(), buckets);
+    }
+
     /// The instant before which every date bucket is rolled up, if any is.
     #[must_use]
     pub fn rolled_up_until(&self) -> Option<Timestamp> {
@@ -78,6 +103,9 @@ impl Progress {
 
     /// Everything before `until` is rolled up.
     pub(crate) fn cover(&mut self, until: i64) {
+        if self.rolled_up_until.is_none() {
+            self.inherited = self.inherited().into_owned();
+        }
         self.rolled_up_until = self.rolled_up_until.max(Some(until));
     }
 
@@ -166,6 +194,7 @@ impl Progress {
 
     /// Goes back to `until`, the start of a date bucket: nothing from there on is rolled up.
     pub(crate) fn rewind_to(&mut self, until: i64, config: &RollupJobConfig) {
+        self.own(std::slice::from_ref(&(until..i64::MAX)));
         self.rolled_up_until = Some(until);
         if self.position.as_ref().and_then(Position::date).is_some_and(|start| start >= until) {
             // Where the next run goes on is said by what is rolled up. This is behind nothing that is still there.
@@ -206,6 +235,7 @@ impl Progress {
         self.rolled_up_until = other.rolled_up_until;
         self.first_bucket = other.first_bucket;
         self.several_values.clone_from(&other.several_values);
+        self.inherited.clone_from(&other.inherited);
         self.cured.clone_from(&other.cured);
     }
 
@@ -223,6 +253,7 @@ impl Progress {
             source_dates: BTreeMap::new(),
             dropped: Vec::new(),
             several_values: None,
+            inherited: Vec::new(),
             cured: Cured::default(),
         }
     }

@@ -13,6 +13,7 @@ mod troubles;
 mod turn;
 mod wakers;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use cell::{Cell, Token};
@@ -336,8 +337,22 @@ impl<R: Send + 'static> Lifecycle<R> {
         self.cell.lock().troubles.note_changed(oldest, now);
     }
 
-    pub(crate) fn note_verified(&self, verification: LastVerification) {
-        self.cell.lock().troubles.note_verified(verification);
+    /// What a verification has found, and where what another system has rolled up is as it should be.
+    pub(crate) fn note_verified(&self, verification: LastVerification, inherited: &[Range<i64>]) {
+        self.cell.lock().troubles.note_verified(verification, inherited);
+    }
+
+    pub(crate) fn take_verified(&self) -> Option<Vec<Range<i64>>> {
+        self.cell.lock().troubles.take_verified()
+    }
+
+    /// Where another system has rolled up it was counted, by what was said up to this number: there is less.
+    pub(crate) fn note_counted(&self, less: Vec<Range<i64>>, said: u64) {
+        self.cell.lock().troubles.note_counted(less, said);
+    }
+
+    pub(crate) fn has_counted(&self, ranges: &[Range<i64>], said: u64) -> bool {
+        self.cell.lock().troubles.has_counted(ranges, said)
     }
 
     pub(crate) fn note_page_size(&self, reduced: Option<usize>) {

@@ -1,5 +1,6 @@
 //! What most jobs never have: errors, a notice, saves that the store has refused.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::job::{JobError, JobStatus, LastVerification, LateDocuments, Notice};
@@ -30,6 +31,10 @@ pub(super) struct Known {
     /// Since when something rolled up has changed, and where the oldest of it begins.
     pub(super) changed: Option<(Duration, i64)>,
     pub(super) last_verification: Option<LastVerification>,
+    /// Where it has found what another system has rolled up as it should be, and no run has saved that yet.
+    verified: Vec<Range<i64>>,
+    /// Where another system has rolled up more than there is, and what was said of source indices by then.
+    counted: Option<(Vec<Range<i64>>, u64)>,
 }
 
 static NONE: Known = Known {
@@ -44,6 +49,8 @@ static NONE: Known = Known {
     late: None,
     changed: None,
     last_verification: None,
+    verified: Vec::new(),
+    counted: None,
 };
 
 impl Troubles {
@@ -90,8 +97,23 @@ impl Troubles {
         }
     }
 
-    pub(super) fn note_verified(&mut self, verification: LastVerification) {
-        self.known_mut().last_verification = Some(verification);
+    pub(super) fn note_verified(&mut self, verification: LastVerification, inherited: &[Range<i64>]) {
+        let known = self.known_mut();
+        known.last_verification = Some(verification);
+        known.verified.extend_from_slice(inherited);
+    }
+
+    pub(super) fn take_verified(&mut self) -> Option<Vec<Range<i64>>> {
+        let verified = &mut self.0.as_mut()?.verified;
+        (!verified.is_empty()).then(|| std::mem::take(verified))
+    }
+
+    pub(super) fn note_counted(&mut self, less: Vec<Range<i64>>, said: u64) {
+        self.known_mut().counted = Some((less, said));
+    }
+
+    pub(super) fn has_counted(&self, ranges: &[Range<i64>], said: u64) -> bool {
+        self.known().counted.as_ref().is_some_and(|(less, by)| less == ranges && *by == said)
     }
 
     /// A run has failed; or one has come to its end, and those before it do not count any more.

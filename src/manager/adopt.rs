@@ -104,8 +104,8 @@ impl RollupJobManager {
         let terms_types = put.check()?;
         let position = job.position(put.config(), &terms_types);
         let position = position.map_err(|reason| AdoptError::Position { job_id, reason })?;
-        let record =
-            put.store(terms_types, Progress { stats: job.stats(), ..position.map(Progress::at).unwrap_or_default() })?;
+        let inherited = position.map(|position| Progress::inherited_at(position, put.config())).unwrap_or_default();
+        let record = put.store(terms_types, Progress { stats: job.stats(), ..inherited })?;
         let job = self.runtime.job(record);
         job.note_if_it_never_fires();
         job.note_other_times_elsewhere();

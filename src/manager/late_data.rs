@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::RollupJobManager;
 use crate::engine::{self, EngineError};
 use crate::job::{Dirty, LastVerification, LateDocuments};
+use crate::ranges::{both, merged};
 use crate::runtime::LookError;
 use crate::stop_signal::StopSignal;
 use crate::store::StoreError;
@@ -29,6 +30,10 @@ pub struct LateDataReport {
     /// somebody asks for a [refresh](RollupJobManager::refresh) or the job
     /// [trusts deletions](crate::LateData::trust_deletes).
     pub shrunk: Vec<Range<Timestamp>>,
+    /// What another system has rolled up, or an earlier version of this crate, and nobody has held against raw documents
+    /// since. Whether these are still whole is not known: where documents have changed it is rolled up again only if a
+    /// count finds as many as there were. [`verify`](RollupJobManager::verify) ends it where it finds as many.
+    pub inherited: Vec<Range<Timestamp>>,
     /// How many documents came late so far, and how late.
     pub late_documents: LateDocuments,
     /// What the last [`verify`](RollupJobManager::verify) of this manager has found.
@@ -132,12 +137,13 @@ impl RollupJobManager {
         names.extend(view.progress.known_source_indices().map(str::to_owned));
         let ledgers = runtime.ledgers_of(names).map_err(store_failed)?;
         let said = ledgers.iter().map(|(index, ledger)| (index.as_str(), ledger));
-        let Dirty { repairable, open, lost, shrunk } = Dirty::of(context.config(), &view.progress, said);
+        let Dirty { repairable, open, lost, shrunk, inherited } = Dirty::of(context.config(), &view.progress, said);
         Ok(LateDataReport {
-            changed: instants(&repairable),
+            changed: instants(&merged(repairable.into_iter().chain(inherited))),
             being_changed: instants(&open),
             lost: instants(&lost),
             shrunk: instants(&shrunk),
+            inherited: instants(&both(&view.progress.inherited(), &[view.progress.covered()])),
             late_documents: view.progress.stats.late_documents_with(view.late.as_deref()),
             last_verification: view.last_verification,
         })

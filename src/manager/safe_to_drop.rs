@@ -139,8 +139,8 @@ impl RollupJobManager {
         let others: Vec<&str> = others.into_iter().filter(|other| *other != index).collect();
         let ledgers = self.runtime.store_call(|store| store.ledgers(&others))?;
         let ledgers = others.iter().copied().zip(&ledgers).chain([(index, ledger)]);
-        let Dirty { repairable, open, lost, .. } = Dirty::of(context.config(), progress, ledgers);
-        let changed = repairable.iter().chain(&open).chain(&lost).map(|range| range.start).min();
+        let Dirty { repairable, open, lost, inherited, .. } = Dirty::of(context.config(), progress, ledgers);
+        let changed = repairable.iter().chain(&open).chain(&lost).chain(&inherited).map(|range| range.start).min();
         Ok(match changed.filter(|changed| *changed < until) {
             Some(changed) => (changed, Need::Changed { job_id }),
             None => (until, Need::NotRolledUp { job_id }),

@@ -170,7 +170,8 @@ impl Verifying<'_> {
         if runtime.ledgers_of(names.all)? != ledgers {
             return Err(Fault::Moved);
         }
-        let mut tally = Tally::new(context.layout(), context.config().rounding());
+        let inherited = progress.inherited();
+        let mut tally = Tally::new(context.layout(), context.config().rounding()).inherited(&inherited);
         if !wanted.is_empty() {
             let times = Times::buckets(wanted.iter().cloned());
             let request = |grouping, snapshot: Option<Snapshot>| {
@@ -191,11 +192,16 @@ impl Verifying<'_> {
             }
         }
         let Tally { mut found, more, less, .. } = tally;
+        // It is no less than what was rolled up: it can be rolled up again.
+        let own = all_without(both(&wanted, &inherited), &less);
         found.not_right = merged(more.into_iter().chain(less));
         found.not_verified = not_verified;
-        self.job.lifecycle.note_verified(found.ended(runtime.clock.now()));
-        if options.repair && !found.is_right() {
+        self.job.lifecycle.note_verified(found.ended(runtime.clock.now()), &own);
+        let is_to_repair = options.repair && !found.is_right();
+        if is_to_repair {
             runtime.ask_again(context.id(), &progress, &found.not_right)?;
+        }
+        if is_to_repair || !own.is_empty() {
             // A job that is stopped does it when it is started.
             let _refused = self.job.run_soon();
         }

@@ -88,6 +88,7 @@ fn printed(report: &LateDataReport) -> Members {
         ("being_changed", stretches(&report.being_changed)),
         ("lost", stretches(&report.lost)),
         ("shrunk", stretches(&report.shrunk)),
+        ("inherited", stretches(&report.inherited)),
         ("late_documents", counters),
     ];
     let delay = report.delay_for_99_percent().map(|delay| ("delay_for_99_percent_in_ms", millis(delay)));

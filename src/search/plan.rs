@@ -81,6 +81,9 @@ pub enum PartReason {
     Proved,
     /// It is rolled up, and raw documents are gone since. Nobody has said that this is meant.
     Shrunk,
+    /// Another system has rolled it up, or an earlier version of this crate, and nobody has held it against raw documents
+    /// since: see [`verify`](crate::RollupJobManager::verify).
+    Inherited,
     /// It is not rolled up yet.
     NotYet,
     /// It was sealed before it could be rolled up.
@@ -102,6 +105,7 @@ impl PartReason {
         match self {
             Self::Proved => "proved",
             Self::Shrunk => "shrunk",
+            Self::Inherited => "inherited",
             Self::NotYet => "not_rolled_up_yet",
             Self::TooEarly => "before_what_is_rolled_up",
             Self::Bound => "bound_inside_bucket",
@@ -127,6 +131,8 @@ pub(super) struct Served {
     pub(super) holes: Vec<(Range<i64>, PartReason)>,
     /// Those of them that have lost raw documents since.
     pub(super) shrunk: Spans,
+    /// Those of them that another system has rolled up.
+    pub(super) inherited: Spans,
     /// From where and until when all is rolled up, as far as the search is about it.
     pub(super) covered: Range<i64>,
 }
@@ -135,7 +141,8 @@ impl Served {
     /// Nothing is rolled up.
     pub(super) fn nothing() -> Self {
         let covered = i64::MIN..i64::MIN;
-        Self { rolled_up: Spans::default(), holes: Vec::new(), shrunk: Spans::default(), covered }
+        let nothing = Spans::default();
+        Self { rolled_up: nothing.clone(), holes: Vec::new(), shrunk: nothing.clone(), inherited: nothing, covered }
     }
 
     /// What of a candidate's rolled-up documents serves a search within a stretch of time.
@@ -170,15 +177,19 @@ impl Served {
         let gaps: Spans = holes.iter().map(|(range, _)| range.clone()).collect();
         let rolled_up = Spans::one(start..end).and(&gaps.others());
         let shrunk = rolled_up.and(&candidate.shrunk);
-        Ok(Self { rolled_up, holes, shrunk, covered: whole })
+        let inherited: Spans = candidate.progress.inherited().iter().cloned().collect();
+        let inherited = rolled_up.and(&inherited).and(&shrunk.others());
+        Ok(Self { rolled_up, holes, shrunk, inherited, covered: whole })
     }
 
     /// The parts of a search, whose filter means something at these times.
     pub(super) fn parts(&self, times: &Spans, has_job: bool) -> Vec<PlanPart> {
         let mut parts: Vec<(Range<i64>, Tier, PartReason)> = Vec::new();
         let rolled_up = times.and(&self.rolled_up);
-        let whole = rolled_up.and(&self.shrunk.others());
-        for (spans, reason) in [(whole, PartReason::Proved), (rolled_up.and(&self.shrunk), PartReason::Shrunk)] {
+        let [shrunk, inherited] = [&self.shrunk, &self.inherited].map(|spans| rolled_up.and(spans));
+        let proved = rolled_up.and(&shrunk.others()).and(&inherited.others());
+        let reasons = [(proved, PartReason::Proved), (shrunk, PartReason::Shrunk), (inherited, PartReason::Inherited)];
+        for (spans, reason) in reasons {
             parts.extend(spans.ranges().iter().map(|range| (range.clone(), Tier::RolledUp, reason)));
         }
         for range in times.and(&self.rolled_up.others()).ranges() {

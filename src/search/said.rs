@@ -42,11 +42,11 @@ impl Said {
         self.there.contains(index)
     }
 
-    /// Where documents have changed since they were rolled up, or are being changed; and where some are missing that
-    /// were.
+    /// Where documents have changed since they were rolled up, or are being changed, and are read raw; and where some
+    /// are missing that were.
     pub(super) fn changed(&self, context: &JobContext, progress: &Progress) -> (Spans, Spans) {
         let ledgers = self.ledgers.iter().map(|(name, ledger)| (name.as_str(), ledger));
-        let Dirty { repairable, open, lost, shrunk } = Dirty::of(context.config(), progress, ledgers);
+        let Dirty { repairable, open, lost, shrunk, .. } = Dirty::of(context.config(), progress, ledgers);
         let instants = |buckets: &Range<i64>| context.config().rounding().instants_of(buckets);
         let changed = repairable.iter().chain(&open).chain(&lost).map(instants);
         (changed.collect(), shrunk.iter().map(instants).collect())

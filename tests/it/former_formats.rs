@@ -81,7 +81,15 @@ fn run(manager: &RollupJobManager, watcher: &Watcher, id: &str) {
 
 #[test]
 fn a_store_and_rollup_indices_of_format_1() {
-    goes_on("format-1");
+    let folder = goes_on("format-1");
+    let store = RedbStore::open(folder.path().join("jobs.redb")).unwrap();
+    let inherited = |id: &str| {
+        let records = records(&store);
+        let record = records.iter().find(|record| record.id() == id).unwrap();
+        record.progress().inherited.iter().map(|range| range.end).max()
+    };
+    // It knew of no source indices: the last date bucket is known to be whole only now.
+    assert_eq!(["fresh", "half", "started"].map(inherited), [None, Some(HOUR), Some(9 * HOUR)]);
 }
 
 #[test]

@@ -36,6 +36,7 @@ mod giving_up;
 mod half_way;
 #[cfg(feature = "tantivy")]
 mod hostile_documents;
+mod inherited;
 #[cfg(feature = "tantivy")]
 mod late_data;
 mod late_observers;

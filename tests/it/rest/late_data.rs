@@ -22,7 +22,7 @@ fn stretch(hours: std::ops::Range<i64>) -> Value {
 fn what_is_known_of_late_data_is_told() {
     let (world, client) = rolled_up();
     let nothing = json!({
-        "changed": [], "being_changed": [], "lost": [], "shrunk": [],
+        "changed": [], "being_changed": [], "lost": [], "shrunk": [], "inherited": [],
         "late_documents": { "noticed": 0, "refused": 0, "read_again": 0, "lateness_in_ms": {} },
     });
     client.send("GET /_rollup/job/sensor/_late_data").is(200, &nothing);

@@ -225,6 +225,7 @@ impl<'a> Turn<'a> {
             known.position == self.progress.position && known.rolled_up_until == self.progress.rolled_up_until;
         is_known
             && !self.has_redefined
+            && known.inherited == self.progress.inherited
             && known.stats.late_documents() == self.progress.stats.late_documents()
             && !self.run.repair.has_replaced
             && self.run.turns == 1

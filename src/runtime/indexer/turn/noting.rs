@@ -67,8 +67,12 @@ impl Turn<'_> {
         if let Some(late) = job.lifecycle.take_late() {
             self.progress.stats.add_late(&late);
         }
+        if let Some(verified) = job.lifecycle.take_verified() {
+            self.own(&verified);
+        }
         self.begin_behind_seals();
         self.recount()?;
+        self.recount_inherited()?;
         self.tell_what_has_changed(&self.run.ledgers);
         Ok(())
     }
@@ -106,8 +110,12 @@ impl Turn<'_> {
     /// Has the job's health know whether anything rolled up has changed.
     pub(super) fn tell_what_has_changed(&self, ledgers: &BTreeMap<String, Ledger>) {
         let said = ledgers.iter().map(|(index, ledger)| (index.as_str(), ledger));
-        let Dirty { repairable, open, lost, .. } = Dirty::of(self.run.context.config(), &self.progress, said);
-        let oldest = [repairable, open, lost].iter().filter_map(|ranges| ranges.first()).map(|range| range.start).min();
+        let dirty = Dirty::of(self.run.context.config(), &self.progress, said);
+        let oldest = [dirty.repairable, dirty.open, dirty.lost, dirty.inherited]
+            .iter()
+            .filter_map(|ranges| ranges.first())
+            .map(|range| range.start)
+            .min();
         self.job.lifecycle.note_changed(oldest, self.job.runtime.clock.monotonic());
     }
 
