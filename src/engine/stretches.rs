@@ -12,14 +12,10 @@ pub(super) fn wider_than(width: i64) -> Option<i64> {
 }
 
 /// Whole numbers, seven bits in a byte.
+#[derive(Default)]
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
-    /// Begins with the version of the form.
-    pub(super) fn of(format: u8) -> Self {
-        Self(vec![format])
-    }
-
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
     }

@@ -16,7 +16,7 @@ use crate::store::{StoreError, change_ledger};
 use crate::sync::{Arc, Mutex, Ordering};
 
 /// How often marks are stored. What is noticed again after a crash, because a mark was older, is repaired again.
-const STORED_EVERY: Duration = Duration::from_mins(1);
+const STORED_EVERY: Duration = Duration::from_mins(5);
 /// So many jobs are asked how far they have come in one look.
 const ASKED_AT_ONCE: usize = 10;
 

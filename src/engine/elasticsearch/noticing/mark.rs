@@ -90,7 +90,8 @@ impl Mark {
 impl Remembered for Mark {
     fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
         let Stretches { width, seen } = &self.kept;
-        let (mut writer, mut last) = (Writer::of(FORMAT), 0);
+        let (mut writer, mut last) = (Writer::default(), 0);
+        writer.bytes(&[FORMAT]);
         writer.signed(self.from);
         writer.number(width.unsigned_abs());
         writer.number(seen.len() as u64);

@@ -1,5 +1,6 @@
 //! How many documents a segment has in each stretch of time.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use ::tantivy::TantivyError;
@@ -64,7 +65,10 @@ impl Counts {
     }
 
     /// The same in longer stretches.
-    pub(super) fn widened(&self, width: i64) -> Self {
+    pub(super) fn widened(&self, width: i64) -> Cow<'_, Self> {
+        if width == self.width {
+            return Cow::Borrowed(self);
+        }
         let mut widened = Self { width, stretches: Vec::new() };
         for (start, count) in &self.stretches {
             let start = start.div_euclid(width) * width;
@@ -73,7 +77,7 @@ impl Counts {
                 _ => widened.stretches.push((start, *count)),
             }
         }
-        widened
+        Cow::Owned(widened)
     }
 }
 

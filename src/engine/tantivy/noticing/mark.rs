@@ -1,5 +1,6 @@
 //! What is remembered of a source index: its segments, and how many documents each has when.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -12,12 +13,14 @@ use crate::engine::stretches::{Reader, WIDTHS, Writer, wider_than};
 use crate::engine::tantivy::scan::millis;
 use crate::engine::tantivy::segments::KnownSegment;
 use crate::engine::{EngineError, Remembered, SourceChange, StopSignal};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
-/// A mark has no more stretches of time than this in all: with more, they are longer.
+/// A mark that is stored has about so many stretches of time at most: with more, those of each segment are longer.
 const MAX_STRETCHES: usize = 1 << 15;
-/// The version of the stored form.
-const FORMAT: u8 = 1;
+/// The same of a segment.
+const MAX_OF_SEGMENT: usize = 1 << 7;
+/// The version of the stored form. Those before it are not read: what they are of is counted.
+const FORMAT: u8 = 3;
 
 /// The state of a source index at one look.
 #[derive(Debug, Default)]
@@ -36,6 +39,8 @@ pub(super) struct MarkedSegment {
     dates: Range<i64>,
     /// Counted when they are needed, as long as the segment is open.
     counts: OnceLock<Counts>,
+    /// The form to store, of so many stretches at most. A segment does not change.
+    stored: Mutex<Option<(usize, Arc<[u8]>)>>,
     segment: Option<Arc<KnownSegment>>,
 }
 
@@ -64,6 +69,7 @@ impl MarkedSegment {
             alive: segment.reader.num_docs(),
             dates: dates.map_or(0..0, |(least, greatest)| millis(least)..millis(greatest).saturating_add(1)),
             counts: OnceLock::new(),
+            stored: Mutex::default(),
             segment: Some(Arc::clone(segment)),
         }
     }
@@ -114,10 +120,10 @@ impl Mark {
         let mut stretches: BTreeMap<i64, Stretch> = BTreeMap::new();
         for (had, has) in counts {
             let mut segment: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
-            for (start, count) in had.iter().flat_map(|counts| counts.widened(width).stretches) {
+            for (start, count) in had.iter().flat_map(|counts| counts.widened(width).into_owned().stretches) {
                 segment.entry(start).or_default().0 += count;
             }
-            for (start, count) in has.iter().flat_map(|counts| counts.widened(width).stretches) {
+            for (start, count) in has.iter().flat_map(|counts| counts.widened(width).into_owned().stretches) {
                 segment.entry(start).or_default().1 += count;
             }
             let stays = had.is_some() && has.is_some();
@@ -163,60 +169,71 @@ impl Mark {
         }
         let length = usize::try_from(reader.number()?).ok()?;
         let field = String::from_utf8(reader.take(length)?.to_vec()).ok()?;
-        let width = i64::try_from(reader.number()?).ok().filter(|width| WIDTHS.contains(width))?;
         let mut segments = HashMap::new();
         for _ in 0..reader.number()? {
             let id = SegmentId::from_uuid_string(std::str::from_utf8(reader.take(32)?).ok()?).ok()?;
-            let alive = u32::try_from(reader.number()?).ok()?;
-            let dates = reader.signed()?..reader.signed()?;
-            let mut counts = Counts { width, ..Counts::default() };
-            let mut start = 0_i64;
-            for _ in 0..reader.number()? {
-                start = start.checked_add(reader.signed()?.checked_mul(width)?)?;
-                counts.stretches.push((start, reader.number()?));
-            }
-            let segment = MarkedSegment { alive, dates, counts: OnceLock::from(counts), segment: None };
-            segments.insert(id, Arc::new(segment));
+            segments.insert(id, Arc::new(MarkedSegment::read(&mut reader)?));
         }
         reader.is_at_end().then_some(Self { meta: Vec::new(), field, segments })
     }
 }
 
+impl MarkedSegment {
+    /// The form to store, of so many stretches of time at most.
+    fn to_bytes(&self, field: &str, most: usize) -> Result<Arc<[u8]>, EngineError> {
+        let mut stored = self.stored.lock();
+        if let Some((by, bytes)) = &*stored
+            && *by == most
+        {
+            return Ok(Arc::clone(bytes));
+        }
+        let counted = self.counts(field, &StopSignal::never()).map_err(EngineError::unavailable)?;
+        let mut counts = counted.map_or_else(Cow::default, Cow::Borrowed);
+        while counts.stretches.len() > most
+            && let Some(wider) = wider_than(counts.width)
+        {
+            counts = Cow::Owned(counts.widened(wider).into_owned());
+        }
+        let (width, mut writer, mut last) = (counts.width.max(WIDTHS[0]), Writer::default(), 0);
+        writer.number(self.alive.into());
+        writer.signed(self.dates.start);
+        writer.signed(self.dates.end);
+        writer.number(width.unsigned_abs());
+        writer.number(counts.stretches.len() as u64);
+        for (start, count) in &counts.stretches {
+            writer.signed((start - last) / width);
+            writer.number(*count);
+            last = *start;
+        }
+        let bytes: Arc<[u8]> = writer.finish().into();
+        *stored = Some((most, Arc::clone(&bytes)));
+        Ok(bytes)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let alive = u32::try_from(reader.number()?).ok()?;
+        let dates = reader.signed()?..reader.signed()?;
+        let width = i64::try_from(reader.number()?).ok().filter(|width| WIDTHS.contains(width))?;
+        let (mut counts, mut start) = (Counts { width, ..Counts::default() }, 0_i64);
+        for _ in 0..reader.number()? {
+            start = start.checked_add(reader.signed()?.checked_mul(width)?)?;
+            counts.stretches.push((start, reader.number()?));
+        }
+        Some(Self { alive, dates, counts: OnceLock::from(counts), stored: Mutex::default(), segment: None })
+    }
+}
+
 impl Remembered for Mark {
     fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
-        let mut segments = Vec::with_capacity(self.segments.len());
-        for (id, segment) in &self.segments {
-            let counts = segment.counts(&self.field, &StopSignal::never()).map_err(EngineError::unavailable)?;
-            segments.push((id, segment, counts.cloned().unwrap_or_default()));
-        }
-        let mut width = segments.iter().map(|(.., counts)| counts.width).max().unwrap_or_default().max(WIDTHS[0]);
-        loop {
-            for (.., counts) in &mut segments {
-                *counts = counts.widened(width);
-            }
-            let is_small = segments.iter().map(|(.., counts)| counts.stretches.len()).sum::<usize>() <= MAX_STRETCHES;
-            match wider_than(width) {
-                Some(wider) if !is_small => width = wider,
-                _ => break,
-            }
-        }
-        let mut writer = Writer::of(FORMAT);
+        let most = (MAX_STRETCHES / self.segments.len().max(1)).max(1).next_power_of_two().min(MAX_OF_SEGMENT);
+        let mut writer = Writer::default();
+        writer.bytes(&[FORMAT]);
         writer.number(self.field.len() as u64);
         writer.bytes(self.field.as_bytes());
-        writer.number(width.unsigned_abs());
-        writer.number(segments.len() as u64);
-        for (id, segment, counts) in segments {
+        writer.number(self.segments.len() as u64);
+        for (id, segment) in &self.segments {
             writer.bytes(id.uuid_string().as_bytes());
-            writer.number(segment.alive.into());
-            writer.signed(segment.dates.start);
-            writer.signed(segment.dates.end);
-            writer.number(counts.stretches.len() as u64);
-            let mut last = 0;
-            for (start, count) in counts.stretches {
-                writer.signed((start - last) / width);
-                writer.number(count);
-                last = start;
-            }
+            writer.bytes(&segment.to_bytes(&self.field, most)?);
         }
         Ok(writer.finish())
     }
