@@ -13,9 +13,9 @@ use super::look::{Look, Noticed, SourceMark};
 use super::rollup_index::{
     Batch, CommitReport, CommittedProgress, GivenUp, RolledUpSnapshot, RollupIndex, RollupWriter, WriteReport,
 };
-use super::source::{PageStream, Source, SourceIndex};
+use super::source::{PageStream, Source};
 use crate::adapter::adapter;
-use crate::job::{IndexPattern, NoticeBy, Progress};
+use crate::job::{IndexPattern, NoticeBy, Progress, SourceIndex};
 use crate::rollup::{Page, RolledUpDocuments};
 use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;

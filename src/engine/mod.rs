@@ -25,6 +25,7 @@ mod stretches;
 #[cfg(feature = "tantivy")]
 pub mod tantivy;
 
+pub use crate::job::SourceIndex;
 pub use crate::scan::{ScanRequest, Snapshot, SourceDocument, SourceValue};
 pub use crate::stop_signal::{OnStopGuard, StopSignal};
 pub use adapter::{PageStreamAdapter, RollupIndexAdapter, RollupWriterAdapter, SourceAdapter};
@@ -39,7 +40,7 @@ pub use rollup_index::{
     Batch, CommitReport, CommittedProgress, GivenUp, LeftOut, RejectedItem, RolledUpSnapshot, RollupIndex,
     RollupWriter, WriteReport,
 };
-pub use source::{PageStream, Source, SourceIndex};
+pub use source::{PageStream, Source};
 pub(crate) use source::{indices_of, left_out};
 
 /// A search engine that holds both source indices and rollup indices. Whatever has the two roles is one.

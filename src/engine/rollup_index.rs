@@ -152,6 +152,8 @@ pub(crate) struct RolledUpNow {
     pub(crate) progress: Progress,
     /// Whether they are of one commit.
     pub(crate) is_one_commit: bool,
+    /// Whether the rollup index was restored from a copy: what has changed since that was made is not known.
+    pub(crate) is_restored: bool,
 }
 
 impl RolledUpNow {
@@ -167,11 +169,13 @@ impl RolledUpNow {
             None => (None, index.committed_progress(job)?),
         };
         let is_one_commit = documents.is_some() && committed != CommittedProgress::NotKept;
+        let is_restored =
+            matches!(&committed, CommittedProgress::Kept(Some(committed)) if known.is_behind_itself(committed));
         let progress = match committed {
             CommittedProgress::Kept(committed) => known.or_committed(committed),
             CommittedProgress::NotKept => known,
         };
-        Ok(Self { documents, progress, is_one_commit })
+        Ok(Self { documents, progress, is_one_commit, is_restored })
     }
 }
 

@@ -2,41 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::ops::Range;
 
 use super::capabilities::FieldCapabilities;
 use super::context::JobContext;
 use super::error::{EngineError, EngineErrorKind};
 use super::look::{Look, Noticed, SourceMark};
-use crate::job::{IndexPattern, NoticeBy};
+use crate::job::{IndexPattern, NoticeBy, SourceIndex};
 use crate::rollup::Page;
 use crate::scan::{ScanRequest, Snapshot};
 use crate::stop_signal::StopSignal;
-
-/// A source index that a stream reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SourceIndex {
-    /// Its own name.
-    pub name: String,
-    /// Where its documents are that are read, in milliseconds since 1970; it may be more than where they are. When the
-    /// index is gone one day, nothing can be read there that was rolled up.
-    pub dates: Range<i64>,
-}
-
-impl SourceIndex {
-    /// One whose documents may be anywhere.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), dates: i64::MIN..i64::MAX }
-    }
-
-    /// Its documents are there. An empty range: none is read.
-    #[must_use]
-    pub fn dates(mut self, dates: Range<i64>) -> Self {
-        self.dates = dates;
-        self
-    }
-}
 
 /// The source indices that a pattern means now: none if there is no index of a name in it.
 pub(crate) fn indices_of(

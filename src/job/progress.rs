@@ -9,6 +9,7 @@ use super::config::RollupJobConfig;
 use super::cured::Cured;
 use super::ledger::Ledger;
 use super::position::{KeyPart, Position};
+use super::source_index::SourceIndex;
 use super::stats::JobStats;
 use crate::ranges::{all_without, merged, touch};
 
@@ -39,6 +40,10 @@ pub struct Progress {
     /// Grows with every turn: of two that have one position, the higher one knows more.
     #[serde(default)]
     pub sequence: u64,
+    /// The number that the last commit to the rollup index had. One whose own progress has a lower one was restored
+    /// from a copy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_commit: u64,
     /// The statistics that belong to the position.
     pub stats: JobStats,
     /// The source indices that the last run has read, as far as the engine says which; if that was none, those of the
@@ -49,6 +54,9 @@ pub struct Progress {
     /// more than where they are.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub source_dates: BTreeMap<String, Range<i64>>,
+    /// What tells each of them from another one that takes its name, as far as the engine says that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub source_identities: BTreeMap<String, String>,
     /// Where source indices that are gone had documents that were rolled up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dropped: Vec<Range<i64>>,
@@ -64,6 +72,11 @@ pub struct Progress {
     /// Which notes of changes are taken up in what is rolled up.
     #[serde(default, skip_serializing_if = "Cured::is_empty")]
     pub cured: Cured,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Progress {
@@ -135,19 +148,30 @@ impl Progress {
         self.several_values = known.zip(found).map(|(known, found)| known.into_iter().chain(found).collect());
     }
 
+    /// Whether this is the source index of its name that was read before, if one was.
+    pub(crate) fn is_same(&self, found: &SourceIndex) -> bool {
+        let known = self.source_identities.get(&found.name).zip(found.identity.as_ref());
+        known.is_none_or(|(known, found)| known == found)
+    }
+
     /// Of these source indices, which are all that there are, documents in these stretches of time are rolled up next.
-    pub(crate) fn see_sources(&mut self, found: BTreeMap<String, Range<i64>>) {
+    pub(crate) fn see_sources(&mut self, found: Vec<SourceIndex>) {
         let (mut still, mut dropped) = (BTreeMap::new(), std::mem::take(&mut self.dropped));
+        let same: BTreeSet<&str> =
+            found.iter().filter(|index| self.is_same(index)).map(|index| index.name.as_str()).collect();
         for (name, dates) in self.known_source_dates().into_owned() {
-            if found.contains_key(&name) {
+            if same.contains(name.as_str()) {
                 still.insert(name, dates);
             } else {
                 dropped.push(dates);
             }
         }
         (self.source_dates, self.dropped) = (still, merged(dropped));
-        self.source_indices = found.keys().cloned().collect();
-        for (name, dates) in found.into_iter().filter(|(_, dates)| !dates.is_empty()) {
+        self.source_indices = found.iter().map(|index| index.name.clone()).collect();
+        self.source_indices.sort_unstable();
+        self.source_identities =
+            found.iter().filter_map(|index| Some((index.name.clone(), index.identity.clone()?))).collect();
+        for SourceIndex { name, dates, .. } in found.into_iter().filter(|index| !index.dates.is_empty()) {
             let known = self.source_dates.entry(name).or_insert_with(|| dates.clone());
             *known = known.start.min(dates.start)..known.end.max(dates.end);
         }
@@ -189,6 +213,7 @@ impl Progress {
     pub(crate) fn take_sources_of(&mut self, other: &Self) {
         self.source_indices.clone_from(&other.source_indices);
         self.source_dates.clone_from(&other.source_dates);
+        self.source_identities.clone_from(&other.source_identities);
         self.dropped.clone_from(&other.dropped);
     }
 
@@ -204,11 +229,22 @@ impl Progress {
         }
     }
 
+    /// Whether what a rollup index has committed is older than what was committed to it: it was restored from a copy.
+    pub(crate) fn is_behind_itself(&self, committed: &Self) -> bool {
+        committed.sequence < self.last_commit
+    }
+
     /// What counts of this and of what was committed with documents: nothing, if there are none. With one position, who
     /// has the higher number knows of empty buckets that the other has not seen.
     pub(crate) fn or_committed(self, committed: Option<Self>) -> Self {
         match committed {
-            Some(committed) if committed.position != self.position || committed.sequence >= self.sequence => committed,
+            Some(committed)
+                if committed.position != self.position
+                    || committed.sequence >= self.sequence
+                    || self.is_behind_itself(&committed) =>
+            {
+                committed
+            }
             // That there was nothing to roll up is no commit.
             None if self.position.is_some() => Self::default(),
             _ => self,
@@ -248,9 +284,11 @@ impl Progress {
             rolled_up_until: None,
             first_bucket: None,
             sequence: self.sequence + 1,
+            last_commit: 0,
             stats: self.stats.rolled_back_to(&JobStats::default()),
             source_indices: self.source_indices.clone(),
             source_dates: BTreeMap::new(),
+            source_identities: self.source_identities.clone(),
             dropped: Vec::new(),
             several_values: None,
             inherited: Vec::new(),

@@ -159,7 +159,7 @@ impl Verifying<'_> {
             }
             held => held?,
         };
-        let RolledUpNow { documents, progress, is_one_commit } =
+        let RolledUpNow { documents, progress, is_one_commit, .. } =
             engine::call(|| RolledUpNow::of(index, context, held, known))?;
         let names = self.source_indices(&progress)?;
         let ledgers = runtime.ledgers_of(names.all.clone())?;

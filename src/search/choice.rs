@@ -75,7 +75,8 @@ pub(super) fn choose<'j>(
     Ok(silent)
 }
 
-/// A candidate as of one commit, its documents, and whether the two are of it. `None` if its rollup index is gone.
+/// A candidate as of one commit, its documents, and whether the two are of it. `None` if its rollup index is gone, or
+/// was restored from a copy, until a run has dealt with that.
 fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candidate, Option<Snapshot>, bool)>> {
     let (index, context) = (systems.rollup_index, &candidate.context);
     let held = match engine::call(|| index.snapshot_rolled_up(context, &systems.stop)) {
@@ -83,8 +84,11 @@ fn held(systems: &Systems<'_>, mut candidate: Candidate) -> Faults<Option<(Candi
         held => held?,
     };
     let known = std::mem::take(&mut candidate.progress);
-    let RolledUpNow { documents, progress, is_one_commit } =
-        engine::call(|| RolledUpNow::of(index, context, held, known))?;
+    let now = engine::call(|| RolledUpNow::of(index, context, held, known))?;
+    let RolledUpNow { documents, progress, is_one_commit, is_restored } = now;
+    if is_restored {
+        return Ok(None);
+    }
     candidate.progress = progress;
     candidate.first = first_bucket(systems, &candidate, documents.as_ref())?;
     Ok(Some((candidate, documents, is_one_commit)))

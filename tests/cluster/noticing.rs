@@ -12,13 +12,13 @@ use rollup_jobs::search::SearchRequest;
 use rollup_jobs::store::{ElasticsearchStore, JobStore, MemoryStore};
 use rollup_jobs::testing::ManualClock;
 use rollup_jobs::{
-    DateHistogram, JobUpdate, LateData, LateDataReport, NoticeBy, PutError, RepairWhen, RollupJobConfig,
+    DateHistogram, JobUpdate, LateData, LateDataReport, NoticeBy, PutError, RefreshError, RepairWhen, RollupJobConfig,
     RollupJobManager, TimeValue, UpdateError,
 };
 use serde_json::{Value, json};
 
 use crate::server::{BOTH, Server};
-use crate::world::World;
+use crate::world::{World, text};
 
 const HOUR: i64 = 3_600_000;
 const FIELDS: [(&str, FieldType); 3] =
@@ -277,6 +277,35 @@ fn a_job_that_begins_to_look_counts_what_it_has() {
         assert_eq!(error.problems()[0].field(), "late_data.notice_by.ingest_time.field");
         let error = world.manager.update("sensor", update(NoticeBy::ingest_time("ingestd"))).unwrap_err();
         assert!(error.to_string().contains("Could not find"), "{error}");
+    }
+}
+
+/// Another index takes the name of one that was rolled up: it does not have its documents.
+#[test]
+#[ignore = "needs a cluster: tests/cluster/run"]
+fn an_index_under_the_name_of_another_is_another() {
+    for kind in BOTH {
+        let server = Server::empty(kind);
+        begin(&server, "sensor-1", 30);
+        let clock = half_past();
+        let world = open_at(&server, &memory(), &clock);
+        world.put(&job(LateData::new().repair(RepairWhen::AfterRun)));
+        world.run_well("sensor");
+        server.ask(Method::DELETE, "sensor-1", None);
+        server.create_index("sensor-1", &FIELDS);
+        index(&server, "sensor-1", &[("a", document(hours_ago(26), 2.0)), ("b", document(hours_ago(26), 2.0))]);
+        let hour = [hours_ago(26), hours_ago(25)].map(|at| Timestamp::from_millisecond(at).unwrap());
+        let refused = world.manager.refresh("sensor", hour[0]..hour[1]).unwrap().wait(Duration::from_mins(1));
+        assert!(matches!(refused, Err(RefreshError::NotDone { .. })), "{refused:?}");
+        assert_eq!(rolled_up(&world.manager), (10, 10.0), "nothing is replaced by less");
+        let _of_the_refresh = world.end();
+        clock.advance(Duration::from_hours(1));
+        let status = world.run_well("sensor");
+        let notice = status.notice().unwrap().text();
+        assert!(notice.contains("source indices that were there before are gone: sensor-1"), "{notice}");
+        assert_eq!(world.manager.late_data("sensor").unwrap().lost, [hour[0]..hour[1]]);
+        let error = world.manager.search(&SearchRequest::new("sensor-*")).unwrap_err();
+        assert!(text(&error).contains("source indices that were rolled up were dropped"), "{}", text(&error));
     }
 }
 

@@ -50,7 +50,7 @@ fn config(id: &str) -> RollupJobConfigBuilder {
         .metric("timestamp", [Metric::Min, Metric::Max])
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let to = to.join(entry.file_name());

@@ -65,6 +65,7 @@ mod repairing;
 #[cfg(feature = "rest")]
 mod rest;
 mod restart_table;
+mod restored;
 mod retention;
 mod runs;
 mod sealing;

@@ -1,6 +1,6 @@
 //! Which indices a pattern means, and what fields they have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -184,6 +184,28 @@ fn encoded_length(name: &str) -> usize {
 fn resolve_names(cluster: &Cluster, job: &JobContext, names: &str, stop: &StopSignal) -> Result<Resolution, Failure> {
     let request = Request::get(["_resolve", "index", names]).query("expand_wildcards", "open,closed");
     Ok(cluster.ask(of_job(job, request), stop)?.parse::<Resolution>()?.into_inner())
+}
+
+/// What tells each index that a pattern means from another one of its name, as far as the job may know that.
+pub(super) fn identities(
+    cluster: &Cluster,
+    job: &JobContext,
+    pattern: &IndexPattern,
+    stop: &StopSignal,
+) -> Result<HashMap<String, String>, Failure> {
+    let request = Request::get([&expression(pattern), "_settings"]).query("filter_path", "*.settings.index.uuid");
+    let request = request.query("expand_wildcards", "open,closed").query("ignore_unavailable", "true");
+    let found = match cluster.ask(of_job(job, request), stop) {
+        Err(failure) if failure.cause() == Cause::Forbidden => return Ok(HashMap::new()),
+        // What the scan says of it is better.
+        Err(failure) if failure.cause() == Cause::NotFound => return Ok(HashMap::new()),
+        other => other?.json()?,
+    };
+    let identity = |(name, found): (&String, &Value)| {
+        let identity = found["settings"]["index"]["uuid"].as_str()?;
+        Some((name.clone(), identity.to_owned()))
+    };
+    Ok(found.as_object().into_iter().flatten().filter_map(identity).collect())
 }
 
 /// The types of `fields` in the indices of a pattern.

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::buckets::{Buckets, SearchAnswer};
-use super::indices::{Resolved, expression, resolve, types};
+use super::indices::{Resolved, expression, identities, resolve, types};
 use super::question::Question;
 use super::rollup_index::of_index;
 use super::snapshot::{Snapshot, Snapshots};
@@ -130,6 +130,12 @@ impl Scan {
         let held = held.as_ref().and_then(crate::scan::Snapshot::get::<HeldSource>).cloned();
         // A search does not say how many documents have no date.
         let skipped = held.is_some().then_some(0);
+        // Before it is opened: of one that takes another's name meanwhile, the next run finds that out. A search does
+        // not ask.
+        let mut identities = match &held {
+            Some(_) => HashMap::new(),
+            None => identities(&shared.cluster, job, pattern, stop).map_err(|failure| failed(&described, failure))?,
+        };
         let held = held.map_or_else(|| HeldSource::open(shared, &shared.snapshots, job, pattern, stop), Ok)?;
         let HeldSource { resolved, snapshot } = held;
         let looked_at = looked_at(&request);
@@ -139,7 +145,12 @@ impl Scan {
         let notice = (!resolved.closed.is_empty())
             .then(|| format!("closed indices are left out: {}", resolved.closed.join(", ")));
         let closed = resolved.closed.into_iter().map(|name| SourceIndex::new(name).dates(0..0));
-        let source_indices = Some(resolved.open.into_iter().map(SourceIndex::new).chain(closed).collect());
+        let all = resolved.open.into_iter().map(SourceIndex::new).chain(closed);
+        let identified = all.map(|index| {
+            let identity = identities.remove(&index.name);
+            index.identity(identity)
+        });
+        let source_indices = Some(identified.collect());
         Ok(Self { notice, source_indices, skipped, ..Self::of(shared, job, question, described, snapshot) })
     }
 

@@ -287,7 +287,7 @@ impl<'a> Turn<'a> {
                 if self.progress.position != self.run.committed.position {
                     self.run.failures = 0;
                 }
-                self.run.committed = self.progress.clone();
+                self.has_committed();
                 Ok(report.wants_merge)
             }
             Err(error) => Err(self.failed_commit(&error)),
@@ -308,8 +308,14 @@ impl<'a> Turn<'a> {
             Err(error) => return Err(self.reopen(&error)),
         }
         self.progress = progress;
-        self.run.committed = self.progress.clone();
+        self.has_committed();
         Ok(true)
+    }
+
+    /// What is rolled up by now is in the rollup index.
+    fn has_committed(&mut self) {
+        self.progress.last_commit = self.progress.sequence;
+        self.run.committed = self.progress.clone();
     }
 
     /// The next try asks the engine how far it is: whether what failed took place is not known.

@@ -24,6 +24,7 @@ impl Turn<'_> {
                 self.progress.sequence = self.progress.sequence.max(kept.sequence + 1);
                 // With one position the store may know of empty buckets that no commit has seen, or the other way.
                 let is_newer = kept.sequence > self.run.committed.sequence;
+                let is_restored = self.progress.is_behind_itself(&kept);
                 if is_elsewhere {
                     self.note(format!(
                         "the engine has committed up to {}, the job store up to {}: going on from the engine's",
@@ -33,9 +34,13 @@ impl Turn<'_> {
                     self.progress.stats = self.progress.stats.rolled_back_to(&kept.stats);
                     self.progress.take_sources_of(&kept);
                 }
-                if is_elsewhere || is_newer {
+                if is_elsewhere || is_newer || is_restored {
                     self.progress.go_to(&kept);
                 }
+                if is_restored {
+                    self.distrust_restored()?;
+                }
+                self.progress.last_commit = kept.sequence;
             }
             CommittedProgress::Kept(None) => self.start_over()?,
             CommittedProgress::NotKept if is_gone => self.start_over()?,
@@ -47,6 +52,18 @@ impl Turn<'_> {
         self.retain(keeps_progress)?;
         self.look_at_sources()?;
         self.look_at_the_clock();
+        Ok(())
+    }
+
+    /// The rollup index was restored from a copy: what was rolled up again since is not in it, and what was said of that
+    /// may be forgotten. All of it is rolled up again, as far as raw documents are there.
+    fn distrust_restored(&mut self) -> Result<(), TurnError> {
+        let covered = self.progress.covered();
+        let from = self.progress.first_bucket.unwrap_or(covered.start).max(covered.start);
+        if from < covered.end {
+            self.note_dirty(&(from..covered.end))?;
+        }
+        self.note("the rollup index was restored from a copy: what it has is rolled up again".to_owned());
         Ok(())
     }
 
@@ -103,14 +120,15 @@ impl Turn<'_> {
     /// before is ordinary where indices are dropped by and by; but it is also how one looks that was forgotten.
     pub(super) fn see_sources(&mut self, found: Vec<SourceIndex>, stretch: &Range<i64>) -> Option<String> {
         let before = &self.progress.source_indices;
-        let gone: Vec<_> =
-            before.iter().filter(|name| found.iter().all(|found| found.name != **name)).cloned().collect();
+        let is_there = |name: &String| found.iter().any(|found| found.name == *name && self.progress.is_same(found));
+        let gone: Vec<_> = before.iter().filter(|name| !is_there(name)).cloned().collect();
         let has_none = found.is_empty() && !before.is_empty();
         self.run.has_no_source = found.is_empty();
         self.job.lifecycle.note_no_source(has_none);
         if !has_none {
-            let within = |dates: Range<i64>| dates.start.max(stretch.start)..dates.end.min(stretch.end);
-            self.progress.see_sources(found.into_iter().map(|index| (index.name, within(index.dates))).collect());
+            let within = |dates: &Range<i64>| dates.start.max(stretch.start)..dates.end.min(stretch.end);
+            let found = found.into_iter().map(|index| SourceIndex { dates: within(&index.dates), ..index });
+            self.progress.see_sources(found.collect());
         }
         let (names, more) = (&gone[..gone.len().min(MAX_NAMES)], gone.len().saturating_sub(MAX_NAMES));
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };

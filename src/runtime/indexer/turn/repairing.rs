@@ -185,7 +185,8 @@ impl Turn<'_> {
     /// Whether an index is not there any more that had documents of these date buckets: without it they would be
     /// replaced by less.
     fn lacks_sources(&mut self, found: Vec<SourceIndex>, times: &Times) -> bool {
-        let there: BTreeSet<&str> = found.iter().map(|index| index.name.as_str()).collect();
+        let same = found.iter().filter(|index| self.progress.is_same(index));
+        let there: BTreeSet<&str> = same.map(|index| index.name.as_str()).collect();
         let grid = self.run.context.config().rounding();
         let known = self.progress.known_source_dates();
         let gone = known.iter().filter(|(name, _)| !there.contains(name.as_str()));
@@ -264,7 +265,7 @@ impl Turn<'_> {
                 self.run.failures = 0;
                 self.run.repair.count(&times, self.run.context.config().rounding());
                 self.progress = replaced;
-                self.run.committed = self.progress.clone();
+                self.has_committed();
                 Ok(Some(report.wants_merge))
             }
             Err(error) => Err(self.failed_to_replace(&error)),
