@@ -36,6 +36,8 @@ pub struct LateData {
     warn_after: Option<TimeValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     notice_by: Option<NoticeBy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    verify_one_in: Option<u32>,
 }
 
 /// When what has changed is rolled up again.
@@ -104,6 +106,14 @@ impl LateData {
         self
     }
 
+    /// Has each run [verify](crate::RollupJobManager::verify) one part in so many of the time that is rolled up, the next
+    /// run the next part, and roll up again what is not right: `100` holds everything against raw documents once in a
+    /// hundred runs. Default: none.
+    pub fn verify_one_in(mut self, parts: u32) -> Self {
+        self.verify_one_in = Some(parts);
+        self
+    }
+
     /// When what has changed is rolled up again.
     #[must_use]
     pub fn repair_when(&self) -> RepairWhen {
@@ -140,6 +150,12 @@ impl LateData {
         self.notice_by.as_ref()
     }
 
+    /// One part in how many of what is rolled up each run verifies.
+    #[must_use]
+    pub fn verifies_one_in(&self) -> Option<u32> {
+        self.verify_one_in
+    }
+
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -151,12 +167,17 @@ impl LateData {
             let text = format!("[{name}] has to be at least 1: nothing would ever be rolled up again");
             problems.add(Setting, format!("late_data.{name}"), text);
         }
+        let has_no_part = self.verify_one_in == Some(0);
+        if has_no_part {
+            let text = "[verify_one_in] has to be at least 1, which is everything; leave it out to verify nothing";
+            problems.add(Setting, "late_data.verify_one_in", text);
+        }
         let is_never = self.warn_after.is_some_and(|after| after.to_duration().is_none());
         if is_never {
             let text = "[warn_after] has to be zero or more: without it the job warns after a day";
             problems.add(Setting, "late_data.warn_after", text);
         }
         let is_clear = self.notice_by.as_ref().is_none_or(|by| by.check(problems));
-        (zeros.is_empty() && !is_never && is_clear).then_some(self)
+        (zeros.is_empty() && !has_no_part && !is_never && is_clear).then_some(self)
     }
 }

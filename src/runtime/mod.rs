@@ -7,6 +7,7 @@ mod ledgers;
 mod noticing;
 mod pool;
 mod registry;
+mod verifying;
 
 use std::io;
 use std::slice;
@@ -16,6 +17,7 @@ pub(crate) use indexer::Run;
 pub(crate) use job::Job;
 pub(crate) use noticing::LookError;
 pub(crate) use registry::{Broken, Entry, Registry};
+pub(crate) use verifying::{VerifyFault, Verifying};
 
 use crate::clock::{Clock, Deadline};
 use crate::engine::{self, EngineError, JobContext, RollupIndex, Source};

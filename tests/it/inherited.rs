@@ -12,8 +12,8 @@ use rollup_jobs::search::{Bucket, PartReason, SearchRequest};
 use rollup_jobs::store::{JobStore, MemoryStore};
 use rollup_jobs::testing::ManualClock;
 use rollup_jobs::{
-    DateHistogram, ForeignJob, HealthColor, JobState, LateData, Metric, RefreshError, RollupJobConfig,
-    RollupJobManager, TimeValue, VerifyOptions,
+    DateHistogram, ForeignJob, HealthColor, JobState, JobUpdate, LateData, Metric, RefreshError, RepairWhen,
+    RollupJobConfig, RollupJobManager, TimeValue, VerifyOptions,
 };
 use serde_json::json;
 
@@ -142,8 +142,8 @@ fn late(hour: i64) -> SourceDocument {
 fn an_adopted_job_whose_raw_data_was_deleted_before() {
     let warn_after = TimeValue::parse("1h", "warn_after").unwrap();
     let mut world = World::new(7..10);
-    let update = rollup_jobs::JobUpdate::new().late_data(LateData::new().warn_after(warn_after));
-    world.manager.update("sensor", update).unwrap();
+    let late_data = LateData::new().repair(RepairWhen::AfterRun).warn_after(warn_after);
+    world.manager.update("sensor", JobUpdate::new().late_data(late_data)).unwrap();
     assert_eq!(world.total(), 60);
     assert_eq!(world.hours(PartReason::Inherited), [(0, 10)]);
     world.late(3);

@@ -3,7 +3,7 @@
 use rollup_jobs::engine::{MemoryEngine, SourceDocument};
 use rollup_jobs::search::SearchCancel;
 use rollup_jobs::store::change_ledger;
-use rollup_jobs::{RepairWhen, VerifyError, VerifyOptions};
+use rollup_jobs::{JobUpdate, LateData, RepairWhen, VerifyError, VerifyOptions};
 
 use crate::changes::{raw_hours, total};
 use crate::support::{HOUR, World, instants, readings, waiting};
@@ -151,4 +151,31 @@ fn what_has_not_run_yet_is_not_wrong() {
     manager.put(crate::support::config("sensor").build().unwrap()).unwrap();
     let found = manager.verify("sensor", &VerifyOptions::new()).unwrap();
     assert_eq!(found, rollup_jobs::Verification::default());
+}
+
+/// A part with each run, until everything was held against raw documents.
+#[test]
+fn every_run_verifies_a_part() {
+    let world = spoilt(MemoryEngine::new());
+    let wrong = |world: &World| {
+        let found = world.manager.verify("sensor", &VerifyOptions::new()).unwrap();
+        found.different + found.missing + found.too_many
+    };
+    let mut left = vec![wrong(&world)];
+    let late_data = LateData::new().repair(RepairWhen::AfterRun).verify_one_in(10);
+    world.manager.update("sensor", JobUpdate::new().late_data(late_data.clone())).unwrap();
+    for _ in 0..10 {
+        world.run("sensor");
+        left.push(wrong(&world));
+    }
+    assert!(left.is_sorted_by(|before, after| before >= after) && left[10] == 0, "{left:?}");
+    left.dedup();
+    // They are in four of ten hours.
+    assert_eq!(left.len(), 5, "{left:?}");
+    let notice = world.manager.get("sensor").unwrap().notice().unwrap().text().to_owned();
+    assert!(notice.starts_with("a part was verified, and is rolled up again: "), "{notice}");
+
+    let none = JobUpdate::new().late_data(late_data.verify_one_in(0));
+    let error = world.manager.update("sensor", none).unwrap_err().to_string();
+    assert!(error.contains("[verify_one_in] has to be at least 1"), "{error}");
 }

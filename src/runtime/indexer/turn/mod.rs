@@ -7,6 +7,7 @@ mod recounting;
 mod repairing;
 mod retaining;
 mod rewinding;
+mod sampling;
 
 use std::cell::Cell;
 use std::time::Duration;

@@ -73,6 +73,7 @@ impl Turn<'_> {
         self.begin_behind_seals();
         self.recount()?;
         self.recount_inherited()?;
+        self.verify_a_part()?;
         self.tell_what_has_changed(&self.run.ledgers);
         Ok(())
     }
@@ -89,7 +90,7 @@ impl Turn<'_> {
         noticed.map_err(|error| self.failed_look(error))
     }
 
-    fn failed_look(&self, error: LookError) -> TurnError {
+    pub(super) fn failed_look(&self, error: LookError) -> TurnError {
         match error {
             LookError::Engine(error) => self.failure(&error),
             LookError::Store(error) => TurnError::of_store(&error, Phase::Searching),
