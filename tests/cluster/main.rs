@@ -30,6 +30,7 @@ mod noticing;
 #[allow(unreachable_pub, reason = "other tests have it too")]
 mod oracle;
 mod proxy;
+mod repairing;
 mod replacing;
 mod same_documents;
 mod scripted;
