@@ -101,4 +101,5 @@ mod update;
 mod values;
 mod verifying;
 mod weaknesses;
+mod writes_of_runs;
 mod writing;
