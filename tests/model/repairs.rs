@@ -1,7 +1,7 @@
 //! What has changed is rolled up again, whoever meets whom: no note is lost, and none is taken up by what is older.
 
-use super::world::{ID, World, at_rest, check, stop};
-use crate::{DeleteError, JobState, StopOptions};
+use super::world::{ID, World, at_rest, check, pause, stop};
+use crate::{DeleteError, JobState, SealError, StopOptions};
 
 /// Two hosts' threads note the same range, and one another, while a run goes on.
 #[test]
@@ -39,6 +39,42 @@ fn a_repair_against_a_stop() {
         assert_eq!(world.counts(), [1, 2, 1]);
         at_rest(stop(&world.manager));
         world.end();
+    });
+}
+
+/// What is sealed is rolled up for good: a document that was let in before is in it, and none is let in after.
+#[test]
+fn a_repair_against_a_seal() {
+    check(|| {
+        let world = World::new(1);
+        world.manager.start(ID).unwrap();
+        world.run_to_the_end();
+        let host = world.begins_and_ends_a_change(1);
+        let sealer = world.spawn(|manager| {
+            let before = crate::jiff::Timestamp::from_second(2 * 3_600).unwrap();
+            (0..3).any(|_| {
+                pause();
+                match manager.seal_before("source", before) {
+                    Ok(()) => true,
+                    Err(SealError::NotSafe { .. } | SealError::NotRight { .. }) => false,
+                    Err(other) => panic!("{other}"),
+                }
+            })
+        });
+        let is_sealed = sealer.join().unwrap();
+        if is_sealed {
+            let sealed = world.counts();
+            let came = host.join().unwrap();
+            assert_eq!(sealed, [1, 1 + u64::from(came), 1], "it was all there when it was sealed");
+        } else {
+            assert!(host.join().unwrap(), "nobody has sealed");
+            world.run_to_the_end();
+            assert_eq!(world.counts(), [1, 2, 1]);
+        }
+        at_rest(stop(&world.manager));
+        world.check_stopped();
+        // A seal counts in the thread of its caller, beside the job's own: nobody looks at who is at work.
+        drop(world);
     });
 }
 

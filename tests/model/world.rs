@@ -12,8 +12,9 @@ use shuttle::thread::{JoinHandle, yield_now};
 use shuttle::{Config, Runner};
 
 use crate::engine::{
-    Batch, CommitReport, CommittedProgress, EngineError, FieldCapabilities, JobContext, MemoryEngine, PageStream,
-    RollupIndex, RollupWriter, ScanRequest, Source, SourceDocument, StopSignal, WriteReport,
+    Batch, CommitReport, EngineError, JobContext, MemoryEngine, PageStream, PageStreamAdapter, RollupIndex,
+    RollupIndexAdapter, RollupWriter, RollupWriterAdapter, ScanRequest, Source, SourceAdapter, SourceDocument,
+    StopSignal, WriteReport,
 };
 use crate::job::JobDefinition;
 use crate::rollup::{Page, RolledUpDocument, RolledUpDocuments};
@@ -169,6 +170,23 @@ impl World {
         })
     }
 
+    /// A document comes late, and its host says so before and after. Says whether it was let in.
+    pub(super) fn begins_and_ends_a_change(&self, hour: i64) -> JoinHandle<bool> {
+        let data = self.data.clone();
+        self.spawn(move |manager| {
+            let at = |hour: i64| crate::jiff::Timestamp::from_second(hour * 3_600).unwrap();
+            let change = match manager.begin_change("source", at(hour)..at(hour + 1)) {
+                Err(crate::ChangeError::Sealed { .. }) => return false,
+                change => change.unwrap(),
+            };
+            yield_now();
+            data.add("source", SourceDocument::new().date("timestamp", hour * 3_600_000));
+            yield_now();
+            change.done().unwrap();
+            true
+        })
+    }
+
     /// Lets the job come to rest, and then run to the end once more.
     pub(super) fn run_to_the_end(&self) {
         let rest = || {
@@ -321,14 +339,9 @@ impl fmt::Debug for ModelEngine {
     }
 }
 
-impl Source for ModelEngine {
-    fn field_capabilities(
-        &self,
-        job: &JobContext,
-        pattern: &IndexPattern,
-        fields: &[&str],
-    ) -> Result<FieldCapabilities, EngineError> {
-        self.inner.field_capabilities(job, pattern, fields)
+impl SourceAdapter for ModelEngine {
+    fn source(&self) -> &dyn Source {
+        &self.inner
     }
 
     fn scan(
@@ -344,28 +357,15 @@ impl Source for ModelEngine {
     }
 }
 
-impl RollupIndex for ModelEngine {
-    fn prepare(&self, job: &JobContext) -> Result<(), EngineError> {
-        self.inner.prepare(job)
+impl RollupIndexAdapter for ModelEngine {
+    fn rollup_index(&self) -> &dyn RollupIndex {
+        &self.inner
     }
 
     fn begin(&self, job: &JobContext, batch: &Batch) -> Result<Box<dyn RollupWriter>, EngineError> {
         let _at_work = self.plan.enter(job);
         let writer = self.inner.begin(job, batch)?;
         Ok(Box::new(ModelWriter { writer, plan: Arc::clone(&self.plan), job: job.clone() }))
-    }
-
-    fn scan_rolled_up(
-        &self,
-        job: &JobContext,
-        request: ScanRequest,
-        stop: &StopSignal,
-    ) -> Result<Box<dyn PageStream>, EngineError> {
-        self.inner.scan_rolled_up(job, request, stop)
-    }
-
-    fn committed_progress(&self, job: &JobContext) -> Result<CommittedProgress, EngineError> {
-        self.inner.committed_progress(job)
     }
 
     fn remove(&self, job: &JobContext) -> Result<(), EngineError> {
@@ -380,7 +380,15 @@ struct ModelStream {
     job: JobContext,
 }
 
-impl PageStream for ModelStream {
+impl PageStreamAdapter for ModelStream {
+    fn stream(&self) -> &dyn PageStream {
+        &*self.stream
+    }
+
+    fn stream_mut(&mut self) -> &mut dyn PageStream {
+        &mut *self.stream
+    }
+
     fn next_page(&mut self, stop: &StopSignal) -> Result<Page, EngineError> {
         let _at_work = self.plan.enter(&self.job);
         self.stream.next_page(stop)
@@ -393,7 +401,15 @@ struct ModelWriter {
     job: JobContext,
 }
 
-impl RollupWriter for ModelWriter {
+impl RollupWriterAdapter for ModelWriter {
+    fn writer(&mut self) -> &mut dyn RollupWriter {
+        &mut *self.writer
+    }
+
+    fn into_writer(self: Box<Self>) -> Box<dyn RollupWriter> {
+        self.writer
+    }
+
     fn write(&mut self, documents: RolledUpDocuments<'_>, stop: &StopSignal) -> Result<WriteReport, EngineError> {
         let _at_work = self.plan.enter(&self.job);
         if self.plan.fail_in_write.load(Ordering::SeqCst) {
