@@ -36,7 +36,8 @@ pub struct LateDataReport {
     pub inherited: Vec<Range<Timestamp>>,
     /// How many documents came late so far, and how late.
     pub late_documents: LateDocuments,
-    /// What the last [`verify`](RollupJobManager::verify) of this manager has found.
+    /// What the last verification of this manager has found: [`verify`](RollupJobManager::verify), or a run that has
+    /// verified a [part](crate::LateData::verify_one_in).
     pub last_verification: Option<LastVerification>,
 }
 
