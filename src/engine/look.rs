@@ -18,8 +18,8 @@ pub struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    /// By the dates in this field, at this time; with the mark of the last look at each index, if there is one; and with the instant
-    /// before which changes of each index count.
+    /// By the dates in this field, at this time; with the mark of the last look at each index, if there is one; and
+    /// with the instant before which changes of each index count.
     #[must_use]
     pub fn new(
         date_field: &'a str,

@@ -92,8 +92,8 @@ pub trait Source: Send + Sync + fmt::Debug {
         Ok(Vec::new())
     }
 
-    /// Whether it can [look](Self::look) by what a job [says](crate::LateData::notice_by). A job that says it is refused
-    /// where it cannot. Default: it cannot.
+    /// Whether it can [look](Self::look) by what a job [says](crate::LateData::notice_by). A job that says it is
+    /// refused where it cannot. Default: it cannot.
     fn notices_by(&self, by: &NoticeBy) -> bool {
         let _ = by;
         false

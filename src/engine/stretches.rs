@@ -32,6 +32,23 @@ impl Writer {
         self.0.push(number.to_le_bytes()[0]);
     }
 
+    /// Stretches of this width: of each its beginning, and what else is written of it.
+    pub(super) fn stretches<T>(
+        &mut self,
+        width: i64,
+        stretches: impl ExactSizeIterator<Item = (i64, T)>,
+        mut each: impl FnMut(&mut Self, T),
+    ) {
+        self.number(width.unsigned_abs());
+        self.number(stretches.len() as u64);
+        let mut last = 0;
+        for (start, of) in stretches {
+            self.signed((start - last) / width);
+            each(self, of);
+            last = start;
+        }
+    }
+
     pub(super) fn signed(&mut self, number: i64) {
         self.number((number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned());
     }
@@ -68,6 +85,20 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    /// What [`Writer::stretches`] wrote: their width, and each.
+    pub(super) fn stretches<T>(
+        &mut self,
+        mut each: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<(i64, Vec<(i64, T)>)> {
+        let width = i64::try_from(self.number()?).ok().filter(|width| WIDTHS.contains(width))?;
+        let (mut stretches, mut start) = (Vec::new(), 0_i64);
+        for _ in 0..self.number()? {
+            start = start.checked_add(self.signed()?.checked_mul(width)?)?;
+            stretches.push((start, each(self)?));
+        }
+        Some((width, stretches))
     }
 
     pub(super) fn signed(&mut self) -> Option<i64> {

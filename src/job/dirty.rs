@@ -64,7 +64,8 @@ impl Dirty {
 }
 
 /// The date buckets of which it is known that raw documents and what is rolled up of them may differ, or that some raw
-/// documents are gone: there is nothing to compare. What is inherited is compared all the same. `missing` says where there are none besides.
+/// documents are gone: there is nothing to compare. What is inherited is compared all the same. `missing` says where
+/// there are none besides.
 pub(crate) fn not_comparable(
     config: &RollupJobConfig,
     progress: &Progress,

@@ -99,16 +99,16 @@ impl LateData {
         self
     }
 
-    /// By what a cluster is asked what has changed. Default: it is not asked. Embedded engines refuse it: they notice by
-    /// themselves, or not at all.
+    /// By what a cluster is asked what has changed. Default: it is not asked. Embedded engines refuse it: they notice
+    /// by themselves, or not at all.
     pub fn notice_by(mut self, by: NoticeBy) -> Self {
         self.notice_by = Some(by);
         self
     }
 
-    /// Has each run [verify](crate::RollupJobManager::verify) one part in so many of the time that is rolled up, the next
-    /// run the next part, and roll up again what is not right: `100` holds everything against raw documents once in a
-    /// hundred runs. Default: none.
+    /// Has each run [verify](crate::RollupJobManager::verify) one part in so many of the time that is rolled up, the
+    /// next run the next part, and roll up again what is not right: `100` holds everything against raw documents once
+    /// in a hundred runs. Default: none.
     pub fn verify_one_in(mut self, parts: u32) -> Self {
         self.verify_one_in = Some(parts);
         self

@@ -232,8 +232,8 @@ impl<'a> Check<'a> {
         if !found.iter().all(|capability| capability.field_type.is_date()) {
             let types = types(found);
             let message = format!(
-                "The field that holds the ingest time must be one of type [date,date_nanos] across all indices, but found \
-                 [{types}] for field [{field}]"
+                "The field that holds the ingest time must be one of type [date,date_nanos] across all indices, but \
+                 found [{types}] for field [{field}]"
             );
             return self.problem(ConfigProblemKind::FieldType, member, message);
         }

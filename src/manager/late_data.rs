@@ -30,9 +30,10 @@ pub struct LateDataReport {
     /// somebody asks for a [refresh](RollupJobManager::refresh) or the job
     /// [trusts deletions](crate::LateData::trust_deletes).
     pub shrunk: Vec<Range<Timestamp>>,
-    /// What another system has rolled up, or an earlier version of this crate, and nobody has held against raw documents
-    /// since. Whether these are still whole is not known: where documents have changed it is rolled up again only if a
-    /// count finds as many as there were. [`verify`](RollupJobManager::verify) ends it where it finds as many.
+    /// What another system has rolled up, or an earlier version of this crate, and nobody has held against raw
+    /// documents since. Whether these are still whole is not known: where documents have changed it is rolled up again
+    /// only if a count finds as many as there were. [`verify`](RollupJobManager::verify) ends it where it finds as
+    /// many.
     pub inherited: Vec<Range<Timestamp>>,
     /// How many documents came late so far, and how late.
     pub late_documents: LateDocuments,

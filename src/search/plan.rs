@@ -81,8 +81,8 @@ pub enum PartReason {
     Proved,
     /// It is rolled up, and raw documents are gone since. Nobody has said that this is meant.
     Shrunk,
-    /// Another system has rolled it up, or an earlier version of this crate, and nobody has held it against raw documents
-    /// since: see [`verify`](crate::RollupJobManager::verify).
+    /// Another system has rolled it up, or an earlier version of this crate, and nobody has held it against raw
+    /// documents since: see [`verify`](crate::RollupJobManager::verify).
     Inherited,
     /// It is not rolled up yet.
     NotYet,

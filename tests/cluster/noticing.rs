@@ -1,4 +1,5 @@
-//! What a cluster is asked to notice: by the time at which documents were indexed, or by counting those of the last days.
+//! What a cluster is asked to notice: by the time at which documents were indexed, or by counting those of the last
+//! days.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -86,6 +87,15 @@ fn open_at(server: &Server, store: &Arc<dyn JobStore>, clock: &Arc<ManualClock>)
     World::of(RollupJobManager::builder(engine, Arc::clone(store)).clock(Arc::clone(clock) as _))
 }
 
+/// Ten hours that begin thirty hours ago, rolled up by a job that does so about late data.
+fn rolled_up_world(server: &Server, clock: &Arc<ManualClock>, late_data: LateData) -> World {
+    begin(server, "sensor-1", 30);
+    let world = open_at(server, &memory(), clock);
+    world.put(&job(late_data));
+    world.run_well("sensor");
+    world
+}
+
 fn memory() -> Arc<dyn JobStore> {
     Arc::new(MemoryStore::new())
 }
@@ -113,10 +123,7 @@ fn changed(report: &LateDataReport) -> Vec<i64> {
 fn what_was_indexed_since_is_noticed() {
     for kind in BOTH {
         let server = Server::empty(kind);
-        begin(&server, "sensor-1", 30);
-        let world = open(&server, &memory());
-        world.put(&job(by(NoticeBy::ingest_time("ingested"))));
-        world.run_well("sensor");
+        let world = rolled_up_world(&server, &half_past(), by(NoticeBy::ingest_time("ingested")));
         let nothing = world.manager.late_data("sensor").unwrap();
         assert_eq!((nothing.changed.len(), nothing.late_documents.noticed), (0, 0));
         assert_eq!(answer(&world.manager), (10, 10.0));
@@ -157,11 +164,8 @@ fn what_was_indexed_since_is_noticed() {
 fn the_window_moves_on() {
     for kind in BOTH {
         let server = Server::empty(kind);
-        begin(&server, "sensor-1", 30);
         let clock = half_past();
-        let world = open_at(&server, &memory(), &clock);
-        world.put(&job(by(NoticeBy::ingest_time("ingested"))));
-        world.run_well("sensor");
+        let world = rolled_up_world(&server, &clock, by(NoticeBy::ingest_time("ingested")));
         let many = |minute: i64| {
             let document = SourceDocument::new().date("timestamp", hours_ago(1_000) + minute * 60_000);
             document.double("load", 1.0).date("ingested", this_hour() + HOUR / 2 + 1_000)
@@ -216,10 +220,7 @@ fn what_was_indexed_while_no_manager_was_open_is_noticed() {
 fn what_is_counted_anew_is_noticed_as_far_as_it_looks_back() {
     for kind in BOTH {
         let server = Server::empty(kind);
-        begin(&server, "sensor-1", 30);
-        let world = open(&server, &memory());
-        world.put(&job(by(look_back("2d"))));
-        world.run_well("sensor");
+        let world = rolled_up_world(&server, &half_past(), by(look_back("2d")));
         assert_eq!(answer(&world.manager), (10, 10.0));
         let late = [
             ("late", document(hours_ago(25), 2.0)),
@@ -254,10 +255,7 @@ fn what_is_counted_anew_is_noticed_as_far_as_it_looks_back() {
 fn a_job_that_begins_to_look_counts_what_it_has() {
     for kind in BOTH {
         let server = Server::empty(kind);
-        begin(&server, "sensor-1", 30);
-        let world = open(&server, &memory());
-        world.put(&job(LateData::new()));
-        world.run_well("sensor");
+        let world = rolled_up_world(&server, &half_past(), LateData::new());
         index(&server, "sensor-1", &[("late", document(hours_ago(25), 2.0))]);
         world.run_well("sensor");
         assert_eq!(answer(&world.manager), (10, 10.0), "nobody was to look");
@@ -286,11 +284,8 @@ fn a_job_that_begins_to_look_counts_what_it_has() {
 fn an_index_under_the_name_of_another_is_another() {
     for kind in BOTH {
         let server = Server::empty(kind);
-        begin(&server, "sensor-1", 30);
         let clock = half_past();
-        let world = open_at(&server, &memory(), &clock);
-        world.put(&job(LateData::new().repair(RepairWhen::AfterRun)));
-        world.run_well("sensor");
+        let world = rolled_up_world(&server, &clock, LateData::new().repair(RepairWhen::AfterRun));
         server.ask(Method::DELETE, "sensor-1", None);
         server.create_index("sensor-1", &FIELDS);
         index(&server, "sensor-1", &[("a", document(hours_ago(26), 2.0)), ("b", document(hours_ago(26), 2.0))]);

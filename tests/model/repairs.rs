@@ -25,9 +25,7 @@ fn notes_during_turns() {
 #[test]
 fn a_repair_against_a_stop() {
     check(|| {
-        let world = World::new(1);
-        world.manager.start(ID).unwrap();
-        world.run_to_the_end();
+        let world = World::rolled_up();
         let (writer, stopper) = (world.late(1), world.spawn(|manager| at_rest(stop(manager))));
         writer.join().unwrap();
         stopper.join().unwrap();
@@ -46,9 +44,7 @@ fn a_repair_against_a_stop() {
 #[test]
 fn a_repair_against_a_seal() {
     check(|| {
-        let world = World::new(1);
-        world.manager.start(ID).unwrap();
-        world.run_to_the_end();
+        let world = World::rolled_up();
         let host = world.begins_and_ends_a_change(1);
         let sealer = world.spawn(|manager| {
             let before = crate::jiff::Timestamp::from_second(2 * 3_600).unwrap();
@@ -82,9 +78,7 @@ fn a_repair_against_a_seal() {
 #[test]
 fn a_refresh_against_a_stop_and_a_delete() {
     check(|| {
-        let world = World::new(1);
-        world.manager.start(ID).unwrap();
-        world.run_to_the_end();
+        let world = World::rolled_up();
         let waiter = world.spawn(|manager| {
             let at = |hour: i64| crate::jiff::Timestamp::from_second(hour * 3_600).unwrap();
             manager.refresh(ID, at(1)..at(3)).and_then(|refresh| refresh.wait(std::time::Duration::MAX))

@@ -110,6 +110,14 @@ impl World {
         Self::on(MemoryStore::new(), &[ID], |builder| builder.indexer_threads(threads))
     }
 
+    /// One thread, and a started job that has run.
+    pub(super) fn rolled_up() -> Self {
+        let world = Self::new(1);
+        world.manager.start(ID).unwrap();
+        world.run_to_the_end();
+        world
+    }
+
     pub(super) fn observed(threads: usize, observer: Arc<dyn Observer>) -> Self {
         Self::on(MemoryStore::new(), &[ID], |builder| builder.indexer_threads(threads).observer(observer))
     }

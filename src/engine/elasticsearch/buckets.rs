@@ -60,9 +60,18 @@ struct IndexDate {
     last: Number,
 }
 
+/// The least or the greatest of some dates.
 #[derive(Deserialize)]
-struct Number {
+pub(super) struct Number {
     value: Option<f64>,
+}
+
+impl Number {
+    /// `None` if there is no date.
+    #[expect(clippy::cast_possible_truncation, reason = "dates are whole numbers of milliseconds")]
+    pub(super) fn date(&self) -> Option<i64> {
+        self.value.map(|value| value.floor() as i64)
+    }
 }
 
 /// What a page of the cluster's became.
@@ -82,6 +91,12 @@ impl SearchAnswer<'_> {
         }
         self.shards.all_answered()?;
         Ok(self)
+    }
+
+    /// An aggregation, if there was an index to aggregate over.
+    pub(super) fn aggregation<'s, T: Deserialize<'s>>(&'s self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(found) = self.aggregations.as_ref().and_then(|found| found.get(name)) else { return Ok(None) };
+        serde_json::from_str(found.get()).map(Some).map_err(|error| unexpected(name, error))
     }
 
     pub(super) fn hits(&self) -> u64 {
@@ -107,13 +122,9 @@ impl SearchAnswer<'_> {
 
     /// Where the documents of each index are that are read.
     pub(super) fn dates(&self) -> Result<HashMap<String, Range<i64>>, Failure> {
-        let Some(found) = self.aggregations.as_ref().and_then(|found| found.get(INDICES)) else {
-            return Ok(HashMap::new());
-        };
-        let found: IndexDates = serde_json::from_str(found.get()).map_err(|error| unexpected(INDICES, error))?;
-        #[expect(clippy::cast_possible_truncation, reason = "dates are whole numbers of milliseconds")]
-        let dates = |index: IndexDate| match (index.first.value, index.last.value) {
-            (Some(first), Some(last)) => (index.key, first.floor() as i64..(last.floor() as i64).saturating_add(1)),
+        let Some(found) = self.aggregation::<IndexDates>(INDICES)? else { return Ok(HashMap::new()) };
+        let dates = |index: IndexDate| match (index.first.date(), index.last.date()) {
+            (Some(first), Some(last)) => (index.key, first..last.saturating_add(1)),
             _ => (index.key, 0..0),
         };
         Ok(found.buckets.into_iter().map(dates).collect())

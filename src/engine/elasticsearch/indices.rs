@@ -196,9 +196,8 @@ pub(super) fn identities(
     let request = Request::get([&expression(pattern), "_settings"]).query("filter_path", "*.settings.index.uuid");
     let request = request.query("expand_wildcards", "open,closed").query("ignore_unavailable", "true");
     let found = match cluster.ask(of_job(job, request), stop) {
-        Err(failure) if failure.cause() == Cause::Forbidden => return Ok(HashMap::new()),
-        // What the scan says of it is better.
-        Err(failure) if failure.cause() == Cause::NotFound => return Ok(HashMap::new()),
+        // Of what is not there the scan says it better.
+        Err(failure) if matches!(failure.cause(), Cause::Forbidden | Cause::NotFound) => return Ok(HashMap::new()),
         other => other?.json()?,
     };
     let identity = |(name, found): (&String, &Value)| {

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use super::Window;
 use super::mark::{Seen, Stretches};
-use crate::cluster::{Cause, Cluster, Failure, Request, Shards};
+use crate::cluster::{Cluster, Failure, Request};
+use crate::engine::elasticsearch::buckets::{Number, SearchAnswer};
 use crate::engine::elasticsearch::of_job;
 use crate::engine::elasticsearch::selection::within;
 use crate::engine::stretches::wider_than;
@@ -44,19 +45,6 @@ impl Counted {
 }
 
 #[derive(Deserialize)]
-struct Answer<T> {
-    timed_out: bool,
-    #[serde(rename = "_shards")]
-    shards: Shards,
-    aggregations: Option<Counts<T>>,
-}
-
-#[derive(Deserialize)]
-struct Counts<T> {
-    counts: Aggregation<T>,
-}
-
-#[derive(Deserialize)]
 struct Aggregation<T> {
     after_key: Option<Value>,
     buckets: Vec<T>,
@@ -77,11 +65,6 @@ struct Key {
 }
 
 #[derive(Deserialize)]
-struct Number {
-    value: Option<f64>,
-}
-
-#[derive(Deserialize)]
 struct Kept {
     doc_count: u64,
 }
@@ -90,13 +73,6 @@ struct Kept {
 struct Extent {
     first: Number,
     last: Number,
-}
-
-impl Number {
-    #[expect(clippy::cast_possible_truncation, reason = "dates are whole numbers of milliseconds")]
-    fn date(&self) -> Option<i64> {
-        self.value.map(|value| value.floor() as i64)
-    }
 }
 
 impl Counter<'_> {
@@ -190,11 +166,7 @@ impl Counter<'_> {
         });
         let request = Request::post([&self.indices, "_search"]).query("allow_partial_search_results", "false");
         let request = request.query("request_cache", "false").query("preference", "rollup-jobs").json(&body);
-        let answer = self.cluster.ask(of_job(self.job, request), self.stop)?.parse::<Answer<T>>()?.into_inner();
-        if answer.timed_out {
-            return Err(Failure::new(Cause::Unavailable, "the search timed out on the server"));
-        }
-        answer.shards.all_answered()?;
-        Ok(answer.aggregations.map(|found| found.counts))
+        let answer = self.cluster.ask(of_job(self.job, request), self.stop)?;
+        answer.read::<SearchAnswer<'_>>()?.whole()?.aggregation("counts")
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::engine::stretches::{Reader, WIDTHS, Writer};
+use crate::engine::stretches::{Reader, Writer};
 use crate::engine::{EngineError, Remembered, SourceChange};
 
 /// The version of the stored form; tantivy's marks have others.
@@ -77,12 +77,9 @@ impl Mark {
             return None;
         }
         let from = reader.signed()?;
-        let width = i64::try_from(reader.number()?).ok().filter(|width| WIDTHS.contains(width))?;
-        let (mut kept, mut start) = (Stretches::none(width), 0_i64);
-        for _ in 0..reader.number()? {
-            start = start.checked_add(reader.signed()?.checked_mul(width)?)?;
-            kept.seen.insert(start, Seen { documents: reader.number()?, latest: reader.signed()? });
-        }
+        let seen = |reader: &mut Reader<'_>| Some(Seen { documents: reader.number()?, latest: reader.signed()? });
+        let (width, seen) = reader.stretches(seen)?;
+        let kept = Stretches { width, seen: seen.into_iter().collect() };
         reader.is_at_end().then_some(Self { from, kept })
     }
 }
@@ -90,17 +87,13 @@ impl Mark {
 impl Remembered for Mark {
     fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
         let Stretches { width, seen } = &self.kept;
-        let (mut writer, mut last) = (Writer::default(), 0);
+        let mut writer = Writer::default();
         writer.bytes(&[FORMAT]);
         writer.signed(self.from);
-        writer.number(width.unsigned_abs());
-        writer.number(seen.len() as u64);
-        for (start, Seen { documents, latest }) in seen {
-            writer.signed((start - last) / width);
-            writer.number(*documents);
-            writer.signed(*latest);
-            last = *start;
-        }
+        writer.stretches(*width, seen.iter().map(|(start, seen)| (*start, seen)), |writer, seen| {
+            writer.number(seen.documents);
+            writer.signed(seen.latest);
+        });
         Ok(writer.finish())
     }
 }

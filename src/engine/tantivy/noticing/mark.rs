@@ -194,17 +194,11 @@ impl MarkedSegment {
         {
             counts = Cow::Owned(counts.widened(wider).into_owned());
         }
-        let (width, mut writer, mut last) = (counts.width.max(WIDTHS[0]), Writer::default(), 0);
+        let mut writer = Writer::default();
         writer.number(self.alive.into());
         writer.signed(self.dates.start);
         writer.signed(self.dates.end);
-        writer.number(width.unsigned_abs());
-        writer.number(counts.stretches.len() as u64);
-        for (start, count) in &counts.stretches {
-            writer.signed((start - last) / width);
-            writer.number(*count);
-            last = *start;
-        }
+        writer.stretches(counts.width.max(WIDTHS[0]), counts.stretches.iter().copied(), Writer::number);
         let bytes: Arc<[u8]> = writer.finish().into();
         *stored = Some((most, Arc::clone(&bytes)));
         Ok(bytes)
@@ -213,13 +207,9 @@ impl MarkedSegment {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let alive = u32::try_from(reader.number()?).ok()?;
         let dates = reader.signed()?..reader.signed()?;
-        let width = i64::try_from(reader.number()?).ok().filter(|width| WIDTHS.contains(width))?;
-        let (mut counts, mut start) = (Counts { width, ..Counts::default() }, 0_i64);
-        for _ in 0..reader.number()? {
-            start = start.checked_add(reader.signed()?.checked_mul(width)?)?;
-            counts.stretches.push((start, reader.number()?));
-        }
-        Some(Self { alive, dates, counts: OnceLock::from(counts), stored: Mutex::default(), segment: None })
+        let (width, stretches) = reader.stretches(Reader::number)?;
+        let counts = OnceLock::from(Counts { width, stretches });
+        Some(Self { alive, dates, counts, stored: Mutex::default(), segment: None })
     }
 }
 

@@ -55,8 +55,8 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The rollup index was restored from a copy: what was rolled up again since is not in it, and what was said of that
-    /// may be forgotten. All of it is rolled up again, as far as raw documents are there.
+    /// The rollup index was restored from a copy: what was rolled up again since is not in it, and what was said of
+    /// that may be forgotten. All of it is rolled up again, as far as raw documents are there.
     fn distrust_restored(&mut self) -> Result<(), TurnError> {
         let covered = self.progress.covered();
         let from = self.progress.first_bucket.unwrap_or(covered.start).max(covered.start);
